@@ -1,0 +1,7 @@
+"""``python -m crossrec``."""
+
+import sys
+
+from crossrec.cli import main
+
+sys.exit(main())

@@ -1,0 +1,105 @@
+"""Settings of the alignment, with the names the paper gives them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from crossrec.alignment.clusters import Clusterer
+from crossrec.alignment.item_level import AlignerKind
+from crossrec.alignment.neighbors import Negatives
+from crossrec.config import Config
+from crossrec.types import Direction
+
+Term = Literal["item", "tuning", "neighbor", "cluster_items", "cluster_users"]
+Weight = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(gt=0)]
+
+LAMBDA_F_BOUNDS = (0.001, 0.5)
+"""A learnable λ_f is clamped to this range before use."""
+LAMBDA_C_BOUNDS = (0.01, 0.99)
+"""A learnable λ_c is clamped to this range before use."""
+
+
+class CrossConfig(Config):
+    """CROSS: loss = backbone + α (item + tuning) + β (cluster_items + cluster_users) + γ neighbor."""
+
+    name: ClassVar[str] = "cross"
+    terms: tuple[Term, ...] = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
+    """Terms to compute; one whose weight is 0 is left out as well."""
+    alpha: Weight = 0.01
+    """α, weight of item-level alignment and direction tuning (Eq. 4 and 6)."""
+    beta: Weight = 0.01
+    """β, weight of cluster-level alignment (Eq. 11 and 12)."""
+    gamma: Weight = 0.01
+    """γ, weight of neighbour-level alignment (Eq. 9)."""
+    direction: Direction = "dynamic"
+    """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
+    lambda_f: Temperature = 0.1
+    """λ_f, temperature of Eq. 4; where it starts if it is learnt."""
+    lambda_c: Temperature = 0.2
+    """λ_c, temperature of Eq. 11 and 12; where it starts if it is learnt."""
+    lambda_n: Temperature = 0.2
+    """λ_n, temperature of Eq. 9."""
+    learn_lambda_f: bool = True
+    """Learn λ_f within [0.001, 0.5], as the official losses do."""
+    learn_lambda_c: bool = True
+    """Learn λ_c within [0.01, 0.99], as the official losses do."""
+    neighbors: Annotated[int, Field(ge=1)] = 5
+    """K, neighbours per item (Section 6.1)."""
+    prototypes_itv: Annotated[int, Field(ge=1)] | None = None
+    """P of C^ITV, prototypes shared by the items' modalities; from the number of items unless given."""
+    prototypes_ui: Annotated[int, Field(ge=1)] | None = None
+    """P of C^UI, prototypes shared by users and items; twice that of C^ITV unless given."""
+    sinkhorn_rounds: Annotated[int, Field(ge=0)] = 3
+    """N, rounds of Sinkhorn-Knopp (Eq. 10)."""
+    aligner: AlignerKind = "linear"
+    """f of Eq. 3: a bias-free linear map (official) or a two-layer network (the paper's text)."""
+    negatives: Negatives = "neighborhoods"
+    """What the denominator of Eq. 9 holds: other items' neighbourhoods (official) or other items (as printed)."""
+    clusterer: Clusterer = "sinkhorn"
+    """How codes are assigned: optimal transport (Eq. 10) or k-means."""
+
+    def weight(self, term: Term) -> float:
+        """α, β or γ, whichever the term is weighted with."""
+        if term in ("item", "tuning"):
+            return self.alpha
+        return self.gamma if term == "neighbor" else self.beta
+
+    @property
+    def active(self) -> tuple[Term, ...]:
+        """The terms that are asked for and have a weight above 0."""
+        return tuple(term for term in self.terms if self.weight(term) > 0)
+
+
+class FettleConfig(CrossConfig):
+    """FETTLE (Li et al., SIGIR 2024): one-way item level with direction tuning, clusters, no neighbour level."""
+
+    name: ClassVar[str] = "fettle"
+    terms: tuple[Term, ...] = ("item", "tuning", "cluster_items", "cluster_users")
+    """Terms to compute; one whose weight is 0 is left out as well."""
+    direction: Direction = "one_way"
+    """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
+
+
+FETTLE = FettleConfig()
+"""FETTLE with its default settings: ``Cross(64, ..., config=FETTLE)``."""
+
+
+ALIGNMENTS: dict[str, type[CrossConfig] | None] = {"none": None, "fettle": FettleConfig, "cross": CrossConfig}
+"""What ``--alignment`` may say: nothing on top of the backbone, FETTLE, or CROSS."""
+
+
+def default_prototypes(num_items: int) -> int:
+    """P of C^ITV for a catalogue: the power of two nearest to a sixteenth of its items, within 64 … 10,240.
+
+    The paper's 10,240 prototypes outnumber the items of its own smaller data sets; docs/results has the measurements.
+    """
+    return int(min(10_240, max(64, 2 ** round(_log2(max(num_items, 1) / 16)))))
+
+
+def _log2(value: float) -> float:
+    import math
+
+    return math.log2(value)

@@ -1,0 +1,28 @@
+"""Projection of raw content features into the shared space (Section 3, "pre-processing the input")."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from crossrec.losses import rows
+
+
+class Projection(nn.Module):
+    """A learned linear map of one modality's raw features (I, D) to the shared dimension, without bias.
+
+    Bias-free, so that an item without the feature (a row of zeros) keeps the zero vector and stays out of every cosine.
+    The features are constants: they follow the module to its device but are no part of its state.
+    """
+
+    feature_ID: Tensor
+
+    def __init__(self, feature_ID: Tensor, dim: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.register_buffer("feature_ID", feature_ID, persistent=False)
+        self.weight = nn.Parameter(torch.empty(dim, feature_ID.shape[1]))
+        nn.init.xavier_uniform_(self.weight, generator=generator)
+
+    def forward(self, item_N: Tensor) -> Tensor:
+        """i^m of the items asked for, (N, L)."""
+        return rows(self.feature_ID, item_N).to(self.weight.dtype) @ self.weight.T

@@ -1,0 +1,30 @@
+"""Direction tuning (Equation 6): the aligned vector shall please the users that chose the item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from crossrec.losses import unit, zero_like
+
+
+def direction_tuning_loss(
+    aligned: Mapping[tuple[str, str], Tensor],
+    preference_NL: Tensor,
+    strength: Mapping[str, Tensor],
+    supported: Mapping[tuple[str, str], Tensor],
+) -> Tensor:
+    """-1/(|M|(|M|-1)) Σ_{m≠n} mean_{i in D^{m→n}} ( avg_u cos(sg(u), î_i^{m→n}) - s_i^m ), a scalar (Equation 6).
+
+    ``aligned[m, n]``: î of the rows ``supported[m, n]`` (int64) of the N distinct items; ``preference_NL``: the mean
+    normalised user per item (``mean_preference``); ``strength[m]``: s^m, (N,). The subtracted s moves the reported
+    value, not the gradient. A direction without items contributes 0; without any, a differentiable zero.
+    """
+    total = zero_like(preference_NL)
+    for (source, target), row_D in supported.items():
+        if len(row_D):
+            preferred_D = (preference_NL[row_D].detach() * unit(aligned[source, target])).sum(-1)
+            total = total + (preferred_D - strength[source][row_D].detach()).mean()
+    ordered_pairs = len(strength) * (len(strength) - 1)
+    return -total / max(ordered_pairs, 1)

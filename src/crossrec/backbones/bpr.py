@@ -1,0 +1,48 @@
+"""BPR matrix factorisation (Rendle, Freudenthaler, Gantner, Schmidt-Thieme. BPR: Bayesian personalized ranking, UAI 2009)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class BPRConfig(BackboneConfig):
+    """Settings of BPR."""
+
+    name: ClassVar[str] = "bpr"
+    reg: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight of the embedding norms."""
+
+
+class BPR(Backbone):
+    """A user table and an item table; score = dot product; loss = BPR + reg · EmbLoss.
+
+    Hands to the alignment: u and i^ID, the rows of the two tables; no content vectors of its own.
+    """
+
+    config_type = BPRConfig
+
+    def __init__(self, config: BPRConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.reg = config.reg
+        self.user = xavier_table(data.num_users, config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+
+    def propagate(self) -> Representations:
+        return Representations(self.user, self.item)
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        user_BL = rows(reps.user_UL, batch.user_B)
+        positive_BL = rows(reps.item_IL, batch.item_B)
+        negative_BL = rows(reps.item_IL, negatives(batch))
+        return {
+            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
+            "reg": self.reg * embedding_norm(user_BL, positive_BL, negative_BL),
+        }

@@ -1,0 +1,125 @@
+"""FREEDOM (Zhou and Shen. A tale of two graphs: freezing and denoising graph structures for multimodal recommendation,
+ACM MM 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.errors import ConfigError
+from crossrec.graph import SparseMatrix, bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
+from crossrec.losses import bpr, rows
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class FREEDOMConfig(BackboneConfig):
+    """Settings of FREEDOM."""
+
+    name: ClassVar[str] = "freedom"
+    layers: Annotated[int, Field(ge=0)] = 2
+    """Layers of propagation over the user-item graph."""
+    item_layers: Annotated[int, Field(ge=0)] = 1
+    """Layers of propagation over the item graph."""
+    knn: Annotated[int, Field(ge=1)] = 10
+    """Most similar items per item and modality, itself included."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Share of the interactions pruned from the graph of an epoch."""
+    reg: Annotated[float, Field(ge=0)] = 1e-3
+    """Weight of the BPR losses of the content modalities."""
+    modality_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Share of each modality in the item graph, e.g. image 0.1 and text 0.9; equal unless given."""
+
+
+class FREEDOM(Backbone):
+    """LightGCN on a graph pruned anew each epoch, plus an id propagation over a frozen graph of similar items.
+
+    The item graph mixes, per modality, the binary kNN graph by cosine, normalised by row degrees. h = graph · id table;
+    item = LightGCN item + h. Training prunes the user-item graph to a 1 - dropout share of its edges, drawn with
+    probability ∝ 1/√(d_u d_i); recommending uses all edges. Loss = BPR + reg · Σ_m BPR(u, Linear(feature_m)), and the
+    raw features are trainable.
+
+    Hands to the alignment: u and i^ID as scored with, and per modality i^m = Linear(feature_m).
+    """
+
+    config_type = FREEDOMConfig
+    multimodal = True
+
+    def __init__(self, config: FREEDOMConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.config = config
+        self.user = xavier_table(data.num_users, config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+        self.features = nn.ParameterDict({m: nn.Parameter(f.clone()) for m, f in data.features.items()})
+        self.weights = nn.ParameterDict(
+            {m: xavier_table(config.dim, f.shape[1], generator) for m, f in data.features.items()}
+        )
+        self.biases = nn.ParameterDict({m: nn.Parameter(torch.zeros(config.dim)) for m in data.features})
+        self.edges = (data.user_T, data.item_T)
+        self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
+        self.pruned = self.adjacency
+        self.item_graph = item_graph(data.features, config.knn, _shares(config.modality_weights, tuple(data.features)))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.features)
+
+    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Prune the user-item graph anew."""
+        if self.config.dropout:
+            kept = degree_sensitive_sample(*self.edges, 1 - self.config.dropout, generator)
+            self.pruned = bipartite_adjacency(
+                self.edges[0][kept], self.edges[1][kept], self.num_users, self.num_items
+            )
+
+    def propagate(self) -> Representations:
+        adjacency = self.pruned if self.training else self.adjacency
+        everything = propagate_mean(adjacency, torch.cat([self.user, self.item]), self.config.layers)
+        similar_IL: Tensor = self.item
+        for _ in range(self.config.item_layers):
+            similar_IL = self.item_graph @ similar_IL
+        content = {m: f @ self.weights[m].T + self.biases[m] for m, f in self.features.items()}
+        return Representations(everything[: self.num_users], everything[self.num_users :] + similar_IL, content)
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        user_BL, negative_B = rows(reps.user_UL, batch.user_B), negatives(batch)
+
+        def preference(item_IL: Tensor) -> Tensor:
+            positive = (user_BL * rows(item_IL, batch.item_B)).sum(-1)
+            return bpr(positive, (user_BL * rows(item_IL, negative_B)).sum(-1))
+
+        terms = {"bpr": preference(reps.item_IL)}
+        for modality, content_IL in reps.modality_IL.items():
+            terms[f"bpr_{modality}"] = self.config.reg * preference(content_IL)
+        return terms
+
+
+def item_graph(features: Mapping[str, Tensor], k: int, shares: dict[str, float]) -> SparseMatrix:
+    """Σ_m share_m · (binary kNN graph of modality m, rows divided by k): (I, I), about k · |M| entries a row."""
+    mixed = None
+    for modality, feature_ID in features.items():
+        index_IK, _ = knn(feature_ID, k)
+        count, width = index_IK.shape
+        row = np.repeat(np.arange(count), width)
+        graph = sp.csr_matrix(
+            (np.full(count * width, shares[modality] / width), (row, index_IK.cpu().numpy().ravel())), (count, count)
+        )
+        mixed = graph if mixed is None else mixed + graph
+    return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_ID.device)
+
+
+def _shares(given: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
+    if given is None:
+        return {m: 1 / len(modalities) for m in modalities}
+    if set(given) != set(modalities) or not sum(given.values()):
+        raise ConfigError(
+            f"--modality-weights names {sorted(given)}, the data set has {sorted(modalities)}: give each a weight, "
+            "not all zero"
+        )
+    return {m: w / sum(given.values()) for m, w in given.items()}

@@ -1,0 +1,52 @@
+"""LightGCN (He, Deng, Wang, Li, Zhang, Wang. LightGCN: simplifying and powering graph convolution network, SIGIR 2020)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.graph import bipartite_adjacency, propagate_mean
+from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class LightGCNConfig(BackboneConfig):
+    """Settings of LightGCN."""
+
+    name: ClassVar[str] = "lightgcn"
+    layers: Annotated[int, Field(ge=0)] = 3
+    """Layers of propagation."""
+    reg: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight of the norms of the ego embeddings."""
+
+
+class LightGCN(Backbone):
+    """Mean of layers 0 … k of linear propagation over the user-item graph; loss = BPR + reg · EmbLoss of ego vectors.
+
+    Hands to the alignment: u and i^ID, the propagated vectors it scores with; no content vectors of its own.
+    """
+
+    config_type = LightGCNConfig
+
+    def __init__(self, config: LightGCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.layers, self.reg = config.layers, config.reg
+        self.user = xavier_table(data.num_users, config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+        self.adjacency = bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
+
+    def propagate(self) -> Representations:
+        everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.layers)
+        return Representations(everything[: self.num_users], everything[self.num_users :])
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        user_B, positive_B, negative_B = batch.user_B, batch.item_B, negatives(batch)
+        user_BL = rows(reps.user_UL, user_B)
+        positive = (user_BL * rows(reps.item_IL, positive_B)).sum(-1)
+        negative = (user_BL * rows(reps.item_IL, negative_B)).sum(-1)
+        ego = (rows(self.user, user_B), rows(self.item, positive_B), rows(self.item, negative_B))
+        return {"bpr": bpr(positive, negative), "reg": self.reg * embedding_norm(*ego)}

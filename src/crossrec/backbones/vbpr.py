@@ -1,0 +1,56 @@
+"""VBPR (He and McAuley. VBPR: visual Bayesian personalized ranking from implicit feedback, AAAI 2016)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class VBPRConfig(BackboneConfig):
+    """Settings of VBPR."""
+
+    name: ClassVar[str] = "vbpr"
+    reg: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight of the embedding norms."""
+
+
+class VBPR(Backbone):
+    """User vectors of 2L; item = [id of L ; Linear(all features side by side) of L]; loss = BPR + reg · EmbLoss.
+
+    Hands to the alignment: the id blocks of both, u = user[:L] and i^ID = id table; the content vectors are one map
+    of all modalities together, so none per modality: the alignment projects its own.
+    """
+
+    config_type = VBPRConfig
+    multimodal = True
+    feature_ID: Tensor
+
+    def __init__(self, config: VBPRConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.dim, self.reg = config.dim, config.reg
+        self.user = xavier_table(data.num_users, 2 * config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+        self.register_buffer("feature_ID", torch.cat(list(data.features.values()), dim=1), persistent=False)
+        self.weight = xavier_table(config.dim, self.feature_ID.shape[1], generator)
+        self.bias = nn.Parameter(torch.zeros(config.dim))
+
+    def propagate(self) -> Representations:
+        content_IL = self.feature_ID @ self.weight.T + self.bias
+        scoring = (self.user, torch.cat([self.item, content_IL], dim=1))
+        return Representations(self.user[:, : self.dim], self.item, scoring=scoring)
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        user_BS = rows(reps.user_US, batch.user_B)
+        positive_BS = rows(reps.item_IS, batch.item_B)
+        negative_BS = rows(reps.item_IS, negatives(batch))
+        return {
+            "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+            "reg": self.reg * embedding_norm(user_BS, positive_BS, negative_BS),
+        }

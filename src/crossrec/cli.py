@@ -1,0 +1,82 @@
+"""The command line: which commands there are, and how mistakes are told. Thin, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from crossrec._version import __version__
+from crossrec.errors import CrossrecError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+app = App(
+    name="crossrec",
+    help="Better recommendations by aligning what items look and read like with how people behave towards them.",
+    version=__version__,
+    default_parameter=Parameter(consume_multiple=True),
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+data = App(name="data", help="Look at and check a data set.", help_format="plaintext")
+app.command(data)
+
+# Commands are named by import path and loaded when used: torch takes a second to import.
+app.command(
+    "crossrec.commands.train:train",
+    name="train",
+    help="Train a recommender, alone or with FETTLE or CROSS on top, and test it.",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.compare:compare",
+    name="compare",
+    help="Backbones x alignments x seeds on one data set, as one table (RQ1).",
+    help_flags=[],
+)
+data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
+data.command("crossrec.commands.data:validate", name="validate", help="List everything that is wrong, a line each.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    warnings.showwarning = _one_line_warning
+    try:
+        result = app(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        return _mistake(_plain(error))
+    except CrossrecError as error:
+        return _mistake(str(error))
+    except KeyboardInterrupt:
+        print("crossrec: stopped; the same command with --resume goes on", file=sys.stderr)
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _mistake(message: str) -> int:
+    print("crossrec: error: " + " ".join(message.split()), file=sys.stderr)
+    return USER_ERROR
+
+
+def _plain(error: CycloptsError) -> str:
+    """A usage error in one line: what pydantic says of a value comes without its links and counts."""
+    cause = error.__cause__ or error.__context__
+    if type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
+        first = cause.errors()[0]
+        flag = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        return f"{flag} {first.get('input')!r}: {first['msg']}; see --help for what it takes"
+    error.verbose = False
+    return f"{error}; see --help"
+
+
+def _one_line_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print("crossrec: warning: " + " ".join(str(message).split()), file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What the commands do: flags are made from the configurations by cyclopts; call, print."""

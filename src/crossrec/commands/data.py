@@ -1,0 +1,36 @@
+"""``crossrec data ...``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.table import Table
+
+from crossrec.commands.show import stdout
+from crossrec.data import DataConfig
+from crossrec.data import describe as describe_data
+from crossrec.data import validate as validate_data
+
+Settings = Annotated[DataConfig, Parameter(name="*")]
+
+
+def describe(settings: Settings = DataConfig()) -> int:  # noqa: B008
+    """The columns of the paper's Table 1, and more."""
+    description = describe_data(settings)
+    table = Table(title=description.name, title_justify="left", show_header=False)
+    for name, value in description.rows():
+        table.add_row(name, value)
+    stdout.print(table)
+    return 0
+
+
+def validate(settings: Settings = DataConfig()) -> int:  # noqa: B008
+    """List everything that is wrong, a line each; exit code 2 where there is anything."""
+    findings = validate_data(settings)
+    for finding in findings:
+        print(f"crossrec: {finding.kind}: {finding.message}", file=sys.stderr)
+    if not findings:
+        print(f"{settings.data}: nothing wrong found")
+    return 2 if findings else 0

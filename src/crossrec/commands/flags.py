@@ -1,0 +1,62 @@
+"""Flags made from configurations: which fields there are depends on --backbone and --alignment, read first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from cyclopts import App, Parameter
+
+from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.backbones import BACKBONES, BackboneConfig
+from crossrec.errors import ConfigError
+
+FLAT = Parameter(name="*")
+MULTIPLE = Parameter(consume_multiple=True)
+
+BackboneName = Literal[tuple(BACKBONES)]  # type: ignore[valid-type]
+AlignmentName = Literal[tuple(ALIGNMENTS)]  # type: ignore[valid-type]
+
+
+def chosen(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[CrossConfig] | None]:
+    """The configuration types that ``--backbone`` and ``--alignment`` in a command line stand for."""
+    app = App(help_flags=[], version_flags=[], default_parameter=MULTIPLE)
+
+    @app.default
+    def names(*, backbone: BackboneName = "lightgcn", alignment: AlignmentName = "cross") -> None: ...
+
+    _, bound, _, _ = app.parse_known_args(list(tokens))
+    picked = bound.arguments
+    backbone = BACKBONES[picked.get("backbone", "lightgcn")].config_type
+    return backbone, ALIGNMENTS[picked.get("alignment", "cross")]
+
+
+def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, types: dict[str, Any]) -> Any:
+    """Parse ``tokens`` into the parameters of ``command``, with ``types`` for its annotations, and call it.
+
+    Parameters whose type is a configuration are taken apart into one flag per field.
+    """
+    command.__annotations__.update(types)
+    app = App(
+        name=name,
+        help_format="plaintext",
+        version_flags=[],
+        default_parameter=MULTIPLE,
+        suppress_keyboard_interrupt=False,
+    )
+    app.default(command)
+    return app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def flat(config_type: type[Any]) -> Any:
+    """The annotation of a parameter whose fields become flags."""
+    return Annotated[config_type, FLAT]
+
+
+def use_threads(threads: int) -> None:
+    """Limit torch to so many threads; 0 leaves its own choice. Raises ConfigError below 0."""
+    if threads < 0:
+        raise ConfigError(f"--threads {threads}: give 0 (all cores) or more")
+    if threads:
+        torch.set_num_threads(threads)

@@ -1,0 +1,101 @@
+"""``crossrec train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, parse, use_threads
+from crossrec.commands.show import metrics_table, training_progress
+from crossrec.data import DataConfig
+from crossrec.run import RunConfig, load_config, run
+from crossrec.training import TrainingConfig
+
+
+def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Train a recommender, alone or with FETTLE or CROSS on top, and test it."""
+    if any(token.split("=")[0] == "--config" for token in tokens):
+        result = parse(from_file, tokens, name="crossrec train", types={"config": Path, "out": Path})
+        return 0 if result is None else int(result)
+    backbone_type, alignment_type = chosen(tokens)
+    types = {
+        "backbone": BackboneName,
+        "alignment": AlignmentName,
+        "out": Path | None,
+        "data": flat(DataConfig),
+        "training": flat(TrainingConfig),
+        "backbone_settings": flat(backbone_type),
+        "alignment_settings": flat(alignment_type) if alignment_type else Annotated[None, Parameter(parse=False)],
+    }
+    defaults = {
+        "data": DataConfig(),
+        "training": TrainingConfig(),
+        "backbone_settings": backbone_type(),
+        "alignment_settings": alignment_type() if alignment_type else None,
+    }
+
+    def from_flags(
+        *,
+        backbone: str = "lightgcn",
+        alignment: str = "cross",
+        out: Path | None = None,
+        resume: bool = False,
+        threads: int = 0,
+        data: Any = defaults["data"],
+        training: Any = defaults["training"],
+        backbone_settings: Any = defaults["backbone_settings"],
+        alignment_settings: Any = defaults["alignment_settings"],
+    ) -> int:
+        """Train a recommender, alone or with FETTLE or CROSS on top, and test it.
+
+        Flags below that belong to a backbone or an alignment change with --backbone and --alignment. With --config
+        FILE every setting is taken from the config.json of a run instead.
+
+        Parameters
+        ----------
+        backbone
+            Recommender to train.
+        alignment
+            What to stack on it.
+        out
+            Run directory; made from the settings under runs/ unless given.
+        resume
+            Go on with a run that was stopped; does nothing where it is done.
+        threads
+            Processor threads; 0 for all.
+        """
+        config = RunConfig(
+            data=data, backbone=backbone_settings, alignment=alignment_settings, training=training
+        )
+        return _train(config, out, resume, threads)
+
+    result = parse(from_flags, tokens, name="crossrec train", types=types)
+    return 0 if result is None else int(result)
+
+
+def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0) -> int:
+    """Make the run of a config.json (again).
+
+    Parameters
+    ----------
+    config
+        The config.json of a run.
+    out
+        Run directory.
+    resume
+        Go on with a run that was stopped; does nothing where it is done.
+    threads
+        Processor threads; 0 for all.
+    """
+    return _train(load_config(config), out, resume, threads)
+
+
+def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
+    use_threads(threads)
+    out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
+    with training_progress(config.label, config.training.epochs) as on_epoch:
+        metrics = run(config, out, resume=resume, on_epoch=on_epoch)
+    metrics_table(config.label, metrics, out)
+    return 0

@@ -1,0 +1,105 @@
+"""Which item is which row: of the features, of the model, of every result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossrec.data.interactions import Log, plain_ids, positions
+from crossrec.data.sources import Source
+from crossrec.data.tables import Table, find_column, open_table
+from crossrec.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def user_rows(source: Source, log: Log) -> tuple[pl.Series, np.ndarray]:
+    """(id of every user row, row of every distinct user of the log): the ids are the rows in the MMRec layout."""
+    import polars as pl
+
+    if not source.row_indices:
+        return log.user_ids, np.arange(len(log.user_ids))
+    rows = log.user_ids.to_numpy()
+    return pl.Series(np.arange(rows[-1] + 1)), rows
+
+
+def item_rows(
+    source: Source, log: Log, table: Table, item_column: str | None, rows: dict[Path, int]
+) -> tuple[pl.Series, np.ndarray]:
+    """(id of every item row, row of every distinct item of the log); ``rows``: how many rows each feature file has.
+
+    An items file lists the ids in row order. Without one, integer ids are the rows if there are features or the layout
+    is MMRec's; else the distinct ids in sorted order are. Raises DataError if features and items do not fit together.
+    """
+    import polars as pl
+
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{path.name} {count}" for path, count in rows.items())
+        raise DataError(
+            f"{source.table.parent}: feature files have different numbers of rows ({counts}); one row an item"
+        )
+    path, count = next(iter(rows.items()), (None, 0))
+    if source.items is not None:
+        ids = _listed(source.items, item_column or log.columns["item"])
+        if path is not None and count != len(ids):
+            raise DataError(f"{path}: {count} rows, but {source.items.name} lists {len(ids)} items; one row an item")
+        where = positions(log.item_ids, ids)
+        _refuse(where < 0, log, table, f"is not in {source.items.name}; add it there, or delete its rows here")
+        return ids, where
+    if path is None and not source.row_indices:
+        return log.item_ids, np.arange(len(log.item_ids))
+    if log.item_ids.dtype != pl.Int64:
+        raise DataError(
+            f"{path}: nothing says which row is which item, as '{log.item_ids[0]}' in {table.path.name} is no row "
+            f"index; add items.csv beside it, listing the item ids in row order"
+        )
+    where = log.item_ids.to_numpy()
+    count = count if path is not None else int(where[-1]) + 1
+    _refuse(
+        (where < 0) | (where >= count),
+        log,
+        table,
+        f"has no row in {path.name if path else 'the features'}, which has {count} (0 to {count - 1}); "
+        + (
+            "add the row or renumber"
+            if source.row_indices
+            else "add the row, or items.csv listing the ids in row order"
+        ),
+    )
+    return pl.Series(np.arange(count)), where
+
+
+def _listed(path: Path, name: str) -> pl.Series:
+    """The ids an items file lists, in order. Raises DataError if it has no such column, or an empty or repeated id."""
+    table = open_table(path)
+    column = name if name in table.columns else None
+    if column is None:
+        column = table.columns[0] if len(table.columns) == 1 else find_column(table, "item", None, required=True)
+    assert column is not None
+    frame = table.read([column])
+    rows = np.delete(np.arange(frame.height), table.blank() if frame[column].null_count() else [])
+    ids = frame[column][rows]
+    for bad, why in (
+        (ids.is_null(), "is empty; fill it in"),
+        (~ids.is_first_distinct(), "repeats an id; list each once"),
+    ):
+        if bad.any():
+            first = int(bad.arg_max() or 0)
+            raise DataError(f"{path}, {table.place(int(rows[first]))}: {column} {why}")
+    if not len(ids):
+        raise DataError(f"{path}: a header but no rows; list the item ids in row order")
+    return plain_ids(ids, typed=table.typed)
+
+
+def _refuse(bad_distinct: np.ndarray, log: Log, table: Table, why: str) -> None:
+    """Raise DataError naming the first row whose item is bad, and how many items are."""
+    if bad_distinct.any():
+        first = int(np.argmax(bad_distinct[log.item_N]))
+        item = log.item_ids[int(log.item_N[first])]
+        count = int(bad_distinct.sum())
+        more = f" ({count} such items)" if count > 1 else ""
+        place = table.place(int(log.row_N[first]))
+        raise DataError(f"{table.path}, {place}: {log.columns['item']} '{item}' {why}{more}")

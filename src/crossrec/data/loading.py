@@ -1,0 +1,209 @@
+"""From a :class:`DataConfig` to a :class:`Dataset`, or to the list of what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossrec.data.config import DataConfig
+from crossrec.data.dataset import Dataset, Interactions
+from crossrec.data.features import choose_modalities, missing_rows, open_features, scale
+from crossrec.data.findings import Finding, Findings
+from crossrec.data.interactions import TEST, TRAIN, VALID, Log, read_log
+from crossrec.data.items import item_rows, user_rows
+from crossrec.data.sources import Source, locate
+from crossrec.data.splits import make_split
+from crossrec.data.synthetic import RECIPES, generate
+from crossrec.data.tables import Table, open_table
+from crossrec.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def load(config: DataConfig) -> Dataset:
+    """Read, split and scale the data set that ``config`` names.
+
+    Raises DataError, one line, on the first problem that :func:`validate` would call an error.
+    """
+    findings = Findings()
+    dataset = _assemble(config, findings)
+    errors = findings.errors
+    if errors or dataset is None:
+        more = f" [and {len(errors) - 1} more; 'crossrec data validate' lists them]" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0].message}{more}")
+    return dataset
+
+
+def validate(config: DataConfig) -> list[Finding]:
+    """Everything that is wrong (error) or odd (warning) with the data set that ``config`` names; [] if nothing is."""
+    findings = Findings()
+    _assemble(config, findings)
+    return list(findings)
+
+
+def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
+    """The data set, as far as there is one; all problems go to ``findings``."""
+    if config.data in RECIPES:
+        return _built_in(config, findings)
+    source: Source | None = None
+    with findings.attempt():
+        source = locate(config.data, list(RECIPES))
+    if source is None:
+        return None
+    features = _read_features(source, config, findings)
+    table, log = _read_table(source, config, findings)
+    if table is None or log is None:
+        return None
+    repeated_N = _repeated(log, table, config, findings)
+    user_ids, user_row = user_rows(source, log)
+    rows = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
+    placed: tuple[pl.Series, np.ndarray] | None = None
+    with findings.attempt():
+        placed = item_rows(source, log, table, config.item_column, rows)
+    if log.split_N is not None and not (log.split_N == TRAIN).any():
+        findings.error(f"{table.path}: no row has {log.columns['split']} train; label rows 0 or train")
+    if placed is None or findings.errors:
+        return None
+    item_ids, item_row = placed
+    keep = ~repeated_N
+    dataset = _finish(
+        config,
+        source.name,
+        (user_ids, item_ids),
+        (user_row[log.user_N][keep], item_row[log.item_N][keep]),
+        None if log.split_N is None else log.split_N[keep],
+        None if log.time_N is None else log.time_N[keep],
+        features,
+        int(repeated_N.sum()),
+    )
+    _warn(dataset, source, features, findings)
+    return dataset
+
+
+def _built_in(config: DataConfig, findings: Findings) -> Dataset | None:
+    """A generated set; it has neither split nor time column."""
+    import polars as pl
+
+    recipe = RECIPES[config.data]
+    for setting in ("user_column", "item_column", "split_column", "time_column"):
+        if getattr(config, setting) is not None:
+            findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
+    if config.split in ("given", "time"):
+        findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
+    chosen: list[str] = []
+    with findings.attempt():
+        chosen = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
+    if findings.errors:
+        return None
+    made = generate(recipe)
+    ids = (pl.Series(np.arange(recipe.users)), pl.Series(np.arange(recipe.items)))
+    features = {modality: made.features[modality] for modality in chosen}
+    return _finish(config, config.data, ids, (made.user_N, made.item_N), None, None, features, 0)
+
+
+def _finish(
+    config: DataConfig,
+    name: str,
+    ids: tuple[pl.Series, pl.Series],
+    pairs: tuple[np.ndarray, np.ndarray],
+    split_N: np.ndarray | None,
+    time_N: np.ndarray | None,
+    features: dict[str, np.ndarray],
+    dropped: int,
+) -> Dataset:
+    """Split if need be, scale, and put everything together."""
+    user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
+    if split_N is None:
+        from crossrec.randomness import numpy_generator
+
+        scheme = config.split if config.split in ("time", "leave_one_out") else "random"
+        split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
+    parts = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
+    return Dataset(
+        name=name,
+        num_users=len(ids[0]),
+        num_items=len(ids[1]),
+        train=parts[TRAIN],
+        valid=parts[VALID],
+        test=parts[TEST],
+        features={modality: scale(matrix, config.feature_scaling) for modality, matrix in features.items()},
+        user_ids=ids[0].alias("id"),
+        item_ids=ids[1].alias("id"),
+        dropped_duplicates=dropped,
+    )
+
+
+def _read_features(source: Source, config: DataConfig, findings: Findings) -> dict[str, np.ndarray]:
+    chosen: list[str] = []
+    with findings.attempt():
+        chosen = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
+    features: dict[str, np.ndarray] = {}
+    for modality in chosen:
+        with findings.attempt():
+            features[modality] = open_features(source.features[modality])
+    return features
+
+
+def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple[Table | None, Log | None]:
+    with findings.attempt():
+        table = open_table(source.table)
+        if table.bom:
+            findings.warn(f"{table.path}, line 1: starts with a byte-order mark (ignored); save as UTF-8 without BOM")
+        return table, read_log(table, config, findings, row_indices=source.row_indices)
+    return None, None
+
+
+def _repeated(log: Log, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:
+    """Which rows repeat the (user, item) pair of an earlier row, bool (N,)."""
+    import polars as pl
+
+    pair_N = log.user_N * np.int64(len(log.item_ids)) + log.item_N
+    if pl.Series(pair_N).n_unique() == len(pair_N):
+        return np.zeros(len(pair_N), dtype=bool)
+    _, first, inverse = np.unique(pair_N, return_index=True, return_inverse=True)
+    repeated_N: np.ndarray = first[inverse] != np.arange(len(pair_N))
+    count = int(repeated_N.sum())
+    if count:
+        row = int(np.argmax(repeated_N))
+        user, item = log.user_ids[int(log.user_N[row])], log.item_ids[int(log.item_N[row])]
+        here, there = (table.place(int(log.row_N[index])) for index in (row, int(first[inverse][row])))
+        message = (
+            f"{table.path}, {here}: {log.columns['user']} {user}, {log.columns['item']} {item} is already on {there}"
+        )
+        total = f" ({count} repeated rows in all)" if count > 1 else ""
+        if config.duplicates == "error":
+            findings.error(f"{message}{total}; remove it, or set duplicates to drop")
+        else:
+            findings.warn(f"{message}{total}; dropped")
+    return repeated_N
+
+
+def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], findings: Findings) -> None:
+    """Note what a data set may have and live with."""
+    trained_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users) > 0
+    if count := int((~trained_U).sum()):
+        names = ", ".join(str(dataset.user_ids[int(row)]) for row in np.flatnonzero(~trained_U)[:5])
+        findings.warn(
+            f"{source.table}: {count} users have no training row ({names}{', …' if count > 5 else ''}); "
+            f"they are left out of evaluation; give each a training row to count them"
+        )
+    for label, part in (("validation", dataset.valid), ("test", dataset.test)):
+        if not len(part):
+            findings.warn(
+                f"{source.table}: no {label} rows; nothing to measure on; label rows, or give users three or more"
+            )
+    last = max(int(part.item_N.max(initial=-1)) for part in (dataset.train, dataset.valid, dataset.test))
+    if source.items is None and last < dataset.num_items - 1:
+        findings.warn(
+            f"{source.table}: the highest item is {last}, but the features have {dataset.num_items} rows; the "
+            f"further ones stay as items without interactions; delete the rows if they are none"
+        )
+    for modality, matrix in features.items():
+        if count := int(missing_rows(matrix).sum()):
+            first = int(np.argmax(missing_rows(matrix)))
+            findings.warn(
+                f"{source.features[modality]}: {count} of {len(matrix)} items have no feature (all-zero rows, first is "
+                f"row {first} from 0, item {dataset.item_ids[first]}); add the features if you have them"
+            )

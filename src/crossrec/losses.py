@@ -1,0 +1,101 @@
+"""Losses and vector helpers shared by backbones and alignment. Pure functions; L2-normalisation is zero-safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+
+def rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
+    """Rows of a matrix, (N, L): a gather whose backward pass is fast and deterministic on a CPU."""
+    return F.embedding(index_N, table_IL)
+
+
+def unit(vector_NL: Tensor) -> Tensor:
+    """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient."""
+    norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True)
+    present = norm > 0
+    return vector_NL * torch.where(present, 1.0 / torch.where(present, norm, 1.0), 0.0)
+
+
+def cosine(left_NL: Tensor, right_NL: Tensor) -> Tensor:
+    """Row-wise cosine, (N,); 0 where either row is zero."""
+    return (unit(left_NL) * unit(right_NL)).sum(-1)
+
+
+def bpr(positive_B: Tensor, negative_B: Tensor) -> Tensor:
+    """mean softplus(negative - positive), a scalar: Bayesian personalised ranking (Rendle et al. 2009)."""
+    return F.softplus(negative_B - positive_B).mean()
+
+
+def embedding_norm(*vector_BL: Tensor) -> Tensor:
+    """Σ ‖V‖_F / B over the given (B, L) matrices, a scalar: norms, not squared norms ("EmbLoss" of RecBole)."""
+    total = torch.stack([torch.linalg.vector_norm(vector) for vector in vector_BL]).sum()
+    return total / vector_BL[0].shape[0]
+
+
+def info_nce(anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, *, temperature: Tensor | float) -> Tensor:
+    """Σ_d -log softmax_j( a_d · c_j / λ )_{positive of d}, a scalar sum over anchors.
+
+    ``anchor_DL``, ``candidate_NL``: vectors of unit length; ``positive_D``: int64, the candidate that anchor d belongs
+    to; ``temperature``: λ. Differentiable in anchors, candidates and λ; no D × N matrix is kept for it.
+    """
+    scaled_DL = anchor_DL / temperature
+    return logsumexp_dot(scaled_DL, candidate_NL) - (scaled_DL * rows(candidate_NL, positive_D)).sum()
+
+
+def logsumexp_dot(left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = None) -> Tensor:
+    """Σ_n w_n log Σ_p exp(x_n · y_p), a scalar; what every contrastive term here is made of.
+
+    The gradient, w softmax(X Yᵀ) Y for X and its transposed counterpart for Y, is taken on the way, block of rows by
+    block of rows, so that nothing of size N × P outlives a block. Weights (1 unless given) are constants. Half
+    precision is accumulated in float32. Has no second derivative.
+    """
+    value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N)
+    return value
+
+
+_BLOCK_NUMBERS = 1 << 18
+"""Entries of a block of logits: about 1 MB of float32, so that it stays in a core's cache between passes."""
+
+
+class _LogSumExpDot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None) -> Tensor:
+        dtype = torch.float32 if left_NL.dtype in (torch.bfloat16, torch.float16) else left_NL.dtype
+        left, right = left_NL.detach().to(dtype), right_PL.detach().to(dtype)
+        grad_left = torch.empty_like(left) if ctx.needs_input_grad[0] else None
+        grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
+        total = left.new_zeros(())
+        block = max(16, _BLOCK_NUMBERS // max(1, len(right))) if left.device.type == "cpu" else max(1, len(left))
+        for start in range(0, len(left), block):
+            part = slice(start, start + block)
+            logit = left[part] @ right.T
+            top = logit.amax(1, keepdim=True)
+            mass = logit.sub_(top).exp_().sum(1, keepdim=True)
+            value = (mass.log() + top).squeeze(1)
+            weight = None if weight_N is None else weight_N[part].to(dtype)
+            total += value.sum() if weight is None else value @ weight
+            logit.mul_(1.0 / mass if weight is None else weight.unsqueeze(1) / mass)
+            if grad_left is not None:
+                torch.mm(logit, right, out=grad_left[part])
+            if grad_right is not None:
+                grad_right.addmm_(logit.T, left[part])
+        ctx.save_for_backward(grad_left, grad_right)
+        ctx.dtypes = left_NL.dtype, right_PL.dtype
+        return total.to(left_NL.dtype)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        scaled = [None if g is None else (g * grad).to(d) for g, d in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
+        return scaled[0], scaled[1], None
+
+
+def zero_like(reference: Tensor) -> Tensor:
+    """A differentiable zero: what a term is worth when nothing takes part in it."""
+    return reference[:0].sum()

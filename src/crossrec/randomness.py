@@ -1,0 +1,29 @@
+"""One seed fixes everything: an independent generator for every purpose, so that one never disturbs another."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _entropy(seed: int, purpose: str) -> np.random.SeedSequence:
+    digest = hashlib.sha256(purpose.encode()).digest()
+    return np.random.SeedSequence([seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
+
+
+def torch_generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator that depends on ``seed`` and ``purpose`` only ("backbone", "alignment", "sampling", ...)."""
+    import torch
+
+    state = int(_entropy(seed, purpose).generate_state(1, dtype=np.uint64)[0] >> np.uint64(1))
+    return torch.Generator(device=device).manual_seed(state)
+
+
+def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
+    """The same for numpy."""
+    return np.random.default_rng(_entropy(seed, purpose))

@@ -1,0 +1,212 @@
+"""One run: a full typed configuration in, a run directory out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import platform
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pydantic import SerializeAsAny, field_serializer, field_validator
+from safetensors.torch import save_file
+
+from crossrec._version import __version__
+from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.backbones import BACKBONES, BackboneConfig
+from crossrec.backbones.lightgcn import LightGCNConfig
+from crossrec.config import Config, nearest
+from crossrec.data import DataConfig, Dataset, Interactions, load
+from crossrec.errors import ConfigError, RunError
+from crossrec.evaluation import HeldOut
+from crossrec.objective import Objective
+from crossrec.storage import read_json, write_json_atomic, write_text_atomic
+from crossrec.training import Progress, TrainingConfig, fit, validate
+from crossrec.types import TrainingSet
+
+METHOD_VERSION = 1
+"""Raised whenever the same configuration would train to another result; a done run of another version is not reused."""
+
+
+class RunConfig(Config):
+    """Everything that decides a run. Saved as ``config.json``, from which the run can be made again."""
+
+    data: DataConfig = DataConfig()
+    backbone: SerializeAsAny[BackboneConfig] = LightGCNConfig()
+    alignment: SerializeAsAny[CrossConfig] | None = CrossConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _backbone_by_name(cls, value: Any) -> Any:
+        return _by_name(value, {name: b.config_type for name, b in BACKBONES.items()}, "backbone")
+
+    @field_validator("alignment", mode="before")
+    @classmethod
+    def _alignment_by_name(cls, value: Any) -> Any:
+        return _by_name(value, ALIGNMENTS, "alignment")
+
+    @field_serializer("backbone", "alignment")
+    def _with_name(self, value: Config | None) -> dict[str, Any] | None:
+        return None if value is None else {"name": cast(Any, value).name, **value.model_dump()}
+
+    @property
+    def label(self) -> str:
+        """Backbone and alignment, e.g. ``lightgcn+cross``."""
+        return self.backbone.name if self.alignment is None else f"{self.backbone.name}+{self.alignment.name}"
+
+    def digest(self) -> str:
+        """Hex digest of all that decides the result: this configuration, less where and how it runs, and the method."""
+        values = self.model_dump(mode="json")
+        for name in ("device", "checkpoint_seconds"):
+            del values["training"][name]
+        return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
+
+
+def _by_name(value: Any, known: Mapping[str, type[Config] | None], what: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    values = dict(value)
+    name = values.pop("name", None)
+    if name not in known:
+        raise ConfigError(f"unknown {what} '{name}'{nearest(str(name), list(known))}")
+    chosen = known[name]
+    return None if chosen is None else chosen.parse(values)
+
+
+def training_set(dataset: Dataset) -> TrainingSet:
+    """What a model may learn from: the training pairs and features of a data set, and nothing held out."""
+    return TrainingSet(
+        dataset.num_users,
+        dataset.num_items,
+        torch.from_numpy(dataset.train.user_N),
+        torch.from_numpy(dataset.train.item_N),
+        {name: torch.from_numpy(feature) for name, feature in dataset.features.items()},
+    )
+
+
+def held_out(dataset: Dataset, split: Interactions) -> HeldOut:
+    """A held-out split of a data set, ready for ranking."""
+    train = dataset.train
+    return HeldOut.build(
+        train.user_N, train.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items
+    )
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    dataset: Dataset | None = None,
+    on_epoch: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train, choose the best epoch on validation, test once; returns what ``metrics.json`` holds.
+
+    Writes into ``out``: ``config.json``, ``users.parquet`` and ``items.parquet`` (id maps), ``history.csv`` (one row an
+    epoch), ``checkpoint/`` while it is not done, ``model.safetensors`` and, last, ``metrics.json``. ``dataset`` spares
+    reading ``config.data`` again where it is in memory.
+
+    With ``resume`` it goes on from the last checkpoint, or returns the metrics where it is done. Raises RunError where
+    ``out`` holds a run already and ``resume`` is not asked for, or holds one of another configuration or data set;
+    DataError, ConfigError and TrainingError as the parts do.
+    """
+    dataset = dataset or load(config.data)
+    identity = hashlib.sha256(f"{config.digest()} {dataset.fingerprint()}".encode()).hexdigest()
+    done = _enter(out, config, identity, resume)
+    if done is not None:
+        return done
+    dataset.save_id_maps(out)
+    device = config.training.torch_device()
+    data = training_set(dataset).to(device)
+    objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
+    valid = held_out(dataset, dataset.valid)
+
+    def after_epoch(progress: Progress) -> None:
+        write_text_atomic(out / "history.csv", _csv(progress.history))
+        on_epoch(progress)
+
+    progress = fit(
+        objective,
+        data,
+        valid,
+        config.training,
+        checkpoints=out / "checkpoint",
+        identity=identity,
+        on_epoch=after_epoch,
+    )
+    metrics = {
+        "valid": validate(objective, valid),
+        "test": validate(objective, held_out(dataset, dataset.test)),
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+        / (2**20 if sys.platform == "darwin" else 1),
+        "identity": identity,
+        "versions": {
+            "crossrec": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    write_text_atomic(out / "history.csv", _csv(progress.history))
+    model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
+    save_file(model, out / "model.safetensors.part", metadata={"identity": identity})
+    (out / "model.safetensors.part").replace(out / "model.safetensors")
+    write_json_atomic(out / "metrics.json", metrics)
+    for leftover in (out / "checkpoint").iterdir():
+        leftover.unlink()
+    (out / "checkpoint").rmdir()
+    return metrics
+
+
+def _enter(out: Path, config: RunConfig, identity: str, resume: bool) -> dict[str, Any] | None:
+    """Claim a run directory; the metrics where it holds this very run, done."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: give --out a folder")
+    if (out / "config.json").exists():
+        if not resume:
+            raise RunError(f"{out} holds a run already: pass --resume to go on with it, or another --out")
+        found = read_json(out / "config.json").get("identity")
+        if found != identity:
+            raise RunError(
+                f"{out}/config.json is of another configuration, data set or version: give another --out, "
+                "or the flags it was started with"
+            )
+        if (out / "metrics.json").exists():
+            return cast(dict[str, Any], read_json(out / "metrics.json"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out}: {error.strerror}; give another --out") from None
+    write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity})
+    return None
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a ``config.json``. Raises RunError for a missing or broken file, ConfigError for a setting in it."""
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise RunError(f"{path}: not a configuration; give the config.json of a run")
+    values.pop("identity", None)
+    return RunConfig.parse(values)
+
+
+def _csv(history: list[dict[str, float]]) -> str:
+    """All columns that any epoch has, in order of first appearance."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

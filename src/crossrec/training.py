@@ -1,0 +1,191 @@
+"""The one training loop: sample, propagate, terms, step; validate; stop early; checkpoint. It never sees test data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossrec.config import Config
+from crossrec.data.sampling import Sampler
+from crossrec.errors import RunError, TrainingError
+from crossrec.evaluation import HeldOut, evaluate
+from crossrec.objective import Objective
+from crossrec.randomness import torch_generator
+from crossrec.storage import load_checkpoint, save_checkpoint
+from crossrec.types import Batch, TrainingSet
+
+SELECTION = "recall@20"
+"""The validation metric that early stopping and the choice of the best epoch go by, unrounded."""
+PURPOSES = ("sampling", "epoch")
+
+
+class TrainingConfig(Config):
+    """How training runs, whatever is trained."""
+
+    epochs: Annotated[int, Field(ge=1)] = 1000
+    """Epochs at most."""
+    batch_size: Annotated[int, Field(ge=1)] = 2048
+    """Pairs per step."""
+    patience: Annotated[int, Field(ge=1)] = 20
+    """Stop after so many epochs without a better validation Recall@20."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """One seed fixes everything: initial values, sampling, graph views."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
+    """Save a checkpoint at the end of an epoch if the last one is at least so many seconds old."""
+
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` means on this machine."""
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+
+
+@dataclass
+class Progress:
+    """Where a training run stands after an epoch; everything but the tensors of a checkpoint.
+
+    ``history`` has one row an epoch: epoch, train_seconds, eval_seconds, every term, loss, valid_* metrics.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = float("-inf")
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    objective: Objective,
+    data: TrainingSet,
+    valid: HeldOut,
+    config: TrainingConfig,
+    *,
+    checkpoints: Path | None = None,
+    identity: str = "",
+    on_epoch: Callable[[Progress], None] = lambda _: None,
+) -> Progress:
+    """Train until the validation metric stops getting better; the objective ends with the best epoch's weights.
+
+    ``checkpoints``: a folder to save to and, where it holds a checkpoint of the same ``identity``, to go on from; a run
+    that goes on ends bit-equal to one that never stopped (on a CPU). Without any validation user the last epoch is
+    taken. Raises TrainingError naming epoch, batch and term where a loss is not finite, RunError for a damaged
+    checkpoint or one of another identity.
+    """
+    sampler = Sampler(data, config.batch_size)
+    parameters = [{"params": list(objective.backbone.parameters()), **objective.optimizer_settings}]
+    if objective.cross is not None:
+        parameters.append({"params": list(objective.cross.parameters()), "lr": objective.optimizer_settings["lr"]})
+    optimizer = torch.optim.Adam(parameters, fused=True)
+    generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
+    progress, best = Progress(), _weights(objective)
+    if checkpoints is not None and (checkpoints / "manifest.json").exists():
+        progress, best = _resume(checkpoints, identity, objective, optimizer, generators)
+    saved = time.monotonic()
+
+    for epoch in range(progress.epoch + 1, config.epochs + 1):
+        if progress.finished:
+            break
+        started = time.perf_counter()
+        objective.train()
+        objective.backbone.before_epoch(epoch, generators["epoch"])
+        means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
+        trained = time.perf_counter()
+        metrics = validate(objective, valid)
+        seconds = {"train_seconds": trained - started, "eval_seconds": time.perf_counter() - trained}
+        progress.history.append({"epoch": epoch, **seconds, **means, **{f"valid_{k}": v for k, v in metrics.items()}})
+        progress.epoch = epoch
+        value = metrics.get(SELECTION, float(epoch))
+        if value > progress.best_value:
+            progress.best_epoch, progress.best_value, best = epoch, value, _weights(objective)
+        progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= config.patience
+        if checkpoints is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
+            _save(checkpoints, identity, objective, optimizer, generators, progress, best)
+            saved = time.monotonic()
+        on_epoch(progress)
+    objective.load_state_dict(best)
+    return progress
+
+
+def _steps(objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int) -> dict[str, float]:
+    """One epoch of steps; the mean of every term and of the loss. Looks at the values once, at the end."""
+    seen: list[Tensor] = []
+    names: list[str] = []
+    for batch in batches:
+        terms, loss = objective(batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        names = [*terms, "loss"]
+        seen.append(torch.stack([*terms.values(), loss]).detach())
+    values = torch.stack(seen).double()
+    if not bool(torch.isfinite(values).all()):
+        batch_number, column = (~torch.isfinite(values)).nonzero()[0].tolist()
+        raise TrainingError(
+            f"epoch {epoch}, batch {batch_number + 1}: term '{names[column]}' is {float(values[batch_number, column])}; "
+            "try a smaller --learning-rate, --alpha, --beta or --gamma"
+        )
+    return dict(zip(names, values.mean(0).tolist(), strict=True))
+
+
+@torch.no_grad()
+def validate(objective: Objective, held: HeldOut) -> dict[str, float]:
+    """Metrics of the current weights on held-out pairs; empty where there is no user to evaluate."""
+    if not len(held.user_E):
+        return {}
+    objective.eval()
+    reps = objective.backbone.propagate()
+    return evaluate(reps.user_US, reps.item_IS, held)
+
+
+def _weights(objective: Objective) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in objective.state_dict().items()}
+
+
+def _save(
+    folder: Path,
+    identity: str,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    generators: dict[str, torch.Generator],
+    progress: Progress,
+    best: dict[str, Tensor],
+) -> None:
+    tensors = {f"weights/{name}": value for name, value in objective.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in best.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
+    tensors |= {f"generator/{purpose}": generator.get_state() for purpose, generator in generators.items()}
+    manifest: dict[str, Any] = {"identity": identity, "progress": vars(progress)}
+    save_checkpoint(folder, tensors, manifest)
+
+
+def _resume(
+    folder: Path,
+    identity: str,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    generators: dict[str, torch.Generator],
+) -> tuple[Progress, dict[str, Tensor]]:
+    tensors, manifest = load_checkpoint(folder)
+    if manifest["identity"] != identity:
+        raise RunError(f"{folder} holds a checkpoint of another configuration or data set: use another --out")
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, rest = name.split("/", 1)
+        groups.setdefault(kind, {})[rest] = value
+    objective.load_state_dict(groups["weights"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in groups.get("optimizer", {}).items():
+        index, slot = name.split("/")
+        state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for purpose, generator in generators.items():
+        generator.set_state(groups["generator"][purpose])
+    return Progress(**manifest["progress"]), groups["best"]

@@ -1,0 +1,100 @@
+"""Types shared by every part: what a batch is, what a backbone hands over, which way an item is aligned.
+
+Shape suffixes used in names throughout the package:
+
+| letter | meaning |
+| --- | --- |
+| U, I | all users, all items of the data set |
+| B | pairs (user, item) of a batch |
+| N | distinct items of a batch (n = |I| in the paper's per-batch formulas) |
+| L | dimension of the shared embedding space |
+| D | columns of a raw feature matrix |
+| S | width of the vectors a backbone scores with (L for most) |
+| P | prototypes of a codebook |
+| K | neighbours of an item |
+
+This module imports nothing of crossrec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+ID = "id"
+"""Name of the modality that a backbone's own item vectors make: i^ID in the paper."""
+
+Direction = Literal["dynamic", "one_way", "bidirectional", "topmost"]
+"""Which ordered pairs of modalities m → n an item supports (Sections 4.2 and 5)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Observed pairs (u_b, i_b) and one sampled negative item j_b each.
+
+    ``user_B``, ``item_B``, ``negative_B``: int64 of shape (B,). The alignment needs no negatives;
+    ``negative_B`` may be None for losses that draw none.
+    """
+
+    user_B: Tensor
+    item_B: Tensor
+    negative_B: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.user_B.shape[0]
+
+
+@dataclass(frozen=True)
+class Representations:
+    """What a backbone hands over once per step, shared by its own loss and by the alignment.
+
+    ``user_UL``, ``item_IL``: u and i^ID, the final vectors in the shared space of dimension L.
+    ``modality_IL``: the backbone's own item vectors per content modality, (I, L) each; a content modality that is
+    absent here is projected from its raw features by the alignment.
+    ``scoring``: (user_US, item_IS), the vectors whose dot product ranks items, where they are wider than L
+    (concatenations, say); None where they are ``user_UL`` and ``item_IL`` themselves.
+    """
+
+    user_UL: Tensor
+    item_IL: Tensor
+    modality_IL: Mapping[str, Tensor] = field(default_factory=dict)
+    scoring: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def user_US(self) -> Tensor:
+        """User vectors to score with, (U, S)."""
+        return self.user_UL if self.scoring is None else self.scoring[0]
+
+    @property
+    def item_IS(self) -> Tensor:
+        """Item vectors to score with, (I, S)."""
+        return self.item_IL if self.scoring is None else self.scoring[1]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """All that a model may learn from: training pairs and content, never a validation or test label.
+
+    ``user_T``, ``item_T``: int64, the T training interactions. ``features``: raw content features per modality,
+    (I, D_m) floating point; an item without the feature has a row of zeros.
+    """
+
+    num_users: int
+    num_items: int
+    user_T: Tensor
+    item_T: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> TrainingSet:
+        """The same set with its tensors on ``device``."""
+        return TrainingSet(
+            self.num_users,
+            self.num_items,
+            self.user_T.to(device),
+            self.item_T.to(device),
+            {name: feature.to(device) for name, feature in self.features.items()},
+        )

@@ -1,0 +1,195 @@
+"""Graphs and the backbones of this package against the slow reference. Graph values are float32, so to 1e-6."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from crossrec.backbones import BACKBONES
+from crossrec.backbones.freedom import item_graph
+from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
+from crossrec.types import Batch, TrainingSet
+
+from . import reference as ref
+from .worlds import close, double, generator, numbers, randn
+
+USERS, ITEMS = 4, 5
+EDGES = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (3, 3)]  # item 4 has none
+EDGE_T = torch.tensor(EDGES).T.contiguous()
+FEATURES = {"sound": randn(1, ITEMS, 4), "scent": randn(2, ITEMS, 2)}
+
+
+def dense(matrix):
+    """The matrix written out, as its product with the identity."""
+    return matrix @ torch.eye(matrix.shape[1], dtype=torch.float64)
+
+
+def test_adjacency():
+    expected = ref.adjacency(EDGES, USERS, ITEMS)
+    matrix = bipartite_adjacency(*EDGE_T, USERS, ITEMS)
+    assert matrix.shape == (USERS + ITEMS, USERS + ITEMS)
+    close(dense(matrix), expected, 1e-6)
+    twice = torch.cat([EDGE_T, EDGE_T[:, :3]], dim=1)
+    close(dense(bipartite_adjacency(*twice, USERS, ITEMS)), expected, 1e-6)
+
+
+def test_adjacency_by_hand():
+    # users a, b; items x, y; edges ax, ay, bx: degrees a 2, b 1, x 2, y 1, so ax 1/2, ay 1/√2, bx 1/√2
+    matrix = dense(bipartite_adjacency(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), 2, 2))
+    h = 0.5**0.5
+    close(matrix, [[0, 0, 0.5, h], [0, 0, h, 0], [0.5, h, 0, 0], [h, 0, 0, 0]], 1e-6)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_propagation(layers):
+    ego = randn(0, USERS + ITEMS, 3)
+    expected = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), numbers(ego), layers)
+    close(propagate_mean(bipartite_adjacency(*EDGE_T, USERS, ITEMS), ego, layers), expected, 1e-6)
+
+
+def test_gradient_of_a_product_that_is_not_symmetric():
+    matrix = item_graph(FEATURES, 2, {"sound": 0.9, "scent": 0.1})
+    table, weight = randn(3, ITEMS, 2).requires_grad_(), randn(4, ITEMS, 2)
+    ((matrix @ table) * weight).sum().backward()
+    written = dense(matrix)
+    assert not torch.equal(written, written.T)
+    close(table.grad, written.T @ weight, 1e-6)
+
+
+@pytest.mark.parametrize("block", [2, 1024])
+def test_knn(block):
+    table = randn(5, 9, 3)
+    index, cosine = knn(table, 3, block=block)
+    for i, (row, values) in enumerate(zip(index.tolist(), numbers(cosine), strict=True)):
+        assert row == ref.knn(numbers(table), 3, i)
+        close(values, [ref.cosine(numbers(table)[i], numbers(table)[j]) for j in row])
+    distance, other = NearestNeighbors(n_neighbors=3, metric="cosine").fit(table.numpy()).kneighbors(table.numpy())
+    assert index.tolist() == other.tolist()
+    close(cosine, 1 - distance, 1e-7)
+
+
+def test_knn_without_the_feature():
+    table = randn(6, 5, 3)
+    table[2] = 0
+    index, cosine = knn(table, 3)
+    assert index[2].tolist() == [2, 2, 2]
+    assert cosine[2].tolist() == [0, 0, 0]
+    for i in (0, 1, 3, 4):
+        assert index[i].tolist() == ref.knn(numbers(table), 3, i)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 3])
+def test_item_graph(missing):
+    # with 3 of 5 items missing, an item has fewer than k = 3 others to be near to: its row still is a binary graph's,
+    # divided by its degree
+    features = {name: table.clone() for name, table in FEATURES.items()}
+    features["sound"][:missing] = 0
+    shares = {"sound": 0.3, "scent": 0.7}
+    expected = ref.item_graph({name: numbers(table) for name, table in features.items()}, 3, shares)
+    close(dense(item_graph(features, 3, shares)), expected, 1e-6)
+
+
+def test_pruning_keeps_edges_by_their_degrees():
+    edges = EDGES[:6]
+    user, item = torch.tensor(edges).T.contiguous()
+    draw, rounds = generator(0), 4000
+    taken = torch.zeros(6)
+    for _ in range(rounds):
+        kept = degree_sensitive_sample(user, item, 1 / 3, draw)
+        assert len(set(kept.tolist())) == 2
+        taken[kept] += 1
+    expected = double(ref.kept_probabilities(edges, 2))
+    # four standard errors of a share of 4,000 draws
+    assert ((taken / rounds - expected).abs() < 4 * (expected * (1 - expected) / rounds).sqrt()).all()
+    assert expected.max() - expected.min() > 0.1, "the test would see an even draw"
+
+
+def backbone(name, **settings):
+    data = TrainingSet(USERS, ITEMS, *EDGE_T, FEATURES)
+    made = BACKBONES[name](BACKBONES[name].config_type(dim=3, **settings), data, generator(1)).double()
+    with torch.no_grad():
+        for place, parameter in enumerate(made.parameters()):
+            parameter.copy_(randn(20 + place, *parameter.shape))
+    return made, {key: numbers(value) for key, value in made.state_dict().items()}
+
+
+BATCH = Batch(torch.tensor([0, 1, 0, 3]), torch.tensor([0, 2, 0, 3]), torch.tensor([4, 3, 3, 0]))
+
+
+def score(user, item, users, items):
+    return [ref.dot(user[u], item[i]) for u, i in zip(users.tolist(), items.tolist(), strict=True)]
+
+
+def expected_bpr(user, item):
+    return ref.bpr(score(user, item, BATCH.user_B, BATCH.item_B), score(user, item, BATCH.user_B, BATCH.negative_B))
+
+
+def expected_norm(user, item):
+    picked = (user, BATCH.user_B), (item, BATCH.item_B), (item, BATCH.negative_B)
+    return ref.embedding_norm(*[[table[at] for at in index.tolist()] for table, index in picked])
+
+
+def test_bpr():
+    made, state = backbone("bpr", reg=0.3)
+    terms = made.losses(made.propagate(), BATCH)
+    expected = expected_bpr(state["user"], state["item"]) + 0.3 * expected_norm(state["user"], state["item"])
+    close(sum(terms.values()), expected)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_lightgcn(layers):
+    made, state = backbone("lightgcn", layers=layers, reg=0.3)
+    reps = made.propagate()
+    everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), state["user"] + state["item"], layers)
+    user, item = everything[:USERS], everything[USERS:]
+    close(reps.user_UL, user, 1e-6)
+    close(reps.item_IL, item, 1e-6)
+    expected = expected_bpr(user, item) + 0.3 * expected_norm(state["user"], state["item"])
+    close(sum(made.losses(reps, BATCH).values()), expected, 1e-6)
+
+
+def test_vbpr():
+    made, state = backbone("vbpr", reg=0.3)
+    reps = made.propagate()
+    raw = [a + b for a, b in zip(numbers(FEATURES["sound"]), numbers(FEATURES["scent"]), strict=True)]
+    content = [[x + b for x, b in zip(ref.apply(state["weight"], row), state["bias"], strict=True)] for row in raw]
+    item = [a + b for a, b in zip(state["item"], content, strict=True)]
+    close(reps.item_IS, item)
+    close(reps.user_UL, [row[:3] for row in state["user"]])
+    close(reps.item_IL, state["item"])
+    expected = expected_bpr(state["user"], item) + 0.3 * expected_norm(state["user"], item)
+    close(sum(made.losses(reps, BATCH).values()), expected)
+
+
+def test_freedom():
+    made, state = backbone("freedom", knn=2, layers=2, item_layers=1, reg=0.3, modality_weights={"sound": 1, "scent": 9})
+    raw = {name: state[f"features.{name}"] for name in FEATURES}
+
+    def expected(edges):
+        everything = ref.propagate_mean(ref.adjacency(edges, USERS, ITEMS), state["user"] + state["item"], 2)
+        # the graph is frozen: made of the features as they were given
+        graph = ref.item_graph({n: numbers(t) for n, t in FEATURES.items()}, 2, {"sound": 0.1, "scent": 0.9})
+        similar = ref.multiply(graph, state["item"])
+        item = [[x + h for x, h in zip(*both, strict=True)] for both in zip(everything[USERS:], similar, strict=True)]
+        return everything[:USERS], item
+
+    made.eval()
+    user, item = expected(EDGES)
+    reps = made.propagate()
+    close(reps.user_UL, user, 1e-6)
+    close(reps.item_IL, item, 1e-6)
+    total = expected_bpr(user, item)
+    for name in FEATURES:
+        weight, bias = state[f"weights.{name}"], state[f"biases.{name}"]
+        content = [[x + b for x, b in zip(ref.apply(weight, row), bias, strict=True)] for row in raw[name]]
+        close(reps.modality_IL[name], content)
+        total += 0.3 * expected_bpr(user, content)
+    close(sum(made.losses(reps, BATCH).values()), total, 1e-6)
+    # an epoch's pruned graph is normalised by its own degrees
+    made.train()
+    made.before_epoch(1, generator(3))
+    kept = degree_sensitive_sample(*EDGE_T, 1 - 0.8, generator(3)).tolist()
+    user, item = expected([EDGES[at] for at in kept])
+    close(made.propagate().user_UL, user, 1e-6)
+    close(made.propagate().item_IL, item, 1e-6)

@@ -1,0 +1,132 @@
+"""Vector helpers and the losses everything is made of, against the slow reference and against PyTorch's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from sklearn.metrics.pairwise import cosine_similarity
+from torch.nn import functional as F
+
+from crossrec.losses import bpr, cosine, embedding_norm, info_nce, logsumexp_dot, rows, unit, zero_like
+
+from . import reference as ref
+from .worlds import close, double, numbers, randn
+
+
+def with_zero_row(seed, *shape):
+    table = randn(seed, *shape)
+    table[seed % shape[0]] = 0
+    return table
+
+
+def test_unit_by_hand():
+    # 3-4-5 triangle; a zero row stays zero
+    close(unit(double([[3.0, 4.0], [0.0, 0.0], [0.0, -2.0]])), [[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_unit_and_cosine(seed):
+    left, right = with_zero_row(seed, 5, 3), with_zero_row(seed + 7, 5, 3)
+    close(unit(left), [ref.unit(row) for row in numbers(left)])
+    close(cosine(left, right), [ref.cosine(a, b) for a, b in zip(numbers(left), numbers(right), strict=True)])
+    close(cosine(left, right), cosine_similarity(left.numpy(), right.numpy()).diagonal().tolist())
+
+
+def test_unit_of_tiny_and_huge_vectors():
+    # the length of a vector must not matter, down to and up to where float64 itself ends
+    for scale in (1e-30, 1e-9, 1.0, 1e30):
+        close(unit(double([[3.0, 4.0]]) * scale), [[0.6, 0.8]])
+
+
+def test_zero_row_passes_no_gradient():
+    table = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    (unit(table) * torch.tensor([[1.0, 2.0], [1.0, 0.0]])).sum().backward()
+    # d(x/‖x‖)/dx at (3, 4): (1 - .36)/5 = .128 and -.48/5 = -.096
+    close(table.grad, [[0.0, 0.0], [0.128, -0.096]])
+
+
+def test_rows():
+    table = randn(1, 4, 3)
+    index = torch.tensor([2, 0, 2])
+    close(rows(table, index), table[index])
+
+
+def test_bpr():
+    positive, negative = randn(2, 6), randn(3, 6)
+    close(bpr(positive, negative), ref.bpr(numbers(positive), numbers(negative)))
+    # equal scores: log 2 each
+    close(bpr(positive, positive), math.log(2))
+
+
+def test_embedding_norm():
+    tables = [randn(seed, 4, 3) for seed in range(3)]
+    close(embedding_norm(*tables), ref.embedding_norm(*[numbers(table) for table in tables]))
+    # ‖(3, 4 / 0, 0)‖ = 5 over two rows, not squared
+    close(embedding_norm(double([[3.0, 4.0], [0.0, 0.0]])), 5 / 2)
+
+
+@pytest.mark.parametrize("anchors", [1, 4])
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
+def test_info_nce(anchors, temperature):
+    anchor, candidate = unit(randn(anchors, anchors, 3)), unit(with_zero_row(5, 6, 3))
+    positive = torch.tensor([4, 0, 0, 5])[:anchors]
+    actual = info_nce(anchor, candidate, positive, temperature=temperature)
+    expected = sum(
+        ref.cross_entropy([ref.dot(row, other) / temperature for other in numbers(candidate)], target)
+        for row, target in zip(numbers(anchor), positive.tolist(), strict=True)
+    )
+    close(actual, expected)
+    close(actual, F.cross_entropy(anchor @ candidate.T / temperature, positive, reduction="sum"))
+
+
+def test_info_nce_by_hand():
+    # one anchor at cosines .6 and .8 to two candidates, λ = .2: log(e^3 + e^4) - 3 for the first
+    anchor = double([[1.0, 0.0]])
+    candidate = double([[0.6, 0.8], [0.8, 0.6]])
+    close(
+        info_nce(anchor, candidate, torch.tensor([0]), temperature=0.2),
+        math.log(math.exp(0.6 / 0.2) + math.exp(0.8 / 0.2)) - 0.6 / 0.2,
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_logsumexp_dot(weighted):
+    left, right = randn(1, 5, 3), randn(2, 7, 3)
+    weight = double([1.0, 3.0, 0.0, 2.0, 1.0]) if weighted else None
+    factors = [1.0] * 5 if weight is None else numbers(weight)
+    expected = sum(
+        w * ref.logsumexp([ref.dot(row, other) for other in numbers(right)])
+        for w, row in zip(factors, numbers(left), strict=True)
+    )
+    close(logsumexp_dot(left, right, weight), expected)
+
+
+def test_logsumexp_dot_over_more_than_one_block():
+    # 300 x 2,000 logits are more than one block holds
+    left, right = randn(1, 300, 2).requires_grad_(), randn(2, 2000, 2).requires_grad_()
+    actual = logsumexp_dot(left, right)
+    found = torch.autograd.grad(actual, (left, right))
+    expected = torch.logsumexp(left @ right.T, dim=1).sum()
+    close(actual, expected)
+    for one, other in zip(found, torch.autograd.grad(expected, (left, right)), strict=True):
+        close(one, other)
+
+
+def test_logsumexp_dot_of_large_logits():
+    # log(e^1000 + e^999) = 1000 + log(1 + e^-1)
+    close(
+        logsumexp_dot(double([[1000.0]]), double([[1.0], [0.999]])),
+        1000 + math.log(1 + math.exp(-1)),
+        1e-13,
+    )
+
+
+def test_zero_like_is_a_differentiable_zero():
+    table = randn(0, 2, 2).requires_grad_()
+    zero = zero_like(table)
+    zero.backward()
+    assert zero.item() == 0
+    assert zero.shape == ()
+    close(table.grad, torch.zeros(2, 2))

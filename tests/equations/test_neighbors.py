@@ -1,0 +1,121 @@
+"""Equations 7 to 9: co-occurrence, neighbourhoods, neighbour-level loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics.pairwise import cosine_similarity
+
+from crossrec.alignment.neighbors import neighbor_loss, neighborhood
+from crossrec.graph import co_occurrence_neighbors
+
+from . import reference as ref
+from .worlds import close, double, generator, numbers, randn
+
+
+def found(pairs, num_items, k):
+    columns = torch.tensor(pairs).T if pairs else torch.zeros(2, 0, dtype=torch.int64)
+    table = co_occurrence_neighbors(columns[0].contiguous(), columns[1].contiguous(), num_items, k)
+    assert table.dtype == torch.int64
+    assert table.shape == (num_items, k)
+    listed = []
+    for row in table.tolist():
+        real = [j for j in row if j != -1]
+        assert row == real + [-1] * (k - len(real)), "-1 stands in the places left"
+        assert len(set(real)) == len(real)
+        listed.append(real)
+    return listed
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_co_occurrence_neighbors(seed, k):
+    draw = generator(seed)
+    pairs = [(int(u), int(i)) for u, i in torch.randint(6, (14, 2), generator=draw)]  # with repeats; item 6, 7 unseen
+    pairs.append((5, 5))
+    for i, actual in enumerate(found(pairs, 8, k)):
+        expected = ref.neighbors(pairs, 8, k, i)
+        assert i not in actual
+        # which of equals is taken is open; how similar the taken ones are is not, nor their order
+        close([ref.co_occurrence(pairs, i, j) for j in actual], [ref.co_occurrence(pairs, i, j) for j in expected])
+        if k == 9:
+            assert sorted(actual) == sorted(expected)
+
+
+def test_co_occurrence_by_hand():
+    # item 0: users 0 1 2; item 1: users 0 1; item 2: user 2; item 3: user 9 alone; item 4: nobody
+    # cos(0, 1) = 2/√6 = .816, cos(0, 2) = 1/√3 = .577, cos(1, 2) = 0
+    pairs = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 2), (9, 3)]
+    assert found(pairs, 5, 3) == [[1, 2], [0], [0], [], []]
+    assert found(pairs, 5, 1) == [[1], [0], [0], [], []]
+    assert ref.co_occurrence(pairs, 0, 1) == pytest.approx(2 / math.sqrt(6))
+    assert found([*pairs, *pairs], 5, 3) == [[1, 2], [0], [0], [], []], "an interaction counts once"
+
+
+def test_no_interactions():
+    assert found([], 3, 2) == [[], [], []]
+
+
+def test_co_occurrence_against_sklearn():
+    draw = np.random.default_rng(0)
+    matrix = (draw.random((40, 15)) < 0.15).astype(float)
+    similarity = cosine_similarity(matrix.T)
+    np.fill_diagonal(similarity, 0)
+    pairs = [(int(u), int(i)) for u, i in np.argwhere(matrix)]
+    for i, actual in enumerate(found(pairs, 15, 4)):
+        expected = np.sort(similarity[i])[::-1][:4]
+        close([similarity[i, j] for j in actual], expected[expected > 0].tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neighborhood(seed):
+    table = randn(seed, 6, 3)
+    table[2] = 0
+    neighbor = torch.randint(-1, 6, (7, 3), generator=generator(seed))
+    neighbor[0], neighbor[1] = -1, 2
+    listed = numbers(table)
+    for actual, row in zip(neighborhood(table, neighbor), neighbor.tolist(), strict=True):
+        real = [listed[k] for k in row if k >= 0]
+        close(actual, ref.neighborhood(real) if real else [0.0] * 3)
+
+
+def test_neighborhood_by_hand():
+    # (3, 4) → (.6, .8) and (0, 2) → (0, 1), mean (.3, .9): an item with two of three neighbours averages the two
+    table = double([[3.0, 4.0], [0.0, 2.0]])
+    close(neighborhood(table, torch.tensor([[0, 1, -1], [1, -1, -1]])), [[0.3, 0.9], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("negatives", ["neighborhoods", "items"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_neighbor_loss(negatives, count):
+    item, around = randn(count, count, 3), randn(count + 1, count, 3)
+    if count > 2:
+        item[0] = 0
+        around[1] = 0
+    for temperature in (0.2, 20.0):
+        actual = neighbor_loss(item, around, temperature=temperature, negatives=negatives)
+        close(actual, ref.neighbor_loss(numbers(item), numbers(around), temperature, negatives))
+
+
+def test_neighbor_loss_by_hand():
+    # items (1, 0), (0, 1); neighbourhoods (3, 4)/5 and (0, 1): cosines .6 .0 / .8 1.; λ = .5
+    item, around = double([[2.0, 0.0], [0.0, 1.0]]), double([[0.3, 0.4], [0.0, 7.0]])
+    first = math.log(math.exp(0.6 / 0.5) + math.exp(0.0)) - 0.6 / 0.5
+    second = math.log(math.exp(0.8 / 0.5) + math.exp(1 / 0.5)) - 1 / 0.5
+    close(neighbor_loss(item, around, temperature=0.5), (first + second) / 2)
+    # as printed: the denominators hold the items, cosines 1 and 0 for both
+    below = math.log(math.exp(1 / 0.5) + math.exp(0.0))
+    close(neighbor_loss(item, around, temperature=0.5, negatives="items"), (2 * below - 0.6 / 0.5 - 1 / 0.5) / 2)
+
+
+def test_neighbor_loss_of_nobody_and_unknown_negatives():
+    item, around = randn(0, 0, 3).requires_grad_(), randn(1, 0, 3).requires_grad_()
+    for negatives in ("neighborhoods", "items"):
+        loss = neighbor_loss(item, around, temperature=0.2, negatives=negatives)
+        assert loss.item() == 0
+        loss.backward()
+    with pytest.raises(ValueError, match="strangers"):
+        neighbor_loss(randn(0, 2, 3), randn(1, 2, 3), temperature=0.2, negatives="strangers")

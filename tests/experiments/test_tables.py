@@ -1,0 +1,239 @@
+"""Tables of results: exact output in every form, what is best, what is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+
+import pytest
+
+from crossrec.errors import RunError
+from crossrec.experiments.tables import (
+    RULE,
+    Column,
+    Table,
+    best_cells,
+    show,
+    spread,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_text,
+    write_all,
+)
+
+TABLE = Table(
+    "Accuracy of R&D_1 [50%]",
+    [
+        Column("Model", "left"),
+        Column("R@20", best="max", group="Baby"),
+        Column("N@20", best="max", group="Baby"),
+        Column("epochs", best="min", format=".1f"),
+    ],
+    [
+        ["BPR", [0.1, 0.2, 0.4], 0.03, 12],
+        ["A|x", [0.5], 0.03, 7],
+        RULE,
+        ["[M_R]", None, "failed: out of memory", 3.25],
+        ["D ± α", [0.2, 0.2], math.nan, 4],
+    ],
+    ["n = 3 seeds", "x < y_1"],
+)
+
+TEXT = """\
+                  Accuracy of R&D_1 [50%]
+
+                     Baby                    Baby
+ Model               R@20                    N@20   epochs
+ ─────────────────────────────────────────────────────────
+ BPR      0.2333 ± 0.1528                 *0.0300       12
+ A|x          *0.5000 ± –                 *0.0300       *7
+
+ [M_R]            not run   failed: out of memory     *3.2
+ D ± α   *0.2000 ± 0.0000                     nan        4
+
+n = 3 seeds
+x < y_1
+"""
+
+MARKDOWN = r"""**Accuracy of R&D\_1 \[50%\]**
+
+| Model | Baby R@20 | Baby N@20 | epochs |
+| :-- | --: | --: | --: |
+| BPR | 0.2333 ± 0.1528 | **0.0300** | 12 |
+| A\|x | **0.5000 ± –** | **0.0300** | **7** |
+| \[M\_R\] | not run | failed: out of memory | **3.2** |
+| D ± α | **0.2000 ± 0.0000** | nan | 4 |
+
+n = 3 seeds
+
+x \< y\_1
+"""
+
+LATEX = r"""\begin{table}[t]
+\centering
+\caption{Accuracy of R\&D\_1 {[}50\%{]}}
+\begin{tabular}{lrrr}
+\toprule
+\multicolumn{1}{c}{} & \multicolumn{2}{c}{Baby} & \multicolumn{1}{c}{} \\
+\cmidrule(lr){2-3}
+Model & R@20 & N@20 & epochs \\
+\midrule
+BPR & 0.2333 $\pm$ 0.1528 & \textbf{0.0300} & 12 \\
+A|x & \textbf{0.5000 $\pm$ --} & \textbf{0.0300} & \textbf{7} \\
+\midrule
+{[}M\_R{]} & not run & failed: out of memory & \textbf{3.2} \\
+D $\pm$ $\alpha$ & \textbf{0.2000 $\pm$ 0.0000} & nan & 4 \\
+\bottomrule
+\end{tabular}
+\par\smallskip\footnotesize n = 3 seeds
+\par\smallskip\footnotesize x \textless{} y\_1
+\end{table}
+"""
+
+
+def test_markdown():
+    assert to_markdown(TABLE) == MARKDOWN
+
+
+def test_latex():
+    assert to_latex(TABLE) == LATEX
+
+
+def test_text():
+    assert to_text(TABLE) == TEXT
+
+
+def test_text_aligns_numbers_whether_marked_or_not():
+    table = Table("", [Column("m", "left"), Column("v", format=".2f", best="max")], [["a", 0.5], ["bcd", 11.25]])
+    assert to_text(table) == " m          v\n ────────────\n a       0.50\n bcd   *11.25\n"
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_text_is_plain_wherever_it_is_made(monkeypatch, variable):
+    plain = to_text(TABLE)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "dumb")
+    assert to_text(TABLE) == plain
+    assert "\x1b" not in plain
+
+
+def test_text_fits_and_loses_nothing():
+    table = Table("wide", [Column(f"h{x}", "left") for x in range(12)], [["failed: abcdefghijklmnopqrstuvwxyz"] * 12])
+    text = to_text(table)
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("z") == 12
+    assert "…" not in text
+
+
+def test_csv_reads_back_in_full_precision():
+    rows = list(csv.DictReader(io.StringIO(to_csv(TABLE))))
+    names = ["Model", "Baby R@20 mean", "Baby R@20 deviation", "Baby R@20 n", "Baby N@20", "epochs"]
+    assert list(rows[0]) == names
+    assert [row["Model"] for row in rows] == ["BPR", "A|x", "[M_R]", "D ± α"]
+    assert float(rows[0]["Baby R@20 mean"]) == statistics.fmean([0.1, 0.2, 0.4])
+    assert float(rows[0]["Baby R@20 deviation"]) == statistics.stdev([0.1, 0.2, 0.4])
+    assert [row["Baby R@20 n"] for row in rows] == ["3", "1", "0", "2"]
+    assert [row["Baby R@20 deviation"] for row in rows[1:]] == ["", "", "0.0"]
+    assert [row["Baby R@20 mean"] for row in rows[1:]] == ["0.5", "not run", "0.2"]
+    assert [row["Baby N@20"] for row in rows] == ["0.03", "0.03", "failed: out of memory", "nan"]
+    assert [row["epochs"] for row in rows] == ["12", "7", "3.25", "4"]
+
+
+@pytest.mark.parametrize("text", ["a,b", 'say "x"', "two\nlines", " edge ", "ü"])
+def test_csv_keeps_any_text(text):
+    table = Table("t", [Column(text), Column("v")], [[text, 0.1 + 0.2]])
+    assert list(csv.reader(io.StringIO(to_csv(table), newline=""))) == [[text, "v"], [text, "0.30000000000000004"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("100% of A&B_c #1 {x}", r"100\% of A\&B\_c \#1 \{x\}"),
+        (r"\input~$x^2$", r"\textbackslash{}input\textasciitilde{}\$x\textasciicircum{}2\$"),
+        ("[a] * b", "{[}a{]} {*} b"),
+        ("α ≥ 1 – β×2 ± τ", r"$\alpha$ $\geq$ 1 -- $\beta$$\times$2 $\pm$ $\tau$"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_latex_escapes(text, expected):
+    lines = to_latex(Table(text, [Column(text, "center")], [[text]], [text])).splitlines()
+    assert lines[2] == rf"\caption{{{expected}}}"
+    assert lines[3] == r"\begin{tabular}{c}"
+    assert lines[5] == lines[7] == rf"{expected} \\"
+    assert lines[10] == rf"\par\smallskip\footnotesize {expected}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("text", "text"),
+        ("", ""),
+        (None, "not run"),
+        ([], "not run"),
+        (0, "0"),
+        (-3, "-3"),
+        (0.0, "0.00"),
+        (1.005, "1.00"),
+        ([1.0], "1.00 ± –"),
+        ([1.0, 2.0], "1.50 ± 0.71"),
+        ((1.0, 2.0, 3.0), "2.00 ± 1.00"),
+        ([1.0, math.nan], "nan ± nan"),
+        ([math.inf, -math.inf], "nan ± nan"),
+        (math.inf, "inf"),
+    ],
+)
+def test_cells_as_text(cell, expected):
+    assert show(cell, ".2f") == expected
+
+
+def test_spread_is_mean_sample_deviation_and_count():
+    assert spread([1, 2, 4]) == (7 / 3, pytest.approx(math.sqrt(7 / 3), abs=1e-15), 3)
+    assert spread(5) == (5.0, None, 1)
+    assert spread("5") is None
+
+
+def test_best_in_a_column_within_rules():
+    rows = [["a", 1.0, 3], ["b", 2.0, 1], RULE, ["c", 0.5, None], ["d", "failed", 9], ["e", 0.5, math.inf]]
+    columns = [Column("m"), Column("up", best="max"), Column("down", best="min")]
+    assert best_cells(Table("t", columns, rows)) == {(1, 1), (1, 2), (3, 1), (5, 1), (4, 2)}
+
+
+def test_best_in_a_row_within_a_group():
+    columns = [Column("m"), *(Column(x, best="max", group=g) for g in ("Baby", "Sports") for x in ("none", "CROSS"))]
+    rows = [["a", 1.0, [0.9, 1.3], 5, 4], ["b", 2.0, None, "failed", 4]]
+    assert best_cells(Table("t", columns, rows, compete="row")) == {(0, 2), (0, 3), (1, 1), (1, 4)}
+
+
+def test_best_is_chosen_before_rounding():
+    table = Table("t", [Column("v", format=".1f", best="max")], [[0.101], [0.102]])
+    assert best_cells(table) == {(1, 0)}
+
+
+def test_without_rows_the_headers_remain():
+    table = Table("t", [Column("Model"), Column("R@20")], [])
+    assert to_csv(table) == "Model,R@20\n"
+    assert to_markdown(table) == "**t**\n\n| Model | R@20 |\n| --: | --: |\n"
+    assert to_text(table).split() == ["t", "Model", "R@20", "─" * 12]
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="row 1 has 1 cells for 2 columns"):
+        Table("t", [Column("a"), Column("b")], [[1, 2], [1]])
+
+
+def test_write_all_writes_the_four_forms(tmp_path):
+    write_all(TABLE, tmp_path / "out", "rq1")
+    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir()}
+    assert written == {
+        "rq1.txt": to_text(TABLE),
+        "rq1.md": MARKDOWN,
+        "rq1.tex": LATEX,
+        "rq1.csv": to_csv(TABLE),
+    }
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        write_all(TABLE, tmp_path / "file", "rq1")
