@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CrossrecError as error:
         return _mistake(str(error))
     except KeyboardInterrupt:
-        print("crossrec: stopped; the same command with --resume goes on", file=sys.stderr)
+        print("crossrec: stopped; the same command goes on (train: with --resume)", file=sys.stderr)
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 
@@ -70,10 +70,11 @@ def _mistake(message: str) -> int:
 def _plain(error: CycloptsError) -> str:
     """A usage error in one line: what pydantic says of a value comes without its links and counts."""
     cause = error.__cause__ or error.__context__
-    if type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
+    if cause is not None and type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
         first = cause.errors()[0]
         flag = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
-        return f"{flag} {first.get('input')!r}: {first['msg']}; see --help for what it takes"
+        reason = first["msg"].removeprefix("Value error, ")
+        return f"{flag} {first.get('input')!r}: {reason}; see --help for what it takes"
     error.verbose = False
     return f"{error}; see --help"
 

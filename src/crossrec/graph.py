@@ -54,7 +54,7 @@ class SparseMatrix:
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         """The product with a dense (columns, L) matrix, (rows, L); gradient for the dense matrix only."""
-        product: Tensor = _SparseProduct.apply(dense, self)
+        product: Tensor = _SparseProduct.apply(dense, self)  # type: ignore[no-untyped-call]
         return product
 
     def product(self, dense: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class _SparseProduct(torch.autograd.Function):
         return matrix.product(dense)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.transposed @ grad.contiguous(), None
 
 

@@ -55,7 +55,7 @@ def logsumexp_dot(left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = N
     block of rows, so that nothing of size N × P outlives a block. Weights (1 unless given) are constants. Half
     precision is accumulated in float32. Has no second derivative.
     """
-    value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N)
+    value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -90,8 +90,8 @@ class _LogSumExpDot(torch.autograd.Function):
         return total.to(left_NL.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         scaled = [None if g is None else (g * grad).to(d) for g, d in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
         return scaled[0], scaled[1], None
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pydantic import SerializeAsAny, field_serializer, field_validator
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from crossrec._version import __version__
@@ -43,6 +44,16 @@ class RunConfig(Config):
     backbone: SerializeAsAny[BackboneConfig] = LightGCNConfig()
     alignment: SerializeAsAny[CrossConfig] | None = CrossConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data_by_field(cls, value: Any) -> Any:
+        return DataConfig.parse(value) if isinstance(value, Mapping) else value
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _training_by_field(cls, value: Any) -> Any:
+        return TrainingConfig.parse(value) if isinstance(value, Mapping) else value
 
     @field_validator("backbone", mode="before")
     @classmethod
@@ -96,9 +107,7 @@ def training_set(dataset: Dataset) -> TrainingSet:
 def held_out(dataset: Dataset, split: Interactions) -> HeldOut:
     """A held-out split of a data set, ready for ranking."""
     train = dataset.train
-    return HeldOut.build(
-        train.user_N, train.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items
-    )
+    return HeldOut.build(train.user_N, train.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items)
 
 
 def run(
@@ -121,14 +130,14 @@ def run(
     """
     dataset = dataset or load(config.data)
     identity = hashlib.sha256(f"{config.digest()} {dataset.fingerprint()}".encode()).hexdigest()
-    done = _enter(out, config, identity, resume)
+    done = _done(out, identity, resume)
     if done is not None:
         return done
-    dataset.save_id_maps(out)
     device = config.training.torch_device()
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
     valid = held_out(dataset, dataset.valid)
+    _claim(out, config, identity, dataset)
 
     def after_epoch(progress: Progress) -> None:
         write_text_atomic(out / "history.csv", _csv(progress.history))
@@ -149,7 +158,8 @@ def run(
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1 if sys.platform == "darwin" else 1024)
         / (2**20 if sys.platform == "darwin" else 1),
         "identity": identity,
         "versions": {
@@ -161,8 +171,11 @@ def run(
     }
     write_text_atomic(out / "history.csv", _csv(progress.history))
     model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
-    save_file(model, out / "model.safetensors.part", metadata={"identity": identity})
-    (out / "model.safetensors.part").replace(out / "model.safetensors")
+    try:
+        save_file(model, out / "model.safetensors.part", metadata={"identity": identity})
+        (out / "model.safetensors.part").replace(out / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{out}/model.safetensors: cannot be written: {error}; mend that, then pass --resume") from None
     write_json_atomic(out / "metrics.json", metrics)
     for leftover in (out / "checkpoint").iterdir():
         leftover.unlink()
@@ -170,36 +183,44 @@ def run(
     return metrics
 
 
-def _enter(out: Path, config: RunConfig, identity: str, resume: bool) -> dict[str, Any] | None:
-    """Claim a run directory; the metrics where it holds this very run, done."""
+def _done(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:
+    """The metrics where a run directory holds this very run, done; RunError where it holds another. Writes nothing."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: give --out a folder")
     if (out / "config.json").exists():
         if not resume:
             raise RunError(f"{out} holds a run already: pass --resume to go on with it, or another --out")
-        found = read_json(out / "config.json").get("identity")
-        if found != identity:
+        found = read_json(out / "config.json")
+        if not isinstance(found, dict) or found.get("identity") != identity:
             raise RunError(
                 f"{out}/config.json is of another configuration, data set or version: give another --out, "
                 "or the flags it was started with"
             )
         if (out / "metrics.json").exists():
             return cast(dict[str, Any], read_json(out / "metrics.json"))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {out}: {error.strerror}; give another --out") from None
-    write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity})
     return None
 
 
+def _claim(out: Path, config: RunConfig, identity: str, dataset: Dataset) -> None:
+    """Make a run directory this run's: configuration and id maps."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        dataset.save_id_maps(out)
+    except OSError as error:
+        raise RunError(f"cannot write to the folder {out}: {error.strerror}; give another --out") from None
+    write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity})
+
+
 def load_config(path: Path) -> RunConfig:
-    """Read a ``config.json``. Raises RunError for a missing or broken file, ConfigError for a setting in it."""
+    """Read a ``config.json``. Raises RunError for a missing or broken file, ConfigError naming it for a setting."""
     values = read_json(path)
     if not isinstance(values, dict):
         raise RunError(f"{path}: not a configuration; give the config.json of a run")
     values.pop("identity", None)
-    return RunConfig.parse(values)
+    try:
+        return RunConfig.parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"--config {path}: {error}") from None
 
 
 def _csv(history: list[dict[str, float]]) -> str:

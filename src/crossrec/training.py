@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,16 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from crossrec.config import Config
 from crossrec.data.sampling import Sampler
-from crossrec.errors import RunError, TrainingError
+from crossrec.errors import ConfigError, RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
-from crossrec.storage import load_checkpoint, save_checkpoint
+from crossrec.storage import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"
@@ -42,9 +43,20 @@ class TrainingConfig(Config):
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Save a checkpoint at the end of an epoch if the last one is at least so many seconds old."""
 
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
+            raise ValueError("no such device; give cpu, cuda, cuda:1 (the second one) or auto")
+        return value
+
     def torch_device(self) -> torch.device:
-        """The device that ``device`` means on this machine."""
-        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+        """The device that ``device`` means on this machine. Raises ConfigError where it has no such device."""
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        device = torch.device(("cuda" if count else "cpu") if self.device == "auto" else self.device)
+        if device.type == "cuda" and (device.index or 0) >= count:
+            raise ConfigError(f"--device {self.device}: torch finds {count} CUDA devices here; use cpu or auto")
+        return device
 
 
 @dataclass
@@ -85,7 +97,7 @@ def fit(
     optimizer = torch.optim.Adam(parameters, fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     progress, best = Progress(), _weights(objective)
-    if checkpoints is not None and (checkpoints / "manifest.json").exists():
+    if checkpoints is not None and (checkpoints / MANIFEST).exists():
         progress, best = _resume(checkpoints, identity, objective, optimizer, generators)
     saved = time.monotonic()
 
@@ -113,7 +125,9 @@ def fit(
     return progress
 
 
-def _steps(objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int) -> dict[str, float]:
+def _steps(
+    objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int
+) -> dict[str, float]:
     """One epoch of steps; the mean of every term and of the loss. Looks at the values once, at the end."""
     seen: list[Tensor] = []
     names: list[str] = []
@@ -127,8 +141,9 @@ def _steps(objective: Objective, optimizer: torch.optim.Optimizer, batches: Iter
     values = torch.stack(seen).double()
     if not bool(torch.isfinite(values).all()):
         batch_number, column = (~torch.isfinite(values)).nonzero()[0].tolist()
+        value = float(values[batch_number, column])
         raise TrainingError(
-            f"epoch {epoch}, batch {batch_number + 1}: term '{names[column]}' is {float(values[batch_number, column])}; "
+            f"epoch {epoch}, batch {batch_number + 1}: term '{names[column]}' is {value}; "
             "try a smaller --learning-rate, --alpha, --beta or --gamma"
         )
     return dict(zip(names, values.mean(0).tolist(), strict=True))

@@ -336,9 +336,7 @@ class Constants:
             for m, n in itertools.permutations(range(len(names)), 2)
         }
         how = (world.clusterer, world.rounds)
-        self.code = {
-            m: codes([world.vector(m, i) for _, i in world.pairs], world.codebook_itv, *how) for m in names
-        }
+        self.code = {m: codes([world.vector(m, i) for _, i in world.pairs], world.codebook_itv, *how) for m in names}
         self.user_code = codes([world.user[u] for u, _ in world.pairs], world.codebook_ui, *how)
         self.item_code = codes([world.vector("id", i) for _, i in world.pairs], world.codebook_ui, *how)
 

@@ -47,8 +47,8 @@ def test_sinkhorn_weights_are_repeats(scale):
 
 
 def test_sinkhorn_by_hand():
-    # ε = 1 and scores log 1, log 2, log 3, log 4: q = [1 2 / 3 4]; one round. Columns sum to 4 and 6 and are scaled to 1/2
-    # each: [1/8 2/12 / 3/8 4/12]; rows then in proportion 1/8 : 1/6 = 3 : 4 and 3/8 : 1/3 = 9 : 8.
+    # ε = 1 and scores log 1, log 2, log 3, log 4: q = [1 2 / 3 4]; one round. Columns sum to 4 and 6 and are scaled to
+    # 1/2 each: [1/8 2/12 / 3/8 4/12]; rows then in proportion 1/8 : 1/6 = 3 : 4 and 3/8 : 1/3 = 9 : 8.
     scores = double([[0.0, math.log(2)], [math.log(3), math.log(4)]])
     close(sinkhorn(scores, rounds=1, epsilon=1.0), [[3 / 7, 4 / 7], [9 / 17, 8 / 17]])
     # without a round, the plain softmax
@@ -77,9 +77,7 @@ def test_item_cluster_loss(clusterer, size, batch, prototypes):
     close(item_cluster_loss(written, codebook, temperature=0.3, clusterer=clusterer), expected)
     there, count = torch.unique(index, return_counts=True)
     merged = [table[there] for table in item.values()]
-    close(
-        item_cluster_loss(merged, codebook, temperature=0.3, weight_N=count.double(), clusterer=clusterer), expected
-    )
+    close(item_cluster_loss(merged, codebook, temperature=0.3, weight_N=count.double(), clusterer=clusterer), expected)
 
 
 @pytest.mark.parametrize("clusterer", ["sinkhorn", "kmeans"])
@@ -92,9 +90,7 @@ def test_user_cluster_loss(clusterer, rounds, batch, prototypes):
     user_B, item_B = torch.randint(3, (batch,), generator=draw), torch.randint(4, (batch,), generator=draw)
     users, items, book = numbers(user[user_B]), numbers(item[item_B]), numbers(codebook)
     how = (clusterer, rounds)
-    expected = ref.user_cluster(
-        users, items, ref.codes(users, book, *how), ref.codes(items, book, *how), book, 0.3
-    )
+    expected = ref.user_cluster(users, items, ref.codes(users, book, *how), ref.codes(items, book, *how), book, 0.3)
     options = {"temperature": 0.3, "clusterer": clusterer, "rounds": rounds}
     close(user_cluster_loss(user[user_B], item[item_B], codebook, **options), expected)
     there, at = torch.unique(user_B, return_inverse=True)

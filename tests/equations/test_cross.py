@@ -76,7 +76,8 @@ def variables(case):
         found[name] = (table, lambda w, name=name: w.item[name])
     for name, parameter in case.cross.named_parameters():
         if name.startswith("projections."):
-            found[name] = (parameter, lambda w, key=name.split(".")[1]: w.projections[key])
+            _, modality, _ = name.split(".")
+            found[name] = (parameter, lambda w, modality=modality: w.projections[modality])
         elif name.startswith("aligners."):
             _, pair, part = name.split(".")
             key, place = tuple(pair.split("->")), ("weight", "bias", "second", "second_bias").index(part)
@@ -110,8 +111,8 @@ def slope(measure, place, at, step=1e-5):
     ids=["as published", "other options", "projected alone"],
 )
 def test_gradient_of_the_total(options):
-    # codes, strengths, directions, compensation, targets j^n and the users of Equation 6 pass no gradient: the reference
-    # holds them while everything else moves
+    # codes, strengths, directions, compensation, targets j^n and the users of Equation 6 pass no gradient: the
+    # reference holds them while everything else moves
     case = make(11, users=3, items=4, batch=5, projected=("sound",), zeros=False, **options)
     found = variables(case)
     for tensor, _ in found.values():
@@ -130,7 +131,9 @@ def test_gradient_of_the_total(options):
         else:
             place = where(world)
             expected = [
-                [slope(measure, row, at) for at in range(len(row))] if isinstance(row, list) else slope(measure, place, r)
+                [slope(measure, row, at) for at in range(len(row))]
+                if isinstance(row, list)
+                else slope(measure, place, r)
                 for r, row in enumerate(place)
             ]
         torch.testing.assert_close(

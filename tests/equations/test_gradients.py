@@ -109,16 +109,14 @@ def test_projection():
     )
 
 
-# One-hot codes do not move under a small step, so differences see exactly what is to be differentiated. Sinkhorn codes do
-# move; test_cross.py compares their losses with a reference that holds them.
+# One-hot codes do not move under a small step, so differences see exactly what is to be differentiated. Sinkhorn codes
+# do move; test_cross.py compares their losses with a reference that holds them.
 
 
 @pytest.mark.parametrize("weight", [None, double([1.0, 2.0, 1.0, 5.0])])
 def test_item_cluster_loss(weight):
     assert gradcheck(
-        lambda a, b, c, book, t: item_cluster_loss(
-            [a, b, c], book, temperature=t, weight_N=weight, clusterer="kmeans"
-        ),
+        lambda a, b, c, book, t: item_cluster_loss([a, b, c], book, temperature=t, weight_N=weight, clusterer="kmeans"),
         (leaf(0, 4, 2), leaf(1, 4, 2), leaf(2, 4, 2), leaf(3, 5, 2), warm(0.4)),
     )
 

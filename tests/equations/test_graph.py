@@ -163,7 +163,9 @@ def test_vbpr():
 
 
 def test_freedom():
-    made, state = backbone("freedom", knn=2, layers=2, item_layers=1, reg=0.3, modality_weights={"sound": 1, "scent": 9})
+    made, state = backbone(
+        "freedom", knn=2, layers=2, item_layers=1, reg=0.3, modality_weights={"sound": 1, "scent": 9}
+    )
     raw = {name: state[f"features.{name}"] for name in FEATURES}
 
     def expected(edges):

@@ -101,7 +101,8 @@ def test_directions(rule, size):
 
 def test_directions_by_hand():
     # items a, b; modality 0 has strengths .8, .6, modality 1 has .78, .9
-    # g of 0: .02 (e^.2 - 1) = .0044, .02 (e^.4 - 1) = .0098; g of 1: .0072 (e^.22 - 1) = .0018, .0072 (e^.1 - 1) = .0008
+    # g of 0: .02 (e^.2 - 1) = .0044, .02 (e^.4 - 1) = .0098
+    # g of 1: .0072 (e^.22 - 1) = .0018, .0072 (e^.1 - 1) = .0008
     # a: 0 → 1 needs .78 + .0018 > .8, no; 1 → 0 yes. b: 0 → 1 yes; 1 → 0 needs .6098 > .9, no
     table = double([[0.8, 0.6], [0.78, 0.9]])
     for rule in ("dynamic", "one_way", "topmost"):
@@ -152,7 +153,9 @@ def test_item_level_loss_and_tuning(rule, size):
         level = Level(seed, size)
         aligned, supported, expected = level.aligned(rule)
         targets = {name: keyed(table) for name, table in level.item.items()}
-        close(item_level_loss(aligned, level.item, supported, temperature=0.07), ref.item_level(expected, targets, 0.07))
+        close(
+            item_level_loss(aligned, level.item, supported, temperature=0.07), ref.item_level(expected, targets, 0.07)
+        )
         actual = direction_tuning_loss(aligned, level.preference, level.strength, supported)
         close(actual, ref.direction_tuning(expected, level.pairs, keyed(level.user), level.expected))
 
@@ -172,8 +175,8 @@ def test_item_level_loss_by_hand():
 
 
 def test_direction_tuning_by_hand():
-    # M = {a, b}: 1/(2·1). a → b: item 0 with cos = .6 and strength .5, item 1 with cos 0 and strength -.2: mean of .1 and
-    # .2; b → a: nobody, 0. In all -(.15 + 0) / 2.
+    # M = {a, b}: 1/(2·1). a → b: item 0 with cos = .6 and strength .5, item 1 with cos 0 and strength -.2: mean of .1
+    # and .2; b → a: nobody, 0. In all -(.15 + 0) / 2.
     aligned = {("a", "b"): double([[3.0, 4.0], [0.0, 0.0]]), ("b", "a"): double([]).reshape(0, 2)}
     rows = {("a", "b"): torch.tensor([0, 1]), ("b", "a"): torch.tensor([], dtype=torch.int64)}
     strengths = {"a": double([0.5, -0.2]), "b": double([0.7, 0.7])}

@@ -92,8 +92,8 @@ class _Attraction(torch.autograd.Function):
         return (towards_NL * centre_NL).sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         centre_NL, pull_PL = ctx.saved_tensors
         return grad * centre_NL, grad * pull_PL, None
 
@@ -114,7 +114,7 @@ def _cross_entropy(
     one logsumexp.
     """
     code_NP = _assign(vector_NL.detach() @ prototype_PL.detach().T, clusterer, rounds, weight_N)
-    attraction: Tensor = _Attraction.apply(towards_NL / temperature, prototype_PL, code_NP)
+    attraction: Tensor = _Attraction.apply(towards_NL / temperature, prototype_PL, code_NP)  # type: ignore[no-untyped-call]
     del code_NP
     return partitions * logsumexp_dot(vector_NL / temperature, prototype_PL, weight_N) - attraction
 
@@ -176,9 +176,7 @@ def user_cluster_loss(
     total = zero_like(prototype_PL)
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
         weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
-        total = total + _cross_entropy(
-            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1
-        )
+        total = total + _cross_entropy(towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1)
     return total / (2 * len(pairs[0]))
 
 

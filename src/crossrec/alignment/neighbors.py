@@ -1,4 +1,4 @@
-"""Neighbour-level alignment (Section 6.1): Equations 8 and 9. Equation 7 is ``crossrec.graph.co_occurrence_neighbors``."""
+"""Neighbour-level alignment (Section 6.1): Equations 8, 9. Equation 7 is ``crossrec.graph.co_occurrence_neighbors``."""
 
 from __future__ import annotations
 

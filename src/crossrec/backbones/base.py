@@ -59,7 +59,7 @@ class Backbone(nn.Module, ABC):
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms, weighted: their plain sum is the backbone's own loss."""
 
-    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: B027
+    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Whatever is renewed every epoch (graph views, clusters); ``epoch`` counts from 1."""
 
 

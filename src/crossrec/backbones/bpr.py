@@ -1,4 +1,4 @@
-"""BPR matrix factorisation (Rendle, Freudenthaler, Gantner, Schmidt-Thieme. BPR: Bayesian personalized ranking, UAI 2009)."""
+"""BPR (Rendle, Freudenthaler, Gantner, Schmidt-Thieme. BPR: Bayesian personalized ranking, UAI 2009)."""
 
 from __future__ import annotations
 

@@ -74,9 +74,7 @@ class FREEDOM(Backbone):
         """Prune the user-item graph anew."""
         if self.config.dropout:
             kept = degree_sensitive_sample(*self.edges, 1 - self.config.dropout, generator)
-            self.pruned = bipartite_adjacency(
-                self.edges[0][kept], self.edges[1][kept], self.num_users, self.num_items
-            )
+            self.pruned = bipartite_adjacency(self.edges[0][kept], self.edges[1][kept], self.num_users, self.num_items)
 
     def propagate(self) -> Representations:
         adjacency = self.pruned if self.training else self.adjacency

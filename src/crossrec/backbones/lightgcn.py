@@ -1,4 +1,4 @@
-"""LightGCN (He, Deng, Wang, Li, Zhang, Wang. LightGCN: simplifying and powering graph convolution network, SIGIR 2020)."""
+"""LightGCN (He, Deng, Wang, Li, Zhang, Wang. LightGCN: simplifying and powering GCN for recommendation, SIGIR 2020)."""
 
 from __future__ import annotations
 

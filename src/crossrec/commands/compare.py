@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 
 from crossrec.commands.flags import flat, parse
 from crossrec.commands.show import stderr, stdout
-from crossrec.data import DataConfig
+from crossrec.data import DataConfig, load
 from crossrec.errors import ConfigError
 from crossrec.experiments.cells import Cell, run_cells
 from crossrec.experiments.compare import CompareConfig, cells, table
@@ -24,6 +24,8 @@ from crossrec.training import TrainingConfig
 
 def compare(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Backbones x alignments x seeds on one data set, as one table (RQ1)."""
+    if any(token.split("=")[0] == "--seed" for token in tokens):
+        raise ConfigError("--seed is for one run; give --seeds, one or more")
     types = {
         "options": flat(CompareConfig),
         "data": flat(DataConfig),
@@ -64,6 +66,7 @@ def _compare(
     if jobs < 1 or threads < 0:
         raise ConfigError(f"--jobs {jobs} --threads {threads}: at least one job, and 0 or more threads")
     todo = cells(options, data, training, _read_settings(settings))
+    load(data)  # a mistake in the data is told once, before any cell starts
     with _progress(todo) as on_change:
         results = run_cells(todo, out, jobs=jobs, threads=threads, on_change=on_change)
     made = table(results, Path(data.data).name)

@@ -57,4 +57,6 @@ def metrics_table(label: str, metrics: dict[str, Any], out: Path) -> None:
     for split in ("valid", "test"):
         table.add_row(split, *(f"{metrics[split][name]:.4f}" if name in metrics[split] else "–" for name in names))
     stdout.print(table)
-    stdout.print(f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}")
+    stdout.print(
+        f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}"
+    )

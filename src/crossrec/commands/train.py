@@ -66,9 +66,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         threads
             Processor threads; 0 for all.
         """
-        config = RunConfig(
-            data=data, backbone=backbone_settings, alignment=alignment_settings, training=training
-        )
+        config = RunConfig(data=data, backbone=backbone_settings, alignment=alignment_settings, training=training)
         return _train(config, out, resume, threads)
 
     result = parse(from_flags, tokens, name="crossrec train", types=types)

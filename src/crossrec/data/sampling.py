@@ -55,4 +55,5 @@ class Sampler:
 
     def _known(self, pair: Tensor) -> Tensor:
         place = torch.searchsorted(self.known_pair, pair).clamp_max(len(self.known_pair) - 1)
-        return self.known_pair[place] == pair
+        known: Tensor = self.known_pair[place] == pair
+        return known

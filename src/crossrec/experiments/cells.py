@@ -1,7 +1,8 @@
-"""Many runs as one experiment: a cell is a run directory named by its whole configuration, done once, resumed, shown."""
+"""Many runs as one experiment: a cell is a run directory named by its whole configuration, done once and resumed."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -55,6 +56,8 @@ def run_cells(
     the others. Interrupting stops the processes; what they have saved stays.
     """
     outcomes: dict[str, Outcome] = {}
+    if not threads and jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = []
     for cell in cells:
         folder = out / cell.name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
@@ -26,12 +26,18 @@ METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 class CompareConfig(Config):
     """What to compare."""
 
-    backbones: tuple[str, ...] = ("lightgcn",)
+    backbones: tuple[str, ...] = Field(default=("lightgcn",), min_length=1)
     """Backbones, one block of the table each."""
-    alignments: tuple[str, ...] = ("none", "fettle", "cross")
+    alignments: tuple[str, ...] = Field(default=("none", "fettle", "cross"), min_length=1)
     """Alignments, one row of a block each."""
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds; every cell is trained once per seed."""
+
+    @field_validator("backbones", "alignments", "seeds")
+    @classmethod
+    def _once_each(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What is named twice is still trained once."""
+        return tuple(dict.fromkeys(value))
 
 
 def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -41,12 +47,16 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
     """
     for name, parts in settings.items():
         if name not in BACKBONES:
-            raise ConfigError(f"settings: unknown backbone '{name}'{nearest(name, list(BACKBONES))}")
+            raise ConfigError(f"--settings: unknown backbone '{name}'{nearest(name, list(BACKBONES))}")
         if not isinstance(parts, Mapping):
-            raise ConfigError(f"settings: '{name}' must hold an object of 'backbone' and alignments")
+            raise ConfigError(f"--settings: '{name}' must hold an object of 'backbone' and alignments")
         for part in parts:
             if part != "backbone" and part not in ALIGNMENTS:
-                raise ConfigError(f"settings: '{name}' has '{part}'{nearest(part, ['backbone', *ALIGNMENTS])}")
+                raise ConfigError(f"--settings: '{name}' has '{part}'{nearest(part, ['backbone', *ALIGNMENTS])}")
+            if not isinstance(parts[part], Mapping):
+                raise ConfigError(f"--settings: '{part}' of '{name}' must hold an object of settings")
+            if part == "none" and parts[part]:
+                raise ConfigError(f"--settings: 'none' of '{name}' must be empty; put the backbone's under 'backbone'")
     own = settings.get(backbone, {})
     return dict(own.get("backbone", {})), dict(own.get(alignment, {}))
 
@@ -65,11 +75,12 @@ def cells(
     for backbone in options.backbones:
         for alignment in options.alignments:
             own, aligned = settings_for(settings or {}, backbone, alignment)
+            kind = ALIGNMENTS[alignment]
             for seed in options.seeds:
                 config = RunConfig(
                     data=data,
-                    backbone=BACKBONES[backbone].config_type.parse(own),
-                    alignment=None if (kind := ALIGNMENTS[alignment]) is None else kind.parse(aligned),
+                    backbone=_parse(BACKBONES[backbone].config_type, own, f"'backbone' of '{backbone}'"),
+                    alignment=None if kind is None else _parse(kind, aligned, f"'{alignment}' of '{backbone}'"),
                     training=training.model_copy(update={"seed": seed}),
                 )
                 made.append(Cell(config, group=(backbone, alignment)))
@@ -87,13 +98,14 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
         *(Column(f"Δ {_short(m)} %", format="+.1f") for m in METRICS),
         Column("s/epoch", format=".2f"),
     ]
-    rows: list[list[Any] | tuple[()]] = []
+    rows: list[Sequence[Any]] = []
     gains: dict[str, list[list[float]]] = {}
     for _, of_backbone in groupby(results, key=lambda result: result[0].group[0]):
         base: dict[str, float] | None = None
-        for (backbone, alignment), group in groupby(list(of_backbone), key=lambda result: result[0].group):
+        groups = groupby(list(of_backbone), key=lambda result: result[0].group)
+        for row, ((backbone, alignment), group) in enumerate(groups):
             outcomes = [outcome for _, outcome in group]
-            name = backbone if alignment == "none" else f"{backbone} + {alignment}" if base is None else f"  + {alignment}"
+            name = backbone if alignment == "none" else f"{backbone} + {alignment}" if row == 0 else f"  + {alignment}"
             failed = [outcome for outcome in outcomes if isinstance(outcome, str)]
             if failed:
                 rows.append([name, failed[0], *[None] * (len(columns) - 2)])
@@ -106,8 +118,10 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
                 continue
             means = {metric: fmean(value) for metric, value in zip(METRICS, values, strict=True)}
             delta: list[Any] = [""] * len(METRICS)
-            if base is None:
+            if row == 0:
                 base = means
+            elif base is None:  # the row to compare with has failed
+                delta = ["–"] * len(METRICS)
             else:
                 delta = [100 * (means[m] / base[m] - 1) if base[m] else float("nan") for m in METRICS]
                 gains.setdefault(alignment, []).append(delta)
@@ -126,6 +140,13 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
         "Δ %: change of the mean against the first row of the block.",
     )
     return Table(f"{data}: backbones and what is stacked on them", columns, rows, notes)
+
+
+def _parse(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    try:
+        return kind.parse(values)
+    except ConfigError as error:
+        raise ConfigError(f"--settings: {where}: {error}") from None
 
 
 def _short(metric: str) -> str:

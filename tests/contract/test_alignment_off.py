@@ -1,0 +1,93 @@
+"""Alignment of weight zero, or a term of it, leaves the trajectory bitwise as it is without."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import crossrec.alignment.cross as cross_module
+from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.backbones import BACKBONES
+from crossrec.objective import Objective
+from crossrec.training import TrainingConfig, fit
+from crossrec.types import Batch
+
+from .worlds import objective, same, train, world
+
+every = pytest.mark.parametrize("name", BACKBONES)
+
+
+def weights(model: Objective) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in model.backbone.state_dict().items()}
+
+
+@every
+@pytest.mark.parametrize("kind", [k for k in ALIGNMENTS.values() if k is not None])
+def test_weights_of_zero_leave_the_trajectory_as_it_is(name, kind):
+    data = world()
+    plain = objective(name, data, None)
+    zero = objective(name, data, kind(alpha=0, beta=0, gamma=0))
+    assert same(weights(plain), weights(zero))
+    assert train(plain, data) == train(zero, data)
+    assert same(plain.state_dict(), zero.state_dict())
+
+
+@every
+def test_a_backbone_starts_the_same_with_and_without_alignment(name):
+    data = world()
+    plain, aligned = objective(name, data, None), objective(name, data, CrossConfig(alpha=1, beta=1, gamma=1))
+    assert same(weights(plain), weights(aligned))
+    train(plain, data, epochs=1)
+    train(aligned, data, epochs=1)
+    assert not same(weights(plain), weights(aligned)), "the alignment has no effect at all"
+
+
+OFF = {
+    "alpha": ("item", "tuning"),
+    "beta": ("cluster_items", "cluster_users"),
+    "gamma": ("neighbor",),
+}
+COMPUTE = {
+    "item": "item_level_loss",
+    "tuning": "direction_tuning_loss",
+    "cluster_items": "item_cluster_loss",
+    "cluster_users": "user_cluster_loss",
+    "neighbor": "neighbor_loss",
+}
+
+
+@every
+@pytest.mark.parametrize("weight", OFF)
+def test_a_term_of_weight_zero_cannot_matter(name, weight, monkeypatch):
+    data = world()
+    without = objective(name, data, CrossConfig(terms=tuple(t for t in CrossConfig().terms if t not in OFF[weight])))
+    zero = objective(name, data, CrossConfig(**{weight: 0}))
+    expected = train(without, data)
+    # even were the term not a number: it is not looked at
+    for term in OFF[weight]:
+        monkeypatch.setattr(cross_module, COMPUTE[term], lambda *_, **__: torch.tensor(float("nan")))
+    assert train(zero, data) == expected
+    assert same(without.state_dict(), zero.state_dict())
+
+
+@every
+def test_alignment_changes_no_draw_of_the_sampler(name, monkeypatch):
+    data = world()
+    drawn: list[list[Batch]] = []
+    forward = Objective.forward
+
+    def recording(self: Objective, batch: Batch):
+        drawn[-1].append(batch)
+        return forward(self, batch)
+
+    monkeypatch.setattr(Objective, "forward", recording)
+    monkeypatch.setattr("crossrec.training.validate", lambda *_: {})
+    for alignment in (None, CrossConfig()):
+        drawn.append([])
+        fit(objective(name, data, alignment), data, None, TrainingConfig(epochs=2, batch_size=16, device="cpu"))
+    plain, aligned = drawn
+    assert len(plain) == len(aligned) > 4
+    for left, right in zip(plain, aligned, strict=True):
+        assert torch.equal(left.user_B, right.user_B)
+        assert torch.equal(left.item_B, right.item_B)
+        assert torch.equal(left.negative_B, right.negative_B)

@@ -1,0 +1,210 @@
+"""What the training loop decides: when to stop, which epoch to keep, what it refuses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from crossrec.data import DataConfig, Interactions, load
+from crossrec.errors import ConfigError, TrainingError
+from crossrec.objective import Objective
+from crossrec.run import held_out, run, training_set
+from crossrec.training import TrainingConfig, fit, validate
+
+from .runs import CROSS, history, tiny
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load(DataConfig(data="synthetic-tiny"))
+
+
+@pytest.fixture
+def world(dataset):
+    """An objective with its training set and validation pairs."""
+    config, data = tiny(), training_set(dataset)
+    return Objective(config.backbone, None, data, 0), data, held_out(dataset, dataset.valid)
+
+
+def scripted(monkeypatch, values):
+    """Let validation say these values, and keep the weights that it saw."""
+    seen, script = [], iter(values)
+
+    def say(objective, held):
+        seen.append({name: value.clone() for name, value in objective.state_dict().items()})
+        return {"recall@20": next(script), "recall@10": float(len(seen))}
+
+    monkeypatch.setattr("crossrec.training.validate", say)
+    return seen
+
+
+SCRIPTS = {
+    "a billionth is better": ([0.5, 0.5 + 1e-9, 0.5, 0.5, 0.5, 0.9], 3, 2, 5),
+    "the same is not better": ([0.5, 0.5, 0.5, 0.9], 2, 1, 3),
+    "patience of one": ([0.1, 0.2, 0.1, 0.9], 1, 2, 3),
+    "patience starts anew": ([0.1, 0.0, 0.2, 0.0, 0.3, 0.0], 2, 5, 6),
+    "zero at first": ([0.0, 0.0, 0.0], 2, 1, 3),
+    "all epochs": ([0.1, 0.2, 0.3], 5, 3, 3),
+}
+
+
+@pytest.mark.parametrize(("values", "patience", "best", "last"), SCRIPTS.values(), ids=SCRIPTS)
+def test_early_stopping(values, patience, best, last, world, monkeypatch):
+    objective, data, valid = world
+    seen = scripted(monkeypatch, values)
+    progress = fit(objective, data, valid, TrainingConfig(epochs=len(values), patience=patience, device="cpu"))
+    assert (progress.best_epoch, progress.epoch, progress.best_value) == (best, last, values[best - 1])
+    assert progress.finished
+    assert [row["epoch"] for row in progress.history] == list(range(1, last + 1))
+    assert [row["valid_recall@20"] for row in progress.history] == values[:last]
+    weights = objective.state_dict()
+    assert all(torch.equal(weights[name], seen[best - 1][name]) for name in weights)
+    if best < last:
+        assert any(not torch.equal(weights[name], seen[last - 1][name]) for name in weights)
+
+
+def test_the_saved_model_is_that_of_the_best_epoch(dataset, tmp_path):
+    config = tiny("freedom", CROSS, epochs=6, patience=6, seed=3)
+    metrics = run(config, tmp_path / "out", dataset=dataset)
+    rows = history(tmp_path / "out")
+    values = [float(row["valid_recall@20"]) for row in rows]
+    assert metrics["best_epoch"] == 1 + int(np.argmax(values))
+    objective = Objective(config.backbone, config.alignment, training_set(dataset), 99)
+    objective.load_state_dict(load_file(tmp_path / "out" / "model.safetensors"))
+    valid = validate(objective, held_out(dataset, dataset.valid))
+    best = rows[metrics["best_epoch"] - 1]
+    assert valid == metrics["valid"] == {name: float(best[f"valid_{name}"]) for name in valid}
+    assert validate(objective, held_out(dataset, dataset.test)) == metrics["test"]
+
+
+def test_history_has_the_mean_of_every_term(world, monkeypatch):
+    objective, data, valid = world
+    forward, steps = Objective.forward, []
+
+    def recording(self, batch):
+        terms, loss = forward(self, batch)
+        steps.append({name: value.item() for name, value in terms.items()} | {"loss": loss.item()})
+        return terms, loss
+
+    monkeypatch.setattr(Objective, "forward", recording)
+    progress = fit(objective, data, valid, TrainingConfig(epochs=1, batch_size=100, device="cpu"))
+    assert len(steps) == math.ceil(len(data.user_T) / 100)
+    (row,) = progress.history
+    for name in steps[0]:
+        assert row[name] == pytest.approx(np.mean([step[name] for step in steps]), rel=1e-12)
+    assert list(row)[:3] == ["epoch", "train_seconds", "eval_seconds"]
+
+
+def test_loss_is_the_weighted_sum_of_the_terms(dataset):
+    data, config = training_set(dataset), tiny(alignment=CROSS.model_copy(update={"alpha": 2, "beta": 3, "gamma": 5}))
+    objective = Objective(config.backbone, config.alignment, data, 0)
+    progress = fit(objective, data, held_out(dataset, dataset.valid), config.training)
+    weight = {"item": 2, "tuning": 2, "cluster_items": 3, "cluster_users": 3, "neighbor": 5}
+    for row in progress.history:
+        expected = sum(weight.get(name, 1) * row[name] for name in ("bpr", "reg", *weight))
+        assert row["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("term", ["reg", "neighbor"])
+def test_a_loss_that_is_not_finite_is_an_error(value, term, dataset, tmp_path, monkeypatch):
+    forward, calls = Objective.forward, []
+
+    def broken(self, batch):
+        terms, loss = forward(self, batch)
+        calls.append(batch)
+        if len(calls) == 5:  # three steps an epoch
+            terms[term] = terms[term] * 0 + value
+            loss = loss + terms[term]
+        return terms, loss
+
+    monkeypatch.setattr(Objective, "forward", broken)
+    with pytest.raises(TrainingError, match=f"epoch 2, batch 2: term '{term}' is {value}.*--learning-rate"):
+        run(tiny(alignment=CROSS), tmp_path / "out", dataset=dataset)
+    assert len(history(tmp_path / "out")) == 1
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_the_first_bad_term_is_named(world, monkeypatch):
+    # a NaN reaches every later step; the message must be about where it began
+    objective, data, valid = world
+    forward, calls = Objective.forward, []
+
+    def broken(self, batch):
+        calls.append(batch)
+        terms, loss = forward(self, batch)
+        return terms, loss * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(Objective, "forward", broken)
+    with pytest.raises(TrainingError, match="epoch 1, batch 2: term 'loss' is nan"):
+        fit(objective, data, valid, TrainingConfig(epochs=3, batch_size=100, device="cpu"))
+
+
+def test_without_validation_users_the_last_epoch_is_taken(dataset, tmp_path):
+    nobody = Interactions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    metrics = run(tiny(patience=1), tmp_path / "out", dataset=replace(dataset, valid=nobody))
+    assert (metrics["best_epoch"], metrics["epochs"], metrics["valid"]) == (4, 4, {})
+    assert set(metrics["test"]) >= {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}
+    assert not [name for name in history(tmp_path / "out")[0] if name.startswith("valid")]
+
+
+def test_without_test_users_there_are_no_test_metrics(dataset, tmp_path):
+    nobody = Interactions(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    metrics = run(tiny(), tmp_path / "out", dataset=replace(dataset, test=nobody))
+    assert metrics["test"] == {}
+    assert metrics["valid"]["recall@20"] > 0
+
+
+def test_draws_for_the_graph_change_no_draw_of_the_sampler(dataset, monkeypatch):
+    data, config = training_set(dataset), tiny()
+    batches: list[list[torch.Tensor]] = []
+    forward = Objective.forward
+
+    def recording(self, batch):
+        batches[-1].append(torch.stack([batch.user_B, batch.item_B, batch.negative_B]))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Objective, "forward", recording)
+    for draws in (0, 1000):
+        batches.append([])
+        objective = Objective(config.backbone, None, data, 0)
+        objective.backbone.before_epoch = lambda epoch, generator, n=draws: torch.rand(n, generator=generator)
+        fit(objective, data, held_out(dataset, dataset.valid), config.training)
+    assert len(batches[0]) == 12
+    assert all(torch.equal(left, right) for left, right in zip(*batches, strict=True))
+
+
+def test_before_epoch_hears_every_epoch_from_1(world):
+    objective, data, valid = world
+    heard = []
+    objective.backbone.before_epoch = lambda epoch, generator: heard.append((epoch, objective.training))
+    fit(objective, data, valid, TrainingConfig(epochs=3, device="cpu"))
+    assert heard == [(1, True), (2, True), (3, True)]
+
+
+@pytest.mark.parametrize("device", ["gpu9", "cuda:", "cuda:x", "CPU", "", "cpu "])
+def test_devices_that_there_are_not(device):
+    with pytest.raises(ConfigError, match="'device'.*give cpu, cuda"):
+        TrainingConfig.parse({"device": device})
+
+
+def test_a_device_that_is_not_here_is_an_error():
+    with pytest.raises(ConfigError, match=r"--device cuda:99.*use cpu or auto"):
+        TrainingConfig(device="cuda:99").torch_device()
+    assert TrainingConfig(device="cpu").torch_device() == torch.device("cpu")
+    assert TrainingConfig().torch_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_modality_whose_name_torch_cannot_hold_is_a_users_mistake(dataset):
+    from crossrec.errors import DataError
+
+    data, config = training_set(dataset), tiny(alignment=CROSS)
+    odd = replace(data, features={"resnet.50": data.features["image"]})
+    with pytest.raises(DataError, match=r"resnet\.50_feat\.npy"):
+        Objective(config.backbone, config.alignment, odd, 0)
