@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,10 +17,34 @@ def rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
 
 
 def unit(vector_NL: Tensor) -> Tensor:
-    """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient."""
-    norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True)
-    present = norm > 0
-    return vector_NL * torch.where(present, 1.0 / torch.where(present, norm, 1.0), 0.0)
+    """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient.
+
+    Norms are taken in float64, so that rows of any length a float32 can hold come out right. Has no second derivative.
+    """
+    normalised: Tensor = _Unit.apply(vector_NL)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+class _Unit(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vector_NL: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True, dtype=torch.float64)
+        inverse = torch.where(norm > 0, 1.0 / norm, 0.0)
+        narrow = inverse.to(vector_NL.dtype)
+        # Lengths whose inverse only float64 can hold are rare: worth a detour, not worth slowing the rest.
+        fits = torch.isfinite(narrow) & ((narrow > 0) | (inverse == 0))
+        unit_NL = vector_NL * narrow if bool(fits.all()) else (vector_NL.double() * inverse).to(vector_NL.dtype)
+        ctx.save_for_backward(unit_NL, inverse)
+        return unit_NL
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit_NL, inverse = ctx.saved_tensors
+        tangent = grad - unit_NL * (unit_NL * grad).sum(-1, keepdim=True)
+        narrow = inverse.to(grad.dtype)
+        inside: Tensor = tangent * torch.where(torch.isfinite(narrow), narrow, torch.finfo(grad.dtype).max)
+        return inside
 
 
 def cosine(left_NL: Tensor, right_NL: Tensor) -> Tensor:
@@ -61,6 +86,36 @@ def logsumexp_dot(left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = N
 
 _BLOCK_NUMBERS = 1 << 18
 """Entries of a block of logits: about 1 MB of float32, so that it stays in a core's cache between passes."""
+_SAFE_LOGIT = 40.0
+"""exp(±40), and sums of millions of them, are normal float32 numbers."""
+
+
+def row_blocks(left_NL: Tensor, columns: int) -> Iterator[slice]:
+    """Slices of rows such that a block of logits with so many columns stays in cache on a CPU; one slice on a GPU."""
+    size = max(16, _BLOCK_NUMBERS // max(1, columns)) if left_NL.device.type == "cpu" else max(1, len(left_NL))
+    for start in range(0, len(left_NL), size):
+        yield slice(start, start + size)
+
+
+def bounded(left_NL: Tensor, right_PL: Tensor) -> bool:
+    """Whether no dot product of two rows leaves the range in which exp needs no shift; False, unlooked-at, on a GPU.
+
+    By Cauchy-Schwarz from the longest rows, so no product is formed.
+    """
+    if left_NL.device.type != "cpu" or not left_NL.numel() or not right_PL.numel():
+        return False
+    longest = torch.linalg.vector_norm(left_NL, dim=1).max() * torch.linalg.vector_norm(right_PL, dim=1).max()
+    return bool(longest <= _SAFE_LOGIT)
+
+
+def exp_rows_(logit_NP: Tensor, small: bool) -> Tensor | None:
+    """exp in place; unless ``small``, after taking off each row's maximum, which is returned, (N,)."""
+    if small:
+        logit_NP.exp_()
+        return None
+    top = logit_NP.amax(1, keepdim=True)
+    logit_NP.sub_(top).exp_()
+    return top.squeeze(1)
 
 
 class _LogSumExpDot(torch.autograd.Function):
@@ -70,21 +125,20 @@ class _LogSumExpDot(torch.autograd.Function):
         left, right = left_NL.detach().to(dtype), right_PL.detach().to(dtype)
         grad_left = torch.empty_like(left) if ctx.needs_input_grad[0] else None
         grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
-        total = left.new_zeros(())
-        block = max(16, _BLOCK_NUMBERS // max(1, len(right))) if left.device.type == "cpu" else max(1, len(left))
-        for start in range(0, len(left), block):
-            part = slice(start, start + block)
+        value_N = torch.empty_like(left[:, 0])
+        small = bounded(left, right)
+        for part in row_blocks(left, len(right)):
             logit = left[part] @ right.T
-            top = logit.amax(1, keepdim=True)
-            mass = logit.sub_(top).exp_().sum(1, keepdim=True)
-            value = (mass.log() + top).squeeze(1)
-            weight = None if weight_N is None else weight_N[part].to(dtype)
-            total += value.sum() if weight is None else value @ weight
-            logit.mul_(1.0 / mass if weight is None else weight.unsqueeze(1) / mass)
+            mass = exp_rows_(logit, small)
+            total = logit.sum(1)
+            value_N[part] = total.log() if mass is None else total.log() + mass
+            share = (1.0 / total if weight_N is None else weight_N[part].to(dtype) / total).unsqueeze(1)
             if grad_left is not None:
                 torch.mm(logit, right, out=grad_left[part])
+                grad_left[part] *= share
             if grad_right is not None:
-                grad_right.addmm_(logit.T, left[part])
+                grad_right.addmm_(logit.T, left[part] * share)
+        total = value_N.sum() if weight_N is None else value_N @ weight_N.to(dtype)
         ctx.save_for_backward(grad_left, grad_right)
         ctx.dtypes = left_NL.dtype, right_PL.dtype
         return total.to(left_NL.dtype)

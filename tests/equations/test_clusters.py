@@ -25,7 +25,7 @@ def test_sinkhorn(samples, prototypes, rounds):
     scores = cosines(samples, samples, prototypes)
     expected = ref.sinkhorn(numbers(scores), rounds)
     close(sinkhorn(scores, rounds=rounds), expected)
-    close(sinkhorn(scores, rounds=rounds, cosines=True), expected)
+    close(sinkhorn(scores, rounds=rounds), expected)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 3.0, 30.0, 1000.0])

@@ -76,7 +76,7 @@ def variables(case):
         found[name] = (table, lambda w, name=name: w.item[name])
     for name, parameter in case.cross.named_parameters():
         if name.startswith("projections."):
-            _, modality, _ = name.split(".")
+            modality = name.split(".")[1].removesuffix("_feat")
             found[name] = (parameter, lambda w, modality=modality: w.projections[modality])
         elif name.startswith("aligners."):
             _, pair, part = name.split(".")

@@ -166,7 +166,7 @@ def test_freedom():
     made, state = backbone(
         "freedom", knn=2, layers=2, item_layers=1, reg=0.3, modality_weights={"sound": 1, "scent": 9}
     )
-    raw = {name: state[f"features.{name}"] for name in FEATURES}
+    raw = {name: state[f"content.{name}_feat.feature_ID"] for name in FEATURES}
 
     def expected(edges):
         everything = ref.propagate_mean(ref.adjacency(edges, USERS, ITEMS), state["user"] + state["item"], 2)
@@ -183,7 +183,7 @@ def test_freedom():
     close(reps.item_IL, item, 1e-6)
     total = expected_bpr(user, item)
     for name in FEATURES:
-        weight, bias = state[f"weights.{name}"], state[f"biases.{name}"]
+        weight, bias = state[f"content.{name}_feat.weight"], state[f"content.{name}_feat.bias"]
         content = [[x + b for x, b in zip(ref.apply(weight, row), bias, strict=True)] for row in raw[name]]
         close(reps.modality_IL[name], content)
         total += 0.3 * expected_bpr(user, content)

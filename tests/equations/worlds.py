@@ -82,7 +82,7 @@ class Case:
             },
             modalities=ordered,
             features={name: numbers(table) for name, table in self.features.items()},
-            projections={name: state[f"projections.{name}.weight"] for name in self.features},
+            projections={name: state[f"projections.{name}_feat.weight"] for name in self.features},
             aligners=aligners,
             codebook_itv=state["codebook_itv"],
             codebook_ui=state["codebook_ui"],

@@ -132,7 +132,7 @@ def test_a_modality_handed_over_is_not_projected():
 
 def test_projection_equals_handing_over_the_projected_vectors():
     projected = make(2, projected=("sound",), given=())
-    vectors = projected.features["sound"] @ projected.cross.projections["sound"].weight.T
+    vectors = projected.features["sound"] @ projected.cross.projections["sound_feat"].weight.T
     handed = make(2, projected=(), given=("sound",))
     state = {name: value for name, value in projected.cross.state_dict().items() if "projections" not in name}
     handed.cross.load_state_dict(state)

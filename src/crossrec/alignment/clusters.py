@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import logsumexp_dot, rows, unit, zero_like
+from crossrec.losses import bounded, exp_rows_, row_blocks, rows, unit, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -26,39 +26,43 @@ def sinkhorn(
     rounds: int = 3,
     epsilon: float = SINKHORN_EPSILON,
     weight_N: Tensor | None = None,
-    cosines: bool = False,
 ) -> Tensor:
     """Codes q of N samples over P prototypes, (N, P), each row summing to 1; no gradient (Equation 10).
 
     Sinkhorn-Knopp on exp(score / ε): each of the ``rounds`` scales the prototypes to a total of 1/P each, then the
     samples to 1/B each; at last the rows sum to 1. ``weight_N``: how many equal samples a row stands for.
-    ``cosines`` promises scores in [-1, 1], which spares a look at their range.
 
     Never overflows: scores are shifted by their maximum, and where their range does not fit in a float32 exponent the
     same rounds run on logarithms. Half precision is computed in float32. Source: Cuturi 2013; SwAV (Caron et al. 2020).
     """
-    score_NP = score_NP.detach()
-    dtype = score_NP.dtype
+    score_NP, dtype = score_NP.detach(), score_NP.dtype
     if dtype in (torch.bfloat16, torch.float16):
         score_NP = score_NP.float()
     if not score_NP.numel():
         return score_NP.to(dtype)
-    top = 1.0 if cosines else float(score_NP.max())
-    extent = 2.0 if cosines else top - float(score_NP.min())
-    weight_N = torch.ones_like(score_NP[:, 0]) if weight_N is None else weight_N.to(score_NP.dtype)
-    if extent / epsilon > _SAFE_RANGE:
+    weight_N = _ones(score_NP) if weight_N is None else weight_N.to(score_NP.dtype)
+    top, bottom = float(score_NP.max()), float(score_NP.min())
+    if (top - bottom) / epsilon > _SAFE_RANGE:
         return _sinkhorn_log(score_NP / epsilon, rounds, weight_N.log()).to(dtype)
     kernel_NP = torch.exp((score_NP - top) / epsilon)
-    # Scaling vectors instead of scaled matrices: a round is two matrix-vector products. Totals cancel in the rows.
-    sample_N = weight_N / weight_N.sum()
+    prototype_P, sample_N = _scalings(kernel_NP, rounds, weight_N)
+    return (kernel_NP * prototype_P * sample_N.unsqueeze(1)).to(dtype)
+
+
+def _scalings(kernel_NP: Tensor, rounds: int, weight_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors a (P,) and c (N,) such that the codes are c_n K_np a_p: a round is two matrix-vector products.
+
+    Any factor common to all prototypes or all samples cancels, so each vector is kept at a maximum of 1.
+    """
+    prototype_P = torch.ones_like(kernel_NP[0])
+    weight_N = weight_N / weight_N.max()
+    sample_N = weight_N
     for _ in range(rounds):
         prototype_P = 1.0 / (sample_N @ kernel_NP)
         prototype_P = prototype_P / prototype_P.max()
-        sample_N = weight_N / (kernel_NP @ prototype_P)
-        sample_N = sample_N / sample_N.max()
-    if rounds:
-        kernel_NP = kernel_NP.mul_(prototype_P)
-    return (kernel_NP / kernel_NP.sum(1, keepdim=True)).to(dtype)
+        sample_N = 1.0 / (kernel_NP @ prototype_P)
+        sample_N = sample_N / sample_N.max() * weight_N
+    return prototype_P, 1.0 / (kernel_NP @ prototype_P)
 
 
 def _sinkhorn_log(logit_NP: Tensor, rounds: int, log_weight_N: Tensor) -> Tensor:
@@ -72,30 +76,6 @@ def _sinkhorn_log(logit_NP: Tensor, rounds: int, log_weight_N: Tensor) -> Tensor
 def nearest_prototype(score_NP: Tensor) -> Tensor:
     """One-hot codes of the highest-scoring prototype, (N, P): the k-means assignment the paper argues against."""
     return torch.zeros_like(score_NP).scatter_(1, score_NP.argmax(1, keepdim=True), 1.0)
-
-
-def _assign(score_NP: Tensor, clusterer: Clusterer, rounds: int, weight_N: Tensor | None) -> Tensor:
-    if clusterer == "sinkhorn":
-        return sinkhorn(score_NP, rounds=rounds, weight_N=weight_N, cosines=True)
-    if clusterer == "kmeans":
-        return nearest_prototype(score_NP.detach())
-    raise ValueError(f"unknown clusterer {clusterer!r}: use sinkhorn or kmeans")
-
-
-class _Attraction(torch.autograd.Function):
-    """Σ_n x_n · (Σ_p q_np c_p), with gradients for x and c taken on the way, so that no code outlives the forward."""
-
-    @staticmethod
-    def forward(ctx: Any, towards_NL: Tensor, prototype_PL: Tensor, code_NP: Tensor) -> Tensor:
-        centre_NL = code_NP @ prototype_PL
-        ctx.save_for_backward(centre_NL, code_NP.T @ towards_NL)
-        return (towards_NL * centre_NL).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        centre_NL, pull_PL = ctx.saved_tensors
-        return grad * centre_NL, grad * pull_PL, None
 
 
 def _cross_entropy(
@@ -113,10 +93,78 @@ def _cross_entropy(
     Equations 11 and 12 are sums of this: a code is paid for where it is met by another vector, and every softmax has
     one logsumexp.
     """
-    code_NP = _assign(vector_NL.detach() @ prototype_PL.detach().T, clusterer, rounds, weight_N)
-    attraction: Tensor = _Attraction.apply(towards_NL / temperature, prototype_PL, code_NP)  # type: ignore[no-untyped-call]
-    del code_NP
-    return partitions * logsumexp_dot(vector_NL / temperature, prototype_PL, weight_N) - attraction
+    if clusterer not in ("sinkhorn", "kmeans"):
+        raise ValueError(f"unknown clusterer {clusterer!r}: use sinkhorn or kmeans")
+    plain = float(temperature.detach()) if isinstance(temperature, Tensor) else temperature
+    value: Tensor = _ClusterCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        towards_NL / temperature,
+        vector_NL / temperature,
+        prototype_PL,
+        plain / SINKHORN_EPSILON,
+        rounds if clusterer == "sinkhorn" else None,
+        weight_N,
+        partitions,
+    )
+    return value
+
+
+class _ClusterCrossEntropy(torch.autograd.Function):
+    """``_cross_entropy`` of vectors already divided by λ_c, value and gradients in one go.
+
+    Logits are formed once, block by block, for the softmax and, times λ_c/ε, for the Sinkhorn kernel. The kernel is
+    the only matrix of N × P, and is gone when the forward pass ends: codes enter as c_n K_np a_p, never written out.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        towards_NL: Tensor,
+        scaled_NL: Tensor,
+        prototype_PL: Tensor,
+        sharpness: float,
+        rounds: int | None,
+        weight_N: Tensor,
+        partitions: int,
+    ) -> Tensor:
+        dtype = torch.float32 if scaled_NL.dtype in (torch.bfloat16, torch.float16) else scaled_NL.dtype
+        towards, scaled, prototype = (x.detach().to(dtype) for x in (towards_NL, scaled_NL, prototype_PL))
+        weight = weight_N.to(dtype)
+        code_NP = scaled.new_empty(len(scaled), len(prototype))
+        partition_N = torch.empty_like(weight)
+        grad_scaled, grad_prototype = torch.empty_like(scaled), torch.zeros_like(prototype)
+        small = bounded(scaled, prototype)
+        for part in row_blocks(scaled, len(prototype)):
+            logit = torch.mm(scaled[part], prototype.T)
+            if rounds is None:
+                code_NP[part] = nearest_prototype(logit)
+            else:
+                torch.mul(logit, sharpness, out=code_NP[part]).exp_()
+            top = exp_rows_(logit, small)
+            mass = logit.sum(1)
+            partition_N[part] = mass.log() if top is None else mass.log() + top
+            share = (partitions * weight[part] / mass).unsqueeze(1)
+            torch.mm(logit, prototype, out=grad_scaled[part])
+            grad_scaled[part] *= share
+            grad_prototype.addmm_(logit.T, scaled[part] * share)
+        if rounds is None:
+            a, c = torch.ones_like(code_NP[0]), torch.ones_like(weight)
+        else:
+            a, c = _scalings(code_NP, rounds, weight)
+        centre = (code_NP @ (a.unsqueeze(1) * prototype)) * c.unsqueeze(1)
+        grad_prototype -= a.unsqueeze(1) * (code_NP.T @ (c.unsqueeze(1) * towards))
+        ctx.save_for_backward(-centre, grad_scaled, grad_prototype)
+        ctx.dtypes = towards_NL.dtype, scaled_NL.dtype, prototype_PL.dtype
+        return (partitions * (partition_N @ weight) - (towards * centre).sum()).to(scaled_NL.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = ((grad * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
+        return (*scaled, None, None, None, None)
+
+
+def _ones(matrix_NP: Tensor) -> Tensor:
+    return torch.ones_like(matrix_NP[:, 0])
 
 
 def item_cluster_loss(
@@ -138,7 +186,7 @@ def item_cluster_loss(
         return zero_like(codebook_PL)
     prototype_PL = unit(codebook_PL)
     units = [unit(vector) for vector in item]
-    weight_N = _weights(units[0]) if weight_N is None else weight_N.to(units[0].dtype)
+    weight_N = _ones(units[0]) if weight_N is None else weight_N.to(units[0].dtype)
     everyone_NL, total = torch.stack(units).sum(0), zero_like(prototype_PL)
     for vector_NL in units:
         others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
@@ -178,7 +226,3 @@ def user_cluster_loss(
         weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
         total = total + _cross_entropy(towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1)
     return total / (2 * len(pairs[0]))
-
-
-def _weights(vector_NL: Tensor) -> Tensor:
-    return torch.ones_like(vector_NL[:, 0])

@@ -22,7 +22,7 @@ from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
-from crossrec.losses import rows, unit
+from crossrec.losses import rows, unit, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -43,8 +43,9 @@ class Cross(nn.Module):
     or ``neighbors``, an own (I, K) table with -1 for none. ``num_items``: I, where no feature tells it.
     ``generator`` draws the initial values. The modalities are ``id`` plus features plus modalities, in this order.
 
-    Raises ValueError where the neighbour term is asked for but neither interactions nor neighbours are given, where
-    a modality's name is ``id``, empty or contains a dot, or where features disagree about the number of items.
+    Raises ValueError where the neighbour term is asked for but neither interactions nor neighbours are given; where a
+    modality's name is ``id``, empty, given twice or contains "." or "->"; where features, neighbours, interactions and
+    ``num_items`` disagree about the number of items, or none of them tells it.
     """
 
     neighbor_IK: Tensor | None
@@ -67,7 +68,8 @@ class Cross(nn.Module):
         self.modalities = _checked((ID, *features, *modalities))
         num_items = _number_of_items(num_items, features, interactions, neighbors)
         active = config.active
-        self.projections = nn.ModuleDict({m: Projection(f, dim, generator) for m, f in features.items()})
+        # Modules are kept by the name with a suffix: a bare one could be a name that torch itself uses.
+        self.projections = nn.ModuleDict({f"{m}_feat": Projection(f, dim, generator) for m, f in features.items()})
 
         self.pairs = tuple((m, n) for m in self.modalities for n in self.modalities if m != n)
         self.aligners = nn.ModuleDict()
@@ -103,6 +105,7 @@ class Cross(nn.Module):
         terms: dict[str, Tensor] = {}
         if "item" in active or "tuning" in active:
             preference_NL = mean_preference(view.user(), view.index_B, len(view.item_N))
+            nobody = zero_like(view.item[ID])
             strengths = {m: strength(preference_NL, v) for m, v in view.item.items()}
             mask = directions(torch.stack(list(strengths.values())), config.direction)
             place = {m: k for k, m in enumerate(self.modalities)}
@@ -112,7 +115,7 @@ class Cross(nn.Module):
                 temperature = _clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS)
                 terms["item"] = item_level_loss(aligned, view.item, supported, temperature=temperature)
             if "tuning" in active:
-                terms["tuning"] = direction_tuning_loss(aligned, preference_NL, strengths, supported)
+                terms["tuning"] = direction_tuning_loss(aligned, preference_NL, strengths, supported) + nobody
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
         temperature = _clamped(self.lambda_c, config.lambda_c, LAMBDA_C_BOUNDS)
@@ -159,7 +162,7 @@ class Cross(nn.Module):
             assert self.neighbor_IK is not None
             neighbor_NK = self.neighbor_IK[item_N]
             needed_R, where = torch.unique(torch.cat([item_N, neighbor_NK.flatten()]), return_inverse=True)
-            absent = int(needed_R[0] < 0)  # -1, the mark of no neighbour, sorts first
+            absent = int((needed_R[:1] < 0).sum())  # -1, the mark of no neighbour, sorts first
             needed_R, where = needed_R[absent:], where - absent
             row_N, neighbor_NK = where[: len(item_N)], where[len(item_N) :].view_as(neighbor_NK)
         table = {m: unit(self._vectors(m, reps, needed_R)) for m in self.modalities}
@@ -170,8 +173,8 @@ class Cross(nn.Module):
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor) -> Tensor:
         if modality == ID:
             return rows(reps.item_IL, item_R)
-        if modality in self.projections:
-            projected: Tensor = self.projections[modality](item_R)
+        if f"{modality}_feat" in self.projections:
+            projected: Tensor = self.projections[f"{modality}_feat"](item_R)
             return projected
         if modality not in reps.modality_IL:
             raise ValueError(f"modality '{modality}' was announced, but Representations.modality_IL does not hold it")
@@ -221,6 +224,8 @@ def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names[1:]:
         if not name or name == ID or "." in name or "->" in name:
             raise ValueError(f"a content modality cannot be called {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a modality is named twice: {', '.join(names)}")
     return names
 
 
@@ -235,10 +240,13 @@ def _number_of_items(
         counts["num_items"] = num_items
     if neighbors is not None:
         counts["neighbors"] = len(neighbors)
+    largest = int(interactions[1].max()) + 1 if interactions is not None and len(interactions[1]) else 0
+    if any(count < largest for count in counts.values()):
+        counts["the largest item of the interactions"] = largest
     if len(set(counts.values())) > 1:
         raise ValueError(f"different numbers of items: {', '.join(f'{k} has {v}' for k, v in counts.items())}")
     if counts:
         return next(iter(counts.values()))
-    if interactions is not None and len(interactions[1]):
-        return int(interactions[1].max()) + 1
+    if largest:
+        return largest
     raise ValueError("the number of items is unknown: give features, interactions, neighbors or num_items")

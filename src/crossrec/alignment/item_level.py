@@ -17,7 +17,7 @@ class Aligner(nn.Module):
     """î^{m→n} = i^m + f^{m→n}(i^m) with i^m L2-normalised (Equation 3), (N, L) → (N, L).
 
     f is a bias-free linear map (``linear``, as the official losses have it) or a two-layer feed-forward network with
-    ReLU (``ffn``, as the text of the paper says). The input is normalised here, so any scale may be handed over.
+    biases and ReLU (``ffn``, as the text of the paper says). The input is normalised here, so any scale will do.
     """
 
     def __init__(self, dim: int, kind: AlignerKind = "linear", generator: torch.Generator | None = None) -> None:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
-from crossrec.losses import info_nce, logsumexp_dot, rows, unit, zero_like
+from crossrec.losses import info_nce, logsumexp_dot, unit, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
 
@@ -19,9 +20,12 @@ def neighborhood(table_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
     is over the neighbours an item has; an item without any gets the zero vector.
     """
     present_NK = neighbor_NK >= 0
-    neighbor_NKL = rows(unit(table_RL), neighbor_NK.clamp_min(0))
-    total_NL = (neighbor_NKL * present_NK.unsqueeze(2)).sum(1)
-    return total_NL / present_NK.sum(1, keepdim=True).clamp_min(1)
+    count_N = present_NK.sum(1)
+    end_N = torch.cat([count_N.new_zeros(1), count_N.cumsum(0)])
+    share = (1.0 / count_N.to(table_RL.dtype)).repeat_interleave(count_N)
+    return F.embedding_bag(
+        neighbor_NK[present_NK], unit(table_RL), end_N, mode="sum", per_sample_weights=share, include_last_offset=True
+    )
 
 
 def neighbor_loss(

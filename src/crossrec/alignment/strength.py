@@ -36,4 +36,4 @@ def compensation(strength_N: Tensor) -> Tensor:
     """
     s = strength_N.detach()
     variance = s.var() if len(s) > 1 else s.new_zeros(())
-    return variance * torch.expm1(1.0 - s)
+    return variance * torch.expm1((1.0 - s).clamp_min(0.0))

@@ -19,12 +19,13 @@ def direction_tuning_loss(
 
     ``aligned[m, n]``: î of the rows ``supported[m, n]`` (int64) of the N distinct items; ``preference_NL``: the mean
     normalised user per item (``mean_preference``); ``strength[m]``: s^m, (N,). The subtracted s moves the reported
-    value, not the gradient. A direction without items contributes 0; without any, a differentiable zero.
+    value, not the gradient. A direction without items contributes 0; where none has any, a
+    differentiable zero; without any pair of modalities, a plain zero.
     """
     total = zero_like(preference_NL)
     for (source, target), row_D in supported.items():
+        total = total + zero_like(aligned[source, target])
         if len(row_D):
             preferred_D = (preference_NL[row_D].detach() * unit(aligned[source, target])).sum(-1)
-            total = total + (preferred_D - strength[source][row_D].detach()).mean()
-    ordered_pairs = len(strength) * (len(strength) - 1)
-    return -total / max(ordered_pairs, 1)
+            total = total + (strength[source][row_D].detach() - preferred_D).mean()
+    return total / max(len(strength) * (len(strength) - 1), 1)

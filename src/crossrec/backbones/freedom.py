@@ -56,11 +56,7 @@ class FREEDOM(Backbone):
         self.config = config
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.features = nn.ParameterDict({m: nn.Parameter(f.clone()) for m, f in data.features.items()})
-        self.weights = nn.ParameterDict(
-            {m: xavier_table(config.dim, f.shape[1], generator) for m, f in data.features.items()}
-        )
-        self.biases = nn.ParameterDict({m: nn.Parameter(torch.zeros(config.dim)) for m in data.features})
+        self.content = nn.ModuleDict({f"{m}_feat": Content(f, config.dim, generator) for m, f in data.features.items()})
         self.edges = (data.user_T, data.item_T)
         self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
         self.pruned = self.adjacency
@@ -68,7 +64,7 @@ class FREEDOM(Backbone):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        return tuple(self.features)
+        return tuple(name.removesuffix("_feat") for name in self.content)
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Prune the user-item graph anew."""
@@ -82,7 +78,7 @@ class FREEDOM(Backbone):
         similar_IL: Tensor = self.item
         for _ in range(self.config.item_layers):
             similar_IL = self.item_graph @ similar_IL
-        content = {m: f @ self.weights[m].T + self.biases[m] for m, f in self.features.items()}
+        content = {m: self.content[f"{m}_feat"]() for m in self.modalities}
         return Representations(everything[: self.num_users], everything[self.num_users :] + similar_IL, content)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
@@ -98,16 +94,32 @@ class FREEDOM(Backbone):
         return terms
 
 
+class Content(nn.Module):
+    """One modality's raw features, trainable, and their linear map with bias to L: (I, L). Named by the file."""
+
+    def __init__(self, feature_ID: Tensor, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.feature_ID = nn.Parameter(feature_ID.clone())
+        self.weight = xavier_table(dim, feature_ID.shape[1], generator)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self) -> Tensor:
+        return self.feature_ID @ self.weight.T + self.bias
+
+
 def item_graph(features: Mapping[str, Tensor], k: int, shares: dict[str, float]) -> SparseMatrix:
-    """Σ_m share_m · (binary kNN graph of modality m, rows divided by k): (I, I), about k · |M| entries a row."""
+    """Σ_m share_m · (binary kNN graph of modality m, rows divided by their degree): (I, I), ≤ k · |M| entries a row.
+
+    An item without the feature has itself as its only neighbour in that modality's graph.
+    """
     mixed = None
     for modality, feature_ID in features.items():
         index_IK, _ = knn(feature_ID, k)
         count, width = index_IK.shape
         row = np.repeat(np.arange(count), width)
-        graph = sp.csr_matrix(
-            (np.full(count * width, shares[modality] / width), (row, index_IK.cpu().numpy().ravel())), (count, count)
-        )
+        graph = sp.csr_matrix((np.ones(count * width), (row, index_IK.cpu().numpy().ravel())), (count, count))
+        graph.data[:] = 1.0  # an item short of neighbours is listed as its own several times: one edge all the same
+        graph = sp.diags(shares[modality] / np.diff(graph.indptr)) @ graph
         mixed = graph if mixed is None else mixed + graph
     return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_ID.device)
 
