@@ -19,21 +19,29 @@ def rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
 def unit(vector_NL: Tensor) -> Tensor:
     """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient.
 
-    Norms are taken in float64, so that rows of any length a float32 can hold come out right. Has no second derivative.
+    Rows of any length that the type can hold come out right: unusual ones are measured in float64. Has no second
+    derivative.
     """
     normalised: Tensor = _Unit.apply(vector_NL)  # type: ignore[no-untyped-call]
     return normalised
 
 
+_PLAIN_LENGTHS = (1e-15, 1e15)
+"""Row lengths whose squares and inverses a float32 holds with room to spare."""
+
+
 class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vector_NL: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True, dtype=torch.float64)
-        inverse = torch.where(norm > 0, 1.0 / norm, 0.0)
-        narrow = inverse.to(vector_NL.dtype)
-        # Lengths whose inverse only float64 can hold are rare: worth a detour, not worth slowing the rest.
-        fits = torch.isfinite(narrow) & ((narrow > 0) | (inverse == 0))
-        unit_NL = vector_NL * narrow if bool(fits.all()) else (vector_NL.double() * inverse).to(vector_NL.dtype)
+        norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True)
+        if vector_NL.device.type == "cpu" and vector_NL.numel() and _plain(norm):
+            inverse = 1.0 / norm
+            unit_NL = vector_NL * inverse
+        else:
+            norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True, dtype=torch.float64)
+            inverse = torch.where(norm > 0, 1.0 / norm, 0.0)
+            unit_NL = (vector_NL * inverse).to(vector_NL.dtype)
+            inverse = inverse.clamp_max(torch.finfo(vector_NL.dtype).max).to(vector_NL.dtype)
         ctx.save_for_backward(unit_NL, inverse)
         return unit_NL
 
@@ -41,10 +49,14 @@ class _Unit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         unit_NL, inverse = ctx.saved_tensors
-        tangent = grad - unit_NL * (unit_NL * grad).sum(-1, keepdim=True)
-        narrow = inverse.to(grad.dtype)
-        inside: Tensor = tangent * torch.where(torch.isfinite(narrow), narrow, torch.finfo(grad.dtype).max)
-        return inside
+        radial = (unit_NL * grad).sum(-1, keepdim=True)
+        tangent: Tensor = torch.addcmul(grad, unit_NL, radial, value=-1).mul_(inverse)
+        return tangent
+
+
+def _plain(norm: Tensor) -> bool:
+    low, high = norm.aminmax()
+    return bool((low > _PLAIN_LENGTHS[0]) & (high < _PLAIN_LENGTHS[1]))
 
 
 def cosine(left_NL: Tensor, right_NL: Tensor) -> Tensor:

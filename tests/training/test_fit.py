@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossrec.data import DataConfig, Interactions, load
-from crossrec.errors import ConfigError, TrainingError
+from crossrec.errors import ConfigError, DataError, TrainingError
 from crossrec.objective import Objective
 from crossrec.run import held_out, run, training_set
 from crossrec.training import TrainingConfig, fit, validate
@@ -190,7 +190,7 @@ def test_before_epoch_hears_every_epoch_from_1(world):
 
 @pytest.mark.parametrize("device", ["gpu9", "cuda:", "cuda:x", "CPU", "", "cpu "])
 def test_devices_that_there_are_not(device):
-    with pytest.raises(ConfigError, match="'device'.*give cpu, cuda"):
+    with pytest.raises(ConfigError, match=r"'device'.*give cpu, cuda"):
         TrainingConfig.parse({"device": device})
 
 
@@ -202,8 +202,6 @@ def test_a_device_that_is_not_here_is_an_error():
 
 
 def test_a_modality_whose_name_torch_cannot_hold_is_a_users_mistake(dataset):
-    from crossrec.errors import DataError
-
     data, config = training_set(dataset), tiny(alignment=CROSS)
     odd = replace(data, features={"resnet.50": data.features["image"]})
     with pytest.raises(DataError, match=r"resnet\.50_feat\.npy"):

@@ -92,11 +92,11 @@ ALIGNMENTS: dict[str, type[CrossConfig] | None] = {"none": None, "fettle": Fettl
 
 
 def default_prototypes(num_items: int) -> int:
-    """P of C^ITV for a catalogue: the power of two nearest to a sixteenth of its items, within 64 … 10,240.
+    """P of C^ITV for a catalogue: the power of two nearest to 1/32 of its items, within 64 … 10,240.
 
     The paper's 10,240 prototypes outnumber the items of its own smaller data sets; docs/results has the measurements.
     """
-    return int(min(10_240, max(64, 2 ** round(_log2(max(num_items, 1) / 16)))))
+    return int(min(10_240, max(64, 2 ** round(_log2(max(num_items, 1) / 32)))))
 
 
 def _log2(value: float) -> float:

@@ -15,7 +15,7 @@ from rich.table import Table
 from crossrec.training import SELECTION, Progress
 
 stderr = Console(stderr=True)
-stdout = Console(width=None if Console().is_terminal else 100)
+stdout = Console(width=None if Console().is_terminal else 132)
 
 
 @contextmanager

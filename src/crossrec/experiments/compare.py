@@ -17,7 +17,7 @@ from crossrec.errors import ConfigError
 from crossrec.experiments.cells import Cell
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.run import RunConfig
-from crossrec.training import TrainingConfig
+from crossrec.training import SELECTION, TrainingConfig
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """The four columns of the paper's tables."""
@@ -95,7 +95,8 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
     columns = [
         Column("model", "left"),
         *(Column(_short(m), best="max") for m in METRICS),
-        *(Column(f"Δ {_short(m)} %", format="+.1f") for m in METRICS),
+        *(Column(f"Δ{_short(m)}", format="+.1f") for m in METRICS),
+        Column("valid R@20"),
         Column("s/epoch", format=".2f"),
     ]
     rows: list[Sequence[Any]] = []
@@ -112,6 +113,7 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
                 continue
             tests = [outcome["test"] for outcome in outcomes if not isinstance(outcome, str)]
             values = [[test.get(metric) for test in tests] for metric in METRICS]
+            valid = [o["valid"].get(SELECTION) for o in outcomes if not isinstance(o, str)]
             seconds = fmean(o["train_seconds_per_epoch"] for o in outcomes if not isinstance(o, str))
             if any(value is None for value in values[0]):
                 rows.append([name, "no test pairs", *[None] * (len(columns) - 2)])
@@ -125,19 +127,19 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
             else:
                 delta = [100 * (means[m] / base[m] - 1) if base[m] else float("nan") for m in METRICS]
                 gains.setdefault(alignment, []).append(delta)
-            rows.append([name, *values, *delta, seconds])
+            tested = [value if len(value) > 1 else value[0] for value in values]
+            rows.append([name, *tested, *delta, None if None in valid else fmean(valid), seconds])
         rows.append(RULE)
     if any(len(blocks) > 1 for blocks in gains.values()):
         for alignment, blocks in gains.items():
             average = [fmean(block[k] for block in blocks) for k in range(len(METRICS))]
-            rows.append([f"average + {alignment}", *[""] * len(METRICS), *average, ""])
+            rows.append([f"average + {alignment}", *[""] * len(METRICS), *average, "", ""])
     else:
         rows.pop()
     seeds = sorted({cell.config.training.seed for cell, _ in results})
     notes = (
-        f"Test metrics, mean ± sample deviation over seeds {', '.join(map(str, seeds))}; "
-        "the epoch is chosen by validation Recall@20.",
-        "Δ %: change of the mean against the first row of the block.",
+        f"Test metrics{_over(seeds)}; the epoch is chosen by validation Recall@20.",
+        "Δ: change of the mean against the first row of the block, in %.",
     )
     return Table(f"{data}: backbones and what is stacked on them", columns, rows, notes)
 
@@ -147,6 +149,11 @@ def _parse(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
         return kind.parse(values)
     except ConfigError as error:
         raise ConfigError(f"--settings: {where}: {error}") from None
+
+
+def _over(seeds: Sequence[int]) -> str:
+    shown = ", ".join(map(str, seeds))
+    return f", mean ± sample deviation over seeds {shown}" if len(seeds) > 1 else f" of seed {shown}"
 
 
 def _short(metric: str) -> str:

@@ -1,0 +1,252 @@
+"""``crossrec compare``: cells that are done once, and the table made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+
+import pytest
+
+from crossrec.alignment import CrossConfig
+from crossrec.backbones.bpr import BPRConfig
+from crossrec.experiments import cells as cells_module
+from crossrec.experiments.cells import Cell
+from crossrec.experiments.compare import CompareConfig, cells, table
+from crossrec.run import RunConfig, run
+from crossrec.training import TrainingConfig
+
+METRICS = {"R@10": "recall@10", "R@20": "recall@20", "N@10": "ndcg@10", "N@20": "ndcg@20"}
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return {"bpr": {"backbone": {"reg": 0.5, "learning_rate": 0.02}, "cross": {"alpha": 0.7}}}
+
+
+@pytest.fixture
+def flags(tmp_path, settings):
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    return [
+        *("--data", "synthetic-tiny", "--epochs", "2", "--batch-size", "256", "--device", "cpu", "--threads", "1"),
+        *("--backbones", "bpr", "--alignments", "none", "cross", "--settings", tmp_path / "settings.json"),
+    ]
+
+
+def rows(folder):
+    with (folder / "compare.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def metrics_of(folder, pattern, read):
+    found = [read(path / "metrics.json") for path in sorted(folder.glob(pattern))]
+    assert found
+    return found
+
+
+def less_times(text):
+    """A table without its last column, seconds."""
+    return [line[:-1] for line in csv.reader(text.splitlines())]
+
+
+@pytest.mark.slow
+def test_compare(crossrec, flags, tmp_path, read, content, monkeypatch, settings):
+    one, two = tmp_path / "one", tmp_path / "two"
+    answer = crossrec("compare", *flags, "--seeds", "0", "--out", one)
+    assert answer.code == 0, answer.err
+    cells_ = sorted(path for path in one.iterdir() if path.is_dir())
+    assert len(cells_) == 2
+    for cell in cells_:
+        assert sorted(path.name for path in cell.iterdir()) == [
+            *("config.json", "history.csv", "items.parquet", "metrics.json", "model.safetensors", "users.parquet")
+        ]
+
+    # the table holds the metrics of its cells, in full
+    plain, cross = rows(one)
+    assert (plain["model"], cross["model"].strip()) == ("bpr", "+ cross")
+    (of_plain,), (of_cross,) = metrics_of(one, "bpr-seed*", read), metrics_of(one, "bpr+cross-seed*", read)
+    for short, name in METRICS.items():
+        for row, of in ((plain, of_plain), (cross, of_cross)):
+            assert float(row[f"{short} mean"]) == of["test"][name]
+            assert row[f"{short} n"] == "1"
+            assert row[f"{short} deviation"] == ""
+        gain = 100 * (of_cross["test"][name] / of_plain["test"][name] - 1)
+        assert float(cross[f"Δ {short} %"]) == pytest.approx(gain, abs=1e-9)
+        assert f"{of_cross['test'][name]:.4f}" in answer.out
+    for ending in ("txt", "md", "tex", "csv"):
+        assert (one / f"compare.{ending}").stat().st_size > 100
+    assert r"\toprule" in (one / "compare.tex").read_text()
+    assert "| model |" in (one / "compare.md").read_text()
+
+    # the settings of the file are those of the cells
+    for cell in cells_:
+        config = read(cell / "config.json")
+        assert (config["backbone"]["reg"], config["backbone"]["learning_rate"]) == (0.5, 0.02)
+        assert config["alignment"] is None or config["alignment"]["alpha"] == 0.7
+        assert config["training"]["epochs"] == 2
+
+    # done cells are left alone, and nothing is started for them
+    before = {cell.name: content(cell) for cell in cells_}
+    started = []
+    with monkeypatch.context() as patch:
+        patch.setattr(cells_module, "_start", lambda *arguments: started.append(arguments))
+        again = crossrec("compare", *flags, "--seeds", "0", "--out", one)
+    assert (again.code, again.out, started) == (0, answer.out, [])
+    assert {cell.name: content(cell) for cell in cells_} == before
+
+    # a stopped one goes on where it was, several at a time give the same numbers
+    sleep, polls = cells_module.time.sleep, []
+
+    def interrupted(seconds):
+        polls.append(seconds)
+        if len(polls) == 2:
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells_module.time, "sleep", interrupted)
+        stopped = crossrec("compare", *flags, "--seeds", "0", "--jobs", "2", "--out", two)
+    assert stopped.code == 130
+    assert not list(two.glob("*/metrics.json"))
+    assert not (two / "compare.csv").exists()
+    assert crossrec("compare", *flags, "--seeds", "0", "--jobs", "2", "--out", two).code == 0
+    assert less_times((one / "compare.csv").read_text()) == less_times((two / "compare.csv").read_text())
+    for cell in cells_:
+        assert (cell / "model.safetensors").read_bytes() == (two / cell.name / "model.safetensors").read_bytes()
+
+    # a cell is what `train` makes of the same settings
+    config = RunConfig(
+        data={"data": "synthetic-tiny"},
+        backbone=BPRConfig(**settings["bpr"]["backbone"]),
+        alignment=CrossConfig(**settings["bpr"]["cross"]),
+        training=TrainingConfig(epochs=2, batch_size=256, seed=0),
+    )
+    assert run(config, tmp_path / "alone")["test"] == of_cross["test"]
+
+
+@pytest.mark.slow
+def test_a_cell_that_fails_stops_no_other(crossrec, mmrec, tmp_path):
+    for file in mmrec.glob("*.npy"):
+        file.unlink()
+    flags = [
+        "--data",
+        mmrec,
+        "--epochs",
+        1,
+        "--alignments",
+        "none",
+        "--seeds",
+        0,
+        "--threads",
+        1,
+        "--out",
+        tmp_path / "out",
+    ]
+    answer = crossrec("compare", "--backbones", "vbpr", "bpr", *flags)
+    assert answer.code == 1
+    failed, good = rows(tmp_path / "out")
+    assert failed["model"] == "vbpr"
+    assert "needs at least one content modality" in failed["R@10 mean"]
+    assert failed["R@20 mean"] == "not run"
+    assert good["model"] == "bpr"
+    assert float(good["R@10 mean"]) > 0
+    assert (failed["R@10 n"], good["R@10 n"]) == ("0", "1")
+    (cell,) = (tmp_path / "out").glob("vbpr*")
+    assert "content modality" in (cell / "log.txt").read_text()
+    assert "Traceback" not in (cell / "log.txt").read_text()
+
+
+@pytest.fixture
+def made():
+    """What the cells of two backbones, three alignments and two seeds might have come to."""
+    options = CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 4))
+    todo = cells(options, RunConfig().data, TrainingConfig())
+    results = []
+    for number, cell in enumerate(todo):
+        value = (number + 1) / 100
+        test = {"recall@10": value, "recall@20": 2 * value, "ndcg@10": value / 2, "ndcg@20": value / 4}
+        results.append((cell, {"test": test, "train_seconds_per_epoch": value}))
+    return results
+
+
+def test_cells_are_the_product(made):
+    assert [(cell.group, cell.config.training.seed) for cell, _ in made] == [
+        ((backbone, alignment), seed)
+        for backbone in ("bpr", "lightgcn")
+        for alignment in ("none", "fettle", "cross")
+        for seed in (0, 4)
+    ]
+    assert len({cell.name for cell, _ in made}) == 12
+    for cell, _ in made:
+        assert (cell.config.backbone.name, getattr(cell.config.alignment, "name", "none")) == cell.group
+
+
+def test_the_name_of_a_cell_is_its_configuration():
+    config = RunConfig()
+    names = {Cell(config, ()).name}
+    for part, change in (
+        ("training", {"seed": 3}),
+        ("training", {"epochs": 3}),
+        ("backbone", {"reg": 0.3}),
+        ("alignment", {"alpha": 0.3}),
+        ("data", {"split_seed": 3}),
+    ):
+        changed = getattr(config, part).model_copy(update=change)
+        names.add(Cell(config.model_copy(update={part: changed}), ()).name)
+    assert len(names) == 6
+    elsewhere = config.training.model_copy(update={"device": "cpu", "checkpoint_seconds": 3.0})
+    assert Cell(config.model_copy(update={"training": elsewhere}), ()).name in names
+
+
+def test_means_and_gains(made):
+    shown = table(made, "Baby")
+    named = [dict(zip([c.name for c in shown.columns], row, strict=True)) for row in shown.rows if row]
+    assert [row["model"].strip() for row in named] == [
+        *("bpr", "+ fettle", "+ cross", "lightgcn", "+ fettle", "+ cross", "average + fettle", "average + cross")
+    ]
+    assert "Baby" in shown.title
+    means = [statistics.fmean(row["R@20"]) for row in named[:6]]
+    assert named[0]["R@20"] == [0.02, 0.04]
+    assert means == pytest.approx([0.03, 0.07, 0.11, 0.15, 0.19, 0.23])
+    gains = [row["Δ R@20 %"] for row in named]
+    assert gains[0] == gains[3] == ""
+    assert [gains[k] for k in (1, 2, 4, 5)] == pytest.approx(
+        [100 * (means[k] / means[k - k % 3] - 1) for k in (1, 2, 4, 5)]
+    )
+    assert gains[6:] == pytest.approx([(gains[1] + gains[4]) / 2, (gains[2] + gains[5]) / 2])
+    assert "seeds 0, 4" in shown.footnotes[0]
+
+
+def test_a_failed_seed_takes_its_row_out(made):
+    made[3] = (made[3][0], "failed: no memory")
+    named = [row for row in table(made, "Baby").rows if row]
+    assert named[1][:3] == ["  + fettle", "failed: no memory", None]
+    assert named[2][5] != "", "the others are compared all the same"
+
+
+def test_nothing_is_compared_with_a_failed_row(made):
+    # the first row of a block is what the others are measured against; another must not take its place
+    made[0] = (made[0][0], "failed: no memory")
+    shown = table(made, "Baby")
+    named = [dict(zip([c.name for c in shown.columns], row, strict=True)) for row in shown.rows if row]
+    assert [row["model"].strip() for row in named[:3]] == ["bpr", "+ fettle", "+ cross"]
+    assert [row["Δ R@20 %"] for row in named[1:3]] == ["–", "–"]
+    assert all(isinstance(row["Δ R@20 %"], float) for row in named[4:6])
+
+
+def test_a_base_of_zero_has_no_gain(made):
+    for k in (0, 1):
+        made[k] = (made[k][0], {"test": dict.fromkeys(METRICS.values(), 0.0), "train_seconds_per_epoch": 1.0})
+    named = [row for row in table(made, "Baby").rows if row]
+    assert all(math.isnan(gain) for gain in named[1][5:9])
+
+
+def test_what_is_named_twice_is_trained_once():
+    options = CompareConfig(backbones=("bpr", "bpr"), alignments=("none", "cross", "none"), seeds=(1, 0, 1))
+    assert [(c.group, c.config.training.seed) for c in cells(options, RunConfig().data, TrainingConfig())] == [
+        (("bpr", "none"), 1),
+        (("bpr", "none"), 0),
+        (("bpr", "cross"), 1),
+        (("bpr", "cross"), 0),
+    ]

@@ -1,0 +1,183 @@
+"""A user's mistake: one line that names flag or file and what to do, exit code 2, nothing half written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+TRAIN = {
+    "unknown flag": (["--epcohs", "3"], ["--epcohs", "--epochs"]),
+    "unknown backbone": (["--backbone", "lightgnc"], ["--backbone", "lightgnc", "lightgcn"]),
+    "unknown alignment": (["--alignment", "cros"], ["--alignment", "cros", '"cross"']),
+    "flag of another backbone": (["--backbone", "bpr", "--layers", "2"], ["--layers"]),
+    "flag of an alignment without one": (["--alignment", "none", "--alpha", "1"], ["--alpha"]),
+    "wrong type": (["--epochs", "abc"], ["--epochs", "abc", "integer"]),
+    "a fraction": (["--epochs", "2.5"], ["--epochs", "2.5", "integer"]),
+    "out of range": (["--epochs", "0"], ["--epochs", "greater than or equal to 1"]),
+    "negative weight": (["--alpha", "-1"], ["--alpha", "-1"]),
+    "negative seed": (["--seed", "-1"], ["--seed", "-1"]),
+    "learning rate of zero": (["--learning-rate", "0"], ["--learning-rate", "greater than 0"]),
+    "not a number": (["--alpha", "nan"], ["--alpha", "finite"]),
+    "no such choice": (["--direction", "sideways"], ["--direction", "sideways", "one_way"]),
+    "no such term": (["--terms", "item", "tunning"], ["--terms", "tunning", "tuning"]),
+    "missing value": (["--out"], ["--out", "requires an argument"]),
+    "given twice": (["--epochs", "1", "--epochs", "2"], ["--epochs", "multiple times"]),
+    "stray word": (["lightgcn"], ["lightgcn"]),
+    "no such device": (["--device", "gpu9"], ["--device", "gpu9", "cuda"]),
+    "device that is not here": (["--device", "cuda:99"], ["--device cuda:99", "cpu or auto"]),
+    "threads": (["--threads", "-1"], ["--threads -1"]),
+    "no data": (["--data", "nowhere"], ["nowhere", "no such file or folder"]),
+    "nearly a built-in set": (["--data", "synthetic-tini"], ["synthetic-tini", "'synthetic-tiny'"]),
+    "empty data": (["--data", ""], ["data ''"]),
+    "unknown modality": (["--modalities", "image", "txet"], ["txet", "'text'"]),
+    "no content": (["--backbone", "vbpr", "--modalities"], ["--backbone vbpr", "_feat.npy"]),
+    "weight of a modality missing": (
+        ["--backbone", "freedom", "--modality-weights.image", "1"],
+        ["--modality-weights", "'text'"],
+    ),
+    "column of a built-in set": (["--user-column", "u"], ["user_column"]),
+    "out is a file": (["--out", "a file"], ["a file", "--out"]),
+    "out below a file": (["--out", "a file/out"], ["a file/out", "--out"]),
+    "config is not there": (["--config", "none.json", "--out", "out"], ["none.json", "missing"]),
+    "config without out": (["--config", "good.json"], ["--out"]),
+    "config and a setting": (["--config", "good.json", "--out", "out", "--epochs", "2"], ["--epochs"]),
+}
+
+
+@pytest.fixture
+def folder(tmp_path, crossrec):
+    """Where the command runs; after the mistake it holds what it held before."""
+    here = tmp_path / "here"
+    (here / "a file").write_text("text")
+    (here / "good.json").write_text("{}")
+    before = sorted(here.rglob("*"))
+    yield here
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("arguments", "told"), TRAIN.values(), ids=TRAIN)
+def test_mistakes_in_train(arguments, told, crossrec, folder):
+    given = {token.split("=")[0] for token in arguments}
+    common = [] if "--config" in given else [*([] if "--data" in given else ["--data", "synthetic-tiny"])]
+    common += [] if given & {"--out", "--config"} else ["--out", "out"]
+    line = crossrec("train", *common, *arguments).mistake
+    for part in told:
+        assert part in line
+    assert "pydantic" not in line
+
+
+JSONS = {
+    "no JSON": ("{", ["config.json", "JSON"]),
+    "no object": ("[1]", ["config.json"]),
+    "unknown part": ('{"trainnig": {}}', ["trainnig", "'training'"]),
+    "unknown setting": ('{"training": {"epoch": 3}}', ["'epoch'", "'epochs'"]),
+    "unknown setting of the data": ('{"data": {"splitt": "auto"}}', ["'splitt'", "'split'"]),
+    "unknown setting of the backbone": ('{"backbone": {"name": "lightgcn", "layer": 3}}', ["'layer'", "'layers'"]),
+    "unknown setting of the alignment": ('{"alignment": {"name": "cross", "alpa": 3}}', ["'alpa'", "'alpha'"]),
+    "unknown backbone": ('{"backbone": {"name": "lightgnc"}}', ["lightgnc", "'lightgcn'"]),
+    "backbone without a name": ('{"backbone": {"layers": 2}}', ["backbone"]),
+    "wrong type": ('{"training": {"epochs": "many"}}', ["epochs", "many"]),
+    "out of range": ('{"training": {"epochs": 0}}', ["epochs", "0"]),
+    "a number for a part": ('{"backbone": 3}', ["backbone", "3"]),
+    "NaN": ('{"alignment": {"name": "cross", "alpha": NaN}}', ["alpha"]),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), JSONS.values(), ids=JSONS)
+def test_mistakes_in_a_configuration_file(text, told, crossrec, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    line = crossrec("train", "--config", tmp_path / "config.json", "--out", "out").mistake
+    for part in [str(tmp_path / "config.json"), *told]:
+        assert part in line
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_out_holds_a_run(crossrec, tiny, tmp_path, content):
+    out = tmp_path / "out"
+    assert crossrec("train", *tiny, "--alignment", "none", "--out", out).code == 0
+    before = content(out)
+    assert "--resume" in crossrec("train", *tiny, "--alignment", "none", "--out", out).mistake
+    for change in (["--seed", "5"], ["--backbone", "bpr"], ["--weight-decay", "0.1"], ["--split-seed", "1"]):
+        line = crossrec("train", *tiny, "--alignment", "none", *change, "--out", out, "--resume").mistake
+        assert str(out / "config.json") in line
+        assert "--out" in line
+    (out / "config.json").write_text("no json")
+    line = crossrec("train", *tiny, "--alignment", "none", "--out", out, "--resume").mistake
+    assert str(out / "config.json") in line
+    after = content(out)
+    assert {name: after[name] for name in before if name != "config.json"} == {
+        name: before[name] for name in before if name != "config.json"
+    }
+
+
+COMPARE = {
+    "unknown flag": (["--backbone", "bpr"], ["--backbone", "--backbones"]),
+    "seed for seeds": (["--seed", "1"], ["--seed", "--seeds"]),
+    "unknown backbone": (["--backbones", "bpr", "lightgnc"], ["--backbones", "lightgnc", "'lightgcn'"]),
+    "unknown alignment": (["--alignments", "corss"], ["--alignments", "corss", "'cross'"]),
+    "no backbones": (["--backbones"], ["--backbones"]),
+    "no alignments": (["--alignments"], ["--alignments"]),
+    "no seeds": (["--seeds"], ["--seeds"]),
+    "seed is text": (["--seeds", "one"], ["--seeds", "one"]),
+    "negative seed": (["--seeds", "-1"], ["--seeds", "-1"]),
+    "no jobs": (["--jobs", "0"], ["--jobs 0"]),
+    "no data": (["--data", "nowhere"], ["nowhere"]),
+    "out is a file": (["--out", "a file"], ["a file", "--out"]),
+    "no settings": (["--settings", "none.json"], ["--settings none.json"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), COMPARE.values(), ids=COMPARE)
+def test_mistakes_in_compare(arguments, told, crossrec, folder):
+    common = [] if "--data" in arguments else ["--data", "synthetic-tiny"]
+    common += [] if "--out" in arguments else ["--out", "out"]
+    line = crossrec("compare", *common, *arguments).mistake
+    for part in told:
+        assert part in line
+
+
+SETTINGS = {
+    "no JSON": ("{'lightgcn'}", ["JSON"]),
+    "no object": (["lightgcn"], ["object"]),
+    "unknown backbone": ({"lightgnc": {}}, ["lightgnc", "'lightgcn'"]),
+    "unknown alignment": ({"bpr": {"corss": {}}}, ["corss", "'cross'"]),
+    "no parts": ({"bpr": 3}, ["'bpr'"]),
+    "no settings": ({"bpr": {"backbone": 3}}, ["'backbone'", "'bpr'"]),
+    "unknown setting": ({"lightgcn": {"backbone": {"layer": 3}}}, ["'layer'", "'layers'"]),
+    "unknown setting of the alignment": ({"lightgcn": {"cross": {"alpa": 3}}}, ["'alpa'", "'alpha'"]),
+    "out of range": ({"lightgcn": {"cross": {"alpha": -3}}}, ["'alpha'", "-3"]),
+    "settings of no alignment": ({"lightgcn": {"none": {"alpha": 3}}}, ["'none'"]),
+}
+
+
+@pytest.mark.parametrize(("values", "told"), SETTINGS.values(), ids=SETTINGS)
+def test_mistakes_in_a_settings_file(values, told, crossrec, tmp_path):
+    text = values if isinstance(values, str) else json.dumps(values)
+    (tmp_path / "settings.json").write_text(text)
+    line = crossrec(
+        "compare", "--data", "synthetic-tiny", "--out", "out", "--settings", tmp_path / "settings.json"
+    ).mistake
+    for part in ["--settings", *told]:
+        assert part in line
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_unknown_commands(crossrec):
+    for arguments, told in ((["trian"], "train"), (["data", "descibe"], "describe")):
+        assert told in crossrec(*arguments).mistake
+
+
+def test_a_broken_table(crossrec, mmrec):
+    table = mmrec / "shop.inter"
+    table.write_text(table.read_text() + "3\tmilk\t5.0\t0\n")
+    line = crossrec("train", "--data", mmrec, "--out", "out").mistake
+    assert f"{table}, line 98: itemID 'milk'" in line
+    assert f"{table}, line 98: itemID 'milk'" in crossrec("data", "describe", "--data", mmrec).mistake
+
+
+def test_a_modality_whose_name_torch_cannot_hold(crossrec, mmrec):
+    (mmrec / "sound_feat.npy").rename(mmrec / "resnet.50_feat.npy")
+    for backbone in ("lightgcn", "freedom"):
+        line = crossrec("train", "--data", mmrec, "--backbone", backbone, "--out", "out").mistake
+        assert "resnet.50_feat.npy" in line
