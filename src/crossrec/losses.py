@@ -35,13 +35,13 @@ class _Unit(torch.autograd.Function):
     def forward(ctx: Any, vector_NL: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True)
         if vector_NL.device.type == "cpu" and vector_NL.numel() and _plain(norm):
-            inverse = 1.0 / norm
-            unit_NL = vector_NL * inverse
+            inverse: Tensor = torch.reciprocal(norm)
+            unit_NL: Tensor = vector_NL * inverse
         else:
             norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True, dtype=torch.float64)
-            inverse = torch.where(norm > 0, 1.0 / norm, 0.0)
-            unit_NL = (vector_NL * inverse).to(vector_NL.dtype)
-            inverse = inverse.clamp_max(torch.finfo(vector_NL.dtype).max).to(vector_NL.dtype)
+            wide = torch.where(norm > 0, torch.reciprocal(norm), 0.0)
+            unit_NL = (vector_NL * wide).to(vector_NL.dtype)
+            inverse = wide.clamp_max(torch.finfo(vector_NL.dtype).max).to(vector_NL.dtype)
         ctx.save_for_backward(unit_NL, inverse)
         return unit_NL
 

@@ -24,10 +24,11 @@ CASES = [(backbone, alignment) for backbone in BACKBONES for alignment in ALIGNM
 
 
 def measure(backbone: str, alignment: str) -> dict[str, Any]:
-    """Every term after every epoch, and the test metrics of the best epoch; all defaults but a learning rate that gets somewhere."""
+    """Every term after every epoch, and the test metrics of the best epoch. Defaults, but for a high learning rate."""
     dataset, kind = load(DataConfig(data="synthetic-tiny")), ALIGNMENTS[alignment]
     data = training_set(dataset)
-    objective = Objective(BACKBONES[backbone].config_type(learning_rate=0.02), None if kind is None else kind(), data, 0)
+    settings = BACKBONES[backbone].config_type(learning_rate=0.02)
+    objective = Objective(settings, None if kind is None else kind(), data, 0)
     config = TrainingConfig(epochs=3, batch_size=100, device="cpu", seed=0)
     progress = fit(objective, data, held_out(dataset, dataset.valid), config)
     skipped = ("epoch", "train_seconds", "eval_seconds")
