@@ -196,7 +196,7 @@ def test_codebooks_start_at_unit_length_with_the_size_asked_for():
     assert cross.codebook_ui.shape == (14, 3)
     close(cross.codebook_itv.norm(dim=1), torch.ones(7), 1e-6)
     assert Cross(3, interactions=(USER, ITEM)).codebook_itv.shape == (64, 3)
-    assert Cross(3, num_items=16_000, config=FETTLE).codebook_itv.shape == (1024, 3)
+    assert Cross(3, num_items=16_000, config=FETTLE).codebook_itv.shape == (512, 3)
 
 
 def test_strengths_pass_no_gradient():
