@@ -17,8 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pydantic import SerializeAsAny, field_serializer, field_validator
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from crossrec._version import __version__
 from crossrec.alignment import ALIGNMENTS, CrossConfig
@@ -29,12 +28,16 @@ from crossrec.data import DataConfig, Dataset, Interactions, load
 from crossrec.errors import ConfigError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
-from crossrec.storage import read_json, write_json_atomic, write_text_atomic
+from crossrec.storage import read_json, write_bytes_atomic, write_json_atomic, write_text_atomic
 from crossrec.training import Progress, TrainingConfig, fit, validate
 from crossrec.types import TrainingSet
 
 METHOD_VERSION = 1
 """Raised whenever the same configuration would train to another result; a done run of another version is not reused."""
+
+
+RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
+"""getrusage counts bytes on macOS, kilobytes elsewhere."""
 
 
 class RunConfig(Config):
@@ -80,6 +83,10 @@ class RunConfig(Config):
         for name in ("device", "checkpoint_seconds"):
             del values["training"][name]
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
+
+    def identity(self, dataset: Dataset) -> str:
+        """Hex digest of the configuration and the contents of its data set: what a run directory is the run of."""
+        return hashlib.sha256(f"{self.digest()} {dataset.fingerprint()}".encode()).hexdigest()
 
 
 def _by_name(value: Any, known: Mapping[str, type[Config] | None], what: str) -> Any:
@@ -129,7 +136,7 @@ def run(
     DataError, ConfigError and TrainingError as the parts do.
     """
     dataset = dataset or load(config.data)
-    identity = hashlib.sha256(f"{config.digest()} {dataset.fingerprint()}".encode()).hexdigest()
+    identity = config.identity(dataset)
     done = _done(out, identity, resume)
     if done is not None:
         return done
@@ -158,9 +165,7 @@ def run(
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1 if sys.platform == "darwin" else 1024)
-        / (2**20 if sys.platform == "darwin" else 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RUSAGE_PER_MB,
         "identity": identity,
         "versions": {
             "crossrec": __version__,
@@ -171,11 +176,7 @@ def run(
     }
     write_text_atomic(out / "history.csv", _csv(progress.history))
     model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
-    try:
-        save_file(model, out / "model.safetensors.part", metadata={"identity": identity})
-        (out / "model.safetensors.part").replace(out / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{out}/model.safetensors: cannot be written: {error}; mend that, then pass --resume") from None
+    write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
     write_json_atomic(out / "metrics.json", metrics)
     for leftover in (out / "checkpoint").iterdir():
         leftover.unlink()

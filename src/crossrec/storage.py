@@ -25,7 +25,7 @@ def write_text_atomic(path: Path | str, text: str) -> None:
 
     Folders are made as needed. Raises RunError where the file cannot be written.
     """
-    _write_atomic(Path(path), text.encode())
+    write_bytes_atomic(path, text.encode())
 
 
 def write_json_atomic(path: Path | str, obj: Any) -> None:
@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path | str, tensors: Mapping[str, Tensor], manifest:
     digest = hashlib.sha256(content).hexdigest()
     current = f"tensors-{digest[:16]}.safetensors"
     text = _json(folder / MANIFEST, {"tensors": current, "sha256": digest, "manifest": dict(manifest)})
-    _write_atomic(folder / current, content)
+    write_bytes_atomic(folder / current, content)
     write_text_atomic(folder / MANIFEST, text)
     for pattern in ("tensors-*.safetensors", ".tensors-*.tmp", f".{MANIFEST}.*.tmp"):
         for stale in folder.glob(pattern):
@@ -109,8 +109,12 @@ def _read(path: Path) -> bytes:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _write_atomic(path: Path, content: bytes) -> None:
-    """Temporary file in the same folder, flushed to disk, then renamed over ``path``."""
+def write_bytes_atomic(path: Path | str, content: bytes) -> None:
+    """Write a file by way of a temporary one in the same folder, flushed to disk and renamed over ``path``.
+
+    Folders are made as needed. Raises RunError where the file cannot be written.
+    """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -98,11 +98,15 @@ def test_stopped_after_training_before_the_metrics(dataset, tmp_path, monkeypatc
     config = tiny()
     run(config, tmp_path / "whole", dataset=dataset)
 
-    def no_space(*_, **__):
-        raise OSError(28, "No space left on device")
+    replace = os.replace
+
+    def no_space(source, target):
+        if target.name == "model.safetensors":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crossrec.run.save_file", no_space)
+        patch.setattr("crossrec.storage.os.replace", no_space)
         with pytest.raises(RunError, match=r"model\.safetensors.*No space left"):
             run(config, tmp_path / "stopped", dataset=dataset)
     assert not (tmp_path / "stopped" / "metrics.json").exists()

@@ -66,9 +66,9 @@ def _compare(
     if jobs < 1 or threads < 0:
         raise ConfigError(f"--jobs {jobs} --threads {threads}: at least one job, and 0 or more threads")
     todo = cells(options, data, training, _read_settings(settings))
-    load(data)  # a mistake in the data is told once, before any cell starts
+    dataset = load(data)  # a mistake in the data is told once, before any cell starts
     with _progress(todo) as on_change:
-        results = run_cells(todo, out, jobs=jobs, threads=threads, on_change=on_change)
+        results = run_cells(todo, out, dataset, jobs=jobs, threads=threads, on_change=on_change)
     made = table(results, Path(data.data).name)
     write_all(made, out, "compare")
     stdout.print(to_rich(made))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossrec.data import Dataset
 from crossrec.errors import RunError
 from crossrec.run import RunConfig
 from crossrec.storage import read_json, write_json_atomic
@@ -42,6 +43,7 @@ class _Process:
 def run_cells(
     cells: Sequence[Cell],
     out: Path,
+    dataset: Dataset,
     *,
     jobs: int = 1,
     threads: int = 0,
@@ -50,10 +52,10 @@ def run_cells(
 ) -> list[tuple[Cell, Outcome]]:
     """Run every cell that is not done, ``jobs`` at a time, each in a process of its own; returns all with outcomes.
 
-    A cell's folder is ``out / cell.name``; one that is done is left as it is, one that was stopped goes on from its
-    checkpoint. ``threads`` per process (0: torch's choice for one job, else the cores shared out). ``on_change`` hears
-    "done", "failed: …" and, while a cell trains, "epoch N". A cell that fails leaves a ``log.txt`` and does not stop
-    the others. Interrupting stops the processes; what they have saved stays.
+    ``dataset``: the data set of all cells. A cell's folder is ``out / cell.name``; one that is done is left as it is,
+    one that was stopped goes on from its checkpoint. ``threads`` per process (0: torch's choice for one job, else the
+    cores shared out). ``on_change`` hears "done", "failed: …" and, while a cell trains, "epoch N". A cell that fails
+    leaves a ``log.txt`` and does not stop the others. Interrupting stops the processes; what they have saved stays.
     """
     outcomes: dict[str, Outcome] = {}
     if not threads and jobs > 1:
@@ -61,10 +63,11 @@ def run_cells(
     waiting = []
     for cell in cells:
         folder = out / cell.name
-        if (folder / "metrics.json").exists():
-            outcomes[cell.name] = read_json(folder / "metrics.json")
+        done = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
+        if done.get("identity") == cell.config.identity(dataset):
+            outcomes[cell.name] = done
             on_change(cell, "done before")
-        else:
+        else:  # not done, or done on other contents of the data set, which the run itself will refuse
             waiting.append(cell)
     running: list[_Process] = []
     try:

@@ -133,7 +133,8 @@ def table(results: Sequence[tuple[Cell, dict[str, Any] | str]], data: str) -> Ta
     if any(len(blocks) > 1 for blocks in gains.values()):
         for alignment, blocks in gains.items():
             average = [fmean(block[k] for block in blocks) for k in range(len(METRICS))]
-            rows.append([f"average + {alignment}", *[""] * len(METRICS), *average, "", ""])
+            share = "" if len(blocks) == max(map(len, gains.values())) else f" (of {len(blocks)})"
+            rows.append([f"average + {alignment}{share}", *[""] * len(METRICS), *average, "", ""])
     else:
         rows.pop()
     seeds = sorted({cell.config.training.seed for cell, _ in results})
