@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -45,6 +47,8 @@ data.command("crossrec.commands.data:validate", name="validate", help="List ever
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
     warnings.showwarning = _one_line_warning
+    with contextlib.suppress(ValueError):  # only the main thread may: a polite kill stops like Ctrl-C, children and all
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = app(
             list(sys.argv[1:] if arguments is None else arguments),

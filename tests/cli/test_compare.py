@@ -1,12 +1,16 @@
 """``crossrec compare``: cells that are done once, and the table made of them."""
 
-from __future__ import annotations
+from __future__ import time
 
 import csv
 import json
 import math
+import os
 import re
+import signal
 import statistics
+import subprocess
+import sys
 
 import pytest
 
@@ -256,3 +260,20 @@ def test_what_is_named_twice_is_trained_once():
         (("bpr", "cross"), 1),
         (("bpr", "cross"), 0),
     ]
+
+
+def test_a_polite_kill_takes_the_cells_along(tmp_path):
+    command = [sys.executable, "-m", "crossrec", "compare", "--data", "synthetic", "--seeds", "0", "--threads", "1"]
+    process = subprocess.Popen([*command, "--out", str(tmp_path)], start_new_session=True, stderr=subprocess.PIPE)
+    try:
+        while process.poll() is None and not list(tmp_path.glob("*/history.csv")):
+            time.sleep(0.1)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert b"stopped" in said
+        with pytest.raises(ProcessLookupError):  # nobody of its session is left
+            os.killpg(process.pid, 0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
