@@ -1,6 +1,6 @@
 """``crossrec compare``: cells that are done once, and the table made of them."""
 
-from __future__ import time
+from __future__ import annotations
 
 import csv
 import json
@@ -11,6 +11,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 
 import pytest
 
