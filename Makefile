@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format docs-results clean
+.PHONY: help demo test lint format results clean
 
 help:
 	@echo "make demo    plain, FETTLE and CROSS on LightGCN, on the built-in data"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and mypy"
+	@echo "make results the tables of docs/results; CROSSREC_DATA names the folder of tiktok/ and baby/; hours"
 	@echo "make format  put the code into its format"
 
 $(VENV)/run: pyproject.toml constraints.txt
@@ -30,6 +31,14 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Goes on where it was stopped.
+results: $(VENV)/run
+	$(BIN)/python docs/results/search.py --data tiktok --out runs/search
+	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings docs/results/tiktok.json \
+		--seeds 0 1 2 --jobs 2 --out runs/tiktok
+	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
+		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

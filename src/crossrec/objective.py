@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from crossrec.alignment import Cross, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
-from crossrec.errors import DataError
 from crossrec.randomness import torch_generator
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -21,9 +20,6 @@ class Objective(nn.Module):
 
     def __init__(self, backbone: BackboneConfig, alignment: CrossConfig | None, data: TrainingSet, seed: int) -> None:
         super().__init__()
-        for name in data.features:
-            if "." in name or "->" in name:
-                raise DataError(f"modality '{name}': rename {name}_feat.npy, a modality's name has no '.' and no '->'")
         self.optimizer_settings = {"lr": backbone.learning_rate, "weight_decay": backbone.weight_decay}
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.cross = None

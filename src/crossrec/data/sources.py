@@ -12,9 +12,8 @@ from crossrec.errors import DataError
 INTER = ".inter"
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURE_END = "_feat.npy"
-RESERVED = (
-    "id"  # crossrec.types.ID, the modality of a backbone's own vectors; that module needs torch, this one must not
-)
+RESERVED = "id"
+"""The modality of a backbone's own vectors: crossrec.types.ID, but that module needs torch, and this one must not."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,9 @@ def _source(name: str, table: Path) -> Source:
     features.pop("", None)
     if RESERVED in features:
         raise DataError(f"{features[RESERVED]}: '{RESERVED}' names a model's own vectors; rename the file")
+    for modality, file in features.items():
+        if "." in modality or "->" in modality:
+            raise DataError(f"{file}: a modality's name has no '.' and no '->'; rename the file")
     items = [file for file in files if file.stem.lower() == "items" and file.suffix.lower() in SUFFIXES]
     if len(items) > 1 and table.suffix.lower() != INTER:
         raise DataError(f"{folder}: more than one items file ({', '.join(f.name for f in items)}); keep one of them")
