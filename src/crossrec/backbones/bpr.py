@@ -17,7 +17,7 @@ class BPRConfig(BackboneConfig):
     """Settings of BPR."""
 
     name: ClassVar[str] = "bpr"
-    reg: Annotated[float, Field(ge=0)] = 1e-2
+    reg: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the embedding norms."""
 
 

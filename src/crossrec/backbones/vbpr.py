@@ -17,7 +17,7 @@ class VBPRConfig(BackboneConfig):
     """Settings of VBPR."""
 
     name: ClassVar[str] = "vbpr"
-    reg: Annotated[float, Field(ge=0)] = 1e-2
+    reg: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the embedding norms."""
 
 
