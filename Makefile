@@ -22,7 +22,7 @@ $(VENV)/dev: $(VENV)/run
 	@touch $@
 
 demo: $(VENV)/run
-	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --out runs/demo
+	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --jobs 2 --out runs/demo
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest

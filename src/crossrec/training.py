@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ class TrainingConfig(Config):
     """Pairs per step."""
     patience: Annotated[int, Field(ge=1)] = 20
     """Stop after so many epochs without a better validation Recall@20."""
+    patience_steps: Annotated[int, Field(ge=0)] = 400
+    """Never stop for want of progress in fewer steps than this: an epoch of a small data set is a few steps only."""
     seed: Annotated[int, Field(ge=0)] = 0
     """One seed fixes everything: initial values, sampling, graph views."""
     device: str = "auto"
@@ -96,6 +99,7 @@ def fit(
         parameters.append({"params": list(objective.cross.parameters()), "lr": objective.optimizer_settings["lr"]})
     optimizer = torch.optim.Adam(parameters, fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
+    patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
     progress, best = Progress(), _weights(objective)
     if checkpoints is not None and (checkpoints / MANIFEST).exists():
         progress, best = _resume(checkpoints, identity, objective, optimizer, generators)
@@ -116,7 +120,7 @@ def fit(
         value = metrics.get(SELECTION, float(epoch))
         if value > progress.best_value:
             progress.best_epoch, progress.best_value, best = epoch, value, _weights(objective)
-        progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= config.patience
+        progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= patience
         if checkpoints is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
             _save(checkpoints, identity, objective, optimizer, generators, progress, best)
             saved = time.monotonic()

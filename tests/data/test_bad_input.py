@@ -264,6 +264,11 @@ FEATURES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/id_feat.npy: 'id' names a model's own vectors; rename the file",
     ),
+    "dot in a modality": (
+        {"resnet.50_feat.npy": np.eye(3)},
+        {},
+        "/resnet.50_feat.npy: a modality's name has no '.' and no '->'; rename the file",
+    ),
 }
 
 LOG = {"log.csv": "user,item\na,b\na,c\n"}

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossrec.data import DataConfig, Interactions, load
-from crossrec.errors import ConfigError, DataError, TrainingError
+from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
 from crossrec.run import held_out, run, training_set
 from crossrec.training import TrainingConfig, fit, validate
@@ -57,7 +57,8 @@ SCRIPTS = {
 def test_early_stopping(values, patience, best, last, world, monkeypatch):
     objective, data, valid = world
     seen = scripted(monkeypatch, values)
-    progress = fit(objective, data, valid, TrainingConfig(epochs=len(values), patience=patience, device="cpu"))
+    config = TrainingConfig(epochs=len(values), patience=patience, patience_steps=0, device="cpu")
+    progress = fit(objective, data, valid, config)
     assert (progress.best_epoch, progress.epoch, progress.best_value) == (best, last, values[best - 1])
     assert progress.finished
     assert [row["epoch"] for row in progress.history] == list(range(1, last + 1))
@@ -66,6 +67,17 @@ def test_early_stopping(values, patience, best, last, world, monkeypatch):
     assert all(torch.equal(weights[name], seen[best - 1][name]) for name in weights)
     if best < last:
         assert any(not torch.equal(weights[name], seen[last - 1][name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "patience_steps", "last"), [(10_000, 3, 4), (10_000, 2, 3), (10_000, 0, 2), (100, 3, 2)]
+)
+def test_patience_is_at_least_so_many_steps(batch_size, patience_steps, last, world, monkeypatch):
+    # one step an epoch, a patience of one epoch: the best epoch is the first, and no later one is better
+    objective, data, valid = world
+    scripted(monkeypatch, [0.5] + [0.1] * 9)
+    config = TrainingConfig(epochs=10, patience=1, patience_steps=patience_steps, batch_size=batch_size, device="cpu")
+    assert fit(objective, data, valid, config).epoch == last
 
 
 def test_the_saved_model_is_that_of_the_best_epoch(dataset, tmp_path):
@@ -199,10 +211,3 @@ def test_a_device_that_is_not_here_is_an_error():
         TrainingConfig(device="cuda:99").torch_device()
     assert TrainingConfig(device="cpu").torch_device() == torch.device("cpu")
     assert TrainingConfig().torch_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def test_a_modality_whose_name_torch_cannot_hold_is_a_users_mistake(dataset):
-    data, config = training_set(dataset), tiny(alignment=CROSS)
-    odd = replace(data, features={"resnet.50": data.features["image"]})
-    with pytest.raises(DataError, match=r"resnet\.50_feat\.npy"):
-        Objective(config.backbone, config.alignment, odd, 0)

@@ -118,7 +118,7 @@ def test_early_stopping_is_remembered(dataset, tmp_path, monkeypatch):
     # patience counted anew after resuming would train on for longer
     values = iter([0.5, 0.4, 0.4, 0.4, 0.9])
     monkeypatch.setattr("crossrec.training.validate", lambda *_: {"recall@20": next(values)})
-    config = tiny(epochs=5, patience=3)
+    config = tiny(epochs=5, patience=3, patience_steps=0)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "out", dataset=dataset, on_epoch=stop_after(2))
     assert epochs_of(config, tmp_path / "out", dataset=dataset, resume=True) == [3, 4]

@@ -33,6 +33,10 @@ class Sampler:
         if (left_out := len(data.user_T) - len(self.user_T)) > 0:
             warnings.warn(f"{left_out} training pairs of users who know every item are not trained on", stacklevel=2)
 
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.user_T) // self.batch_size)
+
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """All pairs once, in random order, the last batch perhaps smaller. The same generator state, the same epoch."""
         order = torch.randperm(len(self.user_T), generator=generator, device=generator.device)
