@@ -12,6 +12,9 @@ import torch
 from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import HeldOut, Ranks, evaluate, mean_metrics, per_user, rank_held_out, top_k
 
+# ranx is compiled when first used, and the compiler has remarks on its code.
+pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
+
 KS = (1, 3, 10, 20, 50)
 
 
