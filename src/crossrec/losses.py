@@ -79,10 +79,11 @@ def info_nce(anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, *, tem
     """Σ_d -log softmax_j( a_d · c_j / λ )_{positive of d}, a scalar sum over anchors.
 
     ``anchor_DL``, ``candidate_NL``: vectors of unit length; ``positive_D``: int64, the candidate that anchor d belongs
-    to; ``temperature``: λ. Differentiable in anchors, candidates and λ; no D × N matrix is kept for it.
+    to; ``temperature``: λ. Differentiable in anchors, candidates and λ. The gradient is taken on the way, as in
+    ``logsumexp_dot``: no D × N matrix is kept for it. Has no second derivative.
     """
-    scaled_DL = anchor_DL / temperature
-    return logsumexp_dot(scaled_DL, candidate_NL) - (scaled_DL * rows(candidate_NL, positive_D)).sum()
+    value: Tensor = _InfoNCE.apply(anchor_DL, candidate_NL, positive_D, temperature)  # type: ignore[no-untyped-call]
+    return value
 
 
 def logsumexp_dot(left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = None) -> Tensor:
@@ -130,36 +131,87 @@ def exp_rows_(logit_NP: Tensor, small: bool) -> Tensor | None:
     return top.squeeze(1)
 
 
+def wide(tensor: Tensor) -> Tensor:
+    """Detached, and half precision as float32: what values and gradients are accumulated in."""
+    tensor = tensor.detach()
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _softmax_products(
+    left: Tensor, right: Tensor, weight: Tensor | None, needs: tuple[bool, bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Σ_p exp(x_n · y_p) of every row as its logarithm, (N,); w softmax Y, (N, L); (w softmax)ᵀ X, (P, L)."""
+    grad_left = torch.empty_like(left) if needs[0] else None
+    grad_right = torch.zeros_like(right) if needs[1] else None
+    value_N = torch.empty_like(left[:, 0])
+    small = bounded(left, right)
+    for part in row_blocks(left, len(right)):
+        logit = left[part] @ right.T
+        top = exp_rows_(logit, small)
+        total = logit.sum(1)
+        value_N[part] = total.log() if top is None else total.log() + top
+        share = (total.reciprocal() if weight is None else weight[part] / total).unsqueeze(1)
+        if grad_left is not None:
+            torch.mm(logit, right, out=grad_left[part])
+            grad_left[part] *= share
+        if grad_right is not None:
+            grad_right.addmm_(logit.T, left[part] * share)
+    return value_N, grad_left, grad_right
+
+
 class _LogSumExpDot(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None) -> Tensor:
-        dtype = torch.float32 if left_NL.dtype in (torch.bfloat16, torch.float16) else left_NL.dtype
-        left, right = left_NL.detach().to(dtype), right_PL.detach().to(dtype)
-        grad_left = torch.empty_like(left) if ctx.needs_input_grad[0] else None
-        grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
-        value_N = torch.empty_like(left[:, 0])
-        small = bounded(left, right)
-        for part in row_blocks(left, len(right)):
-            logit = left[part] @ right.T
-            mass = exp_rows_(logit, small)
-            total = logit.sum(1)
-            value_N[part] = total.log() if mass is None else total.log() + mass
-            share = (1.0 / total if weight_N is None else weight_N[part].to(dtype) / total).unsqueeze(1)
-            if grad_left is not None:
-                torch.mm(logit, right, out=grad_left[part])
-                grad_left[part] *= share
-            if grad_right is not None:
-                grad_right.addmm_(logit.T, left[part] * share)
-        total = value_N.sum() if weight_N is None else value_N @ weight_N.to(dtype)
+        left, right = wide(left_NL), wide(right_PL)
+        weight = None if weight_N is None else weight_N.to(left.dtype)
+        value_N, grad_left, grad_right = _softmax_products(left, right, weight, ctx.needs_input_grad[:2])
         ctx.save_for_backward(grad_left, grad_right)
         ctx.dtypes = left_NL.dtype, right_PL.dtype
-        return total.to(left_NL.dtype)
+        return (value_N.sum() if weight is None else value_N @ weight).to(left_NL.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        scaled = [None if g is None else (g * grad).to(d) for g, d in zip(ctx.saved_tensors, ctx.dtypes, strict=True)]
-        return scaled[0], scaled[1], None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *scaled_gradients(ctx, grad), None
+
+
+class _InfoNCE(torch.autograd.Function):
+    """x = a / λ: the value is a function of x and c alone, so its derivative by λ is -(a · ∂/∂a) / λ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, temperature: Tensor | float
+    ) -> Tensor:
+        anchor, candidate = wide(anchor_DL), wide(candidate_NL)
+        inverse = 1.0 / (wide(temperature).to(anchor.dtype) if isinstance(temperature, Tensor) else temperature)
+        scaled = anchor * inverse
+        by_anchor, by_candidate, _, by_temperature = ctx.needs_input_grad
+        value_D, grad_anchor, grad_candidate = _softmax_products(
+            scaled, candidate, None, (by_anchor or by_temperature, by_candidate)
+        )
+        own = rows(candidate, positive_D)
+        grad_temperature = None
+        if grad_anchor is not None:
+            grad_anchor.sub_(own).mul_(inverse)
+            if by_temperature:
+                grad_temperature = -inverse * torch.dot(grad_anchor.flatten(), anchor.flatten())
+        if grad_candidate is not None:
+            grad_candidate.index_add_(0, positive_D, scaled, alpha=-1)
+        ctx.save_for_backward(grad_anchor if by_anchor else None, grad_candidate, None, grad_temperature)
+        kind = temperature.dtype if isinstance(temperature, Tensor) else None
+        ctx.dtypes = anchor_DL.dtype, candidate_NL.dtype, None, kind
+        return (value_D.sum() - torch.dot(scaled.flatten(), own.flatten())).to(anchor_DL.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return scaled_gradients(ctx, grad)
+
+
+def scaled_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """What a forward pass saved as its gradients, times the incoming one, each in the type of its input."""
+    saved = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+    return tuple(None if g is None else (g * grad).to(dtype) for g, dtype in saved)
 
 
 def zero_like(reference: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ rows written out would give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import bounded, exp_rows_, row_blocks, rows, unit, zero_like
+from crossrec.losses import bounded, exp_rows_, row_blocks, rows, scaled_gradients, unit, wide, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -95,12 +95,11 @@ def _cross_entropy(
     """
     if clusterer not in ("sinkhorn", "kmeans"):
         raise ValueError(f"unknown clusterer {clusterer!r}: use sinkhorn or kmeans")
-    plain = float(temperature.detach()) if isinstance(temperature, Tensor) else temperature
     value: Tensor = _ClusterCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        towards_NL / temperature,
-        vector_NL / temperature,
+        towards_NL,
+        vector_NL,
         prototype_PL,
-        plain / SINKHORN_EPSILON,
+        temperature,
         rounds if clusterer == "sinkhorn" else None,
         weight_N,
         partitions,
@@ -108,59 +107,89 @@ def _cross_entropy(
     return value
 
 
-class _ClusterCrossEntropy(torch.autograd.Function):
-    """``_cross_entropy`` of vectors already divided by λ_c, value and gradients in one go.
+KEPT_NUMBERS = 1 << 27
+"""Entries of a Sinkhorn kernel that is kept between its rounds (512 MB of float32); a larger one is made anew in every
+round, block by block, so that memory does not grow with the number of prototypes."""
 
-    Logits are formed once, block by block, for the softmax and, times λ_c/ε, for the Sinkhorn kernel. The kernel is
-    the only matrix of N × P, and is gone when the forward pass ends: codes enter as c_n K_np a_p, never written out.
+
+class _ClusterCrossEntropy(torch.autograd.Function):
+    """``_cross_entropy``, value and gradients in one go.
+
+    Logits are formed once, block by block, for the softmax and for the Sinkhorn kernel K = exp(x · c / ε). A round of
+    Sinkhorn is one pass over the blocks of K, which are the only matrix of N × P and gone when the forward pass ends:
+    codes enter as c_n K_np a_p, never written out. x / λ_c is all that the value depends on but for the codes, so its
+    derivative by λ_c is -(x · ∂/∂x + t · ∂/∂t) / λ_c.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         towards_NL: Tensor,
-        scaled_NL: Tensor,
+        vector_NL: Tensor,
         prototype_PL: Tensor,
-        sharpness: float,
+        temperature: Tensor | float,
         rounds: int | None,
         weight_N: Tensor,
         partitions: int,
     ) -> Tensor:
-        dtype = torch.float32 if scaled_NL.dtype in (torch.bfloat16, torch.float16) else scaled_NL.dtype
-        towards, scaled, prototype = (x.detach().to(dtype) for x in (towards_NL, scaled_NL, prototype_PL))
-        weight = weight_N.to(dtype)
-        code_NP = scaled.new_empty(len(scaled), len(prototype))
-        partition_N = torch.empty_like(weight)
-        grad_scaled, grad_prototype = torch.empty_like(scaled), torch.zeros_like(prototype)
+        towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
+        inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
+        weight, scaled = weight_N.to(vector.dtype), vector * inverse
+        keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
+        kept = vector.new_empty((len(vector), len(prototype)) if keep else 0)
+        partition_N, mass_P = torch.empty_like(weight), torch.zeros_like(prototype[:, 0])
+        grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
         small = bounded(scaled, prototype)
-        for part in row_blocks(scaled, len(prototype)):
+        for part in row_blocks(vector, len(prototype)):
             logit = torch.mm(scaled[part], prototype.T)
             if rounds is None:
-                code_NP[part] = nearest_prototype(logit)
+                kept[part] = nearest_prototype(logit)
             else:
-                torch.mul(logit, sharpness, out=code_NP[part]).exp_()
+                kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=kept[part] if keep else None).exp_()
+                mass_P += weight[part] @ kernel
             top = exp_rows_(logit, small)
             mass = logit.sum(1)
             partition_N[part] = mass.log() if top is None else mass.log() + top
             share = (partitions * weight[part] / mass).unsqueeze(1)
-            torch.mm(logit, prototype, out=grad_scaled[part])
-            grad_scaled[part] *= share
+            torch.mm(logit, prototype, out=grad_vector[part])
+            grad_vector[part] *= share
             grad_prototype.addmm_(logit.T, scaled[part] * share)
-        if rounds is None:
-            a, c = torch.ones_like(code_NP[0]), torch.ones_like(weight)
-        else:
-            a, c = _scalings(code_NP, rounds, weight)
-        centre = (code_NP @ (a.unsqueeze(1) * prototype)) * c.unsqueeze(1)
-        grad_prototype -= a.unsqueeze(1) * (code_NP.T @ (c.unsqueeze(1) * towards))
-        ctx.save_for_backward(-centre, grad_scaled, grad_prototype)
-        ctx.dtypes = towards_NL.dtype, scaled_NL.dtype, prototype_PL.dtype
-        return (partitions * (partition_N @ weight) - (towards * centre).sum()).to(scaled_NL.dtype)
+
+        def kernels() -> Iterator[tuple[slice, Tensor]]:
+            for part in row_blocks(vector, len(prototype)):
+                yield part, kept[part] if keep else (vector[part] / SINKHORN_EPSILON @ prototype.T).exp_()
+
+        scaling_P = torch.ones_like(mass_P)
+        for done in range(rounds or 0):
+            scaling_P = mass_P.reciprocal()
+            scaling_P /= scaling_P.max()  # a factor common to all prototypes cancels
+            if done + 1 < (rounds or 0):
+                mass_P.zero_()
+                for part, kernel in kernels():
+                    mass_P += (weight[part] / (kernel @ scaling_P)) @ kernel
+        # The prototypes' scalings beside them: one product gives the rows' totals and the codes' mean prototypes.
+        beside = torch.cat([prototype * scaling_P.unsqueeze(1), scaling_P.unsqueeze(1)], dim=1)
+        centre, pull = torch.empty_like(vector), torch.zeros_like(prototype)
+        for part, kernel in kernels():
+            both = kernel @ beside
+            total = both[:, -1:]
+            torch.div(both[:, :-1], total, out=centre[part])
+            pull.addmm_(kernel.T, towards[part] / total)
+        met = torch.dot(towards.flatten(), centre.flatten())
+        grad_prototype.addcmul_(pull, scaling_P.unsqueeze(1) * inverse, value=-1)
+        grad_vector *= inverse
+        grad_temperature = None
+        if ctx.needs_input_grad[3]:
+            grad_temperature = inverse * (met * inverse - torch.dot(vector.flatten(), grad_vector.flatten()))
+        ctx.save_for_backward(centre * -inverse, grad_vector, grad_prototype, grad_temperature)
+        kind = temperature.dtype if isinstance(temperature, Tensor) else None
+        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, kind
+        return (partitions * (partition_N @ weight) - inverse * met).to(vector_NL.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        scaled = ((grad * g).to(dtype) for g, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True))
-        return (*scaled, None, None, None, None)
+        return *scaled_gradients(ctx, grad), None, None, None
 
 
 def _ones(matrix_NP: Tensor) -> Tensor:

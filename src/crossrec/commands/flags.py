@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -61,3 +63,24 @@ def use_threads(threads: int) -> None:
         raise ConfigError(f"--threads {threads}: give 0 (all cores) or more")
     if threads:
         torch.set_num_threads(threads)
+
+
+def keep_pages() -> None:
+    """Let this process keep the memory that it frees, so that a training step meets no fresh page of the kernel's.
+
+    Steps make and drop temporaries of megabytes, and glibc would hand each back to the kernel and map it anew, zeroed:
+    docs/performance.md has what that costs. Elsewhere than on glibc it does nothing. It is for a command's own
+    process; a library leaves the memory of its caller alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return
+    mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
+    mallopt(ctypes.c_int(M_TRIM_THRESHOLD), ctypes.c_int(2**31 - 1))
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Options of mallopt(3)."""

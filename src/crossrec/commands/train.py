@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, parse, use_threads
+from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, keep_pages, parse, use_threads
 from crossrec.commands.show import metrics_table, training_progress
 from crossrec.data import DataConfig
 from crossrec.run import RunConfig, load_config, run
@@ -92,6 +92,7 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     use_threads(threads)
+    keep_pages()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
     with training_progress(config.label, config.training.epochs) as on_epoch:
         metrics = run(config, out, resume=resume, on_epoch=on_epoch)
