@@ -18,8 +18,9 @@ from torch.nn import functional as F  # noqa: N812
 class SparseMatrix:
     """A constant CSR matrix whose product with a dense matrix is differentiable in the dense one.
 
-    ``indptr`` (rows + 1,), ``indices`` (nnz,) int64; ``values`` (nnz,) floating point. ``transposed`` is what the
-    backward pass multiplies with: the matrix itself where it is symmetric, so that no second copy is kept.
+    ``indptr`` (rows + 1,), ``indices`` (nnz,) of one integer type; ``values`` (nnz,) floating point.
+    ``transposed`` is what the backward pass multiplies with: the matrix itself where it is symmetric, so that no second
+    copy is kept.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class SparseMatrix:
         """From any scipy sparse matrix; ``symmetric`` promises that it equals its transpose."""
         csr = sp.csr_matrix(matrix)
         csr.sort_indices()
+        index = np.int32 if max(csr.nnz, *csr.shape) < 2**31 else np.int64
         made = cls(
-            torch.from_numpy(csr.indptr.astype(np.int64)).to(device),
-            torch.from_numpy(csr.indices.astype(np.int64)).to(device),
+            torch.from_numpy(csr.indptr.astype(index)).to(device),
+            torch.from_numpy(csr.indices.astype(index)).to(device),
             torch.from_numpy(np.asarray(csr.data, dtype=np.float32)).to(device),
             csr.shape[1],
         )
@@ -101,11 +103,25 @@ def _inverse_root(degree: Any) -> NDArray[np.float64]:
 
 def propagate_mean(adjacency: SparseMatrix, ego: Tensor, layers: int) -> Tensor:
     """Mean of layers 0 … ``layers`` of linear propagation, same shape as ``ego`` (LightGCN, Eq. 8, equal weights)."""
-    total = layer = ego
-    for _ in range(layers):
-        layer = adjacency @ layer
-        total = total + layer
-    return total / (layers + 1)
+    mean: Tensor = _MeanPropagation.apply(ego, adjacency, layers)  # type: ignore[no-untyped-call]
+    return mean
+
+
+class _MeanPropagation(torch.autograd.Function):
+    """(1 + A + … + Aᵏ) / (k + 1) is linear, and its transpose is the same thing of Aᵀ: nothing is saved."""
+
+    @staticmethod
+    def forward(ctx: Any, ego: Tensor, adjacency: SparseMatrix, layers: int) -> Tensor:
+        ctx.transposed, ctx.layers = adjacency.transposed, layers
+        total, layer = ego.clone(), ego
+        for _ in range(layers):
+            layer = adjacency.product(layer)
+            total += layer
+        return total.div_(layers + 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return propagate_mean(ctx.transposed, grad.contiguous(), ctx.layers), None, None
 
 
 def degree_sensitive_sample(user_T: Tensor, item_T: Tensor, keep: float, generator: torch.Generator) -> Tensor:

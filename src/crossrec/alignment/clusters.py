@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import bounded, exp_rows_, row_blocks, rows, scaled_gradients, unit, wide, zero_like
+from crossrec.losses import block_room, bounded, exp_rows_, row_blocks, rows, scaled_gradients, unit, wide, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -140,12 +140,17 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         partition_N, mass_P = torch.empty_like(weight), torch.zeros_like(prototype[:, 0])
         grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
         small = bounded(scaled, prototype)
-        for part in row_blocks(vector, len(prototype)):
-            logit = torch.mm(scaled[part], prototype.T)
+        blocks = row_blocks(vector, len(prototype))
+        room = block_room(blocks, vector, len(prototype))
+        kernel_room = None if keep else torch.empty_like(room)
+        for part in blocks:
+            block = scaled[part]
+            logit = torch.mm(block, prototype.T, out=room[: len(block)])
             if rounds is None:
                 kept[part] = nearest_prototype(logit)
             else:
-                kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=kept[part] if keep else None).exp_()
+                target = kept[part] if kernel_room is None else kernel_room[: len(block)]
+                kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=target).exp_()
                 mass_P += weight[part] @ kernel
             top = exp_rows_(logit, small)
             mass = logit.sum(1)
@@ -153,11 +158,15 @@ class _ClusterCrossEntropy(torch.autograd.Function):
             share = (partitions * weight[part] / mass).unsqueeze(1)
             torch.mm(logit, prototype, out=grad_vector[part])
             grad_vector[part] *= share
-            grad_prototype.addmm_(logit.T, scaled[part] * share)
+            grad_prototype.addmm_(logit.T, block * share)
 
         def kernels() -> Iterator[tuple[slice, Tensor]]:
-            for part in row_blocks(vector, len(prototype)):
-                yield part, kept[part] if keep else (vector[part] / SINKHORN_EPSILON @ prototype.T).exp_()
+            for part in blocks:
+                if keep:
+                    yield part, kept[part]
+                else:
+                    block = vector[part] / SINKHORN_EPSILON
+                    yield part, torch.mm(block, prototype.T, out=room[: len(block)]).exp_()
 
         scaling_P = torch.ones_like(mass_P)
         for done in range(rounds or 0):

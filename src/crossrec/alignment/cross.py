@@ -22,7 +22,7 @@ from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
-from crossrec.losses import rows, unit, zero_like
+from crossrec.losses import known_unit, rows, unit, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -110,7 +110,7 @@ class Cross(nn.Module):
             mask = directions(torch.stack(list(strengths.values())), config.direction)
             place = {m: k for k, m in enumerate(self.modalities)}
             supported = {(m, n): mask[place[m], place[n]].nonzero().squeeze(1) for m, n in self.pairs}
-            aligned = {(m, n): self.aligners[f"{m}->{n}"](rows(view.item[m], r)) for (m, n), r in supported.items()}
+            aligned = {(m, n): unit(self.aligners[f"{m}->{n}"](view.rows(m, r))) for (m, n), r in supported.items()}
             if "item" in active:
                 temperature = _clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS)
                 terms["item"] = item_level_loss(aligned, view.item, supported, temperature=temperature)
@@ -160,13 +160,9 @@ class Cross(nn.Module):
         needed_R, neighbor_NK = item_N, None
         if with_neighbors:
             assert self.neighbor_IK is not None
-            neighbor_NK = self.neighbor_IK[item_N]
-            needed_R, where = torch.unique(torch.cat([item_N, neighbor_NK.flatten()]), return_inverse=True)
-            absent = int((needed_R[:1] < 0).sum())  # -1, the mark of no neighbour, sorts first
-            needed_R, where = needed_R[absent:], where - absent
-            row_N, neighbor_NK = where[: len(item_N)], where[len(item_N) :].view_as(neighbor_NK)
+            needed_R, neighbor_NK = _with_neighbors(item_N, self.neighbor_IK)
         table = {m: unit(self._vectors(m, reps, needed_R)) for m in self.modalities}
-        item = {m: rows(t, row_N) for m, t in table.items()} if with_neighbors else table
+        item = {m: known_unit(t[: len(item_N)]) for m, t in table.items()} if with_neighbors else table
         user_NL = unit(rows(reps.user_UL, user_N))
         return _View(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
 
@@ -185,7 +181,7 @@ class Cross(nn.Module):
         taking_part = (view.neighbor_NK >= 0).any(1).nonzero().squeeze(1)
         losses = [
             neighbor_loss(
-                rows(view.item[m], taking_part),
+                view.rows(m, taking_part),
                 neighborhood(view.table[m], view.neighbor_NK[taking_part]),
                 temperature=self.config.lambda_n,
                 negatives=self.config.negatives,
@@ -209,7 +205,28 @@ class _View:
     neighbor_NK: Tensor | None
 
     def user(self) -> Tensor:
-        return rows(self.distinct_user_L, self.user_index_B)
+        return known_unit(rows(self.distinct_user_L, self.user_index_B))
+
+    def rows(self, modality: str, row_D: Tensor) -> Tensor:
+        """Vectors of some of the distinct items."""
+        item_NL = self.item[modality]
+        return item_NL if len(row_D) == len(item_NL) else known_unit(rows(item_NL, row_D))
+
+
+def _with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
+    """The items and, behind them, their neighbours that are not among them, (R,); and the neighbours as places in it.
+
+    -1, no neighbour, stays -1.
+    """
+    neighbor_NK = neighbor_IK[item_N]
+    place_I = item_N.new_full((len(neighbor_IK) + 1,), -1)  # the last place is that of -1
+    place_I[item_N] = torch.arange(len(item_N), device=item_N.device)
+    further = neighbor_NK[(place_I[neighbor_NK] < 0) & (neighbor_NK >= 0)]
+    present_I = torch.zeros_like(place_I, dtype=torch.bool)
+    present_I[further] = True
+    further_N = present_I.nonzero().squeeze(1)
+    place_I[further_N] = torch.arange(len(item_N), len(item_N) + len(further_N), device=item_N.device)
+    return torch.cat([item_N, further_N]), place_I[neighbor_NK]
 
 
 def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Parameter:

@@ -58,6 +58,6 @@ def item_level_loss(
     total = zero_like(reference)
     for (source, target), row_D in supported.items():
         if len(row_D):
-            anchor_DL, target_NL = unit(aligned[source, target]), unit(item[target].detach())
+            anchor_DL, target_NL = unit(aligned[source, target]), unit(item[target]).detach()
             total = total + info_nce(anchor_DL, target_NL, row_D, temperature=temperature)
     return total / max(len(reference), 1)

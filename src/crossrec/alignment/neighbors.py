@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.losses import info_nce, logsumexp_dot, unit, zero_like
@@ -19,13 +20,31 @@ def neighborhood(table_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
     ``table_RL``: vectors of one modality; ``neighbor_NK``: int64 rows of it, -1 where there is no neighbour. The mean
     is over the neighbours an item has; an item without any gets the zero vector.
     """
-    present_NK = neighbor_NK >= 0
-    count_N = present_NK.sum(1)
-    end_N = torch.cat([count_N.new_zeros(1), count_N.cumsum(0)])
-    share = (1.0 / count_N.to(table_RL.dtype)).repeat_interleave(count_N)
-    return F.embedding_bag(
-        neighbor_NK[present_NK], unit(table_RL), end_N, mode="sum", per_sample_weights=share, include_last_offset=True
-    )
+    mean: Tensor = _NeighborMean.apply(unit(table_RL), neighbor_NK)  # type: ignore[no-untyped-call]
+    return mean
+
+
+class _NeighborMean(torch.autograd.Function):
+    """Mean of the rows that are named: a bag of embeddings whose backward pass is one ``index_add_``."""
+
+    @staticmethod
+    def forward(ctx: Any, unit_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
+        present_NK = neighbor_NK >= 0
+        count_N = present_NK.sum(1)
+        end_N = torch.cat([count_N.new_zeros(1), count_N.cumsum(0)])
+        index = neighbor_NK[present_NK]
+        share_N = 1.0 / count_N.to(unit_RL.dtype)
+        ctx.save_for_backward(index, count_N, share_N)
+        ctx.shape = unit_RL.shape
+        share = share_N.repeat_interleave(count_N)
+        return F.embedding_bag(index, unit_RL, end_N, mode="sum", per_sample_weights=share, include_last_offset=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        index, count_N, share_N = ctx.saved_tensors
+        shared_NL = (grad * share_N.unsqueeze(1)).repeat_interleave(count_N, 0)
+        return grad.new_zeros(ctx.shape).index_add_(0, index, shared_NL), None
 
 
 def neighbor_loss(

@@ -79,7 +79,8 @@ class FREEDOM(Backbone):
         for _ in range(self.config.item_layers):
             similar_IL = self.item_graph @ similar_IL
         content = {m: self.content[f"{m}_feat"]() for m in self.modalities}
-        return Representations(everything[: self.num_users], everything[self.num_users :] + similar_IL, content)
+        user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
+        return Representations(user_UL, item_IL + similar_IL, content)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL, negative_B = rows(reps.user_UL, batch.user_B), negatives(batch)

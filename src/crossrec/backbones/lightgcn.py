@@ -41,12 +41,14 @@ class LightGCN(Backbone):
 
     def propagate(self) -> Representations:
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.layers)
-        return Representations(everything[: self.num_users], everything[self.num_users :])
+        return Representations(*torch.split(everything, [self.num_users, self.num_items]))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_B, positive_B, negative_B = batch.user_B, batch.item_B, negatives(batch)
+        user_B, item_2B = batch.user_B, torch.cat([batch.item_B, negatives(batch)])
         user_BL = rows(reps.user_UL, user_B)
-        positive = (user_BL * rows(reps.item_IL, positive_B)).sum(-1)
-        negative = (user_BL * rows(reps.item_IL, negative_B)).sum(-1)
-        ego = (rows(self.user, user_B), rows(self.item, positive_B), rows(self.item, negative_B))
-        return {"bpr": bpr(positive, negative), "reg": self.reg * embedding_norm(*ego)}
+        positive_BL, negative_BL = rows(reps.item_IL, item_2B).chunk(2)
+        ego = (rows(self.user, user_B), *rows(self.item, item_2B).chunk(2))
+        return {
+            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
+            "reg": self.reg * embedding_norm(*ego),
+        }
