@@ -29,7 +29,7 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.storage import read_json, write_bytes_atomic, write_json_atomic, write_text_atomic
-from crossrec.training import Progress, TrainingConfig, fit, validate
+from crossrec.training import Progress, TrainingConfig, fit, validate_splits
 from crossrec.types import TrainingSet
 
 METHOD_VERSION = 1
@@ -160,8 +160,7 @@ def run(
         on_epoch=after_epoch,
     )
     metrics = {
-        "valid": validate(objective, valid),
-        "test": validate(objective, held_out(dataset, dataset.test)),
+        **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
         "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),

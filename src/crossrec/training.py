@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from crossrec.config import Config
 from crossrec.data.sampling import Sampler
 from crossrec.errors import ConfigError, RunError, TrainingError
-from crossrec.evaluation import HeldOut, evaluate
+from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.storage import MANIFEST, load_checkpoint, save_checkpoint
@@ -153,14 +153,21 @@ def _steps(
     return dict(zip(names, values.mean(0).tolist(), strict=True))
 
 
-@torch.no_grad()
 def validate(objective: Objective, held: HeldOut) -> dict[str, float]:
     """Metrics of the current weights on held-out pairs; empty where there is no user to evaluate."""
-    if not len(held.user_E):
-        return {}
-    objective.eval()
-    reps = objective.backbone.propagate()
-    return evaluate(reps.user_US, reps.item_IS, held)
+    return validate_splits(objective, {"held": held})["held"]
+
+
+@torch.no_grad()
+def validate_splits(objective: Objective, splits: Mapping[str, HeldOut]) -> dict[str, dict[str, float]]:
+    """``validate`` for several splits at once; every user is scored once."""
+    present = {name: held for name, held in splits.items() if len(held.user_E)}
+    metrics: dict[str, dict[str, float]] = {name: {} for name in splits}
+    if present:
+        objective.eval()
+        reps = objective.backbone.propagate()
+        metrics |= evaluate_splits(reps.user_US, reps.item_IS, present)
+    return metrics
 
 
 def _weights(objective: Objective) -> dict[str, Tensor]:

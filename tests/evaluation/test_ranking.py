@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrec.errors import ConfigError, DataError, TrainingError
-from crossrec.evaluation import NEVER, HeldOut, rank_held_out, top_k
+from crossrec.evaluation import NEVER, HeldOut, rank_held_out, rank_together, top_k
 
 
 def one_user(scores, train, held):
@@ -53,6 +53,19 @@ def as_dict(ranks):
             strict=True,
         )
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_splits_ranked_together_have_the_ranks_that_they_have_alone(seed):
+    user_US, item_IS, train, held = random_case(seed, levels=3)
+    _, _, _, other = random_case(seed + 100)
+    parts = [HeldOut.build(*train, *pairs, len(user_US), len(item_IS)) for pairs in (held, other, ([], []))]
+    for part, together in zip(parts, rank_together(user_US, item_IS, parts), strict=True):
+        alone = rank_held_out(user_US, item_IS, part)
+        assert as_dict(together) == as_dict(alone)
+        assert together.user_E is part.user_E
+    with pytest.raises(DataError, match="different data sets"):
+        rank_together(user_US, item_IS, [parts[0], HeldOut.build([0], [0], [0], [1], 1, 2)])
 
 
 @settings(deadline=None, max_examples=25)

@@ -41,7 +41,8 @@ class LightGCN(Backbone):
 
     def propagate(self) -> Representations:
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.layers)
-        return Representations(*torch.split(everything, [self.num_users, self.num_items]))
+        user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
+        return Representations(user_UL, item_IL)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_B, item_2B = batch.user_B, torch.cat([batch.item_B, negatives(batch)])

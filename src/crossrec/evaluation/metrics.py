@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation.ranking import CHUNK, HeldOut, Ranks, rank_held_out
+from crossrec.evaluation.ranking import CHUNK, HeldOut, Ranks, rank_together
 
 PerUser = dict[str, npt.NDArray[np.float64]]
 
@@ -65,4 +65,12 @@ def evaluate(
     ``user_US`` (users, S) and ``item_IS`` (items, S) score by dot product; see ``per_user`` for the formulas.
     Raises DataError where ``held`` has no user to evaluate, TrainingError where scores are not finite.
     """
-    return mean_metrics(per_user(rank_held_out(user_US, item_IS, held, chunk, depth=max(ks, default=0)), ks))
+    return evaluate_splits(user_US, item_IS, {"": held}, ks, chunk)[""]
+
+
+def evaluate_splits(
+    user_US: Tensor, item_IS: Tensor, splits: Mapping[str, HeldOut], ks: Sequence[int] = (10, 20), chunk: int = CHUNK
+) -> dict[str, dict[str, float]]:
+    """``evaluate`` for several splits of one data set, scoring every user once."""
+    ranks = rank_together(user_US, item_IS, list(splits.values()), chunk, depth=max(ks, default=0))
+    return {name: mean_metrics(per_user(of_split, ks)) for name, of_split in zip(splits, ranks, strict=True)}

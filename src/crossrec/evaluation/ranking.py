@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,24 @@ class HeldOut:
             num_items=num_items,
         )
 
+    @classmethod
+    def union(cls, parts: Sequence[HeldOut]) -> HeldOut:
+        """All held-out pairs of several splits of one data set, for ranking them in one go.
+
+        Raises DataError where the splits are of different numbers of users or items.
+        """
+        num_users, num_items = parts[0].num_users, parts[0].num_items
+        if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
+            raise DataError("splits of different data sets cannot be ranked together")
+        trained = np.unique(np.concatenate([part.user_E[part.mask[0]] * num_items + part.mask[1] for part in parts]))
+        held = np.concatenate([part.key_P for part in parts])
+        return cls.build(*np.divmod(trained, num_items), *np.divmod(held, num_items), num_users, num_items)
+
+    @property
+    def key_P(self) -> Ints:
+        """user · items + item of every held-out pair: one number that tells it from all others."""
+        return self.user_E[self.row_P] * self.num_items + self.item_P
+
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -133,6 +151,19 @@ def rank_held_out(
         rank_P[low:high] = rank_p.cpu().numpy()
     rank_P[held.trained_P] = NEVER
     return Ranks(held.user_E, held.row_P, held.item_P, rank_P)
+
+
+def rank_together(
+    user_US: Tensor, item_IS: Tensor, parts: Sequence[HeldOut], chunk: int = CHUNK, depth: int | None = None
+) -> list[Ranks]:
+    """``rank_held_out`` for several splits, with the same ranks; a user that several of them hold is scored once."""
+    if len(parts) == 1:
+        return [rank_held_out(user_US, item_IS, parts[0], chunk, depth)]
+    union = HeldOut.union(parts)
+    rank_P = rank_held_out(user_US, item_IS, union, chunk, depth).rank_P
+    order = np.argsort(union.key_P)
+    key_P, rank_P = union.key_P[order], rank_P[order]
+    return [Ranks(p.user_E, p.row_P, p.item_P, rank_P[np.searchsorted(key_P, p.key_P)]) for p in parts]
 
 
 def top_k(
