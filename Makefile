@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format results clean
+.PHONY: help demo test lint format results bench bench-quick clean
 
 help:
 	@echo "make demo    plain, FETTLE and CROSS on LightGCN, on the built-in data"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make results the tables of docs/results; CROSSREC_DATA names the folder of tiktok/ and baby/; hours"
+	@echo "make bench   speed and memory against plain references, into runs/bench; bench-quick: the same, tiny"
 	@echo "make format  put the code into its format"
 
 $(VENV)/run: pyproject.toml constraints.txt
@@ -34,11 +35,19 @@ lint: $(VENV)/dev
 
 # Goes on where it was stopped.
 results: $(VENV)/run
-	$(BIN)/python docs/results/search.py --data tiktok --out runs/search
+	$(BIN)/python docs/results/search.py --data tiktok --jobs 2 --out runs/tiktok
+	$(BIN)/python docs/results/search.py --data baby --jobs 2 --out runs/baby
 	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings docs/results/tiktok.json \
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
 		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks --out runs/bench/bench
+	$(BIN)/python -m benchmarks.growth --out runs/bench/growth
+
+bench-quick: $(VENV)/dev
+	$(BIN)/python -m benchmarks --quick --out runs/bench/quick
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""Speed and memory, each against a plain reference in the same run: ``python -m benchmarks``."""

@@ -1,0 +1,39 @@
+"""What is measured on: TikTok and Baby where CROSSREC_DATA has them, generated sets of their sizes elsewhere."""
+
+from __future__ import annotations
+
+import torch
+
+from crossrec.data import DataConfig, load
+from crossrec.errors import DataError
+from crossrec.run import training_set
+from crossrec.types import TrainingSet
+
+SIZES = {"tiktok": (9308, 6710, 59541, (128, 128)), "baby": (19445, 7050, 118551, ())}
+"""Users, items, training pairs, widths of the features."""
+
+
+def real_or_like(name: str) -> tuple[TrainingSet, str]:
+    """The named set, or a generated one of its size; and which it is."""
+    try:
+        return training_set(load(DataConfig(data=name))), name
+    except DataError:
+        users, items, pairs, widths = SIZES[name]
+        return generated(users, items, pairs, widths), f"generated, the size of {name}"
+
+
+def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), seed: int = 0) -> TrainingSet:
+    """Long-tailed items and users, up to ``pairs`` distinct pairs; every user and item occurs."""
+    draw = torch.Generator().manual_seed(seed)
+    rank = torch.arange(1, items + 1, dtype=torch.float64)
+    popular = torch.cumsum(rank**-0.7, 0)
+    place = torch.rand(pairs, generator=draw, dtype=torch.float64) * popular[-1]
+    item = torch.searchsorted(popular, place).clamp_max(items - 1)
+    item[: min(items, pairs)] = torch.arange(min(items, pairs))
+    user = (torch.rand(pairs, generator=draw) ** 1.5 * users).long().clamp_max(users - 1)
+    user[-min(users, pairs) :] = torch.arange(min(users, pairs))
+    pair = torch.unique(user * items + item)
+    user, item = pair // items, pair % items
+    names = ("image", "text", "audio", "video")
+    features = {n: torch.randn(items, w, generator=draw) for n, w in zip(names, widths, strict=False)}
+    return TrainingSet(users, items, user, item, features)

@@ -1,0 +1,26 @@
+"""The benchmarks run, small, and what they time agrees with its plain reference; nothing here looks at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_every_case_runs_and_agrees_with_its_reference(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--threads", "1", "--out", str(tmp_path / "quick")]
+    environment = os.environ | {"CROSSREC_DATA": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "quick.json").read_text())["results"]
+    names = [result["name"] for result in results]
+    for part in ("cluster terms", "CROSS step", "LightGCN epoch", "ranking all users", "neighbours", "--help"):
+        assert any(part in name for name in names), part
+    assert (tmp_path / "quick.md").read_text().count("\n| ") == len(results) + 1
