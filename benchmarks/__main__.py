@@ -9,7 +9,6 @@ import torch
 
 from benchmarks.cases import CASES
 from benchmarks.harness import write
-from crossrec.commands.flags import keep_pages
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,7 +20,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
-    keep_pages()  # as `crossrec train` does
     results = []
     for name in options.only:
         made = CASES[name](options.quick)

@@ -1,61 +1,55 @@
-"""The rows of the table: one function each, ``quick`` for small sizes; every one first checks that both sides agree."""
+"""What is measured: the rows of the table, and both sides of each as (what to run, numbers that both must agree on)."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks import plain
-from benchmarks.harness import Result, extra_memory_mb, in_turn, median_seconds
+from benchmarks.harness import Result, alone, compare, median_seconds
 from benchmarks.worlds import generated, real_or_like
 from crossrec.alignment import CrossConfig
 from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.data.sampling import Sampler
-from crossrec.evaluation import HeldOut, evaluate_splits
+from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.types import ID, Batch, TrainingSet
 
 PAPER = {"prototypes_itv": 10_240, "prototypes_ui": 20_480}
+Side = tuple[Callable[[], Any], list[float] | None]
+
+
+def world(name: str, quick: bool) -> tuple[TrainingSet, str]:
+    """The data of a row: TikTok or Baby, or a toy."""
+    return (generated(60, 50, 400, (8, 6)), "generated") if quick else real_or_like(name)
 
 
 def clusters(quick: bool) -> list[Result]:
     """Both cluster losses, forward and backward: on distinct pairs, and on a batch of TikTok, whose repeats merge."""
-    itv, ui, rounds = (96, 160, 1) if quick else (PAPER["prototypes_itv"], PAPER["prototypes_ui"], 5)
-    data, source = (generated(60, 50, 400), "generated") if quick else real_or_like("tiktok")
-    results = []
-    for name, kind in ((f"cluster terms, P {itv:,} and {ui:,}, distinct pairs", "distinct"), (source, "batch")):
-        ours, theirs, leaves = cluster_terms(kind, data, itv, ui, 64 if quick else 2048)
-        agree(ours, theirs, leaves)
-        seconds = in_turn(lambda f=ours: _run(f), lambda f=theirs: _run(f), rounds)
-        sides = ("ours", "plain") if kind == "distinct" else ()
-        memory = [extra_memory_mb("clusters", side, kind, str(itv), str(ui)) for side in sides]
-        title = name if kind == "distinct" else f"the same on a batch of {source}"
-        target = "6 × faster, 8 × less memory; stretch 12 ×"
-        results.append(Result(title, *seconds, *memory, target=target))
-    return results
+    target = "6 × faster, 8 × less memory; stretch 12 ×"
+    return [
+        compare("cluster terms, P 10,240 and 20,480", "clusters", quick=quick, rounds=5, target=target, memory=True),
+        compare("the same on a batch of TikTok", "clusters_batch", quick=quick, rounds=5, target=target, memory=True),
+    ]
 
 
-def cluster_terms(
-    kind: str, data: TrainingSet, itv: int, ui: int, size: int
-) -> tuple[Callable[[], Tensor], Callable[[], Tensor], list[Tensor]]:
-    """Sum of Equations 11 and 12 for three modalities, both ways, and the tensors that it has gradients by."""
+def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side:
+    """Equations 11 and 12 for three modalities, B = 2,048: summed, with gradients of all inputs."""
+    itv, ui, size = (96, 160, 64) if quick else (PAPER["prototypes_itv"], PAPER["prototypes_ui"], 2048)
+    data, _ = world("tiktok", quick)
     batch = next(Sampler(data, size).epoch(torch_generator(0, "sampling")))
-    draw = torch.Generator().manual_seed(1)
-    user_B, item_B = batch.user_B, batch.item_B
-    if kind == "distinct":
-        user_B = item_B = torch.arange(len(user_B))
+    user_B, item_B = (batch.user_B, batch.item_B) if batch_of_data else (torch.arange(size), torch.arange(size))
     item_N, index_B, count_N = torch.unique(item_B, return_inverse=True, return_counts=True)
     user_N, user_index_B = torch.unique(user_B, return_inverse=True)
+    draw = torch.Generator().manual_seed(1)
 
     def leaf(rows: int) -> Tensor:
         return torch.randn(rows, 64, generator=draw).requires_grad_()
@@ -63,60 +57,49 @@ def cluster_terms(
     item, user = [leaf(len(item_N)) for _ in range(3)], leaf(len(user_N))
     codebook_itv, codebook_ui = leaf(itv), leaf(ui)
     temperature = torch.tensor(0.2, requires_grad=True)
+    leaves = [*item, user, codebook_itv, codebook_ui, temperature]
 
-    def ours() -> Tensor:
-        pairs = (user_index_B, index_B)
-        return item_cluster_loss(item, codebook_itv, temperature=temperature, weight_N=count_N) + user_cluster_loss(
-            user, item[0], codebook_ui, temperature=temperature, pairs=pairs
-        )
-
-    def theirs() -> Tensor:
+    def loss() -> Tensor:
+        if side == "ours":
+            pairs = (user_index_B, index_B)
+            return item_cluster_loss(item, codebook_itv, temperature=temperature, weight_N=count_N) + user_cluster_loss(
+                user, item[0], codebook_ui, temperature=temperature, pairs=pairs
+            )
         written_out = [vector[index_B] for vector in item]
         return plain.item_clusters(written_out, codebook_itv, temperature) + plain.user_clusters(
             user[user_index_B], written_out[0], codebook_ui, temperature
         )
 
-    return ours, theirs, [*item, user, codebook_itv, codebook_ui, temperature]
+    def run() -> list[Tensor]:
+        return [loss(), *torch.autograd.grad(loss(), leaves)] if quick else list(torch.autograd.grad(loss(), leaves))
 
-
-def agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], leaves: list[Tensor]) -> None:
-    """Same value and gradients to 1e-4 of the largest entry (the plain side is float32 as well)."""
-    values, gradients = [], []
-    for side in (ours, theirs):
-        value = side()
-        values.append(value.detach())
-        gradients.append(torch.autograd.grad(value, leaves))
-    torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
-    for mine, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
-
-
-def _run(loss: Callable[[], Tensor]) -> None:
-    loss().backward()
+    return run, [float(x.double().norm()) for x in run()] if quick else None
 
 
 def step(quick: bool) -> list[Result]:
     """A step of LightGCN + CROSS: against its matrix products alone, and against LightGCN's own step."""
-    data, source = (generated(60, 50, 400, (8, 6)), "generated") if quick else real_or_like("tiktok")
-    size, rounds = (64, 1) if quick else (2048, 15)
+    rows = (
+        ("CROSS step, the paper's prototypes, and its matrix products", "step_paper", "products", "≤ 3 ×; 1.7 ×", 7),
+        ("CROSS step, default prototypes, and its matrix products", "step", "products", "", 21),
+        ("CROSS step, default prototypes, and LightGCN's own", "step", "backbone", "≤ 7 ×; stretch 4 ×", 21),
+    )
     results = []
-    for name, counts in (("the paper's prototypes", PAPER), ("default prototypes", {})):
-        counts = dict.fromkeys(counts, 32) if quick else counts
-        config = CrossConfig.parse(counts)
-        ours, batch, objective = make_step(data, config, size)
-        products = matrix_products(objective, batch)
-        title = f"CROSS step on LightGCN, {source}, {name}"
-        seconds = in_turn(ours, products, max(1, rounds // 3) if counts else rounds)
-        note = f"'plain' is the step's matrix products alone, so that the step takes {1 / seconds[2]:.1f} × their time"
-        target = "≤ 3 × its products; stretch 1.7 ×" if counts else ""
-        results.append(Result(title, *seconds, target=target, note=note))
-        if not counts or quick:
-            alone, _, _ = make_step(data, None, size)
-            seconds = in_turn(ours, alone, rounds)
-            note = f"'plain' is LightGCN's own step; CROSS takes {1 / seconds[2]:.1f} × its time"
-            target = "≤ 7 × the backbone's; stretch 4 ×"
-            results.append(Result(f"{title}, against LightGCN alone", *seconds, target=target, note=note))
+    for name, case, other, target, rounds in rows:
+        result = compare(f"{name} (TikTok)", case, quick=quick, rounds=rounds, target=target, plain=other)
+        assert result.ratio is not None
+        result.note = f"the step takes {1 / result.ratio:.1f} × the time of what stands under 'plain'"
+        results.append(result)
     return results
+
+
+def step_side(side: str, quick: bool, *, prototypes: dict[str, int] | None = None) -> Side:
+    """One optimisation step, or the matrix products in it, or the backbone's own step."""
+    data, _ = world("tiktok", quick)
+    size = 64 if quick else 2048
+    counts = {} if prototypes is None else dict.fromkeys(prototypes, 32) if quick else prototypes
+    config = None if side == "backbone" else CrossConfig.parse(counts)
+    one, batch, objective = make_step(data, config, size)
+    return matrix_products(objective, batch) if side == "products" else one, None
 
 
 def make_step(
@@ -172,43 +155,53 @@ def matrix_products(objective: Objective, batch: Batch) -> Callable[[], None]:
 
 def epoch(quick: bool) -> list[Result]:
     """A training epoch of LightGCN, 3 layers, sampling included; the plain one has a COO matrix and a loop of draws."""
-    data, source = (generated(60, 50, 400), "generated") if quick else real_or_like("baby")
+    return [compare("LightGCN epoch, Baby", "epoch", quick=quick, rounds=3, target="≤ 1.4 s, ≥ 4 ×; stretch 6 ×")]
+
+
+def epoch_side(side: str, quick: bool) -> Side:
+    data, _ = world("baby", quick)
     size = 64 if quick else 2048
     objective = Objective(LightGCNConfig(), None, data, 0).train()
-    optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3, fused=True)
-    sampler, generator = Sampler(data, size), torch_generator(0, "sampling")
-    backbone: Any = objective.backbone
-    reference = plain.LightGCN(data, backbone.user.detach(), backbone.item.detach())
     batch = next(Sampler(data, size).epoch(torch_generator(1, "sampling")))
     assert batch.negative_B is not None
-    with torch.no_grad():
-        expected = reference.loss(batch.user_B, batch.item_B, batch.negative_B)
-    torch.testing.assert_close(objective(batch)[1].detach(), expected, rtol=1e-5, atol=1e-7)
-    their_optimizer = torch.optim.Adam(reference.parameters(), lr=1e-3)
+    if side == "ours":
+        sampler, generator = Sampler(data, size), torch_generator(0, "sampling")
+        optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3, fused=True)
+        check = [float(objective(batch)[1])]
 
-    def ours() -> None:
-        for batch in sampler.epoch(generator):
-            _, loss = objective(batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+        def run() -> None:
+            for batch in sampler.epoch(generator):
+                _, loss = objective(batch)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
 
-    def theirs() -> None:
+        return run, check
+    backbone: Any = objective.backbone
+    reference = plain.LightGCN(data, backbone.user.detach(), backbone.item.detach())
+    optimizer = torch.optim.Adam(reference.parameters(), lr=1e-3)
+
+    def run_plain() -> None:
         negative_T, order = torch.tensor(plain.negatives(data, 0)), torch.randperm(len(data.user_T))
         for start in range(0, len(order), size):
             part = order[start : start + size]
             loss = reference.loss(data.user_T[part], data.item_T[part], negative_T[part])
-            their_optimizer.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            their_optimizer.step()
+            optimizer.step()
 
-    seconds = in_turn(ours, theirs, 1 if quick else 3)
-    return [Result(f"LightGCN epoch, {source}", *seconds, target="≤ 1.4 s, ≥ 4 × plain; stretch 6 ×")]
+    return run_plain, [float(reference.loss(batch.user_B, batch.item_B, batch.negative_B).detach())]
 
 
 def ranking(quick: bool) -> list[Result]:
     """Validation and test of every user, all metrics at 10 and 20."""
-    data, source = (generated(60, 50, 400), "generated") if quick else real_or_like("baby")
+    return [
+        compare("ranking Baby, validation and test", "ranking", quick=quick, rounds=5, target="≥ 15 ×; stretch 30 ×")
+    ]
+
+
+def ranking_side(side: str, quick: bool) -> Side:
+    data, _ = world("baby", quick)
     draw = torch.Generator().manual_seed(0)
     held = {}
     for split in ("valid", "test"):
@@ -216,70 +209,82 @@ def ranking(quick: bool) -> list[Result]:
         held[split] = HeldOut.build(data.user_T, data.item_T, *pairs, data.num_users, data.num_items)
     user = torch.randn(data.num_users, 64, generator=draw)
     item = torch.randn(data.num_items, 64, generator=draw)
+    if side == "ours":
+        found = evaluate_splits(user, item, held)
+        return lambda: evaluate_splits(user, item, held), [
+            v for split in found.values() for _, v in sorted(split.items())
+        ]
     known: dict[int, set[int]] = {}
     for u, i in zip(data.user_T.tolist(), data.item_T.tolist(), strict=True):
         known.setdefault(u, set()).add(i)
-    wanted = {
-        split: {int(u): {int(i)} for u, i in zip(h.user_E[h.row_P], h.item_P, strict=True)} for split, h in held.items()
-    }
+    wanted = [{int(u): {int(i)} for u, i in zip(h.user_E[h.row_P], h.item_P, strict=True)} for h in held.values()]
 
-    def ours() -> dict[str, dict[str, float]]:
-        return evaluate_splits(user, item, held)
+    def run() -> list[dict[str, float]]:
+        return [plain.ranking(user, item, known, w) for w in wanted]
 
-    def theirs() -> dict[str, dict[str, float]]:
-        return {split: plain.ranking(user, item, known, w) for split, w in wanted.items()}
-
-    mine, other = ours(), theirs()
-    for split in held:
-        for name, value in other[split].items():  # topk may order equal float32 scores otherwise
-            np.testing.assert_allclose(mine[split][name], value, rtol=2e-3)
-    seconds = in_turn(ours, theirs, 1 if quick else 3)
-    return [Result(f"ranking all users of {source}, validation and test", *seconds, target="≥ 15 ×; stretch 30 ×")]
+    return run, [value for split in run() for _, value in sorted(split.items())]
 
 
 def neighbors(quick: bool) -> list[Result]:
     """The K = 5 most similar items by their users, for a set of the size of Amazon Sports; and a million items."""
-    data = generated(60, 50, 400) if quick else generated(35_598, 18_357, 237_000)
+    name = "neighbours of a million items, 20 million pairs"
+    return [
+        compare("neighbours of 18,357 items", "neighbors", quick=quick, rounds=3, target="≤ 0.2 s"),
+        alone(name, "neighbors_large", quick=quick, rounds=1, target="≤ 6 GiB"),
+    ]
 
-    def ours() -> Tensor:
-        return co_occurrence_neighbors(data.user_T, data.item_T, data.num_items, 5)
 
-    for mine, other in zip(ours().tolist(), plain.neighbors(data, 5), strict=True):
-        assert sum(n >= 0 for n in mine) == len(other)
-    seconds = in_turn(ours, lambda: plain.neighbors(data, 5), 1 if quick else 2)
-    results = [Result(f"neighbours of {data.num_items:,} items", *seconds, target="≤ 0.2 s")]
-    size = ("50", "400") if quick else ("1000000", "20000000")
-    started = time.perf_counter()
-    memory = extra_memory_mb("neighbors", *size)
-    title = f"neighbours of {int(size[0]):,} items, {int(size[1]):,} pairs"
-    results.append(Result(title, time.perf_counter() - started, ours_mb=memory, target="≤ 6 GiB"))
-    return results
+def neighbors_side(side: str, quick: bool, *, large: bool = False) -> Side:
+    if large:
+        data = generated(60, 50, 400) if quick else generated(2_000_000, 1_000_000, 20_000_000)
+    else:
+        data = generated(60, 50, 400) if quick else generated(35_598, 18_357, 237_000)
+    if side == "ours":
+
+        def ours() -> Tensor:
+            return co_occurrence_neighbors(data.user_T, data.item_T, data.num_items, 5)
+
+        return ours, None if large else [float((ours() >= 0).sum())]
+    return lambda: plain.neighbors(data, 5), [float(sum(map(len, plain.neighbors(data, 5))))]
 
 
 def catalogue(quick: bool) -> list[Result]:
-    """Ranking 10,000 users over a million items: memory, and that the size of a chunk changes nothing."""
-    items, users = ("50", "20") if quick else ("1000000", "10000")
-    started = time.perf_counter()
-    memory = extra_memory_mb("ranking", items, users, "256")
-    title = f"ranking {int(users):,} users over {int(items):,} items"
-    return [Result(title, time.perf_counter() - started, ours_mb=memory, target="≤ 4 GiB, same for every chunk")]
+    """Ranking 10,000 users over a million items."""
+    name = "ranking 10,000 users over a million items"
+    return [alone(name, "catalogue", quick=quick, rounds=1, target="≤ 4 GiB, the same for every chunk")]
+
+
+def catalogue_side(side: str, quick: bool) -> Side:
+    items, users = (50, 20) if quick else (1_000_000, 10_000)
+    draw = torch.Generator().manual_seed(0)
+    pairs = [torch.randint(items, (users,), generator=draw) for _ in range(2)]
+    held = HeldOut.build(torch.arange(users), pairs[0], torch.arange(users), pairs[1], users, items)
+    user, item = (torch.randn(n, 64, generator=draw) for n in (users, items))
+    return lambda: evaluate(user, item, held), None
 
 
 def start(quick: bool) -> list[Result]:
     """What a user waits for before anything happens."""
     rounds = 1 if quick else 5
 
-    def run(*command: str) -> Callable[[], None]:
-        return lambda: subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL) and None
+    def run(*command: str) -> Callable[[], Any]:
+        return lambda: subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
 
     return [
         Result("crossrec --help", median_seconds(run("-m", "crossrec", "--help"), rounds), target="≤ 0.5 s"),
         Result("import crossrec", median_seconds(run("-c", "import crossrec"), rounds)),
-        Result(
-            "import crossrec and use of Cross (loads torch)",
-            median_seconds(run("-c", "import crossrec; crossrec.Cross"), rounds),
-        ),
     ]
 
 
 CASES = {f.__name__: f for f in (clusters, step, epoch, ranking, neighbors, catalogue, start)}
+SIDES: dict[str, Callable[[str, bool], Side]] = {
+    "clusters": cluster_side,
+    "clusters_batch": lambda side, quick: cluster_side(side, quick, batch_of_data=True),
+    "step": step_side,
+    "step_paper": lambda side, quick: step_side(side, quick, prototypes=PAPER),
+    "epoch": epoch_side,
+    "ranking": ranking_side,
+    "neighbors": neighbors_side,
+    "neighbors_large": lambda side, quick: neighbors_side(side, quick, large=True),
+    "catalogue": catalogue_side,
+}

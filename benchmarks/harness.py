@@ -32,34 +32,89 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def in_turn(ours: Callable[[], Any], plain: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of both and the median of plain / ours; a round each goes before, uncounted."""
-    ours(), plain()
-    pairs = [(_seconds(ours), _seconds(plain)) for _ in range(rounds)]
-    return (
-        statistics.median(a for a, _ in pairs),
-        statistics.median(b for _, b in pairs),
-        statistics.median(b / a for a, b in pairs),
-    )
+class Worker:
+    """One side of a case in a process of its own: ready when made, then a round whenever it is told."""
+
+    def __init__(self, case: str, side: str, quick: bool) -> None:
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "benchmarks.worker",
+            case,
+            side,
+            *(["--quick"] if quick else []),
+        ]
+        command += ["--threads", str(torch.get_num_threads())]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.check = self._line()["check"]
+
+    def round(self) -> float:
+        """Seconds of one more round."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self._line()["seconds"])
+
+    def close(self) -> tuple[float, float]:
+        """Ends the process; its peak memory above what it held when its inputs were there, and in all, in MB."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        found = self._line()
+        self.process.wait()
+        return float(found["extra_mb"]), float(found["peak_mb"])
+
+    def _line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker ended early: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def compare(
+    name: str, case: str, *, quick: bool, rounds: int, target: str = "", plain: str = "plain", memory: bool = False
+) -> Result:
+    """Both sides in turn, after a round each that is not counted; ``memory`` where nothing ran before the rounds."""
+    sides = [Worker(case, side, quick) for side in ("ours", plain)]
+    if sides[0].check is not None and sides[1].check is not None:
+        assert_close(sides[0].check, sides[1].check, case)
+    for side in sides:
+        side.round()
+    pairs = [(sides[0].round(), sides[1].round()) for _ in range(1 if quick else rounds)]
+    closed = [side.close()[0] for side in sides]
+    extra = closed if memory else [None, None]
+    ours, theirs = (statistics.median(values) for values in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    return Result(name, ours, theirs, ratio, *extra, target=target)
+
+
+def alone(name: str, case: str, *, quick: bool, rounds: int, target: str = "") -> Result:
+    """A case that has no counterpart; its memory is the peak of the whole process, libraries and inputs included."""
+    worker = Worker(case, "ours", quick)
+    seconds = statistics.median(worker.round() for _ in range(1 if quick else rounds))
+    return Result(name, seconds, ours_mb=worker.close()[1], target=target)
+
+
+def assert_close(ours: list[float], plain: list[float], case: str) -> None:
+    """What both sides computed: values, sums of gradients; to a thousandth, for the plain side is float32 as well."""
+    for index, (mine, other) in enumerate(zip(ours, plain, strict=True)):
+        if abs(mine - other) > 1e-3 * max(abs(other), 1e-3):
+            raise AssertionError(f"{case}: the two sides differ: number {index} is {mine} and {other}")
 
 
 def median_seconds(action: Callable[[], Any], rounds: int) -> float:
     """Median seconds; a round goes before, uncounted."""
     action()
-    return statistics.median(_seconds(action) for _ in range(rounds))
+    return statistics.median(seconds_of(action) for _ in range(rounds))
 
 
-def _seconds(action: Callable[[], Any]) -> float:
+def seconds_of(action: Callable[[], Any]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-def extra_memory_mb(case: str, *arguments: str) -> float:
-    """Peak resident memory of ``python -m benchmarks.memory CASE`` above what it held before the measured call, MB."""
-    command = [sys.executable, "-m", "benchmarks.memory", case, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
 
 
 def resident_mb(kind: str = "VmRSS") -> float:
@@ -91,7 +146,7 @@ def write(results: list[Result], out: Path) -> str:
     lines = [
         f"{about['processor']}, {about['threads']} threads, torch {about['torch']}, {about['date']}; medians.",
         "",
-        "| what | ours | plain | ratio | extra MB, ours | plain | to reach |",
+        "| what | ours | plain | ratio | MB, ours | plain | to reach |",
         "| :-- | --: | --: | --: | --: | --: | :-- |",
     ]
     for r in results:
