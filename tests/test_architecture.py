@@ -14,6 +14,7 @@ every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)
 LAYERS = (
     {"types", "errors", "config", "randomness", "_version"},
     {"data", "graph", "losses", "storage"},
+    {"kmeans"},
     {"alignment", "backbones", "evaluation"},
     {"objective"},
     {"training"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -254,3 +255,19 @@ def scaled_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 def zero_like(reference: Tensor) -> Tensor:
     """A differentiable zero: what a term is worth when nothing takes part in it."""
     return reference[:0].sum()
+
+
+def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
+    """mean_b ‖x_b - y_b‖², a scalar: "alignment" of pairs of unit length (Wang and Isola 2020)."""
+    return (left_BL - right_BL).square().sum(-1).mean()
+
+
+def uniformity(vector_NL: Tensor, *, sharpness: float = 2.0) -> Tensor:
+    """log mean_{n≠m} exp(-t ‖x_n - x_m‖²), a scalar (Wang and Isola 2020); t = ``sharpness``; 0 for one vector."""
+    count = len(vector_NL)
+    if count < 2:
+        return zero_like(vector_NL)
+    square_N = vector_NL.square().sum(-1)
+    exponent_NN = torch.addmm(-sharpness * square_N, vector_NL, vector_NL.T, alpha=2 * sharpness)
+    exponent_NN = (exponent_NN - (sharpness * square_N).unsqueeze(1)).fill_diagonal_(-torch.inf)
+    return exponent_NN.flatten().logsumexp(0) - math.log(count * (count - 1))

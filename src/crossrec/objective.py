@@ -21,6 +21,7 @@ class Objective(nn.Module):
     def __init__(self, backbone: BackboneConfig, alignment: CrossConfig | None, data: TrainingSet, seed: int) -> None:
         super().__init__()
         self.optimizer_settings = {"lr": backbone.learning_rate, "weight_decay": backbone.weight_decay}
+        self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.cross = None
         if alignment is not None and alignment.active:

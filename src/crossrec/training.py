@@ -111,6 +111,8 @@ def fit(
         started = time.perf_counter()
         objective.train()
         objective.backbone.before_epoch(epoch, generators["epoch"])
+        for group in optimizer.param_groups:
+            group["lr"] = objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
         trained = time.perf_counter()
         metrics = validate(objective, valid)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from crossrec.config import Config
 from crossrec.errors import ConfigError
+from crossrec.losses import info_nce, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -25,6 +28,10 @@ class BackboneConfig(Config):
     """Learning rate of Adam, for backbone and alignment."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of Adam on the backbone's parameters."""
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 1: always the same, unless a backbone has a schedule."""
+        return self.learning_rate
 
 
 class Backbone(nn.Module, ABC):
@@ -73,3 +80,59 @@ def negatives(batch: Batch) -> Tensor:
     if batch.negative_B is None:
         raise ValueError("this loss needs a negative item per pair: Batch.negative_B is None")
     return batch.negative_B
+
+
+def contrast(anchor_NL: Tensor, candidate_NL: Tensor, index_B: Tensor, temperature: float) -> Tensor:
+    """Σ_b -log softmax_v( cos(a_b, c_v) / τ )_b, a scalar: row b of one table against all rows of the other.
+
+    ``index_B``: the batch's rows, each counted as often as it occurs. All N rows are in the denominator.
+    """
+    return info_nce(unit(rows(anchor_NL, index_B)), unit(candidate_NL), index_B, temperature=temperature)
+
+
+class Linear(nn.Module):
+    """x Wᵀ + b, with Xavier-uniform W (out, in) from ``generator`` and b = 0."""
+
+    def __init__(self, columns: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = xavier_table(dim, columns, generator)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, vector_ND: Tensor) -> Tensor:
+        return F.linear(vector_ND, self.weight, self.bias)
+
+
+class ContentMap(nn.Module):
+    """One modality's raw features, constant, through linear maps with a leaky ReLU between them: (I, last width)."""
+
+    feature_ID: Tensor
+
+    def __init__(self, feature_ID: Tensor, widths: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("feature_ID", feature_ID, persistent=False)
+        columns = (feature_ID.shape[1], *widths)
+        self.maps = nn.ModuleList(Linear(a, b, generator) for a, b in zip(columns, widths, strict=False))
+
+    def forward(self) -> Tensor:
+        vector_ID = self.feature_ID
+        for place, linear in enumerate(self.maps):
+            vector_ID = linear(F.leaky_relu(vector_ID) if place else vector_ID)
+        return vector_ID
+
+
+class OnDemand(Mapping[str, Tensor]):
+    """Named tensors, each made when first asked for: what only the alignment may want costs nothing without it."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers, self._made = makers, dict[str, Tensor]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)

@@ -1,0 +1,109 @@
+"""GRCN (Wei, Wang, Nie, He, Chua. Graph-refined convolutional network for multimedia recommendation with implicit
+feedback, ACM MM 2020)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
+from crossrec.graph import SparsePattern
+from crossrec.losses import bpr, rows, unit
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class GRCNConfig(BackboneConfig):
+    """Settings of GRCN."""
+
+    name: ClassVar[str] = "grcn"
+    routing: Annotated[int, Field(ge=0)] = 3
+    """Rounds in which preferences are refined."""
+    reg: Annotated[float, Field(ge=0)] = 1e-3
+    """Weight of the mean squares of id vectors, preferences and confidences."""
+
+
+class GRCN(Backbone):
+    """Ids propagated over a user-item graph whose edges are weighted by how well the content speaks for them.
+
+    Per modality m: items are unit(leaky ReLU(Linear(feature_m))), users a table of preferences of unit length, refined
+    ``routing`` times: p_u ← unit(p_u + Σ_i softmax_i(p_u · i) i) over the user's items. Then both sides attend to their
+    neighbours: a_ui^m = softmax over u's items of p_u · i, a_iu^m = softmax over i's users, and x^m = x + leaky
+    ReLU(Σ a^m neighbour). The edge from node s to node t weighs w_ts = max(0, max_m a_ts^m c_s^m), with a learned
+    confidence c of every node and modality. Ids: x = unit(id table), x + W x + W² x. Scores are dot products of
+    [id ; x^m of every m]. loss = BPR + reg · (mean square of the batch's ids of users, and of items, + Σ_m of its
+    preferences, + of all confidences).
+
+    Hands to the alignment: the id blocks of both, u and i^ID after propagation, since the vectors it scores with are
+    wider than L; and per modality i^m, the item part of x^m.
+    """
+
+    config_type = GRCNConfig
+    multimodal = True
+
+    def __init__(self, config: GRCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.config, self._modalities = config, tuple(data.features)
+        self.user = xavier_table(data.num_users, config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+        self.content = nn.ModuleList(ContentMap(f, (config.dim,), generator) for f in data.features.values())
+        self.preference = nn.ParameterList(xavier_table(self.num_users, config.dim, generator) for _ in data.features)
+        self.confidence = xavier_table(data.num_users + data.num_items, len(data.features), generator)
+        pair_E = torch.unique(data.user_T * data.num_items + data.item_T)
+        # rows are who listens: users to items, items to users
+        self.to_user = SparsePattern(pair_E // data.num_items, pair_E % data.num_items, self.num_users, self.num_items)
+        self.to_item = self.to_user.transposed()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self._modalities
+
+    def propagate(self) -> Representations:
+        attended = [
+            self.attend(unit(p), unit(F.leaky_relu(c()))) for p, c in zip(self.preference, self.content, strict=True)
+        ]
+        weight_E, back_E = self.edge_weights([(a, b) for _, _, a, b in attended])
+        user, item = unit(self.user), unit(self.item)
+        user_UL, item_IL = user, item
+        for _ in range(2):
+            user, item = self.to_user.product(weight_E, item), self.to_item.product(back_E, user)
+            user_UL, item_IL = user_UL + user, item_IL + item
+        content = {m: item_m for m, (_, item_m, _, _) in zip(self._modalities, attended, strict=True)}
+        user_US = torch.cat([user_UL, *(user_m for user_m, *_ in attended)], dim=1)
+        return Representations(
+            user_UL, item_IL, content, scoring=(user_US, torch.cat([item_IL, *content.values()], dim=1))
+        )
+
+    def attend(self, user_UL: Tensor, item_IL: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One modality: x of users, x of items, and the attention on every edge, of users to items and back, (E,)."""
+        for _ in range(self.config.routing):
+            share_E = self.to_user.softmax(self.to_user.dots(user_UL, item_IL))
+            user_UL = unit(user_UL + self.to_user.product(share_E, item_IL))
+        dot_E = self.to_user.dots(user_UL, item_IL)
+        share_E = self.to_user.softmax(dot_E)
+        back_E = self.to_item.softmax(dot_E.index_select(0, self.to_user.order_E))
+        user_m = user_UL + F.leaky_relu(self.to_user.product(share_E, item_IL))
+        item_m = item_IL + F.leaky_relu(self.to_item.product(back_E, user_UL))
+        return user_m, item_m, share_E, back_E
+
+    def edge_weights(self, attention: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """max(0, max_m attention · confidence of the source): of edges item → user, and user → item, (E,) each."""
+        user_UM, item_IM = torch.split(self.confidence, [self.num_users, self.num_items])
+        to_user_EM = torch.stack([a for a, _ in attention], dim=1) * rows(item_IM, self.to_user.column_E)
+        to_item_EM = torch.stack([b for _, b in attention], dim=1) * rows(user_UM, self.to_item.column_E)
+        return to_user_EM.amax(1).relu(), to_item_EM.amax(1).relu()
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        item_2B = torch.cat([batch.item_B, negatives(batch)])
+        user_BS = rows(reps.user_US, batch.user_B)
+        positive_BS, negative_BS = rows(reps.item_IS, item_2B).chunk(2)
+        squares = rows(self.user, batch.user_B).square().mean() + rows(self.item, item_2B).square().mean()
+        for table in self.preference:
+            squares = squares + rows(table, batch.user_B).square().mean()
+        return {
+            "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+            "reg": self.config.reg * (squares + self.confidence.square().mean()),
+        }

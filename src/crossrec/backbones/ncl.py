@@ -1,0 +1,103 @@
+"""NCL (Lin, Tian, Hou, Zhao. Improving graph collaborative filtering with neighborhood-enriched contrastive learning,
+WWW 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from crossrec.backbones.base import contrast
+from crossrec.backbones.lightgcn import LightGCN, LightGCNConfig
+from crossrec.errors import ConfigError
+from crossrec.graph import propagate_layers
+from crossrec.kmeans import kmeans
+from crossrec.losses import info_nce, rows, unit
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class NCLConfig(LightGCNConfig):
+    """Settings of NCL."""
+
+    name: ClassVar[str] = "ncl"
+    hops: Annotated[int, Field(ge=1)] = 1
+    """h: the structural contrast is of layer 2h with layer 0."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """τ of both contrasts."""
+    ssl: Annotated[float, Field(ge=0)] = 1e-7
+    """Weight of the structural contrast, which is summed over the batch."""
+    item_share: Annotated[float, Field(ge=0)] = 1.0
+    """α, weight of the items in the structural contrast, beside 1 for the users."""
+    proto: Annotated[float, Field(ge=0)] = 8e-8
+    """Weight of the contrast with prototypes, which is summed over the batch."""
+    clusters: Annotated[int, Field(ge=1)] = 1000
+    """Clusters of users, and of items; as many as there are of them where those are fewer."""
+    warm_up: Annotated[int, Field(ge=0)] = 20
+    """Epochs before the prototypes take part."""
+
+
+@dataclass(frozen=True)
+class Layered(Representations):
+    """Vectors to score with, and those of layer 2h: user and item."""
+
+    context: tuple[Tensor, Tensor] | None = None
+
+
+class NCL(LightGCN):
+    """LightGCN whose users and items are drawn to their structural neighbours and to the centroid of their cluster.
+
+    loss = BPR + reg · EmbLoss of ego vectors
+    + ssl · Σ_b (InfoNCE of u_b^(2h) among all users^(0) + α · of i_b^(2h) among all items^(0))
+    + proto · Σ_b (InfoNCE of u_b^(0) among the user centroids + of i_b^(0) among the item centroids), by cosine.
+    The centroids are those of k-means on the ego tables, recomputed before every epoch after the warm-up.
+
+    Hands to the alignment: u and i^ID, the mean of the layers; no content vectors of its own. Raises ConfigError where
+    there are fewer than 2h layers.
+    """
+
+    config_type = NCLConfig
+
+    def __init__(self, config: NCLConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        if config.layers < 2 * config.hops:
+            raise ConfigError(
+                f"--hops {config.hops} contrasts layer {2 * config.hops} and there are --layers {config.layers}: "
+                "give more layers or fewer hops"
+            )
+        self.config = config
+        # of users and of items: centroids and every row's own
+        self.prototypes: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Cluster users and items anew, once the warm-up is over."""
+        if epoch > self.config.warm_up and self.config.proto:
+            clusters = self.config.clusters
+            self.prototypes = (kmeans(self.user, clusters, generator), kmeans(self.item, clusters, generator))
+
+    def propagate(self) -> Layered:
+        layers = propagate_layers([self.adjacency] * self.layers, torch.cat([self.user, self.item]))
+        sizes = [self.num_users, self.num_items]
+        user_UL, item_IL = torch.split(torch.stack(layers).mean(0), sizes)
+        context_UL, context_IL = torch.split(layers[2 * self.config.hops], sizes)
+        return Layered(user_UL, item_IL, context=(context_UL, context_IL))
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(reps, Layered)
+        assert reps.context is not None
+        config = self.config
+        structure = contrast(reps.context[0], self.user, batch.user_B, config.temperature)
+        items = contrast(reps.context[1], self.item, batch.item_B, config.temperature)
+        terms = {**super().losses(reps, batch), "ssl": config.ssl * (structure + config.item_share * items)}
+        if self.prototypes is not None:
+            (user_PL, of_user_U), (item_PL, of_item_I) = self.prototypes
+            drawn = self._to_centroid(self.user, batch.user_B, user_PL, of_user_U)
+            drawn = drawn + self._to_centroid(self.item, batch.item_B, item_PL, of_item_I)
+            terms["proto"] = config.proto * drawn
+        return terms
+
+    def _to_centroid(self, table_NL: Tensor, index_B: Tensor, centroid_PL: Tensor, own_N: Tensor) -> Tensor:
+        anchor_BL = unit(rows(table_NL, index_B))
+        return info_nce(anchor_BL, unit(centroid_PL), own_N[index_B], temperature=self.config.temperature)

@@ -1,0 +1,138 @@
+"""SLMRec (Tao, Liu, Xia, Wang, Yang, Huang, Chua. Self-supervised learning for multimedia recommendation, IEEE
+Transactions on Multimedia 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, Linear, xavier_table
+from crossrec.graph import bipartite_adjacency, propagate_mean
+from crossrec.losses import info_nce, rows, unit
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class SLMRecConfig(BackboneConfig):
+    """Settings of SLMRec."""
+
+    name: ClassVar[str] = "slmrec"
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight decay of Adam on the backbone's parameters."""
+    layers: Annotated[int, Field(ge=0)] = 3
+    """Layers of propagation."""
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    """τ of the users' contrast with items."""
+    task: Literal["fac", "fd", "fm"] = "fac"
+    """Self-supervised task: features in fine and coarse spaces, feature dropout, feature masking."""
+    ssl: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the self-supervised task."""
+    ssl_temperature: Annotated[float, Field(gt=0)] = 0.2
+    """τ of the self-supervised task."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the entries that a view of the fd task drops."""
+
+
+@dataclass(frozen=True)
+class Blocks(Representations):
+    """Vectors to score with, and what the items' were made of: id and every modality side by side, (I, (|M|+1) L)."""
+
+    item_IS_parts: Tensor | None = None
+
+
+class SLMRec(Backbone):
+    """LightGCN per modality with one user table, fused; contrasted in batches, and items with themselves.
+
+    [user ; id] and, per modality, [user ; Linear(unit(feature))] are propagated over the user-item graph, mean of the
+    layers; user = Linear(side by side), item = Linear(side by side), of dimension L.
+    loss = mean_b InfoNCE of u_b among the batch's items i_b (cosine, τ) + ssl · the task's mean over the batch's
+    distinct items, by cosine with an own τ:
+
+    - ``fac``, from fine to coarse: x_0 = the id's vectors; for the modalities in turn, x_s = P_s x_{s-1} against
+      Q_s i^m, InfoNCE among the batch's items; P and Q are linear maps to L, the last ones to L / 2. Summed over s.
+    - ``fd``: two views of an item, each with a share of the entries of its modalities' vectors set to zero (the rest
+      scaled up to keep the mean), fused as above: InfoNCE of one view among the others.
+    - ``fm``: InfoNCE of the whole item among views in which each item lacks one modality, drawn anew every time.
+
+    Hands to the alignment: u and i^ID, the fused vectors it scores with, and per modality i^m, its propagated vectors.
+    """
+
+    config_type = SLMRecConfig
+    multimodal = True
+
+    def __init__(self, config: SLMRecConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.config, self._modalities = config, tuple(data.features)
+        dim, count = config.dim, len(data.features)
+        self.user = xavier_table(data.num_users, dim, generator)
+        self.item = xavier_table(data.num_items, dim, generator)
+        self.content = nn.ModuleList(ContentMap(unit(f), (dim,), generator) for f in data.features.values())
+        self.fuse_user, self.fuse_item = (Linear((count + 1) * dim, dim, generator) for _ in range(2))
+        self.chain, self.side = nn.ModuleList(), nn.ModuleList()
+        if config.task == "fac":
+            widths = [dim] * (count - 1) + [max(1, dim // 2)]
+            self.chain.extend(Linear(dim, width, generator) for width in widths)
+            self.side.extend(Linear(dim, width, generator) for width in widths)
+        self.adjacency = bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
+        self.generator = torch.Generator(device=data.user_T.device).manual_seed(0)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self._modalities
+
+    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Seed the views of the epoch; what is dropped in its steps follows from here."""
+        seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+        self.generator.manual_seed(int(seed))
+
+    def propagate(self) -> Blocks:
+        items = torch.cat([self.item, *(content() for content in self.content)], dim=1)
+        ego = torch.cat([self.user.repeat(1, len(self.content) + 1), items])
+        everything = propagate_mean(self.adjacency, ego, self.config.layers)
+        user_US, item_IS = torch.split(everything, [self.num_users, self.num_items])
+        parts = item_IS.chunk(len(self.content) + 1, dim=1)[1:]
+        content = dict(zip(self._modalities, parts, strict=True))
+        return Blocks(self.fuse_user(user_US), self.fuse_item(item_IS), content, item_IS_parts=item_IS)
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(reps, Blocks)
+        assert reps.item_IS_parts is not None
+        user_BL, item_BL = unit(rows(reps.user_UL, batch.user_B)), unit(rows(reps.item_IL, batch.item_B))
+        terms = {"contrast": self._matched(user_BL, item_BL, self.config.temperature)}
+        item_NS = rows(reps.item_IS_parts, torch.unique(batch.item_B))
+        task = {"fac": self._fine_and_coarse, "fd": self._dropout, "fm": self._masking}[self.config.task]
+        terms["ssl"] = self.config.ssl * task(item_NS)
+        return terms
+
+    def _matched(self, left_NL: Tensor, right_NL: Tensor, temperature: float) -> Tensor:
+        """mean_n -log softmax_m(cos(x_n, y_m) / τ)_n, of rows of unit length."""
+        own = torch.arange(len(left_NL), device=left_NL.device)
+        return info_nce(left_NL, right_NL, own, temperature=temperature) / len(left_NL)
+
+    def _fine_and_coarse(self, item_NS: Tensor) -> Tensor:
+        fused_NL, *parts = item_NS.chunk(len(self.content) + 1, dim=1)
+        total = item_NS.new_zeros(())
+        for chain, side, part_NL in zip(self.chain, self.side, parts, strict=True):
+            fused_NL = chain(fused_NL)
+            total = total + self._matched(unit(fused_NL), unit(side(part_NL)), self.config.ssl_temperature)
+        return total
+
+    def _dropout(self, item_NS: Tensor) -> Tensor:
+        views = []
+        for _ in range(2):
+            keep = torch.rand(item_NS.shape, generator=self.generator, device=item_NS.device) >= self.config.dropout
+            keep[:, : item_NS.shape[1] // (len(self.content) + 1)] = True
+            scale = torch.where(keep, 1 / (1 - self.config.dropout), 0.0)
+            views.append(unit(self.fuse_item(item_NS * scale)))
+        return self._matched(views[0], views[1], self.config.ssl_temperature)
+
+    def _masking(self, item_NS: Tensor) -> Tensor:
+        count = len(self.content)
+        masked = torch.randint(count, (len(item_NS),), generator=self.generator, device=item_NS.device) + 1
+        block = torch.arange(count + 1, device=item_NS.device).repeat_interleave(item_NS.shape[1] // (count + 1))
+        lacking_NS = item_NS * (block != masked.unsqueeze(1))
+        whole, part = (unit(self.fuse_item(view)) for view in (item_NS, lacking_NS))
+        return self._matched(whole, part, self.config.ssl_temperature)
