@@ -6,23 +6,23 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from crossrec.backbones import BACKBONES
 from crossrec.backbones.freedom import item_graph
 from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
-from crossrec.types import Batch, TrainingSet
 
 from . import reference as ref
+from .backbone_worlds import (
+    BATCH,
+    EDGE_T,
+    EDGES,
+    FEATURES,
+    ITEMS,
+    USERS,
+    backbone,
+    dense,
+    expected_bpr,
+    expected_norm,
+)
 from .worlds import close, double, generator, numbers, randn
-
-USERS, ITEMS = 4, 5
-EDGES = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (3, 3)]  # item 4 has none
-EDGE_T = torch.tensor(EDGES).T.contiguous()
-FEATURES = {"sound": randn(1, ITEMS, 4), "scent": randn(2, ITEMS, 2)}
-
-
-def dense(matrix):
-    """The matrix written out, as its product with the identity."""
-    return matrix @ torch.eye(matrix.shape[1], dtype=torch.float64)
 
 
 def test_adjacency():
@@ -103,31 +103,6 @@ def test_pruning_keeps_edges_by_their_degrees():
     # four standard errors of a share of 4,000 draws
     assert ((taken / rounds - expected).abs() < 4 * (expected * (1 - expected) / rounds).sqrt()).all()
     assert expected.max() - expected.min() > 0.1, "the test would see an even draw"
-
-
-def backbone(name, **settings):
-    data = TrainingSet(USERS, ITEMS, *EDGE_T, FEATURES)
-    made = BACKBONES[name](BACKBONES[name].config_type(dim=3, **settings), data, generator(1)).double()
-    with torch.no_grad():
-        for place, parameter in enumerate(made.parameters()):
-            parameter.copy_(randn(20 + place, *parameter.shape))
-    return made, {key: numbers(value) for key, value in made.state_dict().items()}
-
-
-BATCH = Batch(torch.tensor([0, 1, 0, 3]), torch.tensor([0, 2, 0, 3]), torch.tensor([4, 3, 3, 0]))
-
-
-def score(user, item, users, items):
-    return [ref.dot(user[u], item[i]) for u, i in zip(users.tolist(), items.tolist(), strict=True)]
-
-
-def expected_bpr(user, item):
-    return ref.bpr(score(user, item, BATCH.user_B, BATCH.item_B), score(user, item, BATCH.user_B, BATCH.negative_B))
-
-
-def expected_norm(user, item):
-    picked = (user, BATCH.user_B), (item, BATCH.item_B), (item, BATCH.negative_B)
-    return ref.embedding_norm(*[[table[at] for at in index.tolist()] for table, index in picked])
 
 
 def test_bpr():

@@ -4,14 +4,14 @@ Transactions on Multimedia 2021)."""
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
-from crossrec.graph import co_interaction_graph, propagate_layers, sum_adjacency
+from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
 from crossrec.losses import bpr, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -22,6 +22,8 @@ class DualGNNConfig(BackboneConfig):
     name: ClassVar[str] = "dualgnn"
     layers: Annotated[int, Field(ge=0)] = 2
     """Layers of propagation over the user-item graph."""
+    aggregation: Literal["sym", "sum"] = "sym"
+    """Neighbours are summed with weights 1 / √(degrees of both), or with weights of one."""
     user_neighbors: Annotated[int, Field(ge=1)] = 40
     """Users with most items in common that a user is told of."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
@@ -32,7 +34,7 @@ class DualGNN(Backbone):
     """Content propagated per modality over the user-item graph, fused by weights of every user, and told to like users.
 
     Per modality m: items are Linear_L(leaky ReLU(Linear_4L(feature_m))), users a table of preferences, both
-    L2-normalised; x^m = Σ_l A^l x, sums over neighbours, not means. Item = Σ_m x_i^m. User h_u = Σ_m w_um x_u^m with
+    L2-normalised; x^m = Σ_l A^l x, a sum over layers and neighbours. Item = Σ_m x_i^m. User h_u = Σ_m w_um x_u^m with
     learned w, then h_u + Σ_v softmax_v(items in common with v) h_v over the users with most items in common.
     loss = mean -log2 σ(positive - negative) + reg · (Σ_m mean square of the batch's preferences + mean square of w).
 
@@ -51,10 +53,9 @@ class DualGNN(Backbone):
         self.preference = nn.ParameterList(xavier_table(self.num_users, config.dim, generator) for _ in data.features)
         weight_UM = xavier_table(self.num_users, len(data.features), generator)
         self.fusion = nn.Parameter(weight_UM.detach().softmax(1))
-        self.adjacency = sum_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
-        self.user_graph = co_interaction_graph(
-            data.user_T, data.item_T, data.num_users, data.num_items, config.user_neighbors
-        )
+        edges = (data.user_T, data.item_T, data.num_users, data.num_items)
+        self.adjacency = (bipartite_adjacency if config.aggregation == "sym" else sum_adjacency)(*edges)
+        self.user_graph = co_interaction_graph(*edges, config.user_neighbors)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -121,12 +121,12 @@ class SLMRec(Backbone):
         return total
 
     def _dropout(self, item_NS: Tensor) -> Tensor:
+        id_NL, content_NS = item_NS.tensor_split((item_NS.shape[1] // (len(self.content) + 1),), dim=1)
         views = []
         for _ in range(2):
-            keep = torch.rand(item_NS.shape, generator=self.generator, device=item_NS.device) >= self.config.dropout
-            keep[:, : item_NS.shape[1] // (len(self.content) + 1)] = True
-            scale = torch.where(keep, 1 / (1 - self.config.dropout), 0.0)
-            views.append(unit(self.fuse_item(item_NS * scale)))
+            drawn = torch.rand(content_NS.shape, generator=self.generator, device=item_NS.device)
+            left_NS = content_NS * (drawn >= self.config.dropout) / (1 - self.config.dropout)
+            views.append(unit(self.fuse_item(torch.cat([id_NL, left_NS], dim=1))))
         return self._matched(views[0], views[1], self.config.ssl_temperature)
 
     def _masking(self, item_NS: Tensor) -> Tensor:

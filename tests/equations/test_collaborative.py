@@ -1,0 +1,202 @@
+"""The distinctive steps of SGL, DirectAU and NCL against loops written from their definitions.
+
+What rests on the normalised adjacency, whose values are float32, is compared to 1e-6, all else to 1e-10.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from crossrec.errors import ConfigError
+from crossrec.graph import edge_drop, node_drop
+from crossrec.losses import uniformity
+
+from . import reference as ref
+from .backbone_worlds import BATCH, EDGES, ITEMS, USERS, backbone, dense, expected_bpr, expected_norm
+from .worlds import close, generator, numbers, randn
+
+USER_B, ITEM_B = BATCH.user_B.tolist(), BATCH.item_B.tolist()
+
+
+def info_nce(anchors, candidates, index, temperature):
+    """Σ_b -log softmax_v(cos(a_b, c_v) / τ)_b."""
+    logits = {b: [ref.cosine(anchors[b], c) / temperature for c in candidates] for b in set(index)}
+    return math.fsum(ref.cross_entropy(logits[b], b) for b in index)
+
+
+# --- SGL -------------------------------------------------------------------------------------------------------------
+
+
+def test_edge_drop_is_even():
+    user, rounds, draw = torch.arange(10), 2000, generator(0)
+    kept = [edge_drop(user, 0.3, draw) for _ in range(rounds)]
+    assert all(len(k) == 7 and k.tolist() == sorted(set(k.tolist())) for k in kept)
+    share = torch.bincount(torch.cat(kept), minlength=10) / rounds
+    assert ((share - 0.7).abs() < 4 * math.sqrt(0.3 * 0.7 / rounds)).all()
+
+
+def test_node_drop_takes_all_edges_of_a_node():
+    user, item = (t.flatten() for t in torch.meshgrid(torch.arange(10), torch.arange(20), indexing="ij"))
+    draw = generator(0)
+    for _ in range(20):
+        kept = node_drop(user, item, 10, 20, 0.2, draw)
+        users, items = user[kept].unique(), item[kept].unique()
+        assert (len(users), len(items)) == (8, 16)
+        # everything between those that stay is there
+        assert len(kept) == 8 * 16
+    # nodes without edges are drawn too
+    assert len(node_drop(user, item, 10**6, 20, 0.0, draw)) == 200
+    assert len(node_drop(user[:1], item[:1], 10, 20, 0.99, draw)) == 1
+
+
+def graph_of(matrix):
+    """The edges of an adjacency, after a check that it is normalised by the degrees it has."""
+    edges = [(u, i) for u in range(USERS) for i in range(ITEMS) if dense(matrix)[u, USERS + i]]
+    close(dense(matrix), ref.adjacency(edges, USERS, ITEMS), 1e-6)
+    return edges
+
+
+@pytest.mark.parametrize("augmentation", ["edge_drop", "node_drop", "random_walk"])
+def test_views(augmentation):
+    made, _ = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=3)
+    draw, seen = generator(2), []
+    for epoch in (1, 2):
+        made.before_epoch(epoch, draw)
+        views = [[graph_of(layer) for layer in view] for view in made.views]
+        assert [len(view) for view in views] == [3, 3]
+        assert all(set(graph) < set(EDGES) for view in views for graph in view)
+        if augmentation != "node_drop":
+            assert all(len(graph) == round(0.6 * len(EDGES)) for view in views for graph in view)
+        for view in views:
+            distinct = len(set(map(tuple, view)))
+            assert distinct > 1 if augmentation == "random_walk" else distinct == 1
+        seen.append(views)
+    assert seen[0] != seen[1], "drawn anew every epoch"
+    assert seen[0][0] != seen[0][1], "two views"
+
+
+@pytest.mark.parametrize("augmentation", ["edge_drop", "node_drop", "random_walk"])
+def test_sgl(augmentation):
+    made, state = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=2, reg=0.3, ssl=0.7, temperature=0.2)
+    made.before_epoch(1, generator(4))
+    ego = state["user"] + state["item"]
+    everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), ego, 2)
+    expected = expected_bpr(everything[:USERS], everything[USERS:])
+    expected += 0.3 * expected_norm(state["user"], state["item"])
+    views = []
+    for view in made.views:
+        stack = [ego]
+        for layer in view:
+            stack.append(ref.multiply(ref.adjacency(graph_of(layer), USERS, ITEMS), stack[-1]))
+        views.append([[ref.mean(v) for v in zip(*rows, strict=True)] for rows in zip(*stack, strict=True)])
+    one, two = views
+    both = info_nce(one[:USERS], two[:USERS], USER_B, 0.2) + info_nce(one[USERS:], two[USERS:], ITEM_B, 0.2)
+    terms = made.losses(made.propagate(), BATCH)
+    close(terms["ssl"], 0.7 * both / len(USER_B), 1e-6)
+    close(sum(terms.values()), expected + 0.7 * both / len(USER_B), 1e-6)
+    # scores and BPR are of the whole graph
+    close(made.propagate().user_UL, everything[:USERS], 1e-6)
+
+
+# --- DirectAU --------------------------------------------------------------------------------------------------------
+
+
+def spread(vectors):
+    """log mean_{n≠m} exp(-2 ‖x - y‖²)."""
+    kernel = [
+        math.exp(-2 * ref.norm([a - b for a, b in zip(x, y, strict=True)]) ** 2)
+        for x, y in itertools.permutations(vectors, 2)
+    ]
+    return math.log(ref.mean(kernel))
+
+
+@pytest.mark.parametrize("encoder", ["mf", "lightgcn"])
+def test_directau(encoder):
+    made, state = backbone("directau", encoder=encoder, layers=2, gamma_uniformity=0.6)
+    table = state["user"] + state["item"]
+    if encoder == "lightgcn":
+        table = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), table, 2)
+    unit = [ref.unit(row) for row in table]
+    users, items = [unit[u] for u in USER_B], [unit[USERS + i] for i in ITEM_B]
+    apart = [ref.norm([a - b for a, b in zip(u, i, strict=True)]) ** 2 for u, i in zip(users, items, strict=True)]
+    terms = made.losses(made.propagate(), BATCH)
+    tolerance = 1e-10 if encoder == "mf" else 1e-6
+    close(terms["closeness"], ref.mean(apart), tolerance)
+    close(terms["uniformity"], 0.6 * (spread(users) + spread(items)) / 2, tolerance)
+    close(made.propagate().item_IS, unit[USERS:], tolerance)
+
+
+def test_directau_may_score_by_the_encoder():
+    made, state = backbone("directau", scores="dot")
+    reps = made.propagate()
+    close(reps.user_US, state["user"])
+    close(reps.user_UL, [ref.unit(row) for row in state["user"]])
+
+
+def test_uniformity_of_any_vectors():
+    table = randn(0, 6, 3).requires_grad_()
+    made = uniformity(table)
+    close(made, spread(numbers(table)))
+    made.backward()
+    expected = torch.autograd.grad(torch.pdist(table).square().mul(-2).exp().mean().log(), table)[0]
+    close(table.grad, expected)
+    assert uniformity(randn(0, 1, 3).requires_grad_()).item() == 0
+
+
+# --- NCL -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_ncl(hops):
+    settings = {"layers": 4, "reg": 0.3, "ssl": 0.7, "proto": 0.5, "item_share": 0.4, "temperature": 0.2}
+    made, state = backbone("ncl", hops=hops, clusters=2, warm_up=1, **settings)
+    matrix, ego = ref.adjacency(EDGES, USERS, ITEMS), state["user"] + state["item"]
+    stack = [ego]
+    for _ in range(4):
+        stack.append(ref.multiply(matrix, stack[-1]))
+    everything = ref.propagate_mean(matrix, ego, 4)
+    plain = expected_bpr(everything[:USERS], everything[USERS:]) + 0.3 * expected_norm(state["user"], state["item"])
+    far = stack[2 * hops]
+    structure = info_nce(far[:USERS], state["user"], USER_B, 0.2)
+    structure += 0.4 * info_nce(far[USERS:], state["item"], ITEM_B, 0.2)
+
+    made.before_epoch(1, generator(0))
+    terms = made.losses(made.propagate(), BATCH)
+    assert "proto" not in terms, "the prototypes come after the warm-up"
+    close(terms["ssl"], 0.7 * structure, 1e-6)
+    close(sum(terms.values()), plain + 0.7 * structure, 1e-6)
+
+    made.before_epoch(2, generator(0))
+    terms = made.losses(made.propagate(), BATCH)
+    total = 0.0
+    for kind, index, (centroid, own) in zip(("user", "item"), (USER_B, ITEM_B), made.prototypes, strict=True):
+        assert len(centroid) == 2
+        table = state[kind]
+        for n, row in enumerate(table):  # k-means has converged: own centroid nearest, and the mean of its cluster
+            away = [ref.norm([a - b for a, b in zip(row, c, strict=True)]) for c in numbers(centroid)]
+            assert own[n] == away.index(min(away))
+        for p in range(2):
+            members = [row for n, row in enumerate(table) if own[n] == p]
+            close(centroid[p], [ref.mean(v) for v in zip(*members, strict=True)])
+        logits = {b: [ref.cosine(table[b], c) / 0.2 for c in numbers(centroid)] for b in index}
+        total += math.fsum(ref.cross_entropy(logits[b], int(own[b])) for b in index)
+    close(terms["proto"], 0.5 * total)
+
+
+def test_ncl_clusters_anew():
+    made, _ = backbone("ncl", clusters=2, warm_up=0)
+    made.before_epoch(1, generator(0))
+    before = made.prototypes[0][0].clone()
+    with torch.no_grad():
+        made.user += 1
+    made.before_epoch(2, generator(0))
+    close(made.prototypes[0][0], before + 1)
+
+
+def test_ncl_needs_the_layer_it_contrasts():
+    with pytest.raises(ConfigError, match=r"--hops 2 contrasts layer 4.*--layers 3"):
+        backbone("ncl", hops=2, layers=3)

@@ -1,0 +1,136 @@
+"""Products with learned entries against the same written densely: values and gradients, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.cluster import KMeans
+
+from crossrec.graph import SparsePattern, mean_adjacency, sum_adjacency
+from crossrec.kmeans import kmeans, nearest
+
+from . import reference as ref
+from .backbone_worlds import EDGE_T, EDGES, ITEMS, USERS, dense
+from .worlds import close, generator, numbers, randn
+
+ROW = torch.tensor([0, 0, 0, 1, 3, 3, 3])
+COLUMN = torch.tensor([4, 0, 2, 0, 1, 1, 3])  # row 2 is empty, (3, 1) is there twice
+ROWS, COLUMNS = 4, 6  # column 5 is empty
+
+
+@pytest.fixture
+def pattern():
+    return SparsePattern(ROW, COLUMN, ROWS, COLUMNS)
+
+
+def written(values):
+    """The matrix of these values, dense and differentiable."""
+    return torch.zeros(ROWS, COLUMNS, dtype=torch.float64).index_put((ROW, COLUMN), values, accumulate=True)
+
+
+def gradients(result, weight, *inputs):
+    return torch.autograd.grad((result * weight).sum(), inputs)
+
+
+def test_product(pattern):
+    values, table = randn(0, len(ROW)).requires_grad_(), randn(1, COLUMNS, 3).requires_grad_()
+    made, expected = pattern.product(values, table), written(values) @ table
+    close(made, expected)
+    weight = randn(2, ROWS, 3)
+    for got, want in zip(
+        gradients(made, weight, values, table), gradients(expected, weight, values, table), strict=True
+    ):
+        close(got, want)
+
+
+def test_gradient_for_one_side_alone(pattern):
+    values, table = randn(0, len(ROW)), randn(1, COLUMNS, 3)
+    pattern.product(values.requires_grad_(), table).sum().backward()
+    assert values.grad is not None
+    table.requires_grad_()
+    pattern.product(values.detach(), table).sum().backward()
+    assert table.grad is not None
+
+
+def test_dots(pattern):
+    left, right = randn(0, ROWS, 3).requires_grad_(), randn(1, COLUMNS, 3).requires_grad_()
+    made, expected = pattern.dots(left, right), (left @ right.T)[ROW, COLUMN]
+    close(made, expected)
+    weight = randn(2, len(ROW))
+    for got, want in zip(gradients(made, weight, left, right), gradients(expected, weight, left, right), strict=True):
+        close(got, want)
+
+
+def test_dots_over_many_blocks():
+    row = torch.arange(300).repeat_interleave(150)
+    column = torch.randint(300, (len(row),), generator=generator(0))
+    left, right = randn(0, 300, 2), randn(1, 300, 2)
+    assert len(row) > 2 << 14
+    close(SparsePattern(row, column, 300, 300).dots(left, right), (left[row] * right[column]).sum(-1))
+
+
+def test_softmax(pattern):
+    values = (randn(0, len(ROW)) * 400).requires_grad_()  # would overflow without a shift
+    made = pattern.softmax(values)
+    assert bool(made.isfinite().all())
+    for r in (0, 1, 3):
+        close(made[row_of(r)], values[row_of(r)].softmax(0))
+    small = randn(1, len(ROW)).requires_grad_()
+    expected = torch.cat([small[row_of(r)].softmax(0) for r in (0, 1, 3)])
+    (got,), (want,) = (gradients(r, randn(2, len(ROW)), small) for r in (pattern.softmax(small), expected))
+    close(got, want)
+
+
+def row_of(r):
+    return r == ROW
+
+
+def test_transposed_and_constant(pattern):
+    values, table = randn(0, len(ROW)), randn(1, ROWS, 2)
+    close(pattern.transposed().product(values[pattern.order_E], table), written(values).T @ table)
+    close(dense(pattern.matrix(values)), written(values))
+    close(dense(pattern.matrix(values).transposed), written(values).T)
+
+
+def test_other_adjacencies():
+    size = USERS + ITEMS
+    plain = [[0.0] * size for _ in range(size)]
+    for u, i in EDGES:
+        plain[u][USERS + i] = plain[USERS + i][u] = 1.0
+    close(dense(sum_adjacency(*EDGE_T, USERS, ITEMS)), plain)
+    looped = [[plain[a][b] + (a == b) for b in range(size)] for a in range(size)]
+    mean = mean_adjacency(*EDGE_T, USERS, ITEMS)
+    expected = torch.tensor([[x / sum(row) for x in row] for row in looped], dtype=torch.float64)
+    close(dense(mean), expected, 1e-6)
+    close(dense(mean.transposed), expected.T, 1e-6)
+
+
+def test_kmeans_is_lloyds():
+    points = torch.cat([randn(k, 30, 3) + 3 * k for k in range(4)])
+    start = points[torch.randperm(len(points), generator=generator(5))[:4]]
+    centroid, index = kmeans(points, 4, generator(5), rounds=50)
+    oracle = KMeans(4, init=start.numpy(), n_init=1, max_iter=50, tol=0, algorithm="lloyd").fit(points.numpy())
+    close(centroid, oracle.cluster_centers_, 1e-8)
+    assert index.tolist() == oracle.labels_.tolist()
+
+
+def test_nearest():
+    points, centroids = randn(0, 900, 3), randn(1, 7, 3)
+    for x, found in zip(numbers(points), nearest(points, centroids).tolist(), strict=True):
+        squares = [ref.norm([a - b for a, b in zip(x, c, strict=True)]) for c in numbers(centroids)]
+        assert found == squares.index(min(squares))
+
+
+def test_kmeans_in_awkward_cases():
+    few = randn(0, 3, 2)
+    centroid, index = kmeans(few, 1000, generator(0))
+    assert sorted(index.tolist()) == [0, 1, 2]
+    close(centroid[index], few)
+    same = torch.ones(6, 2)
+    centroid, index = kmeans(same, 3, generator(0))
+    assert bool(centroid.isfinite().all())
+    assert centroid.shape == (3, 2)
+    many = randn(1, 500, 2)
+    again = [kmeans(many, 5, generator(7), sample=10)[0] for _ in range(2)]
+    assert torch.equal(*again)
+    assert not torch.equal(again[0], kmeans(many, 5, generator(8), sample=10)[0])
