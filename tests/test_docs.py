@@ -19,6 +19,7 @@ from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
 from crossrec.data import DataConfig, describe, validate
 from crossrec.randomness import torch_generator
+from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
 from crossrec.types import Batch, TrainingSet
 
@@ -140,6 +141,27 @@ def a_backbone_works(backbone: type[Backbone]) -> None:
     assert reps.user_US.shape[1] == reps.item_IS.shape[1]
     sum(made.losses(reps, Batch(*pair, torch.tensor([4, 4, 0]))).values(), torch.zeros(())).backward()
     assert all(parameter.grad is not None for parameter in made.parameters())
+
+
+def test_the_backbone_of_the_guide_is_short_and_trains_under_cross(tmp_path, monkeypatch):
+    block, *_ = blocks(ROOT / "docs" / "new-backbone.md")
+    assert len(block.splitlines()) <= 60
+    (tmp_path / "a_guide.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("a_guide").BiasedMF
+    monkeypatch.delitem(sys.modules, "a_guide")
+    monkeypatch.setitem(BACKBONES, kind.config_type.name, kind)
+    config = RunConfig(
+        data=DataConfig(data="synthetic-tiny"),
+        backbone=kind.config_type(dim=8, learning_rate=0.02),
+        alignment=CrossConfig(prototypes_itv=8),
+        training=TrainingConfig(epochs=3, batch_size=128, device="cpu"),
+    )
+    rows = []
+    metrics = run(config, tmp_path / "out", on_epoch=lambda progress: rows.append(progress.history[-1]))
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {"bpr", "reg", *CrossConfig().active} < set(rows[0])
+    assert 0 < metrics["test"]["recall@20"] <= 1
 
 
 @pytest.mark.parametrize("name", ["deviations.md", "data.md"])
