@@ -58,6 +58,28 @@ def test_stopped_between_epochs(name, alignment, dataset, tmp_path):
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
+RENEWED = [
+    ("ncl", {"warm_up": 1, "clusters": 4, "proto": 0.01}),
+    ("sgl", {"augmentation": "node_drop"}),
+    ("sgl", {"augmentation": "random_walk"}),
+    ("slmrec", {"task": "fd"}),
+    ("slmrec", {"task": "fm"}),
+    ("lattice", {"decay_epochs": 1, "learning_rate_decay": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), RENEWED)
+def test_what_an_epoch_renews_is_the_same_after_a_stop(name, settings, dataset, tmp_path):
+    config = tiny(name)
+    config = config.model_copy(update={"backbone": config.backbone.model_copy(update=settings)})
+    run(config, tmp_path / "whole", dataset=dataset)
+    for epoch in (1, 2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "stopped", dataset=dataset, on_epoch=stop_after(epoch), resume=True)
+    assert epochs_of(config, tmp_path / "stopped", dataset=dataset, resume=True) == [4]
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("step", [1, STEPS + 2, 4 * STEPS])
 def test_stopped_within_an_epoch(step, dataset, tmp_path, monkeypatch):
     config = tiny("freedom", CROSS)
