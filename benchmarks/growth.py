@@ -96,14 +96,19 @@ def main() -> None:
         print(json.dumps(point(**options.point, steps=options.steps)))
         return
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    found = {}
     for name in options.only:
-        found[name] = sweep(name, SWEEPS[name], options.steps, BASE)
+        rows = sweep(name, SWEEPS[name], options.steps, BASE)
         with open(f"{options.out}-{name}.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, [name, "seconds", "peak_mb"], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(found[name])
-    plot(found, options.out)
+            writer.writerows(rows)
+    there = {name: Path(f"{options.out}-{name}.csv") for name in SWEEPS}
+    plot({name: _read(path) for name, path in there.items() if path.exists()}, options.out)
+
+
+def _read(path: Path) -> list[dict[str, float]]:
+    with open(path, newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 if __name__ == "__main__":
