@@ -45,6 +45,7 @@ results: $(VENV)/run
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench
 	$(BIN)/python -m benchmarks.growth --out runs/bench/growth
+	$(BIN)/python -m benchmarks.graphs
 
 bench-quick: $(VENV)/dev
 	$(BIN)/python -m benchmarks --quick --out runs/bench/quick

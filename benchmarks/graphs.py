@@ -1,6 +1,6 @@
 """Peak memory and time of building the graphs that must never be dense, each case in a process of its own.
 
-    python benchmarks/graphs.py --items 100000 --users 200000
+    python -m benchmarks.graphs --items 100000 --users 200000
 
 freedom: the frozen item graph. lattice: its original and learned item graphs, the gradient of the learned one, and the
 graph as it is frozen. users: DualGNN's user graph. A process that only makes the inputs is measured first. Writes
@@ -98,7 +98,11 @@ def main() -> int:
         print(f"{case:<15} {made:>12,} entries {seconds:>8.1f} s {peak:>7.2f} GiB", flush=True)
         return int(peak > options.limit)
     same = [word for word in sys.argv[1:] if word not in ("--cases", *CASES)]
-    failed = [c for c in options.cases if subprocess.call([sys.executable, __file__, *same, "--here", "--cases", c])]
+    failed = [
+        c
+        for c in options.cases
+        if subprocess.call([sys.executable, "-m", "benchmarks.graphs", *same, "--here", "--cases", c])
+    ]
     return int(bool(failed))
 
 

@@ -36,3 +36,16 @@ def test_every_case_runs_and_agrees_with_its_reference(tmp_path):
     for part in ("cluster terms", "CROSS step", "LightGCN epoch", "ranking all users", "neighbours", "--help"):
         assert any(part in name for name in names), part
     assert (tmp_path / "quick.md").read_text().count("\n| ") == len(results) + 1
+
+
+@pytest.mark.parametrize(("limit", "code"), [("4", 0), ("0.01", 1)])
+def test_the_graphs_are_built_within_the_limit(limit, code):
+    sizes = ["--items", "300", "--users", "400", "--user-items", "200", "--cases", "freedom", "lattice", "users"]
+    command = [sys.executable, "-m", "benchmarks.graphs", *sizes, "--limit", limit]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    entries = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in done.stdout.splitlines()}
+    assert set(entries) == {"freedom", "lattice", "users"}
+    assert entries["lattice"] == 300 * 2 * 2 * 10
+    assert entries["freedom"] <= 300 * 2 * 10
+    assert 0 < entries["users"] <= 400 * 40

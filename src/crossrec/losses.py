@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -262,12 +261,17 @@ def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
     return (left_BL - right_BL).square().sum(-1).mean()
 
 
-def uniformity(vector_NL: Tensor, *, sharpness: float = 2.0) -> Tensor:
-    """log mean_{n≠m} exp(-t ‖x_n - x_m‖²), a scalar (Wang and Isola 2020); t = ``sharpness``; 0 for one vector."""
-    count = len(vector_NL)
-    if count < 2:
+def uniformity(vector_NL: Tensor, count_N: Tensor | None = None, *, sharpness: float = 2.0) -> Tensor:
+    """log mean_{n≠m} exp(-t ‖x_n - x_m‖²), a scalar (Wang and Isola 2020); t = ``sharpness``.
+
+    ``count_N``: how often each vector is there (once unless given); its pairs with itself have distance 0. 0 for a
+    single vector.
+    """
+    if len(vector_NL) < 2:
         return zero_like(vector_NL)
-    square_N = vector_NL.square().sum(-1)
-    exponent_NN = torch.addmm(-sharpness * square_N, vector_NL, vector_NL.T, alpha=2 * sharpness)
-    exponent_NN = (exponent_NN - (sharpness * square_N).unsqueeze(1)).fill_diagonal_(-torch.inf)
-    return exponent_NN.flatten().logsumexp(0) - math.log(count * (count - 1))
+    count_N = torch.ones_like(vector_NL[:, 0]) if count_N is None else count_N.to(vector_NL.dtype)
+    lowered_N = count_N.log() - sharpness * vector_NL.square().sum(-1)
+    exponent_NN = torch.addmm(lowered_N, vector_NL, vector_NL.T, alpha=2 * sharpness) + lowered_N.unsqueeze(1)
+    apart = exponent_NN.fill_diagonal_(-torch.inf).flatten().logsumexp(0)
+    total = count_N.sum()
+    return torch.logaddexp(apart, (count_N * (count_N - 1)).sum().log()) - (total * (total - 1)).log()

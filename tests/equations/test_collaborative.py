@@ -147,6 +147,18 @@ def test_uniformity_of_any_vectors():
     assert uniformity(randn(0, 1, 3).requires_grad_()).item() == 0
 
 
+def test_uniformity_of_repeated_vectors():
+    table, count = randn(0, 5, 3).requires_grad_(), torch.tensor([1, 3, 1, 2, 1])
+    repeated = table.repeat_interleave(count, dim=0)
+    close(uniformity(table, count), spread(numbers(repeated)))
+    (got,) = torch.autograd.grad(uniformity(table, count), table)
+    (want,) = torch.autograd.grad(uniformity(repeated), table)
+    close(got, want)
+    alone = randn(0, 1, 3).requires_grad_()
+    uniformity(alone, torch.tensor([4])).backward()
+    assert not alone.grad.any()
+
+
 # --- NCL -------------------------------------------------------------------------------------------------------------
 
 

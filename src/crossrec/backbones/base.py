@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from crossrec.config import Config
 from crossrec.errors import ConfigError
-from crossrec.losses import info_nce, rows, unit
+from crossrec.losses import logsumexp_dot, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -82,12 +82,21 @@ def negatives(batch: Batch) -> Tensor:
     return batch.negative_B
 
 
-def contrast(anchor_NL: Tensor, candidate_NL: Tensor, index_B: Tensor, temperature: float) -> Tensor:
-    """Σ_b -log softmax_v( cos(a_b, c_v) / τ )_b, a scalar: row b of one table against all rows of the other.
+def contrast(
+    anchor_NL: Tensor, candidate_PL: Tensor, index_B: Tensor, temperature: float, own_N: Tensor | None = None
+) -> Tensor:
+    """Σ_b -log softmax_p( cos(a_b, c_p) / τ )_own(b), a scalar: rows of one table against all rows of another.
 
-    ``index_B``: the batch's rows, each counted as often as it occurs. All N rows are in the denominator.
+    ``index_B``: the batch's rows, each counted as often as it occurs and computed once. ``own_N``: the candidate that
+    each anchor belongs to; the one of the same row unless given.
     """
-    return info_nce(unit(rows(anchor_NL, index_B)), unit(candidate_NL), index_B, temperature=temperature)
+    index_D, count_D = torch.unique(index_B, return_counts=True)
+    anchor_DL = unit(rows(anchor_NL, index_D)) / temperature
+    candidate_PL, weight_D = unit(candidate_PL), count_D.to(anchor_DL.dtype)
+    positive_DL = rows(candidate_PL, index_D if own_N is None else own_N[index_D])
+    matched = ((anchor_DL * positive_DL).sum(-1) * weight_D).sum()
+    total: Tensor = logsumexp_dot(anchor_DL, candidate_PL, weight_D) - matched
+    return total
 
 
 class Linear(nn.Module):

@@ -59,9 +59,11 @@ class DirectAU(Backbone):
         return Representations(unit(user_UL), unit(item_IL), scoring=encoded)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL, item_BL = rows(reps.user_UL, batch.user_B), rows(reps.item_IL, batch.item_B)
-        spread = uniformity(user_BL) + uniformity(item_BL)
+        apart = mean_square_distance(rows(reps.user_UL, batch.user_B), rows(reps.item_IL, batch.item_B))
+        user_D, item_D = (torch.unique(index, return_counts=True) for index in (batch.user_B, batch.item_B))
+        spread = uniformity(rows(reps.user_UL, user_D[0]), user_D[1])
+        spread = spread + uniformity(rows(reps.item_IL, item_D[0]), item_D[1])
         return {
-            "closeness": mean_square_distance(user_BL, item_BL),
+            "closeness": apart,
             "uniformity": self.config.gamma_uniformity / 2 * spread,
         }

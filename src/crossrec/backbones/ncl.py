@@ -15,7 +15,6 @@ from crossrec.backbones.lightgcn import LightGCN, LightGCNConfig
 from crossrec.errors import ConfigError
 from crossrec.graph import propagate_layers
 from crossrec.kmeans import kmeans
-from crossrec.losses import info_nce, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -93,11 +92,7 @@ class NCL(LightGCN):
         terms = {**super().losses(reps, batch), "ssl": config.ssl * (structure + config.item_share * items)}
         if self.prototypes is not None:
             (user_PL, of_user_U), (item_PL, of_item_I) = self.prototypes
-            drawn = self._to_centroid(self.user, batch.user_B, user_PL, of_user_U)
-            drawn = drawn + self._to_centroid(self.item, batch.item_B, item_PL, of_item_I)
+            drawn = contrast(self.user, user_PL, batch.user_B, config.temperature, of_user_U)
+            drawn = drawn + contrast(self.item, item_PL, batch.item_B, config.temperature, of_item_I)
             terms["proto"] = config.proto * drawn
         return terms
-
-    def _to_centroid(self, table_NL: Tensor, index_B: Tensor, centroid_PL: Tensor, own_N: Tensor) -> Tensor:
-        anchor_BL = unit(rows(table_NL, index_B))
-        return info_nce(anchor_BL, unit(centroid_PL), own_N[index_B], temperature=self.config.temperature)
