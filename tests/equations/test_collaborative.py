@@ -127,14 +127,14 @@ def test_directau(encoder):
     tolerance = 1e-10 if encoder == "mf" else 1e-6
     close(terms["closeness"], ref.mean(apart), tolerance)
     close(terms["uniformity"], 0.6 * (spread(users) + spread(items)) / 2, tolerance)
-    close(made.propagate().item_IS, unit[USERS:], tolerance)
-
-
-def test_directau_may_score_by_the_encoder():
-    made, state = backbone("directau", scores="dot")
     reps = made.propagate()
-    close(reps.user_US, state["user"])
-    close(reps.user_UL, [ref.unit(row) for row in state["user"]])
+    close(reps.item_IL, unit[USERS:], tolerance)
+    close(reps.item_IS, table[USERS:], tolerance)
+
+
+def test_directau_may_score_by_cosine():
+    made, state = backbone("directau", scores="cosine")
+    close(made.propagate().user_US, [ref.unit(row) for row in state["user"]])
 
 
 def test_uniformity_of_any_vectors():

@@ -27,15 +27,16 @@ class DirectAUConfig(BackboneConfig):
     """Layers of propagation of the lightgcn encoder."""
     gamma_uniformity: Annotated[float, Field(ge=0)] = 1.0
     """γ, weight of uniformity."""
-    scores: Literal["cosine", "dot"] = "cosine"
-    """Rank by the vectors of unit length that the loss sees, or by the encoder's own."""
+    scores: Literal["dot", "cosine"] = "dot"
+    """Rank by the encoder's own vectors, or by those of unit length that the loss sees."""
 
 
 class DirectAU(Backbone):
     """Matrix factorisation or LightGCN, L2-normalised, whose loss is alignment and uniformity; no negatives.
 
     loss = mean_b ‖u_b - i_b‖² + γ/2 (uniformity of the batch's users + of its items), uniformity of x being
-    log mean_{n≠m} exp(-2 ‖x_n - x_m‖²) over the pairs of the batch, repeated users and items included.
+    log mean_{n≠m} exp(-2 ‖x_n - x_m‖²) over the pairs of the batch, repeated users and items included. The loss sees
+    directions only; recommending is by the dot product of the encoder's vectors, whose length knows popularity.
 
     Hands to the alignment: u and i^ID of unit length; no content vectors of its own.
     """
