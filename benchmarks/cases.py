@@ -14,7 +14,7 @@ from benchmarks import plain
 from benchmarks.harness import Result, alone, compare, median_seconds
 from benchmarks.worlds import generated, real_or_like
 from crossrec.alignment import CrossConfig
-from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
+from crossrec.alignment.clusters import Room, item_cluster_loss, user_cluster_loss
 from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.data.sampling import Sampler
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
@@ -58,13 +58,14 @@ def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side
     codebook_itv, codebook_ui = leaf(itv), leaf(ui)
     temperature = torch.tensor(0.2, requires_grad=True)
     leaves = [*item, user, codebook_itv, codebook_ui, temperature]
+    room = Room()  # as Cross keeps one
 
     def loss() -> Tensor:
         if side == "ours":
             pairs = (user_index_B, index_B)
-            return item_cluster_loss(item, codebook_itv, temperature=temperature, weight_N=count_N) + user_cluster_loss(
-                user, item[0], codebook_ui, temperature=temperature, pairs=pairs
-            )
+            return item_cluster_loss(
+                item, codebook_itv, temperature=temperature, weight_N=count_N, room=room
+            ) + user_cluster_loss(user, item[0], codebook_ui, temperature=temperature, pairs=pairs, room=room)
         written_out = [vector[index_B] for vector in item]
         return plain.item_clusters(written_out, codebook_itv, temperature) + plain.user_clusters(
             user[user_index_B], written_out[0], codebook_ui, temperature

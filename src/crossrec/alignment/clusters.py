@@ -87,6 +87,7 @@ def _cross_entropy(
     rounds: int,
     weight_N: Tensor,
     partitions: int,
+    room: Room | None,
 ) -> Tensor:
     """Σ_n [ partitions · w_n log Σ_p exp(x_n c_p / λ_c) - t_n · C q_n / λ_c ], q the codes of x, t = ``towards_NL``.
 
@@ -103,6 +104,7 @@ def _cross_entropy(
         rounds if clusterer == "sinkhorn" else None,
         weight_N,
         partitions,
+        Room() if room is None else room,
     )
     return value
 
@@ -110,6 +112,27 @@ def _cross_entropy(
 KEPT_NUMBERS = 1 << 27
 """Entries of a Sinkhorn kernel that is kept between its rounds (512 MB of float32); a larger one is made anew in every
 round, block by block, so that memory does not grow with the number of prototypes."""
+
+
+class Room:
+    """Memory for the one matrix of N × P that a cluster loss needs, kept for the next loss and the next step.
+
+    On a CPU fresh pages cost more than what is written to them, and matrices of changing size leave holes in the heap
+    that the next does not fit into. On other devices torch's own allocator sees to that.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def matrix(self, rows: int, columns: int, like: Tensor) -> Tensor:
+        """An uninitialised (rows, columns) of the type of ``like``, good until the next call."""
+        size = rows * columns
+        if like.device.type != "cpu":
+            return like.new_empty(rows, columns)
+        if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
+            self._memory = None  # first freed, then replaced, with a little to spare for a batch of more items
+            self._memory = like.new_empty(size + size // 16)
+        return self._memory[:size].view(rows, columns)
 
 
 class _ClusterCrossEntropy(torch.autograd.Function):
@@ -131,25 +154,26 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         rounds: int | None,
         weight_N: Tensor,
         partitions: int,
+        room: Room,
     ) -> Tensor:
         towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
         inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
         weight, scaled = weight_N.to(vector.dtype), vector * inverse
         keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
-        kept = vector.new_empty((len(vector), len(prototype)) if keep else 0)
+        kept = room.matrix(len(vector) if keep else 0, len(prototype), vector)
         partition_N, mass_P = torch.empty_like(weight), torch.zeros_like(prototype[:, 0])
         grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
         small = bounded(scaled, prototype)
         blocks = row_blocks(vector, len(prototype))
-        room = block_room(blocks, vector, len(prototype))
-        kernel_room = None if keep else torch.empty_like(room)
+        logits = block_room(blocks, vector, len(prototype))
+        kernel_block = None if keep else torch.empty_like(logits)
         for part in blocks:
             block = scaled[part]
-            logit = torch.mm(block, prototype.T, out=room[: len(block)])
+            logit = torch.mm(block, prototype.T, out=logits[: len(block)])
             if rounds is None:
                 kept[part] = nearest_prototype(logit)
             else:
-                target = kept[part] if kernel_room is None else kernel_room[: len(block)]
+                target = kept[part] if kernel_block is None else kernel_block[: len(block)]
                 kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=target).exp_()
                 mass_P += weight[part] @ kernel
             top = exp_rows_(logit, small)
@@ -166,7 +190,7 @@ class _ClusterCrossEntropy(torch.autograd.Function):
                     yield part, kept[part]
                 else:
                     block = vector[part] / SINKHORN_EPSILON
-                    yield part, torch.mm(block, prototype.T, out=room[: len(block)]).exp_()
+                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp_()
 
         scaling_P = torch.ones_like(mass_P)
         for done in range(rounds or 0):
@@ -198,7 +222,7 @@ class _ClusterCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None, None
+        return *scaled_gradients(ctx, grad), None, None, None, None
 
 
 def _ones(matrix_NP: Tensor) -> Tensor:
@@ -213,23 +237,25 @@ def item_cluster_loss(
     weight_N: Tensor | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
+    room: Room | None = None,
 ) -> Tensor:
     """1/(|M|(|M|-1)) Σ_{m≠n} mean_b -Σ_p q_p^n log softmax(i^m C / λ_c)_p, a scalar (Equation 11).
 
     ``item``: i^m of each modality, (N, L) each, the batch's pairs written out, or its distinct items with ``weight_N``
     pairs each. ``codebook_PL``: C^ITV, normalised here. Computed as the second line of Equation 11, logit · code minus
     logsumexp, so no log-softmax is formed. Codes pass no gradient. Fewer than two modalities: a differentiable zero.
+    ``room``: memory to work in, where the caller keeps some.
     """
     if len(item) < 2 or not len(item[0]):
         return zero_like(codebook_PL)
     prototype_PL = unit(codebook_PL)
     units = [unit(vector) for vector in item]
     weight_N = _ones(units[0]) if weight_N is None else weight_N.to(units[0].dtype)
-    everyone_NL, total = torch.stack(units).sum(0), zero_like(prototype_PL)
+    everyone_NL, total, room = torch.stack(units).sum(0), zero_like(prototype_PL), room or Room()
     for vector_NL in units:
         others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
         total = total + _cross_entropy(
-            others_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, len(units) - 1
+            others_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, len(units) - 1, room
         )
     return total / (weight_N.sum() * len(units) * (len(units) - 1))
 
@@ -243,12 +269,13 @@ def user_cluster_loss(
     pairs: tuple[Tensor, Tensor] | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
+    room: Room | None = None,
 ) -> Tensor:
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
 
     ``user_NL``, ``item_NL``: u and i^ID of the batch's B pairs; or of its distinct users and distinct items, with
     ``pairs`` = (rows of users, rows of items), int64 (B,) each. ``codebook_PL``: C^UI, normalised here. Codes pass no
-    gradient.
+    gradient. ``room``: memory to work in, where the caller keeps some.
     """
     if not len(user_NL):
         return zero_like(codebook_PL)
@@ -259,8 +286,10 @@ def user_cluster_loss(
     # Every user meets the codes of the items it is paired with, and the other way round: sums over its pairs.
     meets_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], rows(item_NL, pairs[1]))
     meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], rows(user_NL, pairs[0]))
-    total = zero_like(prototype_PL)
+    total, room = zero_like(prototype_PL), room or Room()
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
         weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
-        total = total + _cross_entropy(towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1)
+        total = total + _cross_entropy(
+            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room
+        )
     return total / (2 * len(pairs[0]))

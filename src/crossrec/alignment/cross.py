@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
+from crossrec.alignment.clusters import Room, item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import (
     LAMBDA_C_BOUNDS,
     LAMBDA_F_BOUNDS,
@@ -84,6 +84,7 @@ class Cross(nn.Module):
         self.codebook_itv = _codebook(count, dim, generator) if "cluster_items" in active else None
         count = config.prototypes_ui or 2 * count
         self.codebook_ui = _codebook(count, dim, generator) if "cluster_users" in active else None
+        self._room = Room()
 
         if "neighbor" in active and neighbors is None:
             if interactions is None:
@@ -127,6 +128,7 @@ class Cross(nn.Module):
                 weight_N=view.count_N,
                 clusterer=config.clusterer,
                 rounds=config.sinkhorn_rounds,
+                room=self._room,
             )
         if self.codebook_ui is not None:
             terms["cluster_users"] = user_cluster_loss(
@@ -137,6 +139,7 @@ class Cross(nn.Module):
                 pairs=(view.user_index_B, view.index_B),
                 clusterer=config.clusterer,
                 rounds=config.sinkhorn_rounds,
+                room=self._room,
             )
         return terms
 
