@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,4 +110,5 @@ def write_frames(
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RunError(f"{path}: cannot be written ({reason}); is there space and permission?") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

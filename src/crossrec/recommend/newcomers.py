@@ -73,16 +73,18 @@ class History:
 
     def user(self, item_N: Tensor, how: FoldIn) -> Tensor:
         """The vector of a user with these (distinct) items, (S,)."""
-        weights = torch.ones(1, len(item_N), dtype=torch.float64)
-        taken = sp.csr_matrix((weights[0].numpy(), item_N.numpy(), [0, len(item_N)]), (1, self.snapshot.num_items))
-        return self.users(taken, how)[0]
+        if how == "mean":
+            return self.snapshot.item_IS[item_N].mean(0)
+        return self._finish(self.item_IS[item_N].sum(0, keepdim=True) / max(len(item_N), 1) ** 0.5, how)[0]
 
     def users(self, taken: sp.csr_matrix, how: FoldIn) -> Tensor:
         """The same for many: ``taken`` is a (users, I) matrix of ones; a user without items has a vector of zeros."""
         count_U = torch.from_numpy(np.diff(taken.indptr)).float().clamp_min(1)[:, None]
         if how == "mean":
             return _product(taken, self.snapshot.item_IS) / count_U
-        spread_US = _product(taken, self.item_IS) / count_U.sqrt()
+        return self._finish(_product(taken, self.item_IS) / count_U.sqrt(), how)
+
+    def _finish(self, spread_US: Tensor, how: FoldIn) -> Tensor:
         if how == "propagation":
             return spread_US
         if how != "ridge":

@@ -17,7 +17,7 @@ from crossrec.losses import unit
 from crossrec.recommend.catalogue import Catalogue
 from crossrec.recommend.ids import IdMap, Ints
 from crossrec.recommend.newcomers import FoldIn, History, Newcomers, NewItem
-from crossrec.recommend.topk import best, chunk_of, rows_of
+from crossrec.recommend.topk import best, chunk_of, longest_of, rows_of
 from crossrec.run import open_snapshot
 from crossrec.snapshot import Snapshot
 from crossrec.types import ID
@@ -148,18 +148,27 @@ class Recommender:
 
         ``hidden``: (place in ``user_CS``, item row) pairs to leave out; ``allowed``: rows to choose from, ascending.
         """
-        item_AS = self.vectors.item_IS if allowed is None else self.vectors.item_IS[torch.from_numpy(allowed)]
-        masked = None
+        item_IS = self.vectors.item_IS
+        masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
+        if allowed is None:
+            return best(user_CS, item_IS, k, masked, longest=self._longest)
+        if 2 * len(allowed) > len(item_IS):  # few are left out: cheaper to hide them than to copy all others
+            barred_I = torch.ones(len(item_IS), dtype=torch.bool)
+            barred_I[torch.from_numpy(allowed)] = False
+            return best(user_CS, item_IS, k, masked, longest=self._longest, barred=barred_I.nonzero()[:, 0])
         if hidden is not None:
             place, item = hidden
-            if allowed is not None:
-                at = np.searchsorted(allowed, item)
-                there = at < len(allowed)
-                there[there] = allowed[at[there]] == item[there]
-                place, item = place[there], at[there]
-            masked = torch.from_numpy(place), torch.from_numpy(item)
-        position, score = best(user_CS, item_AS, k, masked)
-        return (position if allowed is None else torch.from_numpy(allowed)[position]), score
+            at = np.searchsorted(allowed, item)
+            there = at < len(allowed)
+            there[there] = allowed[at[there]] == item[there]
+            masked = torch.from_numpy(place[there]), torch.from_numpy(at[there])
+        rows = torch.from_numpy(allowed)
+        position, score = best(user_CS, item_IS[rows], k, masked, longest=self._longest)
+        return rows[position], score
+
+    @cached_property
+    def _longest(self) -> float:
+        return longest_of(self.vectors.item_IS)
 
     def for_history(
         self,
@@ -204,21 +213,20 @@ class Recommender:
         import polars as pl
 
         _check_k(k)
-        unit_IS, known_A = self._unit(by)
+        unit_IS, known_A, candidate_AS = self._unit(by)
         asked_N = self.items.rows(items)
         asked_N = asked_N[np.isin(asked_N, known_A)]
         frames = [self._frame(NOBODY, torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0), self.items)]
-        candidate_AS = unit_IS[torch.from_numpy(known_A)]
         chunk = chunk_of(len(known_A))
         for start in range(0, len(asked_N), chunk):
             asked_C = asked_N[start : start + chunk]
             own = torch.arange(len(asked_C)), torch.from_numpy(np.searchsorted(known_A, asked_C))
-            position, score = best(unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own)
+            position, score = best(unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own, longest=1.001)
             frames.append(self._frame(asked_C, torch.from_numpy(known_A)[position], score, self.items))
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
 
-    def _unit(self, by: str) -> tuple[Tensor, Ints]:
-        """Vectors of unit length by one view, and the rows of the items that have one."""
+    def _unit(self, by: str) -> tuple[Tensor, Ints, Tensor]:
+        """Vectors of unit length by one view, the rows of the items that have one, and theirs."""
         if by not in self._views:
             if by == BEHAVIOUR:
                 table, known = self.vectors.item_IS, self.has_vector
@@ -227,11 +235,13 @@ class Recommender:
                 known = (table != 0).any(1)
             else:
                 raise ConfigError(f"no similarity by '{by}': this run has {', '.join((BEHAVIOUR, *self.modalities))}")
-            self._views[by] = unit(table), known.nonzero()[:, 0].numpy()
+            unit_IS, known_A = unit(table), known.nonzero()[:, 0]
+            candidate_AS = unit_IS if len(known_A) == len(unit_IS) else unit_IS[known_A]
+            self._views[by] = unit_IS, known_A.numpy(), candidate_AS
         return self._views[by]
 
     @cached_property
-    def _views(self) -> dict[str, tuple[Tensor, Ints]]:
+    def _views(self) -> dict[str, tuple[Tensor, Ints, Tensor]]:
         return {}
 
     @cached_property
@@ -275,7 +285,7 @@ class Recommender:
         """Makes item vectors from content. Raises ConfigError where the run knows no content."""
         return Newcomers(self.vectors)
 
-    def item_from_features(self, features: Mapping[str, Any], how: NewItem = "ridge") -> Tensor:
+    def item_from_features(self, features: Mapping[str, Any], how: NewItem = "neighbors") -> Tensor:
         """The vector, (S,), of an item that nobody has touched, from raw features by modality: {"image": [...], …}.
 
         The features are those of the files that the run was trained with, before scaling; a modality may be left out.
@@ -284,7 +294,7 @@ class Recommender:
         """
         return self.newcomers.vectors(self._content({m: [row] for m, row in features.items()}), how)[0]
 
-    def with_items(self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = "ridge") -> Recommender:
+    def with_items(self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = "neighbors") -> Recommender:
         """Another recommender, with further items behind the known ones.
 
         ``ids``: new ids, of the type of the others; ``features``: raw rows (N, D_m) by modality, zeros where an item
@@ -309,7 +319,7 @@ class Recommender:
         )
         return self._with(vectors, items, torch.cat([self.has_vector, (made_NS != 0).any(1)]))
 
-    def with_untouched(self, how: NewItem = "ridge") -> Recommender:
+    def with_untouched(self, how: NewItem = "neighbors") -> Recommender:
         """Another recommender, in which the items without any training interaction have vectors made from content.
 
         As trained, such an item has a vector that nothing but chance has made. One without content keeps it.

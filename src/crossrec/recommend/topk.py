@@ -21,12 +21,19 @@ def chunk_of(num_items: int) -> int:
 
 
 def best(
-    user_CS: Tensor, item_AS: Tensor, k: int, masked: tuple[Tensor, Tensor] | None = None
+    user_CS: Tensor,
+    item_AS: Tensor,
+    k: int,
+    masked: tuple[Tensor, Tensor] | None = None,
+    *,
+    longest: float | None = None,
+    barred: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Positions and scores of the min(k, A) best of ``item_AS`` for each user, (C, k) int64 and float32.
 
     A score is the dot product in float64, rounded to float32; among equal ones the lower position comes first. Masked
-    (row, position) pairs score -inf and come last. Candidates come from float32 scores; where these cannot tell for
+    (row, position) pairs and the ``barred`` positions score -inf and come last. ``longest``: an upper bound of the
+    items' lengths, where it is known. Candidates come from float32 scores; where these cannot tell for
     certain, within their rounding error, a row is scored again in full.
     """
     count = len(item_AS)
@@ -34,19 +41,27 @@ def best(
     rough_CA = user_CS @ item_AS.T
     if masked is not None:
         rough_CA[masked] = -torch.inf
+    if barred is not None:
+        rough_CA[:, barred] = -torch.inf
     rough, item = rough_CA.topk(min(k + MARGIN, count), dim=1)
     exact = (user_CS.double().unsqueeze(1) * item_AS[item].double()).sum(-1).float()
     exact[rough == -torch.inf] = -torch.inf
     score, item = _sorted(exact, item, k)
     if k + MARGIN < count and k:
         error = torch.finfo(torch.float32).eps * (item_AS.shape[1] + 2)
-        slack_C = error * user_CS.norm(dim=1) * item_AS.norm(dim=1).max()
+        longest = longest_of(item_AS) if longest is None else longest
+        slack_C = error * user_CS.norm(dim=1) * longest
         unsure = (rough[:, -1] > -torch.inf) & (score[:, -1] <= rough[:, -1] + slack_C)
         for row in unsure.nonzero()[:, 0].tolist():
             full_A = (item_AS.double() @ user_CS[row].double()).float()
             full_A[rough_CA[row] == -torch.inf] = -torch.inf
             score[row], item[row] = _sorted(full_A[None], torch.arange(count)[None], k)
     return item, score
+
+
+def longest_of(item_AS: Tensor) -> float:
+    """Length of the longest vector."""
+    return float(item_AS.norm(dim=1).max()) if len(item_AS) else 0.0
 
 
 def _sorted(score: Tensor, item: Tensor, k: int) -> tuple[Tensor, Tensor]:
