@@ -1,4 +1,4 @@
-"""``crossrec recommend``, ``similar`` and ``export``: files hold what the library says, or there is a line and no file."""
+"""``crossrec recommend``, ``similar`` and ``export``: files hold what the library says; of mistakes, a line."""
 
 from __future__ import annotations
 

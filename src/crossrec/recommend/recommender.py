@@ -151,11 +151,12 @@ class Recommender:
         item_IS = self.vectors.item_IS
         masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
         if allowed is None:
-            return best(user_CS, item_IS, k, masked, longest=self._longest)
+            return best(user_CS, item_IS, k, masked, longest=self._longest, item_SA=self._turned)
         if 2 * len(allowed) > len(item_IS):  # few are left out: cheaper to hide them than to copy all others
             barred_I = torch.ones(len(item_IS), dtype=torch.bool)
             barred_I[torch.from_numpy(allowed)] = False
-            return best(user_CS, item_IS, k, masked, longest=self._longest, barred=barred_I.nonzero()[:, 0])
+            barred = barred_I.nonzero()[:, 0]
+            return best(user_CS, item_IS, k, masked, longest=self._longest, item_SA=self._turned, barred=barred)
         if hidden is not None:
             place, item = hidden
             at = np.searchsorted(allowed, item)
@@ -169,6 +170,10 @@ class Recommender:
     @cached_property
     def _longest(self) -> float:
         return longest_of(self.vectors.item_IS)
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        return self.vectors.item_IS.T.contiguous()
 
     def for_history(
         self,
@@ -213,7 +218,7 @@ class Recommender:
         import polars as pl
 
         _check_k(k)
-        unit_IS, known_A, candidate_AS = self._unit(by)
+        unit_IS, known_A, candidate_AS, candidate_SA = self._unit(by)
         asked_N = self.items.rows(items)
         asked_N = asked_N[np.isin(asked_N, known_A)]
         frames = [self._frame(NOBODY, torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0), self.items)]
@@ -221,12 +226,14 @@ class Recommender:
         for start in range(0, len(asked_N), chunk):
             asked_C = asked_N[start : start + chunk]
             own = torch.arange(len(asked_C)), torch.from_numpy(np.searchsorted(known_A, asked_C))
-            position, score = best(unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own, longest=1.001)
+            position, score = best(
+                unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own, longest=1.001, item_SA=candidate_SA
+            )
             frames.append(self._frame(asked_C, torch.from_numpy(known_A)[position], score, self.items))
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
 
-    def _unit(self, by: str) -> tuple[Tensor, Ints, Tensor]:
-        """Vectors of unit length by one view, the rows of the items that have one, and theirs."""
+    def _unit(self, by: str) -> tuple[Tensor, Ints, Tensor, Tensor]:
+        """Vectors of unit length by one view, the rows of the items that have one, and theirs, upright and turned."""
         if by not in self._views:
             if by == BEHAVIOUR:
                 table, known = self.vectors.item_IS, self.has_vector
@@ -237,11 +244,11 @@ class Recommender:
                 raise ConfigError(f"no similarity by '{by}': this run has {', '.join((BEHAVIOUR, *self.modalities))}")
             unit_IS, known_A = unit(table), known.nonzero()[:, 0]
             candidate_AS = unit_IS if len(known_A) == len(unit_IS) else unit_IS[known_A]
-            self._views[by] = unit_IS, known_A.numpy(), candidate_AS
+            self._views[by] = unit_IS, known_A.numpy(), candidate_AS, candidate_AS.T.contiguous()
         return self._views[by]
 
     @cached_property
-    def _views(self) -> dict[str, tuple[Tensor, Ints, Tensor]]:
+    def _views(self) -> dict[str, tuple[Tensor, Ints, Tensor, Tensor]]:
         return {}
 
     @cached_property

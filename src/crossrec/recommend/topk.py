@@ -27,18 +27,21 @@ def best(
     masked: tuple[Tensor, Tensor] | None = None,
     *,
     longest: float | None = None,
+    item_SA: Tensor | None = None,
     barred: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Positions and scores of the min(k, A) best of ``item_AS`` for each user, (C, k) int64 and float32.
 
     A score is the dot product in float64, rounded to float32; among equal ones the lower position comes first. Masked
-    (row, position) pairs and the ``barred`` positions score -inf and come last. ``longest``: an upper bound of the
-    items' lengths, where it is known. Candidates come from float32 scores; where these cannot tell for
-    certain, within their rounding error, a row is scored again in full.
+    (row, position) pairs and the ``barred`` positions score -inf and come last. ``longest``, an upper bound of the
+    items' lengths, and ``item_SA``, the items turned and contiguous, save time where they are at hand.
+
+    Candidates come from float32 scores; where these cannot tell for certain, within their rounding error, a row is
+    scored again in full.
     """
     count = len(item_AS)
     k = min(k, count)
-    rough_CA = user_CS @ item_AS.T
+    rough_CA = user_CS @ (item_AS.T if item_SA is None else item_SA)
     if masked is not None:
         rough_CA[masked] = -torch.inf
     if barred is not None:
