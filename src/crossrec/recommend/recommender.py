@@ -103,8 +103,8 @@ class Recommender:
         """
         import polars as pl
 
-        lists = self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
-        return pl.concat([self.empty(), *lists])
+        lists = list(self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category))
+        return pl.concat(lists) if lists else self.empty()
 
     def empty(self) -> pl.DataFrame:
         """A list of nothing: the columns of ``recommend`` and their types."""
