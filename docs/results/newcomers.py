@@ -19,8 +19,8 @@ from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.errors import ConfigError
-from crossrec.recommend import Recommender
 from crossrec.evaluation import evaluate
+from crossrec.recommend import Recommender
 from crossrec.recommend.measure import cold_metrics, fold_in_metrics, hold_out_items
 from crossrec.recommend.newcomers import trained_matrix
 from crossrec.run import RunConfig, held_out, run
