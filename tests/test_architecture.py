@@ -14,10 +14,10 @@ every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)
 LAYERS = (
     {"types", "errors", "config", "randomness", "_version"},
     {"data", "graph", "losses", "storage"},
-    {"kmeans"},
+    {"kmeans", "content"},
     {"alignment", "backbones", "evaluation"},
     {"objective"},
-    {"training"},
+    {"training", "snapshot"},
     {"run"},
     {"experiments", "recommend", "serving"},
     {"commands"},

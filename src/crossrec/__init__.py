@@ -1,7 +1,7 @@
 """crossrec: recommendations made better by aligning what items look and read like with how people behave towards them.
 
 The alignment for a training loop of your own: ``Cross``, ``CrossConfig``, ``FETTLE``, ``Batch``, ``Representations``.
-Loaded when first used, because importing torch takes a second.
+A trained run, recommending: ``Recommender``. Loaded when first used, because importing torch takes a second.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from crossrec._version import __version__
 
 if TYPE_CHECKING:
     from crossrec.alignment import FETTLE, Cross, CrossConfig, FettleConfig
+    from crossrec.recommend import Recommender
     from crossrec.types import Batch, Representations
 
 _HOME = {
@@ -21,10 +22,11 @@ _HOME = {
     "Cross": "crossrec.alignment",
     "CrossConfig": "crossrec.alignment",
     "FettleConfig": "crossrec.alignment",
+    "Recommender": "crossrec.recommend",
     "Representations": "crossrec.types",
 }
 
-__all__ = ["FETTLE", "Batch", "Cross", "CrossConfig", "FettleConfig", "Representations", "__version__"]
+__all__ = ["FETTLE", "Batch", "Cross", "CrossConfig", "FettleConfig", "Recommender", "Representations", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,21 @@ app.command(
     help="Backbones x alignments x seeds on one data set, as one table (RQ1).",
     help_flags=[],
 )
+app.command(
+    "crossrec.commands.recommend:recommend",
+    name="recommend",
+    help="The best items for users of a trained run, or for somebody with a history.",
+)
+app.command(
+    "crossrec.commands.recommend:similar",
+    name="similar",
+    help="The items most similar to others, by behaviour or by a modality.",
+)
+app.command(
+    "crossrec.commands.recommend:export",
+    name="export",
+    help="The vectors of a trained run as .npy and Parquet files, with an index.",
+)
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
 data.command("crossrec.commands.data:validate", name="validate", help="List everything that is wrong, a line each.")
 

@@ -17,8 +17,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pydantic import SerializeAsAny, field_serializer, field_validator
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
+from crossrec import snapshot
 from crossrec._version import __version__
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
@@ -128,7 +130,8 @@ def run(
     """Train, choose the best epoch on validation, test once; returns what ``metrics.json`` holds.
 
     Writes into ``out``: ``config.json``, ``users.parquet`` and ``items.parquet`` (id maps), ``history.csv`` (one row an
-    epoch), ``checkpoint/`` while it is not done, ``model.safetensors`` and, last, ``metrics.json``. ``dataset`` spares
+    epoch), ``checkpoint/`` while it is not done, ``model.safetensors``, ``vectors.safetensors`` (all that recommending
+    needs: see ``crossrec.snapshot``) and, last, ``metrics.json``. ``dataset`` spares
     reading ``config.data`` again where it is in memory.
 
     With ``resume`` it goes on from the last checkpoint, or returns the metrics where it is done. Raises RunError where
@@ -176,11 +179,53 @@ def run(
     write_text_atomic(out / "history.csv", _csv(progress.history))
     model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
     write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
+    _snapshot(config, objective, dataset, identity).save(out / snapshot.FILE)
     write_json_atomic(out / "metrics.json", metrics)
     for leftover in (out / "checkpoint").iterdir():
         leftover.unlink()
     (out / "checkpoint").rmdir()
     return metrics
+
+
+def _snapshot(config: RunConfig, objective: Objective, dataset: Dataset, identity: str) -> snapshot.Snapshot:
+    alignment = None if config.alignment is None else config.alignment.name
+    return snapshot.take(objective, dataset, identity=identity, alignment=alignment, backbone=config.backbone.name)
+
+
+def open_snapshot(out: Path) -> snapshot.Snapshot:
+    """What a run recommends with: its ``vectors.safetensors``; of a run without one, made from weights and data set.
+
+    Raises RunError where the run is missing, not done, damaged, or its data set is another by now; DataError where the
+    data set is needed and cannot be read.
+    """
+    if not out.is_dir():
+        raise RunError(f"{out}: no such folder; give the folder of a run, where its config.json is")
+    identity = _identity(out)
+    if not (out / "metrics.json").exists():
+        raise RunError(f"{out}: the run is not done; go on with 'crossrec train --config {out}/config.json --resume'")
+    if (out / snapshot.FILE).exists():
+        made = snapshot.load(out / snapshot.FILE)
+        if made.identity != identity:
+            raise RunError(f"{out}/{snapshot.FILE} is of another run than config.json: delete it")
+        return made
+    config = load_config(out / "config.json")
+    dataset = load(config.data)
+    if config.identity(dataset) != identity:
+        raise RunError(f"{out} has no {snapshot.FILE}, and its data set or crossrec has changed since: train it again")
+    objective = Objective(config.backbone, config.alignment, training_set(dataset), config.training.seed)
+    try:
+        objective.load_state_dict(load_file(out / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{out}/model.safetensors: missing or damaged ({reason}); train again") from None
+    return _snapshot(config, objective, dataset, identity)
+
+
+def _identity(out: Path) -> str:
+    values = read_json(out / "config.json")
+    if not isinstance(values, dict) or "identity" not in values:
+        raise RunError(f"{out}/config.json: not of a run; give the folder that 'crossrec train --out' made")
+    return str(values["identity"])
 
 
 def _done(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:

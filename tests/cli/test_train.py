@@ -18,6 +18,7 @@ from crossrec.training import TrainingConfig
 
 COMBINATIONS = [(backbone, alignment) for backbone in BACKBONES for alignment in ALIGNMENTS]
 FILES = ["config.json", "history.csv", "items.parquet", "metrics.json", "model.safetensors", "users.parquet"]
+FILES = [*FILES, "vectors.safetensors"]
 METRICS = {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}
 
 

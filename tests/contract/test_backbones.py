@@ -11,7 +11,21 @@ from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.errors import ConfigError
 from crossrec.randomness import torch_generator
 
-from .worlds import ALONE_ITEM, ALONE_USER, DIM, ITEMS, USERS, backbone, batches, objective, same, scores, train, world
+from .worlds import (
+    ALONE_ITEM,
+    ALONE_USER,
+    DIM,
+    ITEMS,
+    SILENT_ITEM,
+    USERS,
+    backbone,
+    batches,
+    objective,
+    same,
+    scores,
+    train,
+    world,
+)
 
 MULTIMODAL = [name for name, kind in BACKBONES.items() if kind.multimodal]
 every = pytest.mark.parametrize("name", BACKBONES)
@@ -50,6 +64,32 @@ def test_propagate_hands_over_vectors_of_the_shared_space(name, training):
         assert tensor.dtype == torch.float32
         assert bool(tensor.isfinite().all())
         assert tensor.requires_grad
+
+
+@every
+def test_parts_add_up_to_what_scores(name):
+    model = backbone(name, world()).eval()
+    with torch.no_grad():
+        reps = model.propagate()
+        parts = model.parts(reps)
+    if parts:
+        torch.testing.assert_close(torch.stack(list(parts.values())).sum(0), reps.item_IS)
+        assert "id" in parts or set(parts) == set(model.modalities)
+
+
+@every
+def test_content_paths_make_the_vectors_of_an_item_without_interactions(name):
+    data = world()
+    model = backbone(name, data).eval()
+    paths = model.content_paths()
+    assert set(model.modalities) <= set(paths)
+    assert bool(paths) == model.multimodal
+    with torch.no_grad():
+        reps = model.propagate()
+        for modality in model.modalities:
+            made = paths[modality](data.features[modality])
+            torch.testing.assert_close(made[ALONE_ITEM], reps.modality_IL[modality][ALONE_ITEM])
+            assert not made[SILENT_ITEM].any()
 
 
 @every

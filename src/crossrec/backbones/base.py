@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.config import Config
+from crossrec.content import ContentPath
 from crossrec.errors import ConfigError
 from crossrec.losses import logsumexp_dot, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
@@ -65,6 +66,17 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms, weighted: their plain sum is the backbone's own loss."""
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        """What ``reps.item_IS`` is the sum of, (I, S) each, where it is a sum: ``id`` (behaviour), then by modality.
+
+        ``content`` is what an item has from items that look or read alike, ``bias`` what all items share.
+        """
+        return {}
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        """How features become this model's own vector of a modality, for an item without interactions."""
+        return {}
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Whatever is renewed every epoch (graph views, clusters); ``epoch`` counts from 1."""
@@ -127,6 +139,12 @@ class ContentMap(nn.Module):
         for place, linear in enumerate(self.maps):
             vector_ID = linear(F.leaky_relu(vector_ID) if place else vector_ID)
         return vector_ID
+
+    def path(self, *, unit_input: bool = False, activate: bool = False, unit_output: bool = False) -> ContentPath:
+        """The same map for features of further items."""
+        linear = [cast(Linear, part) for part in self.maps]
+        weights, biases = tuple(part.weight for part in linear), tuple(part.bias for part in linear)
+        return ContentPath(weights, biases, unit_input, activate, unit_output)
 
 
 class OnDemand(Mapping[str, Tensor]):

@@ -4,13 +4,14 @@ Transactions on Multimedia 2021)."""
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
+from crossrec.content import ContentPath
 from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
 from crossrec.losses import bpr, rows, unit
 from crossrec.types import Batch, Representations, TrainingSet
@@ -75,6 +76,13 @@ class DualGNN(Backbone):
         return Representations(
             fused_UL + self.user_graph @ fused_UL, item_IL, dict(zip(self._modalities, parts, strict=True))
         )
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        return dict(reps.modality_IL)
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        maps = (cast(ContentMap, content) for content in self.content)
+        return {m: content.path(unit_output=True) for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL = rows(reps.user_UL, batch.user_B)

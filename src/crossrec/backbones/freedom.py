@@ -4,7 +4,7 @@ ACM MM 2023)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,10 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.content import ContentPath
 from crossrec.errors import ConfigError
 from crossrec.graph import SparseMatrix, bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
 from crossrec.losses import bpr, rows
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class FREEDOMConfig(BackboneConfig):
@@ -75,12 +76,24 @@ class FREEDOM(Backbone):
     def propagate(self) -> Representations:
         adjacency = self.pruned if self.training else self.adjacency
         everything = propagate_mean(adjacency, torch.cat([self.user, self.item]), self.config.layers)
-        similar_IL: Tensor = self.item
-        for _ in range(self.config.item_layers):
-            similar_IL = self.item_graph @ similar_IL
+        similar_IL = self._similar()
         content = {m: self.content[f"{m}_feat"]() for m in self.modalities}
         user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
         return Representations(user_UL, item_IL + similar_IL, content)
+
+    def _similar(self) -> Tensor:
+        similar_IL: Tensor = self.item
+        for _ in range(self.config.item_layers):
+            similar_IL = self.item_graph @ similar_IL
+        return similar_IL
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        similar_IL = self._similar()
+        return {ID: reps.item_IL - similar_IL, "content": similar_IL}
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        content = {m: cast(Content, self.content[f"{m}_feat"]) for m in self.modalities}
+        return {m: ContentPath((part.weight,), (part.bias,)) for m, part in content.items()}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL, negative_B = rows(reps.user_UL, batch.user_B), negatives(batch)

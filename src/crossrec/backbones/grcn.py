@@ -3,7 +3,7 @@ feedback, ACM MM 2020)."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
+from crossrec.content import ContentPath
 from crossrec.graph import SparsePattern
 from crossrec.losses import bpr, rows, unit
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class GRCNConfig(BackboneConfig):
@@ -76,6 +77,17 @@ class GRCN(Backbone):
         return Representations(
             user_UL, item_IL, content, scoring=(user_US, torch.cat([item_IL, *content.values()], dim=1))
         )
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        names = (ID, *self._modalities)
+        width = reps.item_IL.shape[1]
+        block_S = torch.arange(reps.item_IS.shape[1], device=reps.item_IS.device) // width
+        return {name: reps.item_IS * (block_S == place) for place, name in enumerate(names)}
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        maps = (cast(ContentMap, content) for content in self.content)
+        paths = [content.path(activate=True, unit_output=True) for content in maps]
+        return dict(zip(self._modalities, paths, strict=True))
 
     def attend(self, user_UL: Tensor, item_IL: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One modality: x of users, x of items, and the attention on every edge, of users to items and back, (E,)."""

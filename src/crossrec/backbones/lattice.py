@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, OnDemand, negatives, xavier_table
+from crossrec.content import ContentPath
 from crossrec.graph import SparsePattern, knn, mean_adjacency, propagate_mean
 from crossrec.losses import bpr, rows, unit
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class LATTICEConfig(BackboneConfig):
@@ -109,6 +110,17 @@ class LATTICE(Backbone):
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
         user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
         return Representations(user_UL, item_IL + unit(similar_IL), content)
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        similar_IL: Tensor = self.item
+        for _ in range(self.config.item_layers):
+            similar_IL = self.frozen @ similar_IL
+        similar_IL = unit(similar_IL)
+        return {ID: reps.item_IL - similar_IL, "content": similar_IL}
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        maps = (cast(ContentMap, content) for content in self.content)
+        return {m: content.path() for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL = rows(reps.user_UL, batch.user_B)

@@ -3,17 +3,18 @@ Transactions on Multimedia 2022)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, Linear, xavier_table
+from crossrec.content import ContentPath
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import info_nce, rows, unit
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class SLMRecConfig(BackboneConfig):
@@ -96,6 +97,19 @@ class SLMRec(Backbone):
         parts = item_IS.chunk(len(self.content) + 1, dim=1)[1:]
         content = dict(zip(self._modalities, parts, strict=True))
         return Blocks(self.fuse_user(user_US), self.fuse_item(item_IS), content, item_IS_parts=item_IS)
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        assert isinstance(reps, Blocks)
+        assert reps.item_IS_parts is not None
+        names = (ID, *self._modalities)
+        blocks, weights = (t.chunk(len(names), dim=1) for t in (reps.item_IS_parts, self.fuse_item.weight))
+        fused = {name: x @ w.T for name, x, w in zip(names, blocks, weights, strict=True)}
+        return {**fused, "bias": self.fuse_item.bias.expand_as(reps.item_IL)}
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        maps = (cast(ContentMap, content) for content in self.content)
+        paths = [replace(content.path(unit_input=True), factor=1 / (self.config.layers + 1)) for content in maps]
+        return dict(zip(self._modalities, paths, strict=True))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, Blocks)

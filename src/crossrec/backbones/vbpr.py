@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.content import ContentPath
 from crossrec.losses import bpr, embedding_norm, rows
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class VBPRConfig(BackboneConfig):
@@ -38,6 +39,7 @@ class VBPR(Backbone):
         self.user = xavier_table(data.num_users, 2 * config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
         self.register_buffer("feature_ID", torch.cat(list(data.features.values()), dim=1), persistent=False)
+        self.widths = {m: f.shape[1] for m, f in data.features.items()}
         self.weight = xavier_table(config.dim, self.feature_ID.shape[1], generator)
         self.bias = nn.Parameter(torch.zeros(config.dim))
 
@@ -45,6 +47,23 @@ class VBPR(Backbone):
         content_IL = self.feature_ID @ self.weight.T + self.bias
         scoring = (self.user, torch.cat([self.item, content_IL], dim=1))
         return Representations(self.user[:, : self.dim], self.item, scoring=scoring)
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        blank_IL = torch.zeros_like(self.item)
+        weights, features = self._by_modality(self.weight), self._by_modality(self.feature_ID)
+        shares = {m: torch.cat([blank_IL, features[m] @ weights[m].T], dim=1) for m in self.widths}
+        bias_IL = self.bias.expand_as(blank_IL)
+        return {
+            ID: torch.cat([self.item, blank_IL], dim=1),
+            **shares,
+            "bias": torch.cat([blank_IL, bias_IL], dim=1),
+        }
+
+    def content_paths(self) -> dict[str, ContentPath]:
+        return {m: ContentPath((weight,)) for m, weight in self._by_modality(self.weight).items()}
+
+    def _by_modality(self, matrix_ND: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self.widths, torch.split(matrix_ND, list(self.widths.values()), dim=1), strict=True))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BS = rows(reps.user_US, batch.user_B)

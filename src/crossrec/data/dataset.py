@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from crossrec.data.features import Scaler
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Dataset:
 
     ``features``: modality → float32 (I, D_m), C-contiguous and already scaled; an item without the feature has an
     all-zero row. ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows left
-    out because ``duplicates="drop"`` asked for it.
+    out because ``duplicates="drop"`` asked for it. ``scalers``: how the raw features of each modality were scaled.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Dataset:
     user_ids: pl.Series
     item_ids: pl.Series
     dropped_duplicates: int = 0
+    scalers: dict[str, Scaler] = field(default_factory=dict)
 
     def save_id_maps(self, folder: Path) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each whole or not at all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +70,40 @@ def missing_rows(matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([~block.any(axis=1) for _, block in _blocks(matrix)])
 
 
-def scale(matrix: np.ndarray, how: Scaling) -> np.ndarray:
-    """Scaled features, float32 (I, D), C-contiguous; rows that are all zero mean "no feature" and stay so.
+@dataclass(frozen=True)
+class Scaler:
+    """How the features of a modality are scaled: (x - centre) · factor by column, then length 1 by row if ``unit``.
 
-    ``standardize``: every column to mean 0 and (population) deviation 1 over the items that have the feature, a
-    constant column to zero. ``l2``: every row to length 1. Statistics are in float64.
+    ``centre_D``, ``factor_D``: float64 (D,). Rows that are all zero mean "no feature" and stay so.
     """
-    out = np.zeros(matrix.shape, dtype=np.float32)
-    centre, factor = _column_scale(matrix) if how in ("standardize", "standardize_l2") else (0.0, 1.0)
-    for start, block in _blocks(matrix):
-        present = block.any(axis=1)
-        rows = (block[present] - centre) * factor
-        if how in ("l2", "standardize_l2"):
-            rows = _unit(rows)
-        out[start : start + len(block)][present] = rows
-    return out
+
+    centre_D: np.ndarray
+    factor_D: np.ndarray
+    unit: bool
+
+    @classmethod
+    def fit(cls, matrix: np.ndarray, how: Scaling) -> Scaler:
+        """``standardize``: every column to mean 0 and (population) deviation 1 over the items that have the feature, a
+        constant column to zero. ``l2``: every row to length 1. Statistics are in float64."""
+        columns = matrix.shape[1]
+        centre, factor = np.zeros(columns), np.ones(columns)
+        if how in ("standardize", "standardize_l2"):
+            centre, factor = _column_scale(matrix)
+        return cls(centre, factor, how in ("l2", "standardize_l2"))
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        """Scaled features, float32 (N, D), C-contiguous."""
+        out = np.zeros(matrix.shape, dtype=np.float32)
+        for start, block in _blocks(matrix):
+            present = block.any(axis=1)
+            rows = (block[present] - self.centre_D) * self.factor_D
+            out[start : start + len(block)][present] = _unit(rows) if self.unit else rows
+        return out
+
+
+def scale(matrix: np.ndarray, how: Scaling) -> np.ndarray:
+    """The features scaled by their own ``Scaler``."""
+    return Scaler.fit(matrix, how)(matrix)
 
 
 def mean_pairwise_cosine(matrix: np.ndarray) -> float:

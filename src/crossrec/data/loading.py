@@ -8,7 +8,7 @@ import numpy as np
 
 from crossrec.data.config import DataConfig
 from crossrec.data.dataset import Dataset, Interactions
-from crossrec.data.features import choose_modalities, missing_rows, open_features, scale
+from crossrec.data.features import Scaler, choose_modalities, missing_rows, open_features
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.interactions import TEST, TRAIN, VALID, Log, read_log
 from crossrec.data.items import item_rows, user_rows
@@ -121,6 +121,7 @@ def _finish(
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
         split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
     parts = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
+    scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
     return Dataset(
         name=name,
         num_users=len(ids[0]),
@@ -128,10 +129,11 @@ def _finish(
         train=parts[TRAIN],
         valid=parts[VALID],
         test=parts[TEST],
-        features={modality: scale(matrix, config.feature_scaling) for modality, matrix in features.items()},
+        features={modality: scalers[modality](matrix) for modality, matrix in features.items()},
         user_ids=ids[0].alias("id"),
         item_ids=ids[1].alias("id"),
         dropped_duplicates=dropped,
+        scalers=scalers,
     )
 
 

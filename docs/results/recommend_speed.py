@@ -1,0 +1,69 @@
+"""How fast lists are made, one thread, random vectors: ``python docs/results/recommend_speed.py 200000 100000 64``.
+
+The numbers are users, items and the width of a vector; lists have 20 places. Prints milliseconds and users a second.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from crossrec.recommend import Recommender
+from crossrec.recommend.files import write_frames
+from crossrec.recommend.ids import IdMap
+from crossrec.snapshot import Snapshot
+
+SEEN = 20
+
+
+def world(users: int, items: int, width: int) -> Recommender:
+    draw = torch.Generator().manual_seed(0)
+    user, item = torch.randn(users, width, generator=draw), torch.randn(items, width, generator=draw)
+    seen = np.sort(np.random.default_rng(0).integers(0, items, (users, SEEN)), axis=1).ravel()
+    vectors = Snapshot(
+        backbone="random",
+        alignment=None,
+        identity="",
+        user_US=user,
+        item_IS=item,
+        user_UL=user,
+        item_IL=item,
+        degree_I=torch.ones(items, dtype=torch.int64),
+        seen_indptr=torch.arange(users + 1) * SEEN,
+        seen_item=torch.from_numpy(seen),
+        seen_trained=torch.ones(users * SEEN, dtype=torch.bool),
+    )
+    ids = pl.Series("id", [f"i{n}" for n in range(items)])
+    return Recommender(vectors, IdMap(pl.Series("id", np.arange(users)), "user"), IdMap(ids, "item"))
+
+
+def milliseconds(call: Callable[[int], object], times: int = 100) -> float:
+    call(0)
+    started = time.perf_counter()
+    for n in range(times):
+        call(n)
+    return (time.perf_counter() - started) / times * 1e3
+
+
+def main(users: int, items: int, width: int) -> None:
+    torch.set_num_threads(1)
+    made = world(users, items, width)
+    print(f"one user {milliseconds(lambda n: made.recommend([n], 20)):.1f} ms")
+    print(f"one history {milliseconds(lambda n: made.for_history([f'i{n}', 'i999'], 20)):.1f} ms")
+    print(f"similar to one item {milliseconds(lambda n: made.similar([f'i{n}'], 20)):.1f} ms")
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        write_frames(made.stream(k=20), Path(folder) / "lists.parquet", made.empty())
+    seconds = time.perf_counter() - started
+    print(f"all users {seconds:.0f} s, {users / seconds:.0f} users a second")
+
+
+if __name__ == "__main__":
+    main(*(int(number) for number in sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""The vectors of a run as files that other programs read, with an index to search them."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from crossrec.errors import ConfigError, RunError
+from crossrec.recommend.recommender import Recommender
+from crossrec.storage import write_bytes_atomic, write_json_atomic
+
+Index = Literal["none", "flat", "hnsw"]
+"""No index, an exact one, or a graph that is searched approximately (both by dot product, of faiss)."""
+HNSW_LINKS = 32
+
+
+def export(recommender: Recommender, out: Path, index: Index = "none") -> list[str]:
+    """Write vectors and ids into a new folder; returns the names of the files.
+
+    ``user.npy`` (U, S) and ``item.npy`` (I, S), whose dot product ranks items; ``item_<modality>.npy`` (I, L) in the
+    shared space; ``users.parquet`` and ``items.parquet``: an id a row, with its vector; ``items.faiss``: the index of
+    ``item.npy``; ``about.json``. All of the folder or nothing. Raises RunError where it is there already or cannot be
+    written, ConfigError where faiss is asked for and not installed.
+    """
+    if out.exists():
+        raise RunError(f"{out} is there already: give another --out")
+    made = make_index(recommender.vectors.item_IS, index)
+    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
+    vectors = recommender.vectors
+    tables = {"user": vectors.user_US, "item": vectors.item_IS}
+    tables |= {f"item_{m}": table for m, table in vectors.modality_IL.items()}
+    try:
+        draft.mkdir(parents=True)
+        for name, table in tables.items():
+            buffer = io.BytesIO()
+            np.save(buffer, table.numpy(), allow_pickle=False)
+            write_bytes_atomic(draft / f"{name}.npy", buffer.getvalue())
+        for name, ids in (("users", recommender.users.ids), ("items", recommender.items.ids)):
+            _with_vectors(ids, tables[name.removesuffix("s")]).write_parquet(draft / f"{name}.parquet")
+        if made is not None:
+            import faiss
+
+            faiss.write_index(made, str(draft / "items.faiss"))
+        about = {
+            "run": recommender.label,
+            "identity": vectors.identity,
+            "users": vectors.num_users,
+            "items": vectors.num_items,
+            "dimension": vectors.user_US.shape[1],
+            "score": "dot product of user.npy and item.npy",
+            "modalities": list(vectors.modality_IL),
+            "index": index,
+        }
+        write_json_atomic(draft / "about.json", about)
+        os.rename(draft, out)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return sorted(path.name for path in out.iterdir())
+
+
+def make_index(item_IS: Tensor, kind: Index) -> Any:
+    """A faiss index by dot product, exact (``flat``) or approximate (``hnsw``), its ids being rows; None for none.
+
+    Raises ConfigError where faiss is not installed.
+    """
+    if kind == "none":
+        return None
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        raise ConfigError("an index needs faiss: pip install 'crossrec[knn]', or leave --index out") from None
+    width = item_IS.shape[1]
+    inner = faiss.METRIC_INNER_PRODUCT
+    made = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(width, HNSW_LINKS, inner)
+    made.add(item_IS.numpy())
+    return made
+
+
+def _with_vectors(ids: Any, table: Tensor) -> Any:
+    import polars as pl
+
+    vector = pl.Series("vector", table.numpy(), dtype=pl.Array(pl.Float32, table.shape[1]))
+    return pl.DataFrame([ids.alias("id"), vector])

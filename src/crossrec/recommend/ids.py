@@ -1,0 +1,90 @@
+"""Original ids and the rows they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crossrec.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Ints = npt.NDArray[np.int64]
+
+
+class IdMap:
+    """The ids of users or of items, in row order. ``ids``: a polars Series of any type; ``what``: user or item."""
+
+    def __init__(self, ids: pl.Series, what: str) -> None:
+        self.ids, self.what = ids, what
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def read(cls, path: Path, what: str, count: int) -> IdMap:
+        """The id map of a run. Raises RunError where it is missing, damaged or not of ``count`` rows."""
+        import polars as pl
+
+        try:
+            frame = pl.read_parquet(path, columns=["index", "id"], glob=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            raise RunError(f"{path}: missing or damaged ({reason}); restore it or train again") from None
+        if frame.height != count or not (frame["index"] == pl.int_range(count, eager=True)).all():
+            raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
+        return cls(frame["id"], what)
+
+    def row(self, given: Any) -> int | None:
+        """The row of an id, or None. Text stands for a number or a date that is written so."""
+        if isinstance(given, bool):
+            return None
+        try:
+            found = self._rows.get(given)
+        except TypeError:  # a list or the like
+            return None
+        return self._rows_by_text.get(str(given)) if found is None else found
+
+    def rows(self, given: Iterable[Any]) -> Ints:
+        """The rows of ids, int64. Raises DataError naming the first that is not there."""
+        rows = []
+        for one in given:
+            row = self.row(one)
+            if row is None:
+                raise DataError(f"{self.what} {one!r} is none of the {len(self)} {self.what}s of this run")
+            rows.append(row)
+        return np.asarray(rows, dtype=np.int64)
+
+    def extended(self, further: Iterable[Any]) -> IdMap:
+        """With further ids behind. Raises DataError where one is there already, or of a type that does not fit."""
+        import polars as pl
+
+        further = list(further)
+        known = next((one for one in further if self.row(one) is not None), None)
+        if known is not None:
+            raise DataError(f"{self.what} {known!r} is already one of the {self.what}s; give a new id")
+        try:
+            added = pl.Series(self.ids.name, further, dtype=self.ids.dtype, strict=True)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            raise DataError(f"new {self.what}s must have ids like the others, of type {self.ids.dtype}") from None
+        if added.n_unique() < len(added):
+            raise DataError(f"two new {self.what}s have the same id")
+        return IdMap(pl.concat([self.ids, added]), self.what)
+
+    @cached_property
+    def _rows(self) -> dict[Any, int]:
+        return {one: row for row, one in enumerate(self.ids.to_list())}
+
+    @cached_property
+    def _rows_by_text(self) -> dict[str, int]:
+        import polars as pl
+
+        if self.ids.dtype == pl.String:
+            return self._rows
+        return {str(one): row for row, one in enumerate(self.ids.to_list())}

@@ -1,0 +1,154 @@
+"""``crossrec recommend``, ``similar`` and ``export``: files hold what the library says; of mistakes, a line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import faiss
+import numpy as np
+import polars as pl
+import pytest
+
+from crossrec.cli import main
+from crossrec.errors import RunError
+from crossrec.recommend.files import write_frames
+
+
+@pytest.fixture
+def crossrec(capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def call(*arguments):
+        code = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+READERS = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}
+
+
+@pytest.mark.parametrize("ending", READERS)
+def test_all_users_into_a_file(crossrec, tiny, tiny_run, tmp_path, ending):
+    out = tmp_path / "new" / f"lists.{ending}"
+    code, said, _ = crossrec("recommend", tiny_run, "--k", 5, "--out", out)
+    assert (code, said.strip()) == (0, str(out))
+    found, expected = READERS[ending](out), tiny.recommend(k=5)
+    assert found.columns == expected.columns
+    assert found["item"].to_list() == expected["item"].to_list()
+    assert found["score"].to_list() == pytest.approx(expected["score"].to_list(), rel=1e-6)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_text_ids_chosen_by_word_by_table_and_by_lines(crossrec, text, text_run, tmp_path):
+    (tmp_path / "users.csv").write_text("customer_id,age\nAnn-3,7\n\nAnn-1,8\n")
+    (tmp_path / "users.txt").write_text("Ann-3\n\nAnn-1\n")
+    expected = text.recommend(["Ann-3", "Ann-1"], 2)
+    for number, given in enumerate((["Ann-3", "Ann-1"], [tmp_path / "users.csv"], [tmp_path / "users.txt"])):
+        out = tmp_path / f"{number}.parquet"
+        assert crossrec("recommend", text_run, "--k", 2, "--users", *given, "--out", out)[0] == 0
+        assert pl.read_parquet(out).equals(expected)
+
+
+def test_filters_and_histories(crossrec, tiny, tiny_run, tmp_path):
+    pl.DataFrame({"item": range(40), "category": ["tea", "pots"] * 20}).write_csv(tmp_path / "items.csv")
+    flags = ("--users", 4, "--k", 40, "--seen", "--items", tmp_path / "items.csv", "--category", "tea", "--deny", 2, 4)
+    assert crossrec("recommend", tiny_run, *flags, "--out", "lists.csv")[0] == 0
+    assert sorted(pl.read_csv("lists.csv")["item"]) == [0, *range(6, 40, 2)]
+    assert crossrec("recommend", tiny_run, "--history", 3, 8, "--k", 4, "--out", "history.parquet")[0] == 0
+    assert pl.read_parquet("history.parquet").equals(tiny.for_history([3, 8], 4))
+    assert crossrec("similar", tiny_run, "--of", 3, "--k", 4, "--by", "text", "--out", "similar.parquet")[0] == 0
+    assert pl.read_parquet("similar.parquet").equals(tiny.similar([3], 4, by="text"))
+
+
+def test_without_a_file_lists_are_shown(crossrec, tiny_run):
+    code, said, _ = crossrec("recommend", tiny_run, "--users", 4, "--k", 3)
+    assert code == 0
+    assert said.count("│ 4 ") == 3
+    code, said, _ = crossrec("recommend", tiny_run)
+    assert (code, said.count(" 10 │")) == (0, 5)
+
+
+MISTAKES = {
+    "user": (["--users", 4, 77], "--users 77: none of the 60 users"),
+    "file": (["--users", "none.csv"], "--users none.csv: no such file"),
+    "unknown in a file": (["--users", "users.csv"], "users.csv, line 3: user 77 is none of the 60"),
+    "empty cell": (["--allow", "items.jsonl"], "items.jsonl, line 2: item"),
+    "unknown line": (["--deny", "items.txt"], "items.txt, line 4: item x is none of the 40"),
+    "column": (["--users", "items.jsonl"], "no user column"),
+    "k": (["--k", 0], "k = 0"),
+    "both": (["--users", 1, "--history", 2], "--users and --history"),
+    "ending": (["--out", "lists.xlsx"], "--out lists.xlsx"),
+    "category": (["--category", "tea"], "table of items"),
+    "items twice": (["--items", "twice.csv", "--category", "tea"], "twice.csv: item 1 is in it more than once"),
+    "no category": (["--items", "users.csv", "--category", "tea"], "no item column"),
+    "items missing": (["--items", "none.csv", "--category", "tea"], "none.csv: no such file"),
+    "choice": (["--history", 1, "--fold-in", "guess"], "--fold-in"),
+}
+
+
+@pytest.mark.parametrize(("flags", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, flags, told):
+    here = tmp_path / "here"
+    (here / "users.csv").write_text("user\n1\n77\n")
+    (here / "twice.csv").write_text("item,category\n1,tea\n1,pots\n")
+    (here / "items.jsonl").write_text('{"item": 3, "x": 1}\n{"item": null, "x": 1}\n')
+    (here / "items.txt").write_text("3\n\n5\nx\n")
+    (here / "lists.csv").write_text("as it was")
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    out = [] if "--out" in flags else ["--out", "lists.csv"]
+    code, said, error = crossrec("recommend", tiny_run, *flags, *out)
+    assert (code, said) == (2, "")
+    assert error.count("\n") == 1
+    assert told in error
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+
+
+def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path):
+    path = tmp_path / "lists.csv"
+    path.write_text("as it was")
+
+    def frames():
+        yield tiny.recommend([1])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_frames(frames(), path, tiny.empty())
+    assert path.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(RunError, match="cannot be written"):
+        write_frames(iter([]), path / "below.csv", tiny.empty())
+
+
+@pytest.mark.parametrize("index", ["none", "flat", "hnsw"])
+def test_export_and_back(crossrec, tiny, tiny_run, index):
+    code, said, _ = crossrec("export", tiny_run, "--out", "vectors", "--index", index)
+    out = Path("vectors")
+    assert code == 0
+    assert sorted(said.split()) == sorted(str(path) for path in out.iterdir())
+    user, item = (np.load(out / f"{name}.npy", allow_pickle=False) for name in ("user", "item"))
+    expected = tiny.recommend(k=5, exclude_seen=False)
+    score, found = -np.sort(-(user @ item.T), axis=1)[:, :5], np.argsort(-(user @ item.T), axis=1)[:, :5]
+    assert expected["score"].to_numpy().reshape(-1, 5) == pytest.approx(score, abs=1e-6)
+    items = pl.read_parquet(out / "items.parquet")
+    assert items["id"].to_list() == tiny.items.ids.to_list()
+    assert np.array_equal(np.stack(items["vector"].to_numpy()), item)
+    assert np.load(out / "item_text.npy", allow_pickle=False).shape == (40, 8)
+    if index == "none":
+        assert not (out / "items.faiss").exists()
+    else:
+        read = faiss.read_index(str(out / "items.faiss"))
+        assert np.array_equal(read.search(user, 5)[1], found)
+    assert crossrec("export", tiny_run, "--out", "vectors")[0] == 2
+
+
+def test_without_faiss_an_index_is_refused(crossrec, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    code, _, error = crossrec("export", tiny_run, "--out", "vectors", "--index", "flat")
+    assert code == 2
+    assert "crossrec[knn]" in error
+    assert list((tmp_path / "here").iterdir()) == []

@@ -1,0 +1,213 @@
+"""Lists are what a slow loop makes of the run's model, whatever is filtered and however it is batched."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from crossrec.data import load
+from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
+from crossrec.objective import Objective
+from crossrec.recommend import Recommender
+from crossrec.recommend.topk import best
+from crossrec.run import load_config, training_set
+
+
+def slow(run, user, k, *, seen=True, keep=lambda item: True):
+    """(item row, score) of the k best of one user, from the weights and the data set, without any of recommend/."""
+    config = load_config(run / "config.json")
+    dataset = load(config.data)
+    model = Objective(config.backbone, config.alignment, training_set(dataset), config.training.seed).eval()
+    model.load_state_dict(load_file(run / "model.safetensors"))
+    with torch.no_grad():
+        reps = model.backbone.propagate()
+    score = (reps.item_IS.double() @ reps.user_US[user].double()).float().tolist()
+    gone = set()
+    if seen:
+        for part in (dataset.train, dataset.valid):
+            gone |= {int(i) for u, i in zip(part.user_N, part.item_N, strict=True) if u == user}
+    order = sorted(range(len(score)), key=lambda item: (-score[item], item))
+    return [(item, score[item]) for item in order if item not in gone and keep(item)][:k]
+
+
+def pairs(frame):
+    return list(zip(frame["item"].to_list(), frame["score"].to_list(), strict=True))
+
+
+@pytest.mark.parametrize("user", [0, 7, 59])
+def test_the_lists_of_a_slow_loop(tiny, tiny_run, user):
+    lists = tiny.recommend([user], 7)
+    assert lists.columns == ["user", "rank", "item", "score"]
+    assert lists["user"].to_list() == [user] * 7
+    assert lists["rank"].to_list() == [1, 2, 3, 4, 5, 6, 7]
+    assert pairs(lists) == slow(tiny_run, user, 7)
+    assert pairs(tiny.recommend([user], 7, exclude_seen=False)) == slow(tiny_run, user, 7, seen=False)
+
+
+def test_vectors_wider_than_the_shared_space_and_ids_of_text(text, text_run):
+    lists = text.recommend(["Ann-3"], 5)
+    users = text.users.ids.to_list()
+    expected = slow(text_run, users.index("Ann-3"), 5)
+    assert pairs(lists) == [(text.items.ids[item], score) for item, score in expected]
+    assert len(expected) == 11 - 7  # what is not among the seven seen
+    assert set(lists["item"]).isdisjoint(text.seen("Ann-3"))
+    assert lists.schema["user"] == lists.schema["item"] == pl.String
+    assert text.vectors.user_US.shape[1] == 2 * text.vectors.user_UL.shape[1]
+
+
+def test_everybody_in_order_and_in_parts_of_any_size(tiny):
+    whole = tiny.recommend(k=5)
+    assert whole["user"].unique(maintain_order=True).to_list() == list(range(60))
+    for chunk in (1, 7, 60, 1000):
+        parts = list(tiny.stream(k=5, chunk=chunk))
+        assert len(parts) == -(-60 // chunk)
+        assert pl.concat(parts).equals(whole)
+    assert pl.concat([tiny.recommend([user], 5) for user in range(60)]).equals(whole)
+
+
+def test_filters(tiny, tiny_run):
+    allow = [3, 5, 8, 13, 21, 34]
+    assert pairs(tiny.recommend([4], 4, allow=allow)) == slow(tiny_run, 4, 4, keep=lambda i: i in allow)
+    deny = [item for item, _ in slow(tiny_run, 4, 3)]
+    assert pairs(tiny.recommend([4], 4, deny=deny)) == slow(tiny_run, 4, 4, keep=lambda i: i not in deny)
+    both = tiny.recommend([4], 40, allow=allow, deny=[5, 8], exclude_seen=False)
+    assert sorted(both["item"]) == [3, 13, 21, 34]
+    assert tiny.recommend([4], 5, allow=[]).equals(tiny.empty())
+    assert tiny.recommend([], 5).equals(tiny.empty())
+
+
+def test_a_category_of_the_catalogue(tiny_run, tmp_path):
+    rows = [{"item": item, "category": ["tea", "pots", None][item % 3], "title": f"no {item}"} for item in range(39)]
+    path = tmp_path / "items.csv"
+    pl.DataFrame([*rows, {"item": 999, "category": "tea", "title": "elsewhere"}]).write_csv(path)
+    recommender = Recommender.open(tiny_run, path)
+    lists = recommender.recommend([1], 40, category="tea", exclude_seen=False)
+    assert sorted(lists["item"]) == list(range(0, 39, 3))
+    more = recommender.recommend([1], 40, category=["tea", "pots"], exclude_seen=False)
+    assert sorted(more["item"]) == [item for item in range(39) if item % 3 < 2]
+    assert recommender.catalogue.frame["title"][5] == "no 5"
+    assert recommender.catalogue.frame["title"][39] is None
+    with pytest.raises(DataError, match=r"no item of category 'tee'; did you mean 'tea'"):
+        recommender.recommend([1], category="tee")
+
+
+def test_lists_in_a_file_of_categories(tiny_run, tmp_path):
+    rows = [{"item": item, "category": ["hot", "tea"] if item < 4 else ["pots"]} for item in range(40)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "items.parquet")
+    recommender = Recommender.open(tiny_run, tmp_path / "items.parquet")
+    assert sorted(recommender.recommend([1], 40, category="tea", exclude_seen=False)["item"]) == [0, 1, 2, 3]
+
+
+def test_mistakes(tiny, tmp_path):
+    for call, told in {
+        lambda: tiny.recommend(k=0): "k = 0",
+        lambda: tiny.stream(k=1, chunk=0): "chunk = 0",
+        lambda: tiny.recommend([1, 77]): "user 77 is none of the 60 users",
+        lambda: tiny.recommend([[1]]): "none of the 60 users",
+        lambda: tiny.recommend([True]): "user True",
+        lambda: tiny.recommend([1], allow=["x"]): "item 'x' is none of the 40 items",
+        lambda: tiny.recommend([1], category="tea"): "table of items",
+        lambda: tiny.for_history([]): "history without items",
+        lambda: tiny.for_history([3, 400]): "item 400",
+        lambda: tiny.for_history([3], how="guess"): "guess",
+        lambda: tiny.similar([3], by="sound"): "no similarity by 'sound'.*image",
+        lambda: tiny.explain(1, 400): "item 400",
+        lambda: Recommender.open(tmp_path / "none"): "no such folder",
+        lambda: Recommender.open(tmp_path): "config.json: missing",
+    }.items():
+        with pytest.raises(CrossrecError, match=told):
+            call()
+
+
+def test_text_stands_for_numbers(tiny):
+    assert tiny.recommend(["7"], 3).equals(tiny.recommend([7], 3))
+    assert tiny.recommend([np.int64(7)], 3).equals(tiny.recommend([7], 3))
+
+
+def test_similar_items(tiny, text):
+    for by, table in {"behaviour": tiny.vectors.item_IS, "image": tiny.vectors.modality_IL["image"]}.items():
+        lists = tiny.similar([3, 9], 4, by=by)
+        assert lists.columns == ["item", "rank", "similar", "score"]
+        unit = torch.nn.functional.normalize(table.double())
+        known = (tiny.vectors.degree_I > 0).tolist() if by == "behaviour" else [True] * 40
+        for item in (3, 9):
+            cosine = (unit @ unit[item]).tolist()
+            order = sorted((i for i in range(40) if i != item and known[i]), key=lambda i: -cosine[i])[:4]
+            of = lists.filter(pl.col("item") == item)
+            assert of["similar"].to_list() == order
+            assert of["score"].to_list() == pytest.approx([cosine[i] for i in order], abs=1e-6)
+    untouched = text.similar(["tea, 10"], 3)
+    assert untouched.height == 0
+    assert "tea, 10" not in text.similar(["tea, 1"], 20)["similar"].to_list()
+    assert text.similar(["tea, 10"], 3, by="sound").height == 3
+
+
+def test_what_a_score_is_made_of(tiny, text):
+    told = tiny.explain(4, 6)
+    assert told["score"] == pytest.approx(tiny.recommend([4], exclude_seen=False, allow=[6])["score"][0])
+    assert set(told["cosine"]) == {"id", "image", "text"}
+    assert set(told["aligned"]) == {"image", "text"}
+    assert told["parts"] == {}
+    user, image = tiny.vectors.user_UL[4], tiny.vectors.modality_IL["image"][6]
+    assert told["cosine"]["image"] == pytest.approx(float(torch.cosine_similarity(user, image, 0)), abs=1e-6)
+    told = text.explain("Ann-1", "tea, 2")
+    assert set(told["parts"]) == {"id", "sound", "bias"}
+    assert sum(told["parts"].values()) == pytest.approx(told["score"], abs=1e-6)
+    assert told["aligned"] == {}
+    history = text.explain_history(["tea, 1", "tea, 5"], "tea, 2")
+    assert sum(history["parts"].values()) == pytest.approx(history["score"], abs=1e-6)
+
+
+def test_an_older_run_is_made_ready_from_its_data_set(tiny, tiny_run, tmp_path):
+    old = shutil.copytree(tiny_run, tmp_path / "old")
+    (old / "vectors.safetensors").unlink()
+    assert Recommender.open(old).recommend(k=5).equals(tiny.recommend(k=5))
+    (old / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(RunError, match=r"model\.safetensors: missing or damaged"):
+        Recommender.open(old)
+
+
+def damages(run):
+    def cut(name):
+        (run / name).write_bytes((run / name).read_bytes()[:-40])
+
+    return {
+        "vectors.safetensors: damaged": lambda: cut("vectors.safetensors"),
+        "users.parquet: missing or damaged": lambda: cut("users.parquet"),
+        "items.parquet: missing": (run / "items.parquet").unlink,
+        "items.parquet: 1 rows": lambda: pl.DataFrame({"index": [0], "id": ["a"]}).write_parquet(run / "items.parquet"),
+        "not of a run": lambda: (run / "config.json").write_text("[]"),
+        "of another run": lambda: (run / "config.json").write_text('{"identity": "x"}'),
+        "not done": (run / "metrics.json").unlink,
+    }
+
+
+@pytest.mark.parametrize("told", range(7))
+def test_a_damaged_run_is_told(tiny_run, tmp_path, told):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    message, damage = list(damages(run).items())[told]
+    damage()
+    with pytest.raises(RunError, match=message):
+        Recommender.open(run)
+
+
+def test_candidates_are_checked_against_rounding_and_ties_go_to_the_first():
+    draw = torch.Generator().manual_seed(0)
+    item = torch.randn(500, 16, generator=draw)
+    item[100:300] = item[100]  # far more equal scores than the margin
+    user = torch.cat([item[100:101] * 3, torch.randn(6, 16, generator=draw), torch.zeros(1, 16)])
+    position, score = best(user, item, 9)
+    for row in range(8):
+        exact = (item.double() @ user[row].double()).float()
+        order = sorted(range(500), key=lambda i: (-float(exact[i]), i))[:9]
+        assert position[row].tolist() == order
+        assert score[row].tolist() == exact[order].tolist()
+    assert position[7].tolist() == list(range(9))
+    assert best(user, item, 900)[0].shape == (8, 500)
+    with pytest.raises(ConfigError):
+        Recommender.recommend(object.__new__(Recommender), k=-1)
