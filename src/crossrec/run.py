@@ -80,8 +80,11 @@ class RunConfig(Config):
         return self.backbone.name if self.alignment is None else f"{self.backbone.name}+{self.alignment.name}"
 
     def digest(self) -> str:
-        """Hex digest of all that decides the result: this configuration, less where and how it runs, and the method."""
-        values = self.model_dump(mode="json")
+        """Hex digest of all that decides the result: this configuration, less where and how it runs, and the method.
+
+        A setting that is None does not enter it, so that one added later, None unless given, renames no run.
+        """
+        values = self.model_dump(mode="json", exclude_none=True)
         for name in ("device", "checkpoint_seconds"):
             del values["training"][name]
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
