@@ -26,7 +26,7 @@ demo: $(VENV)/run
 	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --jobs 2 --out runs/demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
