@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from crossrec.data import DataConfig, load
-from crossrec.experiments.cells import Cell, run_cells
+from crossrec.experiments.cells import Cell, Datasets, run_cells
 from crossrec.run import RunConfig
 
 BACKBONES = {
@@ -58,11 +58,11 @@ def search(grid: list[tuple[str, str, dict, dict]]) -> None:
         whole = RunConfig.parse({"data": data, "training": {"epochs": arguments.epochs}, **config})
         cells.append(Cell(whole, (backbone, alignment, json.dumps(setting))))
     say = lambda cell, state: None if state.startswith("epoch") else print(*cell.group, state, flush=True)  # noqa: E731
-    for cell, outcome in run_cells(cells, arguments.out, dataset, jobs=arguments.jobs, on_change=say):
-        if isinstance(outcome, str):
-            raise SystemExit(f"{cell.group}: {outcome}")
-        backbone, alignment, setting = cell.group
-        kept = {"valid recall@20": outcome["valid"]["recall@20"], "best epoch": outcome["best_epoch"]}
+    for result in run_cells(cells, arguments.out, Datasets(), jobs=arguments.jobs, on_change=say):
+        if result.metrics is None:
+            raise SystemExit(f"{result.cell.group}: {result.failure}")
+        backbone, alignment, setting = result.cell.group
+        kept = {"valid recall@20": result.metrics["valid"]["recall@20"], "best epoch": result.metrics["best_epoch"]}
         found.append((backbone, alignment, json.loads(setting), kept))
 
 

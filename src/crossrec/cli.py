@@ -35,9 +35,9 @@ app.command(
     help_flags=[],
 )
 app.command(
-    "crossrec.commands.compare:compare",
+    "crossrec.commands.experiments:compare",
     name="compare",
-    help="Backbones x alignments x seeds on one data set, as one table (RQ1).",
+    help="Backbones x alignments x seeds x data sets (RQ1).",
     help_flags=[],
 )
 app.command(

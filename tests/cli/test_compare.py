@@ -12,14 +12,17 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from crossrec.alignment import CrossConfig
 from crossrec.backbones.bpr import BPRConfig
 from crossrec.experiments import cells as cells_module
-from crossrec.experiments.cells import Cell
+from crossrec.experiments.cells import Cell, Result
 from crossrec.experiments.compare import CompareConfig, cells, table
+from crossrec.experiments.plan import Base
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
 
@@ -173,25 +176,26 @@ def test_a_cell_that_fails_stops_no_other(crossrec, mmrec, tmp_path):
 def made():
     """What the cells of two backbones, three alignments and two seeds might have come to."""
     options = CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 4))
-    todo = cells(options, RunConfig().data, TrainingConfig())
+    todo = cells(options, Base())
     results = []
     for number, cell in enumerate(todo):
         value = (number + 1) / 100
         test = {"recall@10": value, "recall@20": 2 * value, "ndcg@10": value / 2, "ndcg@20": value / 4}
-        results.append((cell, {"test": test, "valid": {"recall@20": 3 * value}, "train_seconds_per_epoch": value}))
+        metrics = {"test": test, "valid": {"recall@20": 3 * value}, "train_seconds_per_epoch": value}
+        results.append(Result(cell, Path(cell.name), metrics))
     return results
 
 
 def test_cells_are_the_product(made):
-    assert [(cell.group, cell.config.training.seed) for cell, _ in made] == [
+    assert [(cell.group[1:], cell.config.training.seed) for cell in (result.cell for result in made)] == [
         ((backbone, alignment), seed)
         for backbone in ("bpr", "lightgcn")
         for alignment in ("none", "fettle", "cross")
         for seed in (0, 4)
     ]
-    assert len({cell.name for cell, _ in made}) == 12
-    for cell, _ in made:
-        assert (cell.config.backbone.name, getattr(cell.config.alignment, "name", "none")) == cell.group
+    assert len({cell.name for cell in (result.cell for result in made)}) == 12
+    for cell in (result.cell for result in made):
+        assert (cell.config.backbone.name, getattr(cell.config.alignment, "name", "none")) == cell.group[1:]
 
 
 def test_the_name_of_a_cell_is_its_configuration():
@@ -219,7 +223,7 @@ def test_means_and_gains(made):
     ]
     assert "Baby" in shown.title
     means = [statistics.fmean(row["R@20"]) for row in lines[:6]]
-    assert lines[0]["R@20"] == [0.02, 0.04]
+    assert lines[0]["R@20"] == (0.02, 0.04)
     assert means == pytest.approx([0.03, 0.07, 0.11, 0.15, 0.19, 0.23])
     gains = [named(row, "R@20", gain=True) for row in lines]
     assert gains[0] == gains[3] == ""
@@ -231,7 +235,7 @@ def test_means_and_gains(made):
 
 
 def test_a_failed_seed_takes_its_row_out(made):
-    made[3] = (made[3][0], "failed: no memory")
+    made[3] = Result(made[3].cell, made[3].folder, failure="failed: no memory")
     lines = [row for row in table(made, "Baby").rows if row]
     assert lines[1][:3] == ["  + fettle", "failed: no memory", None]
     assert lines[2][5] != "", "the others are compared all the same"
@@ -239,7 +243,7 @@ def test_a_failed_seed_takes_its_row_out(made):
 
 def test_nothing_is_compared_with_a_failed_row(made):
     # the first row of a block is what the others are measured against; another must not take its place
-    made[0] = (made[0][0], "failed: no memory")
+    made[0] = Result(made[0].cell, made[0].folder, failure="failed: no memory")
     shown = table(made, "Baby")
     lines = [dict(zip([c.name for c in shown.columns], row, strict=True)) for row in shown.rows if row]
     assert [row["model"].strip() for row in lines[:3]] == ["bpr", "+ fettle", "+ cross"]
@@ -249,14 +253,14 @@ def test_nothing_is_compared_with_a_failed_row(made):
 
 def test_a_base_of_zero_has_no_gain(made):
     for k in (0, 1):
-        made[k] = (made[k][0], made[k][1] | {"test": dict.fromkeys(METRICS.values(), 0.0)})
+        made[k] = replace(made[k], metrics=made[k].metrics | {"test": dict.fromkeys(METRICS.values(), 0.0)})
     lines = [row for row in table(made, "Baby").rows if row]
     assert all(math.isnan(gain) for gain in lines[1][5:9])
 
 
 def test_what_is_named_twice_is_trained_once():
     options = CompareConfig(backbones=("bpr", "bpr"), alignments=("none", "cross", "none"), seeds=(1, 0, 1))
-    assert [(c.group, c.config.training.seed) for c in cells(options, RunConfig().data, TrainingConfig())] == [
+    assert [(c.group[1:], c.config.training.seed) for c in cells(options, Base())] == [
         (("bpr", "none"), 1),
         (("bpr", "none"), 0),
         (("bpr", "cross"), 1),

@@ -1,1 +1,1 @@
-"""The paper's research questions, one file each: from options to run configurations, and to a table or figure."""
+"""The paper's research questions, one file each: from options to run configurations, and to tables and figures."""

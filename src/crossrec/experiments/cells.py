@@ -6,23 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossrec.data import Dataset
+from crossrec.data import DataConfig, Dataset, load
 from crossrec.errors import RunError
 from crossrec.run import RunConfig
 from crossrec.storage import read_json, write_json_atomic
 
-Outcome = dict[str, Any] | str
-"""What ``metrics.json`` of a cell holds, or why there is none."""
-
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of an experiment. ``group``: where its result belongs, e.g. (backbone, alignment)."""
+    """One run of an experiment. ``group``: where its result belongs, e.g. (data set, backbone, alignment)."""
 
     config: RunConfig
     group: tuple[str, ...]
@@ -31,6 +28,24 @@ class Cell:
     def name(self) -> str:
         """Folder of the cell: readable, and different for every configuration and version of the method."""
         return f"{self.config.label}-seed{self.config.training.seed}-{self.config.digest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a cell: ``metrics`` as in its ``metrics.json``, or the ``failure`` for want of which."""
+
+    cell: Cell
+    folder: Path
+    metrics: dict[str, Any] | None = None
+    failure: str = ""
+
+
+class Datasets(dict[DataConfig, Dataset]):
+    """Data sets by configuration, each read once, when it is first asked for. Raises DataError as ``load`` does."""
+
+    def __missing__(self, config: DataConfig) -> Dataset:
+        made = self[config] = load(config)
+        return made
 
 
 @dataclass
@@ -43,29 +58,30 @@ class _Process:
 def run_cells(
     cells: Sequence[Cell],
     out: Path,
-    dataset: Dataset,
+    datasets: Mapping[DataConfig, Dataset],
     *,
     jobs: int = 1,
     threads: int = 0,
     on_change: Callable[[Cell, str], None] = lambda cell, state: None,
     poll_seconds: float = 0.2,
-) -> list[tuple[Cell, Outcome]]:
+) -> list[Result]:
     """Run every cell that is not done, ``jobs`` at a time, each in a process of its own; returns all with outcomes.
 
-    ``dataset``: the data set of all cells. A cell's folder is ``out / cell.name``; one that is done is left as it is,
-    one that was stopped goes on from its checkpoint. ``threads`` per process (0: torch's choice for one job, else the
-    cores shared out). ``on_change`` hears "done", "failed: …" and, while a cell trains, "epoch N". A cell that fails
-    leaves a ``log.txt`` and does not stop the others. Interrupting stops the processes; what they have saved stays.
+    ``datasets``: the data set of each cell's ``config.data`` (``Datasets()`` reads them). A cell's folder is
+    ``out / cell.name``; one that is done is left as it is, one that was stopped goes on from its checkpoint, and two
+    cells of one configuration are one run. ``threads`` per process (0: torch's choice for one job, else the cores
+    shared out). ``on_change`` hears "done", "failed: …" and, while a cell trains, "epoch N". A cell that fails leaves a
+    ``log.txt`` and does not stop the others. Interrupting stops the processes; what they have saved stays.
     """
-    outcomes: dict[str, Outcome] = {}
+    results: dict[str, Result] = {}
     if not threads and jobs > 1:
         threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = []
-    for cell in cells:
-        folder = out / cell.name
+    for name, cell in {cell.name: cell for cell in cells}.items():
+        folder = out / name
         done = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else {}
-        if done.get("identity") == cell.config.identity(dataset):
-            outcomes[cell.name] = done
+        if done.get("identity") == cell.config.identity(datasets[cell.config.data]):
+            results[name] = Result(cell, folder, done)
             on_change(cell, "done before")
         else:  # not done, or done on other contents of the data set, which the run itself will refuse
             waiting.append(cell)
@@ -82,14 +98,15 @@ def run_cells(
                     on_change(process.cell, f"epoch {_epochs(process.folder)}")
                     continue
                 running.remove(process)
-                outcomes[process.cell.name] = outcome = _outcome(process, code)
-                on_change(process.cell, outcome if isinstance(outcome, str) else "done")
+                results[process.cell.name] = result = _result(process, code)
+                on_change(process.cell, result.failure or "done")
     finally:
         for process in running:
             process.process.terminate()
         for process in running:
             process.process.wait()
-    return [(cell, outcomes[cell.name]) for cell in cells]
+    found = [results[cell.name] for cell in cells]
+    return [Result(cell, r.folder, r.metrics, r.failure) for cell, r in zip(cells, found, strict=True)]
 
 
 def _start(cell: Cell, out: Path, threads: int) -> _Process:
@@ -105,16 +122,15 @@ def _start(cell: Cell, out: Path, threads: int) -> _Process:
         return _Process(cell, folder, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
-def _outcome(process: _Process, code: int) -> Outcome:
-    log = process.folder / "log.txt"
-    if code == 0 and (process.folder / "metrics.json").exists():
+def _result(process: _Process, code: int) -> Result:
+    cell, folder, log = process.cell, process.folder, process.folder / "log.txt"
+    if code == 0 and (folder / "metrics.json").exists():
         log.unlink(missing_ok=True)
-        (process.folder / "cell.json").unlink(missing_ok=True)
-        outcome: dict[str, Any] = read_json(process.folder / "metrics.json")
-        return outcome
+        (folder / "cell.json").unlink(missing_ok=True)
+        return Result(cell, folder, read_json(folder / "metrics.json"))
     lines = log.read_text(errors="replace").strip().splitlines()
     reason = lines[-1].removeprefix("crossrec: error: ") if lines else f"exit code {code}"
-    return f"failed: {reason}"
+    return Result(cell, folder, failure=f"failed: {reason}")
 
 
 def _epochs(folder: Path) -> int:

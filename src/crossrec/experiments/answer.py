@@ -1,0 +1,62 @@
+"""What an experiment comes to: findings, tables and figures, and how they are kept in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossrec.experiments.figures import save
+from crossrec.experiments.tables import Table, to_csv, write_all
+from crossrec.storage import write_json_atomic, write_text_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture and the numbers behind it. ``draw`` fills an empty canvas of ``inches`` (width, height)."""
+
+    title: str
+    caption: str
+    data: Table
+    draw: Callable[[Canvas], None]
+    inches: tuple[float, float] = (6.4, 3.6)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``question`` in one sentence, ``findings`` in sentences made of the numbers, tables and figures by file stem."""
+
+    question: str
+    findings: Sequence[str]
+    tables: Mapping[str, Table]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+def write_answer(answer: Answer, out: Path, name: str, about: Mapping[str, Any]) -> None:
+    """Write tables (.txt, .md, .tex, .csv), figures (.png, .pdf, .csv) and, last, NAME.json, which lists them.
+
+    NAME.json holds ``about`` (command, versions, cells …), question, findings, and the file stem, title and footnotes
+    or caption of every table and figure: it is what ``crossrec report`` reads. Each file appears whole or not at all.
+    Raises RunError where a file cannot be written.
+    """
+    for stem, table in answer.tables.items():
+        write_all(table, out, stem)
+    for stem, figure in answer.figures.items():
+        write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
+        save(figure.draw, out / stem, figure.inches)
+    written = {
+        "experiment": name,
+        "question": answer.question,
+        "findings": list(answer.findings),
+        "tables": [
+            {"name": stem, "title": t.title, "footnotes": list(t.footnotes)} for stem, t in answer.tables.items()
+        ],
+        "figures": [{"name": stem, "title": f.title, "caption": f.caption} for stem, f in answer.figures.items()],
+        **about,
+    }
+    write_json_atomic(out / f"{name}.json", json.loads(json.dumps(written, default=str)))
