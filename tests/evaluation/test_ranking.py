@@ -121,10 +121,11 @@ def test_ranks_do_not_depend_on_the_chunk(chunk):
     assert np.array_equal(lists[0][1], lists[1][1])
 
 
-@pytest.mark.parametrize("depth", [0, 1, 5, 30])
-def test_depth_keeps_the_ranks_below_it(depth):
-    user_US, item_IS, train, held = random_case(2, levels=2)
-    split = HeldOut.build(*train, *held, 40, 30)
+@pytest.mark.parametrize("levels", [2, None])
+@pytest.mark.parametrize(("items", "depth"), [(30, 0), (30, 1), (30, 5), (30, 30), (300, 1), (300, 20), (300, 50)])
+def test_depth_keeps_the_ranks_below_it(items, depth, levels):
+    user_US, item_IS, train, held = random_case(2, items=items, levels=levels)
+    split = HeldOut.build(*train, *held, 40, items)
     exact = rank_held_out(user_US, item_IS, split).rank_P
     short = rank_held_out(user_US, item_IS, split, depth=depth).rank_P
     assert np.array_equal(short[exact < depth], exact[exact < depth])

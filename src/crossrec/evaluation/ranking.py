@@ -19,12 +19,18 @@ Floats = npt.NDArray[np.floating[Any]]
 NEVER = int(np.iinfo(np.int64).max)
 """Rank of a held-out item that is also a training item of its user: masked, hence in no list of any length."""
 
-BLOCK = 128
-"""Users in one matrix product. It is fixed because the last bit of a float32 score depends on the number of rows that
-are multiplied together; that way ranks depend on no chunk size."""
+BLOCK, TILE = 128, 2048
+"""Users and items in one matrix product: fixed, because the last bit of a float32 score depends on how many rows and
+columns are multiplied together; that way ranks depend on no chunk size. 1 MB of scores stays in a core's cache."""
 
-CHUNK = 256
-"""Users whose scores are held at once; memory is two float32 arrays of CHUNK × items."""
+CHUNK = 128
+"""Users whose scores are held at once; memory is one float32 array of CHUNK × items."""
+
+GROUPS = 128
+"""Groups of items, at least, whose best scores tell most held-out items that are far down from the few that are not."""
+
+_NUMBERS = 1 << 20
+"""Scores that are gathered at a time to count ranks in: 4 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +87,6 @@ class HeldOut:
             num_items=num_items,
         )
 
-    @classmethod
-    def union(cls, parts: Sequence[HeldOut]) -> HeldOut:
-        """All held-out pairs of several splits of one data set, for ranking them in one go.
-
-        Raises DataError where the splits are of different numbers of users or items.
-        """
-        num_users, num_items = parts[0].num_users, parts[0].num_items
-        if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
-            raise DataError("splits of different data sets cannot be ranked together")
-        trained = np.unique(np.concatenate([part.user_E[part.mask[0]] * num_items + part.mask[1] for part in parts]))
-        held = np.concatenate([part.key_P for part in parts])
-        return cls.build(*np.divmod(trained, num_items), *np.divmod(held, num_items), num_users, num_items)
-
-    @property
-    def key_P(self) -> Ints:
-        """user · items + item of every held-out pair: one number that tells it from all others."""
-        return self.user_E[self.row_P] * self.num_items + self.item_P
-
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -117,53 +105,92 @@ def rank_held_out(
 
     rank = #{j : s_j > s_i} + #{j < i : s_j = s_i} over unmasked j: among equal scores the lower index comes first.
     A held-out item that is masked itself has rank NEVER. ``chunk`` (rounded up to a multiple of BLOCK) bounds the
-    memory and changes no rank. With ``depth`` the second term is left out of ranks ≥ depth, which stay ≥ depth:
-    metrics at K ≤ depth are the same, and sooner.
+    memory and changes no rank. With ``depth`` a rank ≥ depth may come out as any other number ≥ depth: metrics at
+    K ≤ depth are the same, and sooner.
 
     Raises TrainingError where vectors are not finite or so long that scores may not be.
     """
-    _check_shapes(user_US, item_IS, held.num_users, held.num_items)
-    start_E = _starts(held.count_E)
-    rank_P = np.empty(len(held.row_P), dtype=np.int64)
-    flag_CI = torch.empty(0)
-    for first, score_CI in _masked_scores(user_US, item_IS, held.user_E, held.mask, chunk):
-        device, last = score_CI.device, first + len(score_CI)
-        low, high = np.searchsorted(held.row_P, [first, last])
-        row_p = torch.from_numpy(held.row_P[low:high] - first).to(device)
-        item_p = torch.from_numpy(held.item_P[low:high]).to(device)
-        own_p = score_CI[row_p, item_p]
-        start_C = torch.from_numpy(start_E[first:last] - low).to(device)
-        # Users come with the most held-out items first, so those with an nth one are the first rows: no copies.
-        # Comparing into floats and adding these up is exact up to 2^24 items and several times as fast as counting.
-        flag_CI = torch.empty_like(score_CI) if first == 0 else flag_CI
-        greater_p = torch.empty_like(own_p)
-        for nth in range(int(held.count_E[first])):
-            size = int(np.count_nonzero(held.count_E[first:last] > nth))
-            pair = start_C[:size] + nth
-            greater_p[pair] = torch.gt(score_CI[:size], own_p[pair, None], out=flag_CI[:size]).sum(dim=1)
-        rank_p = greater_p.long()
-        near_p = torch.nonzero(rank_p < (held.num_items if depth is None else depth))[:, 0]
-        for near in torch.split(near_p, len(score_CI)):
-            rows, own = score_CI.index_select(0, row_p[near]), own_p[near, None]
-            tied = torch.eq(rows, own, out=flag_CI[: len(near)]).sum(dim=1) > 1
-            lower = torch.arange(held.num_items, device=device) < item_p[near[tied], None]
-            rank_p[near[tied]] += (lower & (rows[tied] == own[tied])).sum(dim=1)
-        rank_P[low:high] = rank_p.cpu().numpy()
-    rank_P[held.trained_P] = NEVER
-    return Ranks(held.user_E, held.row_P, held.item_P, rank_P)
+    return rank_together(user_US, item_IS, [held], chunk, depth)[0]
 
 
 def rank_together(
     user_US: Tensor, item_IS: Tensor, parts: Sequence[HeldOut], chunk: int = CHUNK, depth: int | None = None
 ) -> list[Ranks]:
-    """``rank_held_out`` for several splits, with the same ranks; a user that several of them hold is scored once."""
+    """``rank_held_out`` for several splits of one data set; a user that several of them hold is scored once.
+
+    Raises DataError where the splits are of different numbers of users or items.
+    """
+    num_users, num_items = parts[0].num_users, parts[0].num_items
+    if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
+        raise DataError("splits of different data sets cannot be ranked together")
+    _check_shapes(user_US, item_IS, num_users, num_items)
+    user_E, mask = _everyone(parts)
+    place_U = np.empty(num_users, dtype=np.int64)
+    place_U[user_E] = np.arange(len(user_E))
+    row_P = np.concatenate([place_U[part.user_E][part.row_P] for part in parts])
+    order = np.argsort(row_P, kind="stable")
+    row_P, item_P = row_P[order], np.concatenate([part.item_P for part in parts])[order]
+    rank_P = np.empty(len(row_P), dtype=np.int64)
+    for first, score_CI in _masked_scores(user_US, item_IS, user_E, mask, chunk):
+        low, high = np.searchsorted(row_P, [first, first + len(score_CI)])
+        pairs = (torch.from_numpy(part).to(score_CI.device) for part in (row_P[low:high] - first, item_P[low:high]))
+        rank_P[order[low:high]] = _ranks_among(score_CI, *pairs, depth).cpu().numpy()
+    ranks = []
+    ends = np.cumsum([len(part.row_P) for part in parts])
+    for part, rank_p in zip(parts, np.split(rank_P, ends[:-1]), strict=True):
+        rank_p[part.trained_P] = NEVER
+        ranks.append(Ranks(part.user_E, part.row_P, part.item_P, rank_p))
+    return ranks
+
+
+def _everyone(parts: Sequence[HeldOut]) -> tuple[Ints, tuple[Ints, Ints]]:
+    """The users that any split evaluates, and their training pairs as (position among them, item), by position."""
     if len(parts) == 1:
-        return [rank_held_out(user_US, item_IS, parts[0], chunk, depth)]
-    union = HeldOut.union(parts)
-    rank_P = rank_held_out(user_US, item_IS, union, chunk, depth).rank_P
-    order = np.argsort(union.key_P)
-    key_P, rank_P = union.key_P[order], rank_P[order]
-    return [Ranks(p.user_E, p.row_P, p.item_P, rank_P[np.searchsorted(key_P, p.key_P)]) for p in parts]
+        return parts[0].user_E, parts[0].mask
+    seen_U = np.zeros(parts[0].num_users, dtype=bool)
+    users, items = [], []
+    for part in parts:
+        fresh_T = ~seen_U[part.user_E][part.mask[0]]
+        users.append(part.user_E[part.mask[0][fresh_T]])
+        items.append(part.mask[1][fresh_T])
+        seen_U[part.user_E] = True
+    user_E = np.flatnonzero(seen_U)
+    return user_E, _items_of(user_E, np.concatenate(users), np.concatenate(items), len(seen_U))
+
+
+def _ranks_among(score_CI: Tensor, row_P: Tensor, item_P: Tensor, depth: int | None) -> Tensor:
+    """The rank of item_p among the scores of row_p, (P,) int64; where it is ≥ depth, any number ≥ depth.
+
+    With ``depth``, an item below the best ones of so many groups of items is that far down: it is looked at no further.
+    """
+    num_items, own_P = score_CI.shape[1], score_CI[row_P, item_P]
+    if depth is None:
+        rank_P, near_P = torch.empty_like(row_P), torch.arange(len(row_P), device=row_P.device)
+    else:
+        best_CG = _best_of_groups(score_CI, max(GROUPS, 8 * depth))
+        rank_P = (best_CG[row_P] > own_P[:, None]).sum(dim=1)
+        near_P = torch.nonzero(rank_P < depth)[:, 0]
+    for near in torch.split(near_P, max(1, _NUMBERS // num_items)):
+        rows, own = score_CI.index_select(0, row_P[near]), own_P[near, None]
+        # Comparing into floats and adding these up is exact up to 2^24 items and several times as fast as counting.
+        flags = torch.empty_like(rows)
+        rank = torch.gt(rows, own, out=flags).sum(dim=1).long()
+        tied = torch.eq(rows, own, out=flags).sum(dim=1) > 1
+        if bool(tied.any()):
+            lower = torch.arange(num_items, device=rows.device) < item_P[near[tied], None]
+            rank[tied] += (lower & (rows[tied] == own[tied])).sum(dim=1)
+        rank_P[near] = rank
+    return rank_P
+
+
+def _best_of_groups(score_CI: Tensor, groups: int) -> Tensor:
+    """The best score in each group of items, (C, G): G is ``groups``, or the number of items where that is smaller."""
+    groups = min(groups, score_CI.shape[1])
+    whole = score_CI.shape[1] // groups * groups
+    best_CG = score_CI[:, :whole].unflatten(1, (-1, groups)).amax(dim=1)
+    left_over = score_CI[:, whole:]
+    best_CG[:, : left_over.shape[1]].clamp_(min=left_over)
+    return best_CG
 
 
 def top_k(
@@ -232,7 +259,10 @@ def _masked_scores(
     buffer = items.new_empty(chunk, len(items))
     for first in range(0, total, max(chunk, 1)):
         for at in range(0, min(chunk, padded - first), BLOCK):
-            torch.mm(user_ES[first + at : first + at + BLOCK], items.T, out=buffer[at : at + BLOCK])
+            block = user_ES[first + at : first + at + BLOCK]
+            for tile in range(0, len(items), TILE):
+                part = items[tile : tile + TILE].T
+                torch.mm(block, part, out=buffer[at : at + BLOCK, tile : tile + TILE])
         low, high = np.searchsorted(mask[0], [first, first + chunk])
         row, item = (torch.from_numpy(part[low:high]).to(buffer.device) for part in mask)
         buffer[row - first, item] = -torch.inf
