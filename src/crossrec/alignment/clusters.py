@@ -13,7 +13,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import block_room, bounded, exp_rows_, row_blocks, rows, scaled_gradients, unit, wide, zero_like
+from crossrec.losses import (
+    APART,
+    LOG2E,
+    block_room,
+    bounded,
+    exp2_rows_,
+    row_blocks,
+    rows,
+    scaled_gradients,
+    unit,
+    wide,
+    zero_like,
+)
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -126,13 +138,14 @@ class Room:
 
     def matrix(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """An uninitialised (rows, columns) of the type of ``like``, good until the next call."""
-        size = rows * columns
+        stride = columns + APART
+        size = rows * stride
         if like.device.type != "cpu":
             return like.new_empty(rows, columns)
         if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
             self._memory = None  # first freed, then replaced, with a little to spare for a batch of more items
             self._memory = like.new_empty(size + size // 16)
-        return self._memory[:size].view(rows, columns)
+        return self._memory[:size].view(rows, stride)[:, :columns]
 
 
 class _ClusterCrossEntropy(torch.autograd.Function):
@@ -158,39 +171,42 @@ class _ClusterCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
         inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
-        weight, scaled = weight_N.to(vector.dtype), vector * inverse
+        weight, scaled = weight_N.to(vector.dtype), vector * (inverse * LOG2E)
+        sharper = 1.0 / (inverse * SINKHORN_EPSILON)
         keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
         kept = room.matrix(len(vector) if keep else 0, len(prototype), vector)
-        partition_N, mass_P = torch.empty_like(weight), torch.zeros_like(prototype[:, 0])
+        mass_N, top_N, mass_P = torch.empty_like(weight), torch.zeros_like(weight), torch.zeros_like(prototype[:, 0])
         grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
-        small = bounded(scaled, prototype)
-        blocks = row_blocks(vector, len(prototype))
-        logits = block_room(blocks, vector, len(prototype))
+        small = bounded(vector_NL, prototype_PL, inverse)
+        size = row_blocks(vector, len(prototype))
+        logits = block_room(size, len(prototype), vector)
         kernel_block = None if keep else torch.empty_like(logits)
-        for part in blocks:
+        parts = [slice(start, start + size) for start in range(0, len(vector), size)]
+        for part in parts:
             block = scaled[part]
             logit = torch.mm(block, prototype.T, out=logits[: len(block)])
             if rounds is None:
                 kept[part] = nearest_prototype(logit)
             else:
                 target = kept[part] if kernel_block is None else kernel_block[: len(block)]
-                kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=target).exp_()
-                mass_P += weight[part] @ kernel
-            top = exp_rows_(logit, small)
-            mass = logit.sum(1)
-            partition_N[part] = mass.log() if top is None else mass.log() + top
-            share = (partitions * weight[part] / mass).unsqueeze(1)
+                kernel = torch.mul(logit, sharper, out=target).exp2_()
+                mass_P.addmv_(kernel.T, weight[part])
+            top = exp2_rows_(logit, small)
+            if top is not None:
+                top_N[part] = top
+            mass = torch.sum(logit, 1, out=mass_N[part])
             torch.mm(logit, prototype, out=grad_vector[part])
-            grad_vector[part] *= share
-            grad_prototype.addmm_(logit.T, block * share)
+            grad_prototype.addmm_(logit.T, block * (weight[part] / mass).unsqueeze(1), alpha=partitions / LOG2E)
+        grad_vector *= (weight / mass_N).mul_(partitions).unsqueeze(1)
+        partition_N = mass_N.log2().add_(top_N).mul_(1 / LOG2E)
 
         def kernels() -> Iterator[tuple[slice, Tensor]]:
-            for part in blocks:
+            for part in parts:
                 if keep:
                     yield part, kept[part]
                 else:
-                    block = vector[part] / SINKHORN_EPSILON
-                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp_()
+                    block = vector[part] * (LOG2E / SINKHORN_EPSILON)
+                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp2_()
 
         scaling_P = torch.ones_like(mass_P)
         for done in range(rounds or 0):
@@ -199,15 +215,14 @@ class _ClusterCrossEntropy(torch.autograd.Function):
             if done + 1 < (rounds or 0):
                 mass_P.zero_()
                 for part, kernel in kernels():
-                    mass_P += (weight[part] / (kernel @ scaling_P)) @ kernel
-        # The prototypes' scalings beside them: one product gives the rows' totals and the codes' mean prototypes.
-        beside = torch.cat([prototype * scaling_P.unsqueeze(1), scaling_P.unsqueeze(1)], dim=1)
+                    mass_P.addmv_(kernel.T, weight[part] / (kernel @ scaling_P))
+        scaled_PL = prototype * scaling_P.unsqueeze(1)
         centre, pull = torch.empty_like(vector), torch.zeros_like(prototype)
         for part, kernel in kernels():
-            both = kernel @ beside
-            total = both[:, -1:]
-            torch.div(both[:, :-1], total, out=centre[part])
-            pull.addmm_(kernel.T, towards[part] / total)
+            inverse_total = (kernel @ scaling_P).reciprocal_().unsqueeze(1)
+            torch.mm(kernel, scaled_PL, out=centre[part])
+            centre[part] *= inverse_total
+            pull.addmm_(kernel.T, towards[part] * inverse_total)
         met = torch.dot(towards.flatten(), centre.flatten())
         grad_prototype.addcmul_(pull, scaling_P.unsqueeze(1) * inverse, value=-1)
         grad_vector *= inverse

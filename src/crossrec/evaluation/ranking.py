@@ -133,8 +133,9 @@ def rank_together(
     rank_P = np.empty(len(row_P), dtype=np.int64)
     for first, score_CI in _masked_scores(user_US, item_IS, user_E, mask, chunk):
         low, high = np.searchsorted(row_P, [first, first + len(score_CI)])
-        pairs = (torch.from_numpy(part).to(score_CI.device) for part in (row_P[low:high] - first, item_P[low:high]))
-        rank_P[order[low:high]] = _ranks_among(score_CI, *pairs, depth).cpu().numpy()
+        row_p = torch.from_numpy(row_P[low:high] - first).to(score_CI.device)
+        item_p = torch.from_numpy(item_P[low:high]).to(score_CI.device)
+        rank_P[order[low:high]] = _ranks_among(score_CI, row_p, item_p, depth).cpu().numpy()
     ranks = []
     ends = np.cumsum([len(part.row_P) for part in parts])
     for part, rank_p in zip(parts, np.split(rank_P, ends[:-1]), strict=True):
@@ -187,7 +188,7 @@ def _best_of_groups(score_CI: Tensor, groups: int) -> Tensor:
     """The best score in each group of items, (C, G): G is ``groups``, or the number of items where that is smaller."""
     groups = min(groups, score_CI.shape[1])
     whole = score_CI.shape[1] // groups * groups
-    best_CG = score_CI[:, :whole].unflatten(1, (-1, groups)).amax(dim=1)
+    best_CG: Tensor = score_CI[:, :whole].view(len(score_CI), -1, groups).amax(dim=1)
     left_over = score_CI[:, whole:]
     best_CG[:, : left_over.shape[1]].clamp_(min=left_over)
     return best_CG
