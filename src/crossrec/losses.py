@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -105,25 +105,40 @@ def embedding_norm(*vector_BL: Tensor) -> Tensor:
     return total / vector_BL[0].shape[0]
 
 
-def info_nce(anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, *, temperature: Tensor | float) -> Tensor:
+Precision = Literal["bfloat16"]
+"""What the large products of contrastive terms are read in; None: the type of the vectors."""
+
+
+def info_nce(
+    anchor_DL: Tensor,
+    candidate_NL: Tensor,
+    positive_D: Tensor,
+    *,
+    temperature: Tensor | float,
+    precision: Precision | None = None,
+) -> Tensor:
     """Σ_d -log softmax_j( a_d · c_j / λ )_{positive of d}, a scalar sum over anchors.
 
     ``anchor_DL``, ``candidate_NL``: vectors of unit length; ``positive_D``: int64, the candidate that anchor d belongs
     to; ``temperature``: λ. Differentiable in anchors, candidates and λ. The gradient is taken on the way, as in
     ``logsumexp_dot``: no D × N matrix is kept for it. Has no second derivative.
     """
-    value: Tensor = _InfoNCE.apply(anchor_DL, candidate_NL, positive_D, temperature)  # type: ignore[no-untyped-call]
+    value: Tensor = _InfoNCE.apply(  # type: ignore[no-untyped-call]
+        anchor_DL, candidate_NL, positive_D, temperature, precision
+    )
     return value
 
 
-def logsumexp_dot(left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = None) -> Tensor:
+def logsumexp_dot(
+    left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = None, *, precision: Precision | None = None
+) -> Tensor:
     """Σ_n w_n log Σ_p exp(x_n · y_p), a scalar; what every contrastive term here is made of.
 
     The gradient, w softmax(X Yᵀ) Y for X and its transposed counterpart for Y, is taken on the way, block of rows by
     block of rows, so that nothing of size N × P outlives a block. Weights (1 unless given) are constants. Half
     precision is accumulated in float32. Has no second derivative.
     """
-    value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N)  # type: ignore[no-untyped-call]
+    value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N, precision)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -140,12 +155,12 @@ LOG2E = math.log2(math.e)
 
 
 def row_blocks(left_NL: Tensor, columns: int) -> int:
-    """How many rows to multiply with so many columns at a time: blocks for the cache on a CPU; all on a GPU."""
-    size = len(left_NL)
-    if left_NL.device.type == "cpu":
-        columns = max(1, columns)
-        size = min(max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns), max(16, _BLOCK_LIMIT // columns), size)
-    return max(1, size)
+    """How many rows to multiply with so many columns at a time: equal blocks for the cache on a CPU; all on a GPU."""
+    rows, columns = max(1, len(left_NL)), max(1, columns)
+    if left_NL.device.type != "cpu":
+        return rows
+    size = min(max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns), max(16, _BLOCK_LIMIT // columns))
+    return -(-rows // max(1, round(rows / size)))
 
 
 def block_room(rows: int, columns: int, like: Tensor) -> Tensor:
@@ -186,43 +201,81 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
+_SHAPES = 64
+"""On a CPU a bfloat16 product of a shape not seen before is compiled first, so rows are filled up to a multiple."""
+
+
+def filled_up(tensor: Tensor, precision: Precision | None) -> Tensor:
+    """With zeros, or rows of them, at its end where products are to be bfloat16; else as it is."""
+    missing = 0 if precision is None else -len(tensor) % _SHAPES
+    return tensor if not missing else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
+
+
+def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """out = left right, whatever type ``out`` has."""
+    if out.dtype == left.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(torch.mm(left, right))
+
+
+def add_product_(total: Tensor, left: Tensor, right: Tensor, scale: float = 1.0) -> None:
+    """total += scale · left right, read in the type of ``left``, summed up in that of ``total``."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right, alpha=scale)
+    else:
+        total.add_(torch.mm(left, right.to(left.dtype)), alpha=scale)
+
+
 def _softmax_products(
-    left: Tensor, right: Tensor, weight: Tensor | None, needs: tuple[bool, bool], small: bool
+    left: Tensor,
+    right: Tensor,
+    weight: Tensor | None,
+    needs: tuple[bool, bool],
+    small: bool,
+    precision: Precision | None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Σ_p exp(x_n · y_p) of every row as its logarithm, (N,); w softmax Y, (N, L); (w softmax)ᵀ X, (P, L).
 
     ``left``: X · log2 e; ``small``: whether no logit needs a shift.
     """
+    rows, columns = len(left), len(right)
+    left, right = filled_up(left, precision), filled_up(right, precision)
+    weight = left.new_ones(len(left)) if weight is None else filled_up(weight, precision)
+    kind = left.dtype if precision is None else torch.bfloat16
+    left_k, right_k = left.to(kind), right.to(kind)
     grad_left = torch.empty_like(left) if needs[0] else None
     grad_right = torch.zeros_like(right) if needs[1] else None
-    total_N, top_N = torch.empty_like(left[:, 0]), torch.zeros_like(left[:, 0])
-    size = row_blocks(left, len(right))
-    room = block_room(size, len(right), left)
+    total_N, top_N = torch.empty_like(weight), torch.zeros_like(weight)
+    size = row_blocks(left, columns)
+    room = block_room(size, len(right), left_k)
     for start in range(0, len(left), size):
         part = slice(start, start + size)
-        block = left[part]
-        logit = torch.mm(block, right.T, out=room[: len(block)])
+        whole = torch.mm(left_k[part], right_k.T, out=room[: len(weight[part])])
+        logit = whole[:, :columns]
         top = exp2_rows_(logit, small)
         if top is not None:
             top_N[part] = top
-        total = torch.sum(logit, 1, out=total_N[part])
+        total = torch.sum(logit, 1, dtype=left.dtype, out=total_N[part])
         if grad_left is not None:
-            torch.mm(logit, right, out=grad_left[part])
+            product_into(grad_left[part], whole, right_k)
         if grad_right is not None:
-            share = total.reciprocal() if weight is None else weight[part] / total
-            grad_right.addmm_(logit.T, block * share.unsqueeze(1), alpha=1 / LOG2E)
+            add_product_(grad_right, whole.T, left[part] * (weight[part] / total).unsqueeze(1), 1 / LOG2E)
+    value_N = total_N.log2().add_(top_N).mul_(1 / LOG2E)[:rows]
     if grad_left is not None:
-        grad_left *= (total_N.reciprocal() if weight is None else weight / total_N).unsqueeze(1)
-    return total_N.log2().add_(top_N).mul_(1 / LOG2E), grad_left, grad_right
+        grad_left = grad_left[:rows].mul_((weight / total_N)[:rows].unsqueeze(1))
+    return value_N, grad_left, None if grad_right is None else grad_right[:columns]
 
 
 class _LogSumExpDot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None, precision: Precision | None
+    ) -> Tensor:
         left, right = wide(left_NL), wide(right_PL)
         weight = None if weight_N is None else weight_N.to(left.dtype)
         needs, small = ctx.needs_input_grad[:2], bounded(left_NL, right_PL)
-        value_N, grad_left, grad_right = _softmax_products(left * LOG2E, right, weight, needs, small)
+        value_N, grad_left, grad_right = _softmax_products(left * LOG2E, right, weight, needs, small, precision)
         ctx.save_for_backward(grad_left, grad_right)
         ctx.dtypes = left_NL.dtype, right_PL.dtype
         return (value_N.sum() if weight is None else value_N @ weight).to(left_NL.dtype)
@@ -230,7 +283,7 @@ class _LogSumExpDot(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None
+        return *scaled_gradients(ctx, grad), None, None
 
 
 class _InfoNCE(torch.autograd.Function):
@@ -238,14 +291,19 @@ class _InfoNCE(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, temperature: Tensor | float
+        ctx: Any,
+        anchor_DL: Tensor,
+        candidate_NL: Tensor,
+        positive_D: Tensor,
+        temperature: Tensor | float,
+        precision: Precision | None,
     ) -> Tensor:
         anchor, candidate = wide(anchor_DL), wide(candidate_NL)
         inverse = 1.0 / (wide(temperature).to(anchor.dtype) if isinstance(temperature, Tensor) else temperature)
         small = bounded(anchor_DL, candidate_NL, inverse)
-        by_anchor, by_candidate, _, by_temperature = ctx.needs_input_grad
+        by_anchor, by_candidate, _, by_temperature, _ = ctx.needs_input_grad
         value_D, grad_anchor, grad_candidate = _softmax_products(
-            anchor * (inverse * LOG2E), candidate, None, (by_anchor or by_temperature, by_candidate), small
+            anchor * (inverse * LOG2E), candidate, None, (by_anchor or by_temperature, by_candidate), small, precision
         )
         own = rows(candidate, positive_D)
         value = value_D.sum() - inverse * torch.dot(anchor.flatten(), own.flatten())
@@ -264,7 +322,7 @@ class _InfoNCE(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return scaled_gradients(ctx, grad)
+        return *scaled_gradients(ctx, grad), None
 
 
 def scaled_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -16,9 +16,13 @@ from torch.autograd.function import once_differentiable
 from crossrec.losses import (
     APART,
     LOG2E,
+    Precision,
+    add_product_,
     block_room,
     bounded,
     exp2_rows_,
+    filled_up,
+    product_into,
     row_blocks,
     rows,
     scaled_gradients,
@@ -100,6 +104,7 @@ def _cross_entropy(
     weight_N: Tensor,
     partitions: int,
     room: Room | None,
+    precision: Precision | None,
 ) -> Tensor:
     """Σ_n [ partitions · w_n log Σ_p exp(x_n c_p / λ_c) - t_n · C q_n / λ_c ], q the codes of x, t = ``towards_NL``.
 
@@ -117,6 +122,7 @@ def _cross_entropy(
         weight_N,
         partitions,
         Room() if room is None else room,
+        precision,
     )
     return value
 
@@ -168,10 +174,13 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         weight_N: Tensor,
         partitions: int,
         room: Room,
+        precision: Precision | None,
     ) -> Tensor:
         towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
+        rows, weight = len(vector), weight_N.to(vector.dtype)
+        towards, vector, weight = (filled_up(part, precision) for part in (towards, vector, weight))
         inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
-        weight, scaled = weight_N.to(vector.dtype), vector * (inverse * LOG2E)
+        scaled = vector * (inverse * LOG2E)
         sharper = 1.0 / (inverse * SINKHORN_EPSILON)
         keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
         kept = room.matrix(len(vector) if keep else 0, len(prototype), vector)
@@ -181,6 +190,9 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         size = row_blocks(vector, len(prototype))
         logits = block_room(size, len(prototype), vector)
         kernel_block = None if keep else torch.empty_like(logits)
+        kind = vector.dtype if precision is None else torch.bfloat16
+        read = None if precision is None else block_room(size, len(prototype), prototype.to(kind))
+        prototype_k = prototype.to(kind)
         parts = [slice(start, start + size) for start in range(0, len(vector), size)]
         for part in parts:
             block = scaled[part]
@@ -195,8 +207,9 @@ class _ClusterCrossEntropy(torch.autograd.Function):
             if top is not None:
                 top_N[part] = top
             mass = torch.sum(logit, 1, out=mass_N[part])
-            torch.mm(logit, prototype, out=grad_vector[part])
-            grad_prototype.addmm_(logit.T, block * (weight[part] / mass).unsqueeze(1), alpha=partitions / LOG2E)
+            share = logit if read is None else read[: len(block)].copy_(logit)
+            product_into(grad_vector[part], share, prototype_k)
+            add_product_(grad_prototype, share.T, block * (weight[part] / mass).unsqueeze(1), partitions / LOG2E)
         grad_vector *= (weight / mass_N).mul_(partitions).unsqueeze(1)
         partition_N = mass_N.log2().add_(top_N).mul_(1 / LOG2E)
 
@@ -216,28 +229,29 @@ class _ClusterCrossEntropy(torch.autograd.Function):
                 mass_P.zero_()
                 for part, kernel in kernels():
                     mass_P.addmv_(kernel.T, weight[part] / (kernel @ scaling_P))
-        scaled_PL = prototype * scaling_P.unsqueeze(1)
+        scaled_PL = (prototype * scaling_P.unsqueeze(1)).to(kind)
         centre, pull = torch.empty_like(vector), torch.zeros_like(prototype)
         for part, kernel in kernels():
             inverse_total = (kernel @ scaling_P).reciprocal_().unsqueeze(1)
-            torch.mm(kernel, scaled_PL, out=centre[part])
+            code = kernel if read is None else read[: len(kernel)].copy_(kernel)
+            product_into(centre[part], code, scaled_PL)
             centre[part] *= inverse_total
-            pull.addmm_(kernel.T, towards[part] * inverse_total)
+            add_product_(pull, code.T, towards[part] * inverse_total)
         met = torch.dot(towards.flatten(), centre.flatten())
         grad_prototype.addcmul_(pull, scaling_P.unsqueeze(1) * inverse, value=-1)
         grad_vector *= inverse
         grad_temperature = None
         if ctx.needs_input_grad[3]:
             grad_temperature = inverse * (met * inverse - torch.dot(vector.flatten(), grad_vector.flatten()))
-        ctx.save_for_backward(centre * -inverse, grad_vector, grad_prototype, grad_temperature)
-        kind = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, kind
+        ctx.save_for_backward(centre[:rows] * -inverse, grad_vector[:rows], grad_prototype, grad_temperature)
+        temperature_type = temperature.dtype if isinstance(temperature, Tensor) else None
+        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, temperature_type
         return (partitions * (partition_N @ weight) - inverse * met).to(vector_NL.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None, None, None
+        return *scaled_gradients(ctx, grad), None, None, None, None, None
 
 
 def _ones(matrix_NP: Tensor) -> Tensor:
@@ -253,6 +267,7 @@ def item_cluster_loss(
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
     room: Room | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
     """1/(|M|(|M|-1)) Σ_{m≠n} mean_b -Σ_p q_p^n log softmax(i^m C / λ_c)_p, a scalar (Equation 11).
 
@@ -270,7 +285,16 @@ def item_cluster_loss(
     for vector_NL in units:
         others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
         total = total + _cross_entropy(
-            others_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, len(units) - 1, room
+            others_NL,
+            vector_NL,
+            prototype_PL,
+            temperature,
+            clusterer,
+            rounds,
+            weight_N,
+            len(units) - 1,
+            room,
+            precision,
         )
     return total / (weight_N.sum() * len(units) * (len(units) - 1))
 
@@ -285,6 +309,7 @@ def user_cluster_loss(
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
     room: Room | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
 
@@ -305,6 +330,6 @@ def user_cluster_loss(
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
         weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
         total = total + _cross_entropy(
-            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room
+            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room, precision
         )
     return total / (2 * len(pairs[0]))
