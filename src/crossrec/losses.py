@@ -34,6 +34,11 @@ class _Rows(torch.autograd.Function):
         return grad.new_zeros(ctx.shape).index_add_(0, ctx.saved_tensors[0], grad), None
 
 
+def counts(index_B: Tensor, num: int, dtype: torch.dtype) -> Tensor:
+    """How often each of 0 … num - 1 occurs, (num,): ``bincount`` that a GPU need not be waited for."""
+    return index_B.new_zeros(num, dtype=dtype).index_add_(0, index_B, torch.ones_like(index_B, dtype=dtype))
+
+
 def unit(vector_NL: Tensor) -> Tensor:
     """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient.
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from crossrec.errors import ConfigError, DataError, TrainingError
 from crossrec.evaluation import NEVER, HeldOut, rank_held_out, rank_together, top_k
+from crossrec.evaluation.ranking import TILE
 
 
 def one_user(scores, train, held):
@@ -77,9 +78,10 @@ def test_ranks_equal_a_sorted_list_with_many_ties(seed, levels, users, items):
     assert as_dict(rank_held_out(user_US, item_IS, split)) == slow_ranks(user_US, item_IS, train, held)
 
 
-def test_ranks_of_real_vectors_equal_a_sorted_list():
-    user_US, item_IS, train, held = random_case(0)
-    split = HeldOut.build(*train, *held, 40, 30)
+@pytest.mark.parametrize("items", [30, TILE + 30])
+def test_ranks_of_real_vectors_equal_a_sorted_list(items):
+    user_US, item_IS, train, held = random_case(0, items=items)
+    split = HeldOut.build(*train, *held, 40, items)
     assert as_dict(rank_held_out(user_US, item_IS, split)) == slow_ranks(user_US, item_IS, train, held)
 
 
@@ -107,12 +109,13 @@ def test_evaluated_are_users_with_training_and_held_out_items():
     assert split.item_P.tolist() == [0, 1, 2, 3, 2]
 
 
+@pytest.mark.parametrize("items", [90, TILE + 90])
 @pytest.mark.parametrize("chunk", [1, 128, 129, 300, 1000])
-def test_ranks_do_not_depend_on_the_chunk(chunk):
-    user_US, item_IS, train, held = random_case(1, users=700, items=90, width=192)
+def test_ranks_do_not_depend_on_the_chunk(chunk, items):
+    user_US, item_IS, train, held = random_case(1, users=700, items=items, width=192)
     user_US[::3] = user_US[0]
-    item_IS[50:60] = item_IS[:10]
-    split = HeldOut.build(*train, *held, 700, 90)
+    item_IS[-40:-30] = item_IS[:10]
+    split = HeldOut.build(*train, *held, 700, items)
     assert np.array_equal(
         rank_held_out(user_US, item_IS, split, chunk).rank_P, rank_held_out(user_US, item_IS, split, 10_000).rank_P
     )

@@ -20,6 +20,7 @@ from crossrec.losses import (
     add_product_,
     block_room,
     bounded,
+    counts,
     exp2_rows_,
     filled_up,
     product_into,
@@ -328,7 +329,7 @@ def user_cluster_loss(
     meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], rows(user_NL, pairs[0]))
     total, room = zero_like(prototype_PL), room or Room()
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
-        weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
+        weight_N = counts(index_B, len(vector_NL), vector_NL.dtype)
         total = total + _cross_entropy(
             towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room, precision
         )
