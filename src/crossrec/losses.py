@@ -148,8 +148,8 @@ def logsumexp_dot(
 
 
 _BLOCK_NUMBERS, _BLOCK_ROWS, _BLOCK_LIMIT = 1 << 18, 192, 1 << 23
-"""Entries of a block of logits: about 1 MB of float32, so that it stays in a core's cache between passes; but rows
-enough that a matrix product runs at its full rate; but never more than 32 MB."""
+"""Entries of a block of logits for each thread: about 1 MB of float32, so that it stays in a core's cache between
+passes; but rows enough that a matrix product runs at its full rate; but never more than 32 MB in all."""
 APART = 16
 """Numbers between the rows of a block: rows a power of two apart fall on the same lines of a cache, which costs a
 product with its transpose a quarter of its rate."""
@@ -164,12 +164,18 @@ def row_blocks(left_NL: Tensor, columns: int) -> int:
     rows, columns = max(1, len(left_NL)), max(1, columns)
     if left_NL.device.type != "cpu":
         return rows
-    size = min(max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns), max(16, _BLOCK_LIMIT // columns))
+    size = torch.get_num_threads() * max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns)
+    size = min(size, max(16, _BLOCK_LIMIT // columns))
     return -(-rows // max(1, round(rows / size)))
 
 
 def block_room(rows: int, columns: int, like: Tensor) -> Tensor:
-    """Memory that every block of logits is written to in turn: fresh pages cost more than what is written to them."""
+    """Memory that every block of logits is written to in turn: fresh pages cost more than what is written to them.
+
+    It lies along the shorter side, for a product into it is shared by threads along the longer one.
+    """
+    if columns > rows:
+        return like.new_empty(columns, rows + APART)[:, :rows].T
     return like.new_empty(rows, columns + APART)[:, :columns]
 
 

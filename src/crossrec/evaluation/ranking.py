@@ -19,15 +19,17 @@ Floats = npt.NDArray[np.floating[Any]]
 NEVER = int(np.iinfo(np.int64).max)
 """Rank of a held-out item that is also a training item of its user: masked, hence in no list of any length."""
 
-BLOCK, TILE = 128, 2048
-"""Users and items in one matrix product: fixed, because the last bit of a float32 score depends on how many rows and
-columns are multiplied together; that way ranks depend on no chunk size. 1 MB of scores stays in a core's cache."""
+BLOCK = 128
+"""Users in one matrix product. It is fixed because the last bit of a float32 score depends on the number of rows that
+are multiplied together; that way ranks depend on no chunk size."""
 
 CHUNK = 128
 """Users whose scores are held at once; memory is one float32 array of CHUNK × items."""
 
-GROUPS = 128
-"""Groups of items, at least, whose best scores tell most held-out items that are far down from the few that are not."""
+SECTIONS, GROUPS = 4, 32
+"""Sections of the items, and groups of items in each at least, whose best scores tell the many held-out items that are
+far down from the few that are not. Items of a group are apart, for those that are next to each other may be alike; and
+threads, which share sections as they share the rows of a product, find the scores that they made in their cache."""
 
 _NUMBERS = 1 << 20
 """Scores that are gathered at a time to count ranks in: 4 MB."""
@@ -131,11 +133,11 @@ def rank_together(
     order = np.argsort(row_P, kind="stable")
     row_P, item_P = row_P[order], np.concatenate([part.item_P for part in parts])[order]
     rank_P = np.empty(len(row_P), dtype=np.int64)
-    for first, score_CI in _masked_scores(user_US, item_IS, user_E, mask, chunk):
-        low, high = np.searchsorted(row_P, [first, first + len(score_CI)])
-        row_p = torch.from_numpy(row_P[low:high] - first).to(score_CI.device)
-        item_p = torch.from_numpy(item_P[low:high]).to(score_CI.device)
-        rank_P[order[low:high]] = _ranks_among(score_CI, row_p, item_p, depth).cpu().numpy()
+    for first, score_IC in _masked_scores(user_US, item_IS, user_E, mask, chunk):
+        low, high = np.searchsorted(row_P, [first, first + score_IC.shape[1]])
+        row_p = torch.from_numpy(row_P[low:high] - first).to(score_IC.device)
+        item_p = torch.from_numpy(item_P[low:high]).to(score_IC.device)
+        rank_P[order[low:high]] = _ranks_among(score_IC, row_p, item_p, depth).cpu().numpy()
     ranks = []
     ends = np.cumsum([len(part.row_P) for part in parts])
     for part, rank_p in zip(parts, np.split(rank_P, ends[:-1]), strict=True):
@@ -159,39 +161,41 @@ def _everyone(parts: Sequence[HeldOut]) -> tuple[Ints, tuple[Ints, Ints]]:
     return user_E, _items_of(user_E, np.concatenate(users), np.concatenate(items), len(seen_U))
 
 
-def _ranks_among(score_CI: Tensor, row_P: Tensor, item_P: Tensor, depth: int | None) -> Tensor:
-    """The rank of item_p among the scores of row_p, (P,) int64; where it is ≥ depth, any number ≥ depth.
+def _ranks_among(score_IC: Tensor, row_P: Tensor, item_P: Tensor, depth: int | None) -> Tensor:
+    """The rank of item_p among the scores of user row_p, (P,) int64; where it is ≥ depth, any number ≥ depth.
 
     With ``depth``, an item below the best ones of so many groups of items is that far down: it is looked at no further.
     """
-    num_items, own_P = score_CI.shape[1], score_CI[row_P, item_P]
+    num_items, own_P = len(score_IC), score_IC[item_P, row_P]
     if depth is None:
         rank_P, near_P = torch.empty_like(row_P), torch.arange(len(row_P), device=row_P.device)
     else:
-        best_CG = _best_of_groups(score_CI, max(GROUPS, 8 * depth))
-        rank_P = (best_CG[row_P] > own_P[:, None]).sum(dim=1)
+        best_GP = _best_of_groups(score_IC, max(GROUPS, 2 * depth)).index_select(1, row_P)
+        rank_P = torch.gt(best_GP, own_P, out=best_GP).sum(dim=0).long()
         near_P = torch.nonzero(rank_P < depth)[:, 0]
     for near in torch.split(near_P, max(1, _NUMBERS // num_items)):
-        rows, own = score_CI.index_select(0, row_P[near]), own_P[near, None]
+        scores, own = score_IC.index_select(1, row_P[near]), own_P[near]
         # Comparing into floats and adding these up is exact up to 2^24 items and several times as fast as counting.
-        flags = torch.empty_like(rows)
-        rank = torch.gt(rows, own, out=flags).sum(dim=1).long()
-        tied = torch.eq(rows, own, out=flags).sum(dim=1) > 1
+        flags = torch.empty_like(scores)
+        rank = torch.gt(scores, own, out=flags).sum(dim=0).long()
+        tied = torch.eq(scores, own, out=flags).sum(dim=0) > 1
         if bool(tied.any()):
-            lower = torch.arange(num_items, device=rows.device) < item_P[near[tied], None]
-            rank[tied] += (lower & (rows[tied] == own[tied])).sum(dim=1)
+            lower = torch.arange(num_items, device=scores.device)[:, None] < item_P[near[tied]]
+            rank[tied] += (lower & (scores[:, tied] == own[tied])).sum(dim=0)
         rank_P[near] = rank
     return rank_P
 
 
-def _best_of_groups(score_CI: Tensor, groups: int) -> Tensor:
-    """The best score in each group of items, (C, G): G is ``groups``, or the number of items where that is smaller."""
-    groups = min(groups, score_CI.shape[1])
-    whole = score_CI.shape[1] // groups * groups
-    best_CG: Tensor = score_CI[:, :whole].view(len(score_CI), -1, groups).amax(dim=1)
-    left_over = score_CI[:, whole:]
-    best_CG[:, : left_over.shape[1]].clamp_(min=left_over)
-    return best_CG
+def _best_of_groups(score_IC: Tensor, groups: int) -> Tensor:
+    """The best score in each group of items, (G, C): so many groups in every section, or each item by itself."""
+    num_items, users = score_IC.shape
+    if num_items <= SECTIONS * groups:
+        return score_IC
+    whole = num_items // (SECTIONS * groups) * (SECTIONS * groups)
+    best_GC: Tensor = score_IC[:whole].view(SECTIONS, -1, groups, users).amax(dim=1).flatten(0, 1)
+    left_over = score_IC[whole:]
+    best_GC[: len(left_over)].clamp_(min=left_over)
+    return best_GC
 
 
 def top_k(
@@ -219,8 +223,8 @@ def top_k(
     item_EK = np.full((len(users), k), -1, dtype=np.int64)
     score_EK = np.full((len(users), k), -np.inf, dtype=np.float32)
     mask = _items_of(users, train_user, train_item, num_users)
-    for first, score_CI in _masked_scores(user_US, item_IS, users, mask, chunk):
-        score, item = _best(score_CI, k)
+    for first, score_IC in _masked_scores(user_US, item_IS, users, mask, chunk):
+        score, item = _best(score_IC.T.contiguous(), k)
         at = slice(first, first + len(score)), slice(0, score.shape[1])
         score_EK[at], item_EK[at] = score.cpu().numpy(), item.cpu().numpy()
     item_EK[score_EK == -np.inf] = -1
@@ -244,9 +248,9 @@ def _best(score_CI: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _masked_scores(
     user_US: Tensor, item_IS: Tensor, user_E: Ints, mask: tuple[Ints, Ints], chunk: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first position, score_CI) for consecutive chunks of ``user_E``, -inf at the masked (row, item) pairs.
+    """Yield (first position, score_IC) for consecutive chunks of ``user_E``, -inf at the masked pairs.
 
-    The same memory is filled anew for every chunk.
+    The same memory is filled anew for every chunk. Items come first, for threads share a product by its rows.
     """
     if chunk < 1:
         raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
@@ -257,17 +261,15 @@ def _masked_scores(
     padded = -(-total // BLOCK) * BLOCK
     user_ES = torch.cat([user_ES, user_ES.new_zeros(padded - total, user_ES.shape[1])])
     chunk = min(-(-chunk // BLOCK) * BLOCK, padded)
-    buffer = items.new_empty(chunk, len(items))
+    buffer = items.new_empty(len(items), chunk)
     for first in range(0, total, max(chunk, 1)):
         for at in range(0, min(chunk, padded - first), BLOCK):
-            block = user_ES[first + at : first + at + BLOCK]
-            for tile in range(0, len(items), TILE):
-                part = items[tile : tile + TILE].T
-                torch.mm(block, part, out=buffer[at : at + BLOCK, tile : tile + TILE])
+            block = user_ES[first + at : first + at + BLOCK].T
+            torch.mm(items, block, out=buffer[:, at : at + BLOCK])
         low, high = np.searchsorted(mask[0], [first, first + chunk])
         row, item = (torch.from_numpy(part[low:high]).to(buffer.device) for part in mask)
-        buffer[row - first, item] = -torch.inf
-        yield first, buffer[: min(chunk, total - first)]
+        buffer[item, row - first] = -torch.inf
+        yield first, buffer[:, : min(chunk, total - first)]
 
 
 def _check_finite(user_ES: Tensor, item_IS: Tensor) -> None:
