@@ -169,12 +169,13 @@ def row_blocks(left_NL: Tensor, columns: int) -> int:
     return -(-rows // max(1, round(rows / size)))
 
 
-def block_room(rows: int, columns: int, like: Tensor) -> Tensor:
+def block_room(rows: int, columns: int, like: Tensor, *, by_columns: bool = False) -> Tensor:
     """Memory that every block of logits is written to in turn: fresh pages cost more than what is written to them.
 
-    It lies along the shorter side, for a product into it is shared by threads along the longer one.
+    ``by_columns``: a column's numbers lie together. Threads then share a product by its columns, otherwise by its rows,
+    and that goes well along the longer side only.
     """
-    if columns > rows:
+    if by_columns:
         return like.new_empty(columns, rows + APART)[:, :rows].T
     return like.new_empty(rows, columns + APART)[:, :columns]
 
@@ -259,7 +260,7 @@ def _softmax_products(
     grad_right = torch.zeros_like(right) if needs[1] else None
     total_N, top_N = torch.empty_like(weight), torch.zeros_like(weight)
     size = row_blocks(left, columns)
-    room = block_room(size, len(right), left_k)
+    room = block_room(size, len(right), left_k, by_columns=torch.get_num_threads() > 1 and columns > size)
     for start in range(0, len(left), size):
         part = slice(start, start + size)
         whole = torch.mm(left_k[part], right_k.T, out=room[: len(weight[part])])

@@ -147,12 +147,12 @@ class Room:
         """An uninitialised (rows, columns) of the type of ``like``, good until the next call."""
         if like.device.type != "cpu":
             return like.new_empty(rows, columns)
-        stride = rows + APART
-        size = columns * stride
+        stride = columns + APART
+        size = rows * stride
         if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
             self._memory = None  # first freed, then replaced, with a little to spare for a batch of more items
             self._memory = like.new_empty(size + size // 16)
-        return self._memory[:size].view(columns, stride)[:, :rows].T
+        return self._memory[:size].view(rows, stride)[:, :columns]
 
 
 class _ClusterCrossEntropy(torch.autograd.Function):
