@@ -41,6 +41,11 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.report:report",
+    name="report",
+    help="All answers of a folder as one HTML page.",
+)
+app.command(
     "crossrec.commands.recommend:recommend",
     name="recommend",
     help="The best items for users of a trained run, or for somebody with a history.",
