@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.experiments.made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE, write_made
+from tests.experiments.made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE, copy_made
 
 from crossrec.experiments.report import ROWS_SHOWN, write_report
 
@@ -20,8 +20,7 @@ WEIGHTS = "sensitivity-2-weights"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    write_made(folder)
+    folder = copy_made(tmp_path_factory, tmp_path_factory.mktemp("browser") / "runs")
     write_report(folder)
     return folder
 
@@ -230,7 +229,7 @@ def test_how_it_came_about(opened, folder):
 
 
 def test_nothing_in_an_answer_is_taken_for_html(opened):
-    assert opened.title() == "runs0 · crossrec report"
+    assert opened.title() == "runs · crossrec report"
     assert opened.locator("script").count() == 1
     assert opened.locator("#sensitivity-2").get_by_text("Not <b>quite</b>.").count() == 1
     assert opened.locator("b").count() == 0

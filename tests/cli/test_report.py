@@ -7,19 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.experiments.made_answers import EVIL, write_made
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    write_made(folder)
-    return folder
+from tests.experiments.made_answers import EVIL, copy_made
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "runs")
+def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return copy_made(tmp_path_factory, tmp_path / "runs")
 
 
 def links(page: str) -> list[str]:

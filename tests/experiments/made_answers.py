@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
+
+import pytest
 
 from crossrec.data import DataConfig, load
 from crossrec.experiments.about import about
@@ -96,3 +99,11 @@ def write_made(folder: Path) -> None:
     (run / "metrics.json").write_text("{}")
     (run / "compare.json").write_text("no JSON, and nobody's business")
     (folder / "settings.json").write_text("{}")
+
+
+def copy_made(factory: pytest.TempPathFactory, to: Path) -> Path:
+    """What ``write_made`` writes, once a session, copied to ``to``."""
+    made = factory.getbasetemp() / "made-answers"
+    if not made.exists():
+        write_made(made)
+    return shutil.copytree(made, to)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from crossrec.experiments.answer import Answer, Figure, write_answer
 from crossrec.experiments.saved import read_answers
 from crossrec.experiments.tables import RULE, Column, Table, best_cells, to_csv, to_latex, to_text
 
-from .made_answers import CURVE, WIDE, write_made
+from .made_answers import CURVE, WIDE, copy_made
 
 ODD = Table(
     "Anything",
@@ -34,16 +33,9 @@ ODD = Table(
 )
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    write_made(folder)
-    return folder
-
-
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "runs")
+def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return copy_made(tmp_path_factory, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)
