@@ -22,10 +22,17 @@ $(VENV)/dev: $(VENV)/run
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Pages are tested in Debian's chromium. Where it cannot be had, these tests skip and say so.
+$(VENV)/browser: $(VENV)/dev
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+		|| echo "no chromium and no way to install it: the tests of pages will skip"
+	@touch $@
+
 demo: $(VENV)/run
 	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --jobs 2 --out runs/demo
 
-test: $(VENV)/dev
+test: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
