@@ -61,6 +61,11 @@ app.command(
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
 )
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
+data.command(
+    "crossrec.commands.features:features",
+    name="features",
+    help="Features of items from their texts and pictures, by models you choose.",
+)
 data.command("crossrec.commands.data:validate", name="validate", help="List everything that is wrong, a line each.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from crossrec.config import Config
 from crossrec.data.sampling import Sampler
-from crossrec.errors import ConfigError, RunError, TrainingError
+from crossrec.devices import Device, torch_device
+from crossrec.errors import RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
@@ -41,25 +41,14 @@ class TrainingConfig(Config):
     """Never stop for want of progress in fewer steps than this: an epoch of a small data set is a few steps only."""
     seed: Annotated[int, Field(ge=0)] = 0
     """One seed fixes everything: initial values, sampling, graph views."""
-    device: str = "auto"
+    device: Device = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Save a checkpoint at the end of an epoch if the last one is at least so many seconds old."""
 
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
-            raise ValueError("no such device; give cpu, cuda, cuda:1 (the second one) or auto")
-        return value
-
     def torch_device(self) -> torch.device:
         """The device that ``device`` means on this machine. Raises ConfigError where it has no such device."""
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        device = torch.device(("cuda" if count else "cpu") if self.device == "auto" else self.device)
-        if device.type == "cuda" and (device.index or 0) >= count:
-            raise ConfigError(f"--device {self.device}: torch finds {count} CUDA devices here; use cpu or auto")
-        return device
+        return torch_device(self.device)
 
 
 @dataclass
