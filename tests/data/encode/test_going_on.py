@@ -205,6 +205,17 @@ def test_a_file_of_other_origin_is_not_replaced(tmp_path, made):
     np.testing.assert_allclose(features(folder)[:-1], made.whole[:-1], atol=1e-5)
 
 
+def test_a_ledger_of_another_file_is_not_believed(tmp_path, made, encode):
+    folder = write(tmp_path / "shop", MANY[::-1])
+    made(folder)
+    for name in ("text_feat.npy", "text_feat.json"):
+        shutil.copy(tmp_path / "whole" / name, folder)
+    write(folder, [*MANY, "one more"])
+    made(folder, overwrite=True)
+    assert encode.seen[0] == ("text", 0, 25)
+    np.testing.assert_allclose(features(folder)[:24], made.whole, atol=1e-5)
+
+
 @pytest.mark.parametrize("moves", [0, 1, 2])
 def test_a_kill_while_the_file_is_put_in_place(tmp_path, made, monkeypatch, moves):
     folder = write(tmp_path / "shop", MANY[:20])

@@ -92,7 +92,7 @@ class Store:
 
     def __init__(self, path: Path, key: str, digest_I: np.ndarray, dtype: str) -> None:
         self.path, self.key, self.dtype = path, key, np.dtype(dtype)
-        self.inputs = hashlib.sha256(digest_I.tobytes()).hexdigest()
+        self.inputs = _inputs(digest_I)
         self.ledger = np.zeros(len(digest_I), dtype=LEDGER)
         self.ledger["digest"] = digest_I
         self.work = path.with_name(f".{path.stem}")
@@ -229,24 +229,26 @@ class Store:
         self._start = self._file.tell()
         self._file.truncate(self._start + shape[0] * shape[1] * self.dtype.itemsize)
         if self.finished is not None and self.finished.key == self.key:
-            self._take_over(self.path, self.work / "ledger.npy")
+            self._take_over(self.path, self.work / "ledger.npy", self.finished.inputs)
         with suppress(RunError, TypeError, KeyError, AttributeError):
             older = read_json(self.work / "draft.json")
             if older["key"] == self.key:
-                names = [self._draft(ending, inputs=str(older["inputs"])) for ending in (".npy", ".ledger.npy")]
-                self._take_over(*names)
+                inputs = str(older["inputs"])
+                self._take_over(self._draft(".npy", inputs=inputs), self._draft(".ledger.npy", inputs=inputs), inputs)
         self.save()
         write_json_atomic(self.work / "draft.json", {"key": self.key, "inputs": self.inputs})
         self._sweep("ledger.npy", "draft.json", self._draft(".npy").name, self._draft(".ledger.npy").name)
 
-    def _take_over(self, matrix_path: Path, ledger_path: Path) -> None:
-        """Copy the rows of another file whose digests are wanted and that did not fail."""
+    def _take_over(self, matrix_path: Path, ledger_path: Path, inputs: str) -> None:
+        """Copy the rows of another file, made of ``inputs``, whose digests are wanted and that did not fail."""
         try:
             matrix = np.load(matrix_path, mmap_mode="r", allow_pickle=False)
             ledger = np.load(ledger_path, allow_pickle=False)
         except (OSError, ValueError):
             return
         if ledger.dtype != LEDGER or matrix.shape != (len(ledger), self.dimension) or matrix.dtype != self.dtype:
+            return
+        if _inputs(ledger["digest"]) != inputs:  # a ledger that was left behind when the file came from elsewhere
             return
         good = np.flatnonzero((ledger["marks"] & (Mark.DONE | FAILED)) == Mark.DONE)
         wanted = np.flatnonzero((self.ledger["digest"] != b"") & (self.ledger["marks"] == 0))
@@ -310,6 +312,10 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     except ValueError:
         return (), np.dtype(bool), 0
     return shape, dtype, file.tell()
+
+
+def _inputs(digest_I: np.ndarray) -> str:
+    return hashlib.sha256(digest_I.tobytes()).hexdigest()
 
 
 def _bytes(array: np.ndarray) -> bytes:
