@@ -41,6 +41,30 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.experiments:ablate",
+    name="ablate",
+    help="Each component of CROSS, alone and with the others (RQ2).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:directions",
+    name="directions",
+    help="Which way to align modalities: both, one, dynamic or topmost (RQ3).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:robustness",
+    name="robustness",
+    help="Missing content and false clicks (RQ4).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:sensitivity",
+    name="sensitivity",
+    help="The settings of CROSS, one at a time (RQ7).",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.report:report",
     name="report",
     help="All answers of a folder as one HTML page.",

@@ -17,11 +17,15 @@ from crossrec.commands.flags import flat, parse
 from crossrec.commands.show import stderr, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
+from crossrec.experiments.ablate import ABLATE
 from crossrec.experiments.about import about
 from crossrec.experiments.answer import write_answer
 from crossrec.experiments.cells import Cell, Datasets, run_cells
 from crossrec.experiments.compare import COMPARE
+from crossrec.experiments.directions import DIRECTIONS
 from crossrec.experiments.plan import Base, Experiment
+from crossrec.experiments.robustness import ROBUSTNESS
+from crossrec.experiments.sensitivity import SENSITIVITY
 from crossrec.experiments.tables import to_rich
 from crossrec.training import TrainingConfig
 
@@ -31,6 +35,26 @@ Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]
 def compare(*tokens: Tokens) -> int:
     """RQ1."""
     return _command(COMPARE, tokens)
+
+
+def ablate(*tokens: Tokens) -> int:
+    """RQ2."""
+    return _command(ABLATE, tokens)
+
+
+def directions(*tokens: Tokens) -> int:
+    """RQ3."""
+    return _command(DIRECTIONS, tokens)
+
+
+def robustness(*tokens: Tokens) -> int:
+    """RQ4."""
+    return _command(ROBUSTNESS, tokens)
+
+
+def sensitivity(*tokens: Tokens) -> int:
+    """RQ7."""
+    return _command(SENSITIVITY, tokens)
 
 
 def _command(experiment: Experiment, tokens: Sequence[str]) -> int:
@@ -133,7 +157,7 @@ def _progress(todo: list[Cell]) -> Iterator[Callable[[Cell, str], None]]:
         task = bar.add_task("cells", total=total, state="")
 
         def on_change(cell: Cell, state: str) -> None:
-            name = f"{cell.config.label} seed {cell.config.training.seed}"
+            name = cell.title
             ended = state.startswith(("done", "failed"))
             if ended:
                 states.pop(name, None)

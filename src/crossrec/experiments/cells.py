@@ -29,6 +29,11 @@ class Cell:
         """Folder of the cell: readable, and different for every configuration and version of the method."""
         return f"{self.config.label}-seed{self.config.training.seed}-{self.config.digest()[:10]}"
 
+    @property
+    def title(self) -> str:
+        """What progress is told of, e.g. ``tiktok freedom ILDA&DT seed 0``."""
+        return " ".join([*(Path(part).name for part in self.group if part), f"seed {self.config.training.seed}"])
+
 
 @dataclass(frozen=True)
 class Result:

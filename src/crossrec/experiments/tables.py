@@ -112,14 +112,17 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
 
 
 def to_rich(table: Table) -> rich.table.Table:
-    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours."""
+    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
+
+    The first column names the row: it is not folded while another can be.
+    """
     best = best_cells(table)
     out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
     out.caption = Text("\n".join(table.footnotes)) if table.footnotes else None
     grouped = any(column.group for column in table.columns)
-    for column in table.columns:
+    for x, column in enumerate(table.columns):
         header = f"{column.group}\n{column.header}" if grouped else column.header
-        out.add_column(Text(header), justify=column.align, overflow="fold")
+        out.add_column(Text(header), justify=column.align, overflow="fold", no_wrap=x == 0)
     for y, row in enumerate(table.rows):
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
