@@ -156,7 +156,7 @@ def rise(new: Values, old: Values) -> str:
     """The change in words: "+3.2 %, higher in 2 of 3 seeds"."""
     percent = change(new, old)
     if isinstance(percent, str):
-        return "– (runs failed)"
+        return "– (a result is missing)"
     if not (isinstance(new, tuple) and isinstance(old, tuple)):
         return f"{percent:+.1f} %, one seed"
     higher = sum(a > b for a, b in zip(new, old, strict=True))
@@ -165,7 +165,7 @@ def rise(new: Values, old: Values) -> str:
 
 def verdict(where: str, claim: str, holds: bool | None, detail: str = "") -> str:
     """Whether what the paper claims holds here, in a sentence; None where it cannot be told."""
-    judged = {True: "holds", False: "does not hold", None: "cannot be judged, as runs failed"}[holds]
+    judged = {True: "holds", False: "does not hold", None: "cannot be judged, as results are missing"}[holds]
     return f"{where}: the paper's claim that {claim} {judged}{f' ({detail})' if detail else ''}."
 
 
