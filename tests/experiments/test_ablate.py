@@ -107,7 +107,7 @@ def test_table_and_figure_have_the_same_numbers():
     assert [row["model"] for row in shown[22:]] == [f"average + {name}" for name in PAPER]
     assert mean(shown[1]["R@10"]) == pytest.approx(0.06 * 1.04 + 1e-4)
     assert shown[1]["ΔR@10"] == pytest.approx(100 * (0.0625 / 0.0601 - 1))
-    numbers = behind(answer.figures["ablate"])
+    numbers = behind(answer.figures["ablate-figure"])
     assert len(numbers) == 22
     for row, number in zip(shown, numbers, strict=False):
         assert float(number["recall@10 mean"]) == mean(row["R@10"])
@@ -118,7 +118,7 @@ def test_table_and_figure_have_the_same_numbers():
 
 def test_bars_are_the_numbers():
     answer = answer_of(ABLATE, AblateConfig(subsets=("ilda", "cna")), lifted)
-    recall, ndcg = draw(answer.figures["ablate"]).axes
+    recall, ndcg = draw(answer.figures["ablate-figure"]).axes
     shown = lines(answer.tables["ablate"])
     for axes, name in ((recall, "R@10"), (ndcg, "N@10")):
         widths = [bar.get_width() for bar in axes.patches]
@@ -158,8 +158,8 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
     shown = lines(answer.tables["ablate"])
     assert (shown[1]["R@10"], shown[1]["ΔR@10"]) == (NO_MEMORY, None)
     assert isinstance(shown[2]["ΔR@10"], float)
-    assert behind(answer.figures["ablate"])[1]["recall@10 mean"] == NO_MEMORY
-    assert [math.isnan(bar.get_width()) for bar in draw(answer.figures["ablate"]).axes[0].patches] == [
+    assert behind(answer.figures["ablate-figure"])[1]["recall@10 mean"] == NO_MEMORY
+    assert [math.isnan(bar.get_width()) for bar in draw(answer.figures["ablate-figure"]).axes[0].patches] == [
         *(False, True, False, False)
     ]
     claims = [finding for finding in answer.findings if "claim" in finding]
@@ -170,7 +170,9 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
 def test_a_failed_backbone_leaves_nothing_to_compare_with():
     answer = answer_of(ABLATE, AblateConfig(), lambda cell: None if cell.group[1] == "none" else 0.06)
     assert [row["ΔR@10"] for row in lines(answer.tables["ablate"])[1:]] == ["–"] * 10
-    assert not [text for axes in draw(answer.figures["ablate"]).axes for text in axes.texts], "no change to write"
+    assert not [text for axes in draw(answer.figures["ablate-figure"]).axes for text in axes.texts], (
+        "no change to write"
+    )
     assert all("holds" not in finding for finding in answer.findings if "alone raise" in finding)
 
 

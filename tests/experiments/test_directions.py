@@ -79,7 +79,7 @@ def test_an_unknown_rule():
 
 def test_table_and_figure_have_the_same_numbers():
     answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lifted)
-    shown, numbers = lines(answer.tables["directions"]), behind(answer.figures["directions"])
+    shown, numbers = lines(answer.tables["directions"]), behind(answer.figures["directions-figure"])
     assert [row["model"] for row in shown[:5]] == ["lightgcn", *(f"+ {rule}" for rule in RULES)]
     assert [row["model"] for row in shown[10:]] == [f"average + {rule}" for rule in RULES]
     assert [row["ΔR@10"] for row in shown[10:]] == pytest.approx([2, 8, 12, 1])
@@ -93,12 +93,12 @@ def test_table_and_figure_have_the_same_numbers():
 
 def test_bars_are_the_numbers():
     answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO, directions=("dynamic",)), lifted)
-    left, right = draw(answer.figures["directions"]).axes
+    left, right = draw(answer.figures["directions-figure"]).axes
     assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(sorted([0.05, 0.056, 0.04, 0.0448]))
     assert [bar.get_height() for bar in right.patches] == pytest.approx([12.0])
     assert left.get_ylim()[0] == 0
     one = answer_of(DIRECTIONS, DirectionsConfig(backbones=("vbpr",)), lifted)
-    assert len(draw(one.figures["directions"]).axes) == 1, "no average of a single backbone"
+    assert len(draw(one.figures["directions-figure"]).axes) == 1, "no average of a single backbone"
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
@@ -142,8 +142,8 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
     shown = lines(answer.tables["directions"])
     assert shown[9]["R@10"] == NO_MEMORY
     assert shown[13]["model"] == "average + topmost (of 1)"
-    assert behind(answer.figures["directions"])[9]["recall@10 mean"] == NO_MEMORY
-    left, right = draw(answer.figures["directions"]).axes
+    assert behind(answer.figures["directions-figure"])[9]["recall@10 mean"] == NO_MEMORY
+    left, right = draw(answer.figures["directions-figure"]).axes
     assert sum(math.isnan(bar.get_height()) for bar in left.patches) == 1
     assert [bar.get_height() for bar in right.patches] == pytest.approx([2, 8, 12, 1])
     said = answer.findings

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from crossrec.experiments.answer import Answer
 from crossrec.experiments.effects import above, average, best, change, every, listed, named, rise, short, verdict
 
 
@@ -51,3 +52,8 @@ def test_words():
     assert verdict("bpr", "x is", True) == "bpr: the paper's claim that x is holds."
     assert verdict("bpr", "x is", False, "not y") == "bpr: the paper's claim that x is does not hold (not y)."
     assert "cannot be judged" in verdict("bpr", "x is", None)
+
+
+def test_a_table_and_a_figure_do_not_overwrite_each_other():
+    with pytest.raises(ValueError, match="both called rq"):
+        Answer("?", [], {"rq": None, "a": None}, {"rq": None})

@@ -83,7 +83,8 @@ def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
 def test_table_and_figure_have_the_same_numbers():
     options = RobustnessConfig(missing=(0, 0.4, 0.8), clicks=(0, 0.2))
     answer = answer_of(ROBUSTNESS, options, worn)
-    assert list(answer.tables) == list(answer.figures) == ["robustness-missing", "robustness-clicks"]
+    assert list(answer.tables) == ["robustness-missing", "robustness-clicks"]
+    assert list(answer.figures) == ["robustness-missing-figure", "robustness-clicks-figure"]
     shown = lines(answer.tables["robustness-missing"])
     assert [(row["model"], row["noise"]) for row in shown] == [
         (model, noise) for noise in ("0 %", "40 %", "80 %", "average > 0 %") for model in ("freedom", "+ ILA", "+ ILDA")
@@ -95,7 +96,8 @@ def test_table_and_figure_have_the_same_numbers():
     assert mean(shown[10]["R@10"]) == pytest.approx((mean(shown[4]["R@10"]) + mean(shown[7]["R@10"])) / 2)
     assert len(lines(answer.tables["robustness-clicks"])) == 6, "one share is its own average"
     numbers = {
-        (n["method"], n["noise in %"]): float(n["recall@10 mean"]) for n in behind(answer.figures["robustness-missing"])
+        (n["method"], n["noise in %"]): float(n["recall@10 mean"])
+        for n in behind(answer.figures["robustness-missing-figure"])
     }
     names = {"freedom": "none", "+ ILA": "ila", "+ ILDA": "ilda"}
     by_table = {(names[r["model"]], f"{float(r['noise'][:-2])}"): mean(r["R@10"]) for r in shown[:9]}
@@ -107,8 +109,8 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
         return None if cell.group[2:] == ("40 %", "ila") else worn(cell)
 
     answer = answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), value)
-    assert list(answer.figures) == ["robustness-missing"]
-    (axes,) = draw(answer.figures["robustness-missing"]).axes
+    assert list(answer.figures) == ["robustness-missing-figure"]
+    (axes,) = draw(answer.figures["robustness-missing-figure"]).axes
     drawn = [line.lines[0] for line in axes.containers]
     assert [list(line.get_xdata()) for line in drawn] == [[0, 20, 40, 60, 80]] * 3
     heights = [[round(y, 6) for y in line.get_ydata() if y == y] for line in drawn]
@@ -162,5 +164,5 @@ def test_several_backbones_side_by_side():
     assert [row["model"] for row in lines(answer.tables["robustness-missing"])] == [
         *("bpr", "+ ILA", "+ ILDA", "vbpr", "+ ILA", "+ ILDA")
     ]
-    assert [axes.get_title() for axes in draw(answer.figures["robustness-missing"]).axes] == ["bpr", "vbpr"]
+    assert [axes.get_title() for axes in draw(answer.figures["robustness-missing-figure"]).axes] == ["bpr", "vbpr"]
     assert lines(answer.tables["robustness-missing"])[0]["R@10 kept"] == "–", "there is no run without noise"

@@ -101,7 +101,7 @@ def test_what_cannot_be(options):
 
 def test_table_and_figure_have_the_same_numbers():
     answer = answer_of(SENSITIVITY, SensitivityConfig(), flat_enough)
-    shown, numbers = lines(answer.tables["sensitivity"]), behind(answer.figures["sensitivity"])
+    shown, numbers = lines(answer.tables["sensitivity"]), behind(answer.figures["sensitivity-figure"])
     assert [(row["model"], row["value"]) for row in shown[:4]] == [
         *(("freedom", ""), ("+ cross", "as set"), ("α", 1e-5), ("α", 1e-4))
     ]
@@ -124,7 +124,7 @@ def test_curves_are_the_numbers_and_a_failure_a_gap():
 
     options = SensitivityConfig(parameters=("alpha", "lambda_f"))
     answer = answer_of(SENSITIVITY, options, value)
-    left, right = draw(answer.figures["sensitivity"]).axes
+    left, right = draw(answer.figures["sensitivity-figure"]).axes
     (curve,) = left.containers
     assert list(curve.lines[0].get_xdata()) == list(WEIGHTS)
     assert [math.isnan(y) for y in curve.lines[0].get_ydata()] == [False, False, True, False, False]
@@ -142,7 +142,7 @@ def test_curves_are_the_numbers_and_a_failure_a_gap():
 def test_a_weight_of_0_has_a_place():
     options = SensitivityConfig(parameters=("alpha",), alpha_values=(0, 0.01, 0.1), seeds=(0,))
     answer = answer_of(SENSITIVITY, options, flat_enough)
-    (axes,) = draw(answer.figures["sensitivity"]).axes
+    (axes,) = draw(answer.figures["sensitivity-figure"]).axes
     assert axes.get_xscale() == "symlog"
 
 
@@ -172,12 +172,13 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
 def test_a_table_and_a_figure_per_backbone():
     options = SensitivityConfig(backbones=("bpr", "vbpr"), parameters=("gamma",), seeds=(0,))
     answer = answer_of(SENSITIVITY, options, flat_enough)
-    assert list(answer.tables) == list(answer.figures) == ["sensitivity-bpr", "sensitivity-vbpr"]
+    assert list(answer.tables) == ["sensitivity-bpr", "sensitivity-vbpr"]
+    assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 
 def test_without_the_backbone_there_is_no_line():
     options = SensitivityConfig(parameters=("gamma", "neighbors"))
     answer = answer_of(SENSITIVITY, options, lambda c: None if c.group[1] == "none" else flat_enough(c))
     assert [row["ΔR@10"] for row in lines(answer.tables["sensitivity"])[1:]] == ["–"] * 11
-    assert not draw(answer.figures["sensitivity"]).axes[0].patches, "and no band"
+    assert not draw(answer.figures["sensitivity-figure"]).axes[0].patches, "and no band"
     assert "cannot be judged" in answer.findings[-1]

@@ -96,7 +96,7 @@ def answer(options: AblateConfig, base: Base, results: Results, datasets: Mappin
         "What does each component of CROSS do, alone and with the others?",
         [finding for block in blocks for finding in _findings(block)],
         {"ablate": shown},
-        {"ablate": _figure(blocks, data, options.seeds)},
+        {"ablate-figure": _figure(blocks, data, options.seeds)},
     )
 
 

@@ -30,12 +30,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Answer:
-    """``question`` in one sentence, ``findings`` in sentences made of the numbers, tables and figures by file stem."""
+    """``question`` in one sentence, ``findings`` in sentences made of the numbers, tables and figures by file stem.
+
+    Raises ValueError where a table and a figure have one stem: both have a CSV.
+    """
 
     question: str
     findings: Sequence[str]
     tables: Mapping[str, Table]
     figures: Mapping[str, Figure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if both := self.tables.keys() & self.figures.keys():
+            raise ValueError(f"a table and a figure are both called {', '.join(sorted(both))}")
 
 
 def write_answer(answer: Answer, out: Path, name: str, about: Mapping[str, Any]) -> None:

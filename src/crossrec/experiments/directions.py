@@ -90,7 +90,7 @@ def answer(options: DirectionsConfig, base: Base, results: Results, datasets: Ma
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
         _findings(blocks),
         {"directions": shown},
-        {"directions": _figure(blocks, data, options.seeds)},
+        {"directions-figure": _figure(blocks, data, options.seeds)},
     )
 
 

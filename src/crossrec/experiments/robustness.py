@@ -127,7 +127,7 @@ def answer(options: RobustnessConfig, base: Base, results: Results, datasets: Ma
         runs = [_Runs(kind, backbone, results) for backbone in options.backbones]
         if any(of_backbone.methods for of_backbone in runs):
             tables[f"robustness-{kind}"] = _table(kind, runs, data, options)
-            figures[f"robustness-{kind}"] = _figure(kind, runs, data, options.seeds)
+            figures[f"robustness-{kind}-figure"] = _figure(kind, runs, data, options.seeds)
             findings += [finding for of_backbone in runs for finding in of_backbone.findings()]
     question = "Who keeps recommending well when features are missing or clicks are false?"
     return Answer(question, findings, tables, figures)

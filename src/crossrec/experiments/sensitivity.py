@@ -121,7 +121,7 @@ def answer(options: SensitivityConfig, base: Base, results: Results, datasets: M
     for backbone in options.backbones:
         sweep = _Sweep(backbone, options, [r for r in results if r.cell.group[0] == backbone])
         stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
-        tables[stem], figures[stem] = sweep.table(data), sweep.figure(data)
+        tables[stem], figures[f"{stem}-figure"] = sweep.table(data), sweep.figure(data)
         findings += sweep.findings()
     return Answer("How much does it matter how CROSS is set?", findings, tables, figures)
 
