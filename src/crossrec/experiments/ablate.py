@@ -189,7 +189,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
                     style = bar_style(0 if row[1] == PLAIN else 1 + str(row[1]).count("&"))
                     axes.barh(place, mean, xerr=deviation, height=0.75, **style)
                     if place:
-                        label_bar(axes, row[2 + len(SHOWN) + x], (mean, place), deviation, sideways=True)
+                        label_bar(axes, row[2 + len(SHOWN) + x], (max(mean, means[0]), place), deviation, sideways=True)
                 axes.axvline(means[0], color="black", linewidth=0.8, linestyle=":")
                 axes.set_yticks(range(len(rows)), labels)
                 axes.grid(axis="x")
