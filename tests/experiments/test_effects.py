@@ -27,6 +27,7 @@ def test_a_change(new, old, percent, words):
 
 def test_from_nothing():
     assert math.isnan(change(0.1, 0.0))
+    assert rise(0.1, 0.0) == "from 0 to 0.1000"
 
 
 def test_averages_are_seed_by_seed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
@@ -162,7 +163,7 @@ def _verdicts(backbone: str, value: dict[str, Values], plain: Values, alone: dic
         said.append(verdict(backbone, "ILDA is the strongest component alone", holds, detail))
     if "DT" in alone:
         percent = change(alone["DT"], plain)
-        holds = None if isinstance(percent, str) else abs(percent) < LITTLE
+        holds = abs(percent) < LITTLE if isinstance(percent, float) and math.isfinite(percent) else None
         said.append(verdict(backbone, f"DT alone does little, less than {LITTLE:g} % either way,", holds))
     for richer, poorer, claim in (
         ("ILDA&CNA&CLA", "ILDA", "CNA and CLA add to ILDA"),

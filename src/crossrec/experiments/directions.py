@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -115,7 +116,7 @@ def _average_changes(blocks: Sequence[Sequence[Row]]) -> dict[str, list[float]]:
     for block in blocks:
         for row in block[1:]:
             percent = change(row.values(METRIC), block[0].values(METRIC))
-            if isinstance(percent, float):
+            if isinstance(percent, float) and math.isfinite(percent):
                 changes.setdefault(row.name, []).append(percent)
     return changes
 
@@ -128,7 +129,7 @@ def _findings(blocks: Sequence[Sequence[Row]]) -> list[str]:
     else:
         over, said = f"average of {len(blocks)} backbones", []
         for name, found in changes.items():
-            missing = f", runs failed on {len(blocks) - len(found)}" if len(found) < len(blocks) else ""
+            missing = f", not known on {len(blocks) - len(found)}" if len(found) < len(blocks) else ""
             higher = f"higher on {sum(percent > 0 for percent in found)} of {len(found)}{missing}"
             said.append(f"{over}: {_told(name)} changes Recall@10 by {fmean(found):+.1f} %, {higher}.")
     won = {block[0].backbone: best({row.name: row.values(METRIC) for row in block}) for block in blocks}

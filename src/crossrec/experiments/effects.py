@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -157,6 +158,8 @@ def rise(new: Values, old: Values) -> str:
     percent = change(new, old)
     if isinstance(percent, str):
         return "– (a result is missing)"
+    if math.isnan(percent):
+        return f"from 0 to {mean(new):.4f}"
     if not (isinstance(new, tuple) and isinstance(old, tuple)):
         return f"{percent:+.1f} %, one seed"
     higher = sum(a > b for a, b in zip(new, old, strict=True))

@@ -75,7 +75,7 @@ def curve(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, la
 def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
     """A change in %, written behind the end of a bar and its error bar; nothing where it is not known."""
     change = spread(cell)
-    if change is None:
+    if change is None or math.isnan(change[0]):
         return
     end = 0.0 if math.isnan(deviation) else deviation
     place = (at[0] + end, at[1]) if sideways else (at[0], at[1] + end)

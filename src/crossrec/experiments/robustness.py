@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -204,7 +205,11 @@ class _Runs:
             for method in self.methods[1:]
         ]
         kept = {method: self.kept(most, method) for method in self.methods}
-        known = [f"{NAMES[method]} {share:.1f} %" for method, share in kept.items() if isinstance(share, float)]
+        known = [
+            f"{NAMES[method]} {share:.1f} %"
+            for method, share in kept.items()
+            if isinstance(share, float) and math.isfinite(share)
+        ]
         if known:
             said.append(f"{where}: of the Recall@10 without noise, this is left at {most}: {', '.join(known)}.")
         return said + self._verdicts(where)
