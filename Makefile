@@ -42,12 +42,14 @@ lint: $(VENV)/dev
 
 # Goes on where it was stopped.
 results: $(VENV)/run
-	$(BIN)/python docs/results/search.py --data tiktok --jobs 2 --out runs/tiktok
-	$(BIN)/python docs/results/search.py --data baby --jobs 2 --out runs/baby
-	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings docs/results/tiktok.json \
+	$(BIN)/crossrec tune --data tiktok --backbones bpr lightgcn vbpr freedom --alignments none fettle cross \
+		--space docs/results/space-tiktok.json --search grid --jobs 2 --out runs/tiktok
+	$(BIN)/crossrec tune --data baby --backbones bpr lightgcn --alignments none cross \
+		--space docs/results/space-baby.json --search grid --jobs 2 --out runs/baby
+	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings runs/tiktok/settings.json \
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
-		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
+		--settings runs/baby/settings.json --seeds 0 1 2 --jobs 2 --out runs/baby
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench

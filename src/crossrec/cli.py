@@ -70,6 +70,12 @@ app.command(
     help="All answers of a folder as one HTML page.",
 )
 app.command(
+    "crossrec.commands.tune:tune",
+    name="tune",
+    help="Search settings on validation, alone or with other workers (Section 7.1).",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.recommend:recommend",
     name="recommend",
     help="The best items for users of a trained run, or for somebody with a history.",
