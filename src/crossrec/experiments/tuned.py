@@ -229,7 +229,7 @@ def _draw(
     top = values.index(max(values))
     for axes, (name, shown) in zip(grid.flat, panels.items(), strict=False):
         places = _places(axes, name, shown)
-        axes.plot(places, values, "o", color="#999999", markersize=3, alpha=0.6)
+        axes.plot(places, values, "o", color="#4d4d4d", markersize=4, alpha=0.6)
         if name in lists:
             best_at = {place: max(v for p, v in zip(places, values, strict=True) if p == place) for place in places}
             axes.plot(*zip(*sorted(best_at.items()), strict=True), **_line(1))
