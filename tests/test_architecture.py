@@ -18,7 +18,7 @@ LAYERS = (
     {"kmeans", "content"},
     {"alignment", "backbones", "evaluation"},
     {"objective"},
-    {"training", "snapshot"},
+    {"training", "snapshot", "strengths"},
     {"run"},
     {"experiments", "recommend", "serving"},
     {"commands"},
