@@ -59,9 +59,27 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.experiments:visualize",
+    name="visualize",
+    help="Vectors of modalities and users, before and after alignment (RQ5).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:popularity",
+    name="popularity",
+    help="Who gains, popular items or rare ones (RQ6).",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.experiments:sensitivity",
     name="sensitivity",
     help="The settings of CROSS, one at a time (RQ7).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:strengths",
+    name="strengths",
+    help="How strong each modality is, and which way items align, by epoch (Fig. 2).",
     help_flags=[],
 )
 app.command(
