@@ -178,5 +178,5 @@ KINDS: tuple[Callable[[Draw], bytes], ...] = (
     *(noise_as_body, wrong_fields, nearly_right, deep, wrong_method, wrong_kind, strange_path, strange_query),
     *(long_url, strange_head, broken_chunks, too_large, cut_short, flipped, no_http),
 )
-UNFINISHED = frozenset({broken_chunks, too_large, cut_short, flipped, no_http})
+UNFINISHED = frozenset({strange_head, broken_chunks, too_large, cut_short, flipped, no_http})
 """Kinds that leave the service waiting for more, unless the client says that there is none."""

@@ -91,9 +91,11 @@ class Answers:
         together: dict[str, list[tuple[int, int]]] = {}
         for place, one in enumerate(asked):
             try:
-                together.setdefault(one.by, []).append((place, self._item(one.item)))
+                row = self._item(one.item)
             except CrossrecError as error:
                 done[place] = error
+            else:
+                together.setdefault(one.by, []).append((place, row))
         for by, members in together.items():
             places, rows = [place for place, _ in members], [row for _, row in members]
             try:

@@ -239,6 +239,10 @@ def _tell_mistakes(app: FastAPI) -> None:
             return problem(404 if isinstance(error, UnknownError) else 422, str(error))
         raise error
 
+    async def unforeseen(_: Request, error: Exception) -> Response:
+        return problem(500, "something went wrong in the service")  # raised on, and logged by the guard
+
+    app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(CrossrecError, mistaken)

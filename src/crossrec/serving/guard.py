@@ -85,12 +85,9 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
 
         async def guarded(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 names = {name.lower() for name, _ in message["headers"]}
                 cache = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
                 message = {**message, "headers": [*message["headers"], *cache, *RAW_HEADERS]}
@@ -100,10 +97,8 @@ class Guard:
             await self._pass(scope, receive, guarded)
         except RefusedError as refusal:
             await tell(guarded, refusal.status, refusal.message, refusal.headers)
-        except Exception:
+        except Exception:  # the application has answered
             log.exception("%r: failed", scope["path"])
-            if not started:
-                await tell(guarded, 500, "something went wrong in the service", {})
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}

@@ -53,15 +53,18 @@ def serve(slots: Sequence[Slot], config: ServeConfig, on_start: Callable[[str], 
 
 def listen(config: ServeConfig) -> socket.socket:
     """A socket that listens. Raises ConfigError where the address is taken or not this machine's."""
+    listener = None
     try:
-        *kind, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        *kind, _, place = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(*kind)  # says TCP, where asyncio then sends without waiting for acknowledgements
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind(place)
         listener.listen(CONNECTIONS)
         return listener
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ConfigError(
             f"--host {config.host} --port {config.port}: cannot be listened on ({error.strerror or error}); "
             "give another --port, or 0 for any that is free"
