@@ -1,4 +1,4 @@
-"""A real browser that reaches nothing but this machine. What a page does wrong on its own fails the test that opened it.
+"""A real browser that reaches nothing but this machine. What a page does wrong fails the test that opened it.
 
 ``page``: a page in a wide window; ``new_page(width=…, colour=…)``: others. When a test ends, its pages must not have
 written an error to their console, or asked for anything outside this machine. ``expected_problems`` holds parts of

@@ -7,9 +7,14 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from crossrec.alignment import CrossConfig
+from crossrec.backbones import BACKBONES
+from crossrec.data import DataConfig
 from crossrec.recommend import Recommender
+from crossrec.run import RunConfig, run
 from crossrec.serving import ServeConfig, Slot, create_app
 from crossrec.serving.messages import ForUser, Similar
+from crossrec.training import TrainingConfig
 
 from .worlds import EVIL, ITEM_IDS, NO_TEXT, RAW, TITLES, UNTOUCHED, USER_IDS, a_png, a_run
 
@@ -36,10 +41,10 @@ def rows(frame: pl.DataFrame, item: str = "item") -> list[tuple]:
     return list(frame.select("rank", item, "score").iter_rows())
 
 
-@pytest.mark.parametrize("run", [1, 2])
-def test_recommend(client, plain, cross, run):
-    recommender = (plain, cross)[run - 1]
-    answer = asked(client, "recommend", user=SOMEBODY, k=7, run=run)
+@pytest.mark.parametrize("place", [1, 2])
+def test_recommend(client, plain, cross, place):
+    recommender = (plain, cross)[place - 1]
+    answer = asked(client, "recommend", user=SOMEBODY, k=7, run=place)
     assert rows(recommender.recommend([SOMEBODY], 7)) == listed(answer)
     assert answer["identity"] == recommender.vectors.identity[:12]
 
@@ -96,15 +101,15 @@ def same(answer: dict, explanation: dict) -> bool:
     )
 
 
-@pytest.mark.parametrize("run", [1, 2])
-def test_explain(client, plain, cross, run):
-    recommender = (plain, cross)[run - 1]
-    answer = asked(client, "explain", user=SOMEBODY, item=SOMETHING, run=run)
+@pytest.mark.parametrize("place", [1, 2])
+def test_explain(client, plain, cross, place):
+    recommender = (plain, cross)[place - 1]
+    answer = asked(client, "explain", user=SOMEBODY, item=SOMETHING, run=place)
     assert same(answer, recommender.explain(SOMEBODY, SOMETHING))
-    assert bool(answer["parts"]) == (run == 1)
-    assert bool(answer["aligned"]) == (run == 2)
+    assert bool(answer["parts"]) == (place == 1)
+    assert bool(answer["aligned"]) == (place == 2)
     history = [ITEM_IDS[1], ITEM_IDS[2]]
-    answer = asked(client, "explain", history=history, item=SOMETHING, run=run)
+    answer = asked(client, "explain", history=history, item=SOMETHING, run=place)
     assert same(answer, recommender.explain_history(history, SOMETHING))
 
 
@@ -179,7 +184,7 @@ def test_the_cards(client):
     assert second["versions"] == {"crossrec": "0.1.0"}
     assert second["made"].endswith("Z")
     assert second["categories"] == ["pots & <i>pans</i>", "tea"]
-    assert (first["epochs"], first["best_epoch"], first["dimension"]) == (9, 7, 8)
+    assert (first["epochs"], first["best_epoch"], first["dimension"], first["pictures"]) == (9, 7, 8, True)
 
 
 def test_health(client):
@@ -251,6 +256,21 @@ def test_without_table_or_pictures(tmp_path):
     answer = client.post("/v1/recommend", json={"user": SOMEBODY, "category": ["tea"]})
     assert answer.status_code == 422
     assert "category" in answer.json()["error"]
+
+
+def test_a_run_as_it_is_trained(tmp_path):
+    data = DataConfig(data="synthetic-tiny")
+    backbone = BACKBONES["lightgcn"].config_type(dim=8)
+    training = TrainingConfig(epochs=1, batch_size=128, device="cpu")
+    config = RunConfig(data=data, backbone=backbone, alignment=CrossConfig(prototypes_itv=8), training=training)
+    metrics = run(config, tmp_path / "run")
+    client = TestClient(create_app([Slot(tmp_path / "run")], ServeConfig()), base_url="http://localhost")
+    card = looked_up(client, "runs")["runs"][0]
+    assert card["metrics"] == {split: metrics[split] for split in ("valid", "test")}
+    assert card["versions"] == metrics["versions"]
+    assert RunConfig.parse(card["config"]) == config
+    expected = Recommender.open(tmp_path / "run").recommend([7], 5)
+    assert rows(expected) == listed(asked(client, "recommend", user=7, k=5))
 
 
 def test_the_row_functions_of_the_recommender(plain: Recommender):

@@ -12,7 +12,7 @@ import sys
 import httpx
 import pytest
 from benchmarks.malformed import KINDS, requests
-from benchmarks.serving import Service, malformed, service
+from benchmarks.serving import Service, as_post, load, malformed, service
 
 from crossrec.cli import main
 
@@ -60,6 +60,16 @@ def test_nonsense_gets_no_server_error_and_leaves_it_answering(served, seed):
     assert ask(served).json() == before
     assert served.process.poll() is None
     assert not [line for line in served.said if "Traceback" in line]
+
+
+def test_load_is_measured_by_answers(served):
+    before = served.cpu_seconds()
+    measured = asyncio.run(load(served, lambda: as_post("/v1/recommend", BODY), clients=3, length=0.3))
+    assert set(measured.statuses) == {"200"}
+    assert measured.statuses.total() >= 3
+    assert 0 < measured.p50 <= measured.p99
+    assert measured.rate > 0
+    assert not served.cpu_seconds() < before  # not a number where the system does not tell
 
 
 def test_a_token_from_the_environment_a_swap_and_a_graceful_end(tmp_path):

@@ -14,7 +14,7 @@ SHORT = 12
 
 
 def model_card(recommender: Recommender, run: Path) -> dict[str, Any]:
-    """What ``messages.Card`` holds, less the number of the run and the categories.
+    """What ``messages.Card`` holds, less what the table of items and the pictures tell.
 
     Raises RunError where ``config.json`` or ``metrics.json`` is missing or damaged.
     """

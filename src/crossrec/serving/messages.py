@@ -197,6 +197,7 @@ class Card(BaseModel):
     modalities: dict[str, int]
     parts: list[str]
     categories: list[str] = Field(description="At most 200 of them.")
+    pictures: bool = Field(description="Whether there is a folder of pictures.")
     metrics: dict[str, dict[str, float]]
     epochs: int | None
     best_epoch: int | None

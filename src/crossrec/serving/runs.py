@@ -89,7 +89,8 @@ class Slot:
         shelf = Shelf(recommender, self.pictures)
         for names in (shelf.items, shelf.users):
             names.search("a", 0, 1)
-        card = model_card(recommender, run) | {"categories": shelf.categories[:200]}
+        shown = {"categories": shelf.categories[:200], "pictures": self.pictures is not None}
+        card = model_card(recommender, run) | shown
         return Served(Answers(recommender, shelf, card["identity"]), shelf, card, told_time(time.time()))
 
     def _look(self) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import { TokenNeeded, get, keepToken } from "./api.js";
 import { el, heading, link, problem, say } from "./dom.js";
 import { home } from "./home.js";
 import { item } from "./item.js";
+import { withPictures } from "./lists.js";
 import { search } from "./search.js";
 import { user } from "./user.js";
 
@@ -24,6 +25,7 @@ function address() {
 /** The cards of the runs; two runs of one name are told apart by their number. */
 async function runs() {
   const told = await get("/v1/runs");
+  withPictures(told.runs.some((run) => run.pictures));
   const twice = new Set(told.runs.map((run) => run.label)).size < told.runs.length;
   return { ...told, runs: told.runs.map((run) => ({ ...run, label: twice ? `${run.label} (${run.run})` : run.label })) };
 }

@@ -4,8 +4,15 @@ import { post, show } from "./api.js";
 import { el, link, note, problem, roving, say } from "./dom.js";
 
 let made = 0;
+let pictured = false;
+
+/** Whether there are pictures at all: if not, no row keeps a place for one. */
+export function withPictures(there) {
+  pictured = there;
+}
 
 export function thumb(item, run, kind = "thumb") {
+  if (!pictured) return null;
   const name = String(item.title ?? item.id);
   if (!item.picture) return el("span", { class: `${kind} blank`, "aria-hidden": "true" }, [...name][0] ?? "");
   const image = el("img", { class: kind, alt: "", loading: "lazy", decoding: "async" });
