@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.serving.worlds import EVIL, ITEM_IDS, NO_TEXT, TITLES, UNTOUCHED, USER_IDS, a_run, a_table, some_pictures
+from tests.serving.worlds import (
+    EVIL,
+    ITEM_IDS,
+    NO_TEXT,
+    TITLES,
+    UNTOUCHED,
+    USER_IDS,
+    a_run,
+    a_table,
+    served,
+    some_pictures,
+)
 
 from crossrec.recommend import Recommender
-from crossrec.serving import ServeConfig, Slot, create_app
+from crossrec.serving import Slot
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 expect.set_options(timeout=20_000)
 SOMEBODY = USER_IDS[3]
 TOKEN = "a token of many characters"
-
-
-@contextmanager
-def served(slots: list[Slot], page: Any = None, **settings: Any) -> Iterator[str]:
-    """The address of a service that runs in a thread; ``page`` is closed before it ends."""
-    import uvicorn
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(slots, ServeConfig(rate=0, **settings))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", loop="asyncio", http="h11"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            if page is not None:
-                page.close()
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(scope="module")

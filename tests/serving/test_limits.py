@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
+import socket
 import threading
 
 import httpx
@@ -10,12 +13,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from crossrec.errors import ConfigError
-from crossrec.serving import ServeConfig, Slot, create_app
+from crossrec.serving import ServeConfig, Slot, connection, create_app
 from crossrec.serving.answers import Answers
 from crossrec.serving.guard import Buckets, Guard
 from crossrec.serving.pictures import Pictures, read_picture
 
-from .worlds import EVIL, ITEM_IDS, RAW, USER_IDS, a_png, a_run, some_pictures
+from .worlds import EVIL, ITEM_IDS, RAW, USER_IDS, a_png, a_run, served, some_pictures
 
 TOKEN = "correct horse battery staple"
 SOMEBODY = USER_IDS[3]
@@ -277,6 +280,36 @@ def test_a_request_that_never_ends_is_let_go(monkeypatch):
 
     asyncio.run(ask())
     assert sent[0]["status"] == 408
+
+
+def test_silent_connections_are_let_go_and_too_many_sent_away(slots, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS", 1.5)
+    monkeypatch.setattr(connection, "MOST", 3)
+    with served(slots) as address:
+        port = int(address.split(":")[2].strip("/"))
+
+        def connect() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+        silent, slow, lively = connect(), connect(), connect()
+        slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: ")
+        with connect() as fourth:
+            head, body = fourth.recv(1000).split(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 10" in head
+        assert "too many connections" in json.loads(body)["error"]
+        lively.sendall(b"GET /v1/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert lively.recv(15) == b"HTTP/1.1 200 OK"
+        assert (silent.recv(10), slow.recv(10)) == (b"", b"")
+        assert httpx.get(f"{address}v1/health/live").status_code == 200
+        for one in (silent, slow, lively):
+            one.close()
+
+
+def test_there_are_files_left_for_what_is_not_a_connection(monkeypatch):
+    for files, expected in ((256, 156), (100_000, 800), (resource.RLIM_INFINITY, 800), (50, 1)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert connection.most() == expected
 
 
 def test_pictures_come_from_their_folder_only(tmp_path):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +17,7 @@ import torch
 from crossrec.alignment.item_level import Aligner
 from crossrec.content import ContentPath
 from crossrec.randomness import torch_generator
+from crossrec.serving import ServeConfig, Slot, create_app
 from crossrec.snapshot import FILE, Snapshot
 from crossrec.storage import write_json_atomic
 from crossrec.types import ID
@@ -108,3 +113,24 @@ def a_png(*colour: int, size: int = 8) -> bytes:
     rows = (b"\x00" + bytes(colour) * size) * size
     head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@contextmanager
+def served(slots: list[Slot], page: Any = None, **settings: Any) -> Iterator[str]:
+    """The address of a service that runs in a thread; the browser's ``page`` is closed before it ends."""
+    import uvicorn
+
+    from crossrec.serving.server import listen, uvicorn_config
+
+    config = ServeConfig(rate=0, port=0, **settings)
+    with listen(config) as listener:
+        server = uvicorn.Server(uvicorn_config(create_app(slots, config)))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            if page is not None:
+                page.close()
+            server.should_exit = True
+            thread.join()

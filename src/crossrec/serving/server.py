@@ -12,10 +12,12 @@ import uvicorn
 from crossrec.errors import ConfigError
 from crossrec.serving.app import create_app
 from crossrec.serving.config import ServeConfig
+from crossrec.serving.connection import Connection, most
+from crossrec.serving.guard import Guard
 from crossrec.serving.runs import Slot, Watcher
 
-CONNECTIONS = 800
-"""Most connections at a time."""
+BACKLOG = 1024
+"""Connections that may wait to be taken."""
 PATIENCE = 10
 """Seconds that requests have to end in when the service is told to stop."""
 HEAD = 16 * 2**10
@@ -31,24 +33,29 @@ def serve(slots: Sequence[Slot], config: ServeConfig, on_start: Callable[[str], 
     config.check()
     torch.set_num_threads(1)  # a question is answered by one thread, and several at a time
     with listen(config) as listener, Watcher(slots, config.watch):
-        settings = uvicorn.Config(
-            create_app(slots, config),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            h11_max_incomplete_event_size=HEAD,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=PATIENCE,
-            proxy_headers=False,
-            server_header=False,
-            access_log=False,
-            log_config=None,
-        )
+        server = uvicorn.Server(uvicorn_config(create_app(slots, config)))
         on_start(address(listener, config))
         try:
-            uvicorn.Server(settings).run(sockets=[listener])
+            server.run(sockets=[listener])
         except KeyboardInterrupt:  # raised again by uvicorn, after a graceful end
             return
+
+
+def uvicorn_config(app: Guard) -> uvicorn.Config:
+    """How uvicorn is run: HTTP/1.1 alone, bounded heads and connections, nothing told about itself."""
+    Connection.most = most()
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=HEAD,
+        timeout_graceful_shutdown=PATIENCE,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+    )
 
 
 def listen(config: ServeConfig) -> socket.socket:
@@ -60,7 +67,7 @@ def listen(config: ServeConfig) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
-        listener.listen(CONNECTIONS)
+        listener.listen(BACKLOG)
         return listener
     except OSError as error:
         if listener is not None:
