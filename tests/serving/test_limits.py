@@ -307,7 +307,7 @@ def test_silent_connections_are_let_go_and_too_many_sent_away(slots, monkeypatch
 
 
 def test_there_are_files_left_for_what_is_not_a_connection(monkeypatch):
-    for files, expected in ((256, 156), (100_000, 800), (resource.RLIM_INFINITY, 800), (50, 1)):
+    for files, expected in ((256, 56), (100_000, 800), (resource.RLIM_INFINITY, 800), (50, 1)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
         assert connection.most() == expected
 

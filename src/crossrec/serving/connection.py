@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 800
 """Most connections at a time; a system that lets this process open fewer files sets the bound."""
-SPARE = 100
+SPARE = 200
 """Files that are kept for anything else."""
 SECONDS = 10.0
 """Time for the head of a request to arrive."""

@@ -12,12 +12,13 @@ import uvicorn
 from crossrec.errors import ConfigError
 from crossrec.serving.app import create_app
 from crossrec.serving.config import ServeConfig
-from crossrec.serving.connection import Connection, most
+from crossrec.serving.connection import SPARE, Connection, most
 from crossrec.serving.guard import Guard
 from crossrec.serving.runs import Slot, Watcher
 
-BACKLOG = 1024
-"""Connections that may wait to be taken."""
+BACKLOG = SPARE // 5
+"""Connections that may wait to be taken. asyncio takes so many at once, a few times over before the first is sent away
+for being one too many, and there must be files for them."""
 PATIENCE = 10
 """Seconds that requests have to end in when the service is told to stop."""
 HEAD = 16 * 2**10
@@ -50,6 +51,7 @@ def uvicorn_config(app: Guard) -> uvicorn.Config:
         http=Connection,
         ws="none",
         h11_max_incomplete_event_size=HEAD,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=PATIENCE,
         proxy_headers=False,
         server_header=False,
