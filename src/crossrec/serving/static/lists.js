@@ -28,7 +28,7 @@ export function names(item, badges = []) {
     { class: "names" },
     el("span", { class: "name" }, item.title ?? item.id),
     below.length ? el("span", { class: "below" }, below.join(" · ")) : null,
-    badges,
+    badges.length ? el("span", { class: "badges" }, badges) : null,
   );
 }
 
@@ -86,7 +86,7 @@ export function ranked(items, { run, user, other, heading }) {
     const badges = [
       place === undefined ? null : el("span", { class: "badge both" }, `in both lists, ${place} there`),
       item.seen ? el("span", { class: `badge ${item.seen}` }, SPLITS[item.seen]) : null,
-    ];
+    ].filter(Boolean);
     const button = el(
       "button",
       { type: "button", class: "row", "aria-expanded": "false", "aria-controls": id },
