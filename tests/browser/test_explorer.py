@@ -17,9 +17,9 @@ from tests.serving.worlds import (
     UNTOUCHED,
     USER_IDS,
     a_run,
-    a_table,
+    a_shop,
+    both_of,
     served,
-    some_pictures,
 )
 
 from crossrec.recommend import Recommender
@@ -33,17 +33,12 @@ TOKEN = "a token of many characters"
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    a_run(folder / "plain", seed=1, alignment=None)
-    a_run(folder / "cross", seed=2)
-    a_table(folder / "items.csv")
-    some_pictures(folder / "pictures")
-    return folder
+    return a_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")
 def slots(shop: Path) -> list[Slot]:
-    return [Slot(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
+    return both_of(shop)
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,17 @@ from starlette.testclient import TestClient
 from crossrec.recommend import Recommender
 from crossrec.serving import ServeConfig, Slot, create_app
 
-from .worlds import a_run, a_table, some_pictures
+from .worlds import a_shop, both_of
 
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``plain`` (VBPR) and ``cross`` (LightGCN with CROSS), ``items.csv``, ``pictures``."""
-    folder = tmp_path_factory.mktemp("shop")
-    a_run(folder / "plain", seed=1, alignment=None)
-    a_run(folder / "cross", seed=2)
-    a_table(folder / "items.csv")
-    some_pictures(folder / "pictures")
-    return folder
+    return a_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="session")
 def slots(shop: Path) -> list[Slot]:
-    return [Slot(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
+    return both_of(shop)
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,20 @@ def a_run(
     return folder
 
 
+def a_shop(folder: Path) -> Path:
+    """``plain`` (VBPR) and ``cross`` (LightGCN with CROSS), ``items.csv`` and ``pictures``."""
+    a_run(folder / "plain", seed=1, alignment=None)
+    a_run(folder / "cross", seed=2)
+    a_table(folder / "items.csv")
+    some_pictures(folder / "pictures")
+    return folder
+
+
+def both_of(shop: Path) -> list[Slot]:
+    """Both runs of a shop, open."""
+    return [Slot(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
+
+
 def a_table(path: Path) -> Path:
     """Titles, categories, pictures and a price for all items but the last two."""
     count = ITEMS - 2
