@@ -108,6 +108,11 @@ app.command(
     name="export",
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
 )
+app.command(
+    "crossrec.commands.serve:serve",
+    name="serve",
+    help="Trained runs over HTTP, with a page to explore them.",
+)
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
 data.command(
     "crossrec.commands.features:features",
