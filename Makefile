@@ -22,10 +22,17 @@ $(VENV)/dev: $(VENV)/run
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Pages are tested in Debian's chromium. Where it cannot be had, these tests skip and say so.
+$(VENV)/browser: $(VENV)/dev
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+		|| echo "no chromium and no way to install it: the tests of pages will skip"
+	@touch $@
+
 demo: $(VENV)/run
 	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --jobs 2 --out runs/demo
 
-test: $(VENV)/dev
+test: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
@@ -35,12 +42,14 @@ lint: $(VENV)/dev
 
 # Goes on where it was stopped.
 results: $(VENV)/run
-	$(BIN)/python docs/results/search.py --data tiktok --jobs 2 --out runs/tiktok
-	$(BIN)/python docs/results/search.py --data baby --jobs 2 --out runs/baby
-	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings docs/results/tiktok.json \
+	$(BIN)/crossrec tune --data tiktok --backbones bpr lightgcn vbpr freedom --alignments none fettle cross \
+		--space docs/results/space-tiktok.json --search grid --jobs 2 --out runs/tiktok
+	$(BIN)/crossrec tune --data baby --backbones bpr lightgcn --alignments none cross \
+		--space docs/results/space-baby.json --search grid --jobs 2 --out runs/baby
+	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings runs/tiktok/settings.json \
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
-		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
+		--settings runs/baby/settings.json --seeds 0 1 2 --jobs 2 --out runs/baby
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench

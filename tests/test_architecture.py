@@ -12,20 +12,22 @@ FILES = sorted(SOURCE.rglob("*.py"))
 every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
 
 LAYERS = (
-    {"types", "errors", "config", "randomness", "_version"},
-    {"data", "graph", "losses", "storage"},
+    {"types", "errors", "config", "devices", "randomness", "_version"},
+    {"storage"},
+    {"data", "graph", "losses"},
     {"kmeans", "content"},
     {"alignment", "backbones", "evaluation"},
     {"objective"},
-    {"training", "snapshot"},
+    {"training", "snapshot", "strengths"},
     {"run"},
-    {"experiments", "recommend", "serving"},
+    {"experiments", "recommend"},
+    {"serving"},
     {"commands"},
     {"cli"},
     {"__main__"},
 )
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
-BESIDE = {("config", "errors")}
+BESIDE = {("config", "errors"), ("devices", "errors")}
 """Neighbours of a layer that may know each other."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -17,7 +17,7 @@ import torch
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
-from crossrec.data import DataConfig, describe, validate
+from crossrec.data import DataConfig, FeaturesConfig, describe, validate
 from crossrec.randomness import torch_generator
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
@@ -164,11 +164,11 @@ def test_the_backbone_of_the_guide_is_short_and_trains_under_cross(tmp_path, mon
     assert 0 < metrics["test"]["recall@20"] <= 1
 
 
-@pytest.mark.parametrize("name", ["deviations.md", "data.md"])
+@pytest.mark.parametrize("name", ["deviations.md", "data.md", "features.md"])
 def test_flags_exist(name):
     types = [CrossConfig, *filter(None, ALIGNMENTS.values()), *(b.config_type for b in BACKBONES.values())]
-    fields = {field for kind in [*types, DataConfig, TrainingConfig] for field in kind.model_fields}
-    known = {field.replace("_", "-") for field in fields} | {"backbone", "alignment", "data"}
+    fields = {field for kind in [*types, DataConfig, FeaturesConfig, TrainingConfig] for field in kind.model_fields}
+    known = {field.replace("_", "-") for field in fields} | {"backbone", "alignment", "threads"}
     for flag in re.findall(r"--([a-z][a-z-]*)", text(ROOT / "docs" / name)):
         assert re.sub(r"^(no|empty)-", "", flag) in known, flag
 

@@ -41,6 +41,59 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.experiments:ablate",
+    name="ablate",
+    help="Each component of CROSS, alone and with the others (RQ2).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:directions",
+    name="directions",
+    help="Which way to align modalities: both, one, dynamic or topmost (RQ3).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:robustness",
+    name="robustness",
+    help="Missing content and false clicks (RQ4).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:visualize",
+    name="visualize",
+    help="Vectors of modalities and users, before and after alignment (RQ5).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:popularity",
+    name="popularity",
+    help="Who gains, popular items or rare ones (RQ6).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:sensitivity",
+    name="sensitivity",
+    help="The settings of CROSS, one at a time (RQ7).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:strengths",
+    name="strengths",
+    help="How strong each modality is, and which way items align, by epoch (Fig. 2).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.report:report",
+    name="report",
+    help="All answers of a folder as one HTML page.",
+)
+app.command(
+    "crossrec.commands.tune:tune",
+    name="tune",
+    help="Search settings on validation, alone or with other workers (Section 7.1).",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.recommend:recommend",
     name="recommend",
     help="The best items for users of a trained run, or for somebody with a history.",
@@ -55,7 +108,17 @@ app.command(
     name="export",
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
 )
+app.command(
+    "crossrec.commands.serve:serve",
+    name="serve",
+    help="Trained runs over HTTP, with a page to explore them.",
+)
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
+data.command(
+    "crossrec.commands.features:features",
+    name="features",
+    help="Features of items from their texts and pictures, by models you choose.",
+)
 data.command("crossrec.commands.data:validate", name="validate", help="List everything that is wrong, a line each.")
 
 

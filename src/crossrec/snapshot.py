@@ -67,6 +67,11 @@ class Snapshot:
     def num_items(self) -> int:
         return len(self.item_IS)
 
+    def knows(self, dataset: Dataset) -> bool:
+        """Whether a data set has the users, items, training and validation pairs of the run."""
+        own = self.seen_indptr, self.seen_item, self.seen_trained
+        return self.num_items == dataset.num_items and all(map(torch.equal, own, _seen(dataset)))
+
     def features(self, raw: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """i^m, (N, L), of raw features (N, D_m) by modality, scaled as those of the run were."""
         return {

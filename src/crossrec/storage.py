@@ -8,13 +8,12 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, contiguous_format
+from typing import TYPE_CHECKING, Any
 
 from crossrec.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MANIFEST = "checkpoint.json"
 """Names the tensor file of a checkpoint; replacing it is what makes a new checkpoint the current one."""
@@ -54,6 +53,8 @@ def save_checkpoint(folder: Path | str, tensors: Mapping[str, Tensor], manifest:
     files are deleted: a kill between any two steps leaves the previous or the new checkpoint complete. One process
     may write to a folder at a time. Raises RunError where a file cannot be written or the manifest is not plain JSON.
     """
+    from safetensors.torch import save
+
     folder = Path(folder)
     content = save({name: _plain(tensor) for name, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
@@ -72,6 +73,9 @@ def load_checkpoint(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, An
 
     Raises RunError naming the file where one is missing, cut short or not the one that the manifest describes.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     path = Path(folder) / MANIFEST
     record = read_json(path)
     try:
@@ -90,6 +94,8 @@ def load_checkpoint(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, An
 
 def _plain(tensor: Tensor) -> Tensor:
     """A copy on the CPU, contiguous and sharing storage with nothing."""
+    from torch import contiguous_format
+
     return tensor.detach().to("cpu", copy=True, memory_format=contiguous_format)
 
 
@@ -128,9 +134,21 @@ def write_bytes_atomic(path: Path | str, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            f"{path}: cannot be written: {error.strerror or error}; is there space and permission?"
-        ) from None
+        raise cannot_write(path, error) from None
+
+
+def move_into_place(draft: Path, path: Path) -> None:
+    """Rename a file that is whole and flushed over ``path``, durably. Raises RunError where that cannot be done."""
+    try:
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """What to tell a user when the system refuses to write ``path``."""
+    return RunError(f"{path}: cannot be written: {error.strerror or error}; is there space and permission?")
 
 
 def _sync_folder(folder: Path) -> None:

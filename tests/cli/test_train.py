@@ -100,7 +100,7 @@ def other(kind, default):
     if kind is int:
         return [str((default or 0) + 3)], (default or 0) + 3
     if kind is float:
-        return [str(default / 2 or 0.5)], default / 2 or 0.5
+        return [str((default or 0) / 2 or 0.5)], (default or 0) / 2 or 0.5
     if kind is str:
         return ["some-name"], "some-name"
     if origin is typing.Literal:

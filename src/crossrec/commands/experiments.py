@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from crossrec.commands.flags import flat, parse
 from crossrec.commands.show import stderr, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
+from crossrec.experiments.ablate import ABLATE
 from crossrec.experiments.about import about
-from crossrec.experiments.answer import write_answer
+from crossrec.experiments.answer import Answer, write_answer
 from crossrec.experiments.cells import Cell, Datasets, run_cells
 from crossrec.experiments.compare import COMPARE
-from crossrec.experiments.plan import Base, Experiment
+from crossrec.experiments.directions import DIRECTIONS
+from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, read_object
+from crossrec.experiments.popularity import POPULARITY
+from crossrec.experiments.robustness import ROBUSTNESS
+from crossrec.experiments.sensitivity import SENSITIVITY
+from crossrec.experiments.strengths import STRENGTHS
 from crossrec.experiments.tables import to_rich
+from crossrec.experiments.visualize import VISUALIZE
 from crossrec.training import TrainingConfig
 
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -33,20 +40,79 @@ def compare(*tokens: Tokens) -> int:
     return _command(COMPARE, tokens)
 
 
+def ablate(*tokens: Tokens) -> int:
+    """RQ2."""
+    return _command(ABLATE, tokens)
+
+
+def directions(*tokens: Tokens) -> int:
+    """RQ3."""
+    return _command(DIRECTIONS, tokens)
+
+
+def robustness(*tokens: Tokens) -> int:
+    """RQ4."""
+    return _command(ROBUSTNESS, tokens)
+
+
+def sensitivity(*tokens: Tokens) -> int:
+    """RQ7."""
+    return _command(SENSITIVITY, tokens)
+
+
+def visualize(*tokens: Tokens) -> int:
+    """RQ5."""
+    return _command(VISUALIZE, tokens)
+
+
+def popularity(*tokens: Tokens) -> int:
+    """RQ6."""
+    return _command(POPULARITY, tokens)
+
+
+def strengths(*tokens: Tokens) -> int:
+    """Figure 2."""
+    return _command(STRENGTHS, tokens)
+
+
 def _command(experiment: Experiment, tokens: Sequence[str]) -> int:
-    """Parse the flags of an experiment, made from its options and from those of data and training, and ask it."""
+    """Parse the flags of an experiment and ask it."""
+
+    def ask(options: Any, base: Base, work: Work) -> int:
+        return _ask(experiment, options, base, work)
+
+    return asked(experiment.name, experiment.help, experiment.options, tokens, ask)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How and where cells are trained."""
+
+    out: Path
+    jobs: int
+    threads: int
+
+
+def asked(
+    name: str,
+    help: str,
+    options_type: type[ExperimentConfig],
+    tokens: Sequence[str],
+    ask: Callable[[Any, Base, Work], int],
+) -> int:
+    """Parse flags made from an experiment's options and from those of data and training, and ``ask`` with them."""
     if any(token.split("=")[0] == "--seed" for token in tokens):
         raise ConfigError("--seed is for one run; give --seeds, one or more")
     types = {
-        "options": flat(experiment.options),
+        "options": flat(options_type),
         "data": flat(DataConfig),
         "training": Annotated[TrainingConfig, Parameter(name="*"), Parameter()],
         "out": Path,
         "settings": Path | None,
     }
-    defaults, folder = experiment.options(), Path("runs") / experiment.name
+    defaults, folder = options_type(), Path("runs") / name
 
-    def ask(
+    def command(
         *,
         out: Path = folder,
         settings: Path | None = None,
@@ -58,13 +124,14 @@ def _command(experiment: Experiment, tokens: Sequence[str]) -> int:
     ) -> int:
         if jobs < 1 or threads < 0:
             raise ConfigError(f"--jobs {jobs} --threads {threads}: at least one job, and 0 or more threads")
-        base = Base(data, training, _read_settings(settings))
-        return _ask(experiment, options, base, out, jobs, threads)
+        base = Base(data, training, {} if settings is None else read_object("--settings", settings, "backbones"))
+        return ask(options, base, Work(out, jobs, threads))
 
-    ask.__doc__ = f"""{experiment.help}
+    command.__doc__ = f"""{help}
 
-        Every cell is a run in a folder of its own below --out: done ones are skipped, a stopped one goes on.
-        Tables, figures and {experiment.name}.json are written beside them.
+        Every cell is a run in a folder of its own below --out: done ones are skipped, a stopped one goes on. Commands
+        with the same --out share the work, on several hosts too. Tables, figures and {name}.json are written beside
+        the cells.
 
         Parameters
         ----------
@@ -77,47 +144,80 @@ def _command(experiment: Experiment, tokens: Sequence[str]) -> int:
         threads
             Processor threads per cell; 0 for torch's own choice.
         """
-    result = parse(ask, tokens, name=f"crossrec {experiment.name}", types=types)
+    result = parse(command, tokens, name=f"crossrec {name}", types=types)
     return 0 if result is None else int(result)
 
 
-def _ask(experiment: Experiment, options: Any, base: Base, out: Path, jobs: int, threads: int) -> int:
+def _ask(experiment: Experiment, options: Any, base: Base, work: Work) -> int:
     started = time.monotonic()
     todo, datasets = experiment.cells(options, base), Datasets()
     for cell in todo:  # a mistake in the data is told once, before any cell starts
         datasets[cell.config.data]
-    with _progress(todo) as on_change:
-        results = run_cells(todo, out, datasets, jobs=jobs, threads=threads, on_change=on_change)
+    with watched("cells", len({cell.name for cell in todo})) as watch:
+        on_change = watch.on_cell
+        results = run_cells(todo, work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=on_change)
     answer = experiment.answer(options, base, results, datasets)
     seconds = time.monotonic() - started
-    asked = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
-    write_answer(answer, out, experiment.name, about(results, datasets, out, asked, seconds))
+    asked_for = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
+    write_answer(answer, work.out, experiment.name, about(results, datasets, work.out, asked_for, seconds))
+    tell(answer, work.out)
+    return 1 if any(result.failure for result in results) else 0
+
+
+def tell(answer: Answer, out: Path) -> None:
+    """Print tables, where the figures are, and findings."""
     for table in answer.tables.values():
         stdout.print(to_rich(table))
     for figure in answer.figures:
         stdout.print(f"figure: {out / figure}.png", soft_wrap=True, highlight=False)
     for finding in answer.findings:
         stdout.print(finding, highlight=False)
-    return 1 if any(result.failure for result in results) else 0
 
 
-def _read_settings(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--settings {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"--settings {path}: not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"--settings {path}: must hold an object of backbones")
-    return values
+class Watch:
+    """A bar over cells or trials with time left and what each running one is at; plain lines without a terminal.
+
+    ``note`` stands at the end of the bar.
+    """
+
+    def __init__(self, bar: Bar, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+        self._states: dict[str, str] = {}
+        self.note = ""
+
+    def on_cell(self, cell: Cell, state: str) -> None:
+        """What ``run_cells`` says of a cell; one that has ended is a step of the bar."""
+        self.show(cell, state)
+        if _ended(state):
+            self.step()
+        if not state.startswith("epoch"):
+            self.say(f"{cell.title}: {state}")
+
+    def show(self, cell: Cell, state: str) -> None:
+        """Show what a cell is at, until it has ended."""
+        if _ended(state):
+            self._states.pop(cell.name, None)
+        else:
+            self._states[cell.name] = f"{cell.title}: {state}"
+        self._bar.update(self._task, state="; ".join(filter(None, [*self._states.values(), self.note])))
+
+    def step(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
+
+    def say(self, line: str) -> None:
+        """A line for who reads a log."""
+        if not stderr.is_terminal:
+            stderr.print(line, highlight=False, soft_wrap=True)
+
+
+def _ended(state: str) -> bool:
+    return state.startswith(("done", "failed", "not run"))
 
 
 @contextmanager
-def _progress(todo: list[Cell]) -> Iterator[Callable[[Cell, str], None]]:
-    """A bar over cells, with time left and what each running one is at; plain lines where stderr is no terminal."""
+def watched(what: str, total: int) -> Iterator[Watch]:
+    """A ``Watch`` over so many cells or trials."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -127,21 +227,5 @@ def _progress(todo: list[Cell]) -> Iterator[Callable[[Cell, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[state]}"),
     )
-    states: dict[str, str] = {}
-    total = len({cell.name for cell in todo})
     with Bar(*columns, console=stderr, disable=not stderr.is_terminal, speed_estimate_period=3600) as bar:
-        task = bar.add_task("cells", total=total, state="")
-
-        def on_change(cell: Cell, state: str) -> None:
-            name = f"{cell.config.label} seed {cell.config.training.seed}"
-            ended = state.startswith(("done", "failed"))
-            if ended:
-                states.pop(name, None)
-            else:
-                states[name] = state
-            shown = "; ".join(f"{name}: {at}" for name, at in states.items())
-            bar.update(task, advance=int(ended), state=shown)
-            if not stderr.is_terminal and not state.startswith("epoch"):
-                stderr.print(f"{name}: {state}", highlight=False, soft_wrap=True)
-
-        yield on_change
+        yield Watch(bar, bar.add_task(what, total=total, state=""))

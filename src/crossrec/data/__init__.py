@@ -1,9 +1,22 @@
-"""Data sets: read, check, split, scale, describe, generate."""
+"""Data sets: read, check, split, scale, describe, generate; features from texts and pictures."""
 
 from crossrec.data.config import DataConfig
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.description import Description, describe
+from crossrec.data.encode import FeatureCard, FeaturesConfig, encode_features
 from crossrec.data.findings import Finding
 from crossrec.data.loading import load, validate
 
-__all__ = ["DataConfig", "Dataset", "Description", "Finding", "Interactions", "describe", "load", "validate"]
+__all__ = [
+    "DataConfig",
+    "Dataset",
+    "Description",
+    "FeatureCard",
+    "FeaturesConfig",
+    "Finding",
+    "Interactions",
+    "describe",
+    "encode_features",
+    "load",
+    "validate",
+]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossrec.config import Config
 
 Scaling = Literal["standardize_l2", "l2", "standardize", "none"]
 Split = Literal["auto", "given", "random", "time", "leave_one_out"]
 Duplicates = Literal["error", "drop"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DataConfig(Config):
@@ -45,3 +46,17 @@ class DataConfig(Config):
 
     duplicates: Duplicates = "error"
     """A repeated (user, item) pair is an error, or is dropped but for its first row in the file."""
+
+    missing_content: Share | None = None
+    """Share of the items, in each modality apart, whose features are replaced by noise (Section 7.5)."""
+
+    false_clicks: Share | None = None
+    """Interactions that never happened, inserted into training, as a share of the training rows (Section 7.5)."""
+
+    corruption_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of missing content and false clicks; 0 unless given."""
+
+    @field_validator("missing_content", "false_clicks")
+    @classmethod
+    def _none_of_it(cls, value: float | None) -> float | None:
+        return value or None  # so that a share of 0 is the very configuration that says nothing

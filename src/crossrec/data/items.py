@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,44 @@ def item_rows(
     return pl.Series(np.arange(count)), where
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The items of a table: ``ids`` in its order, each once, and the cells of further columns beside them.
+
+    ``row_N``: row of the table that each stands in, for messages.
+    """
+
+    table: Table
+    ids: pl.Series
+    frame: pl.DataFrame
+    row_N: np.ndarray
+
+    def place(self, index: int) -> str:
+        """File and line (or row) of an item, for messages."""
+        return f"{self.table.path}, {self.table.place(int(self.row_N[index]))}"
+
+
+def read_listing(table: Table, column: str, further: Sequence[str] = ()) -> Listing:
+    """The ids in ``column`` and the cells of ``further`` columns; blank lines of a text file are no items.
+
+    Raises DataError on an empty or repeated id, or where there is none.
+    """
+    frame = table.read(list(dict.fromkeys([column, *further])))
+    rows = np.delete(np.arange(frame.height), table.blank() if frame[column].null_count() else [])
+    frame = frame[rows]
+    ids = frame[column]
+    for bad, why in (
+        (ids.is_null(), "is empty; fill it in"),
+        (~ids.is_first_distinct(), "repeats an id; list each once"),
+    ):
+        if bad.any():
+            first = int(bad.arg_max() or 0)
+            raise DataError(f"{table.path}, {table.place(int(rows[first]))}: {column} {why}")
+    if not len(ids):
+        raise DataError(f"{table.path}: a header but no rows; list the item ids in row order")
+    return Listing(table, plain_ids(ids, typed=table.typed), frame, rows)
+
+
 def _listed(path: Path, name: str) -> pl.Series:
     """The ids an items file lists, in order. Raises DataError if it has no such column, or an empty or repeated id."""
     table = open_table(path)
@@ -79,19 +119,7 @@ def _listed(path: Path, name: str) -> pl.Series:
     if column is None:
         column = table.columns[0] if len(table.columns) == 1 else find_column(table, "item", None, required=True)
     assert column is not None
-    frame = table.read([column])
-    rows = np.delete(np.arange(frame.height), table.blank() if frame[column].null_count() else [])
-    ids = frame[column][rows]
-    for bad, why in (
-        (ids.is_null(), "is empty; fill it in"),
-        (~ids.is_first_distinct(), "repeats an id; list each once"),
-    ):
-        if bad.any():
-            first = int(bad.arg_max() or 0)
-            raise DataError(f"{path}, {table.place(int(rows[first]))}: {column} {why}")
-    if not len(ids):
-        raise DataError(f"{path}: a header but no rows; list the item ids in row order")
-    return plain_ids(ids, typed=table.typed)
+    return read_listing(table, column).ids
 
 
 def _refuse(bad_distinct: np.ndarray, log: Log, table: Table, why: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrec.data.config import DataConfig
+from crossrec.data.corrupt import add_false_clicks, replace_features
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.features import Scaler, choose_modalities, missing_rows, open_features
 from crossrec.data.findings import Finding, Findings
@@ -68,18 +69,20 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
         return None
     item_ids, item_row = placed
     keep = ~repeated_N
-    dataset = _finish(
-        config,
-        source.name,
-        (user_ids, item_ids),
-        (user_row[log.user_N][keep], item_row[log.item_N][keep]),
-        None if log.split_N is None else log.split_N[keep],
-        None if log.time_N is None else log.time_N[keep],
-        features,
-        int(repeated_N.sum()),
-    )
-    _warn(dataset, source, features, findings)
-    return dataset
+    with findings.attempt():
+        dataset = _finish(
+            config,
+            source.name,
+            (user_ids, item_ids),
+            (user_row[log.user_N][keep], item_row[log.item_N][keep]),
+            None if log.split_N is None else log.split_N[keep],
+            None if log.time_N is None else log.time_N[keep],
+            features,
+            int(repeated_N.sum()),
+        )
+        _warn(dataset, source, features, findings)
+        return dataset
+    return None
 
 
 def _built_in(config: DataConfig, findings: Findings) -> Dataset | None:
@@ -100,7 +103,9 @@ def _built_in(config: DataConfig, findings: Findings) -> Dataset | None:
     made = generate(recipe)
     ids = (pl.Series(np.arange(recipe.users)), pl.Series(np.arange(recipe.items)))
     features = {modality: made.features[modality] for modality in chosen}
-    return _finish(config, config.data, ids, (made.user_N, made.item_N), None, None, features, 0)
+    with findings.attempt():
+        return _finish(config, config.data, ids, (made.user_N, made.item_N), None, None, features, 0)
+    return None
 
 
 def _finish(
@@ -113,7 +118,7 @@ def _finish(
     features: dict[str, np.ndarray],
     dropped: int,
 ) -> Dataset:
-    """Split if need be, scale, and put everything together."""
+    """Split if need be, corrupt if asked to, scale, put together. Raises DataError where corruption cannot be had."""
     user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
     if split_N is None:
         from crossrec.randomness import numpy_generator
@@ -121,6 +126,12 @@ def _finish(
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
         split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
     parts = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
+    seed = config.corruption_seed or 0
+    if config.missing_content:
+        features = replace_features(features, config.missing_content, seed)
+    if config.false_clicks:
+        held = (parts[VALID], parts[TEST])
+        parts[TRAIN] = add_false_clicks(parts[TRAIN], held, len(ids[1]), config.false_clicks, seed)
     scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
     return Dataset(
         name=name,

@@ -40,7 +40,7 @@ def locate(data: str, built_in: list[str]) -> Source:
     ``built_in``: names of generated sets, for the hint only. Raises DataError if there is no such place, if a folder
     holds no interaction file, or more than one that could be it.
     """
-    path = _existing(data, built_in)
+    path = existing(data, built_in)
     if path.is_dir():
         table = _table_in(path)
         return _source(path.resolve().name, table)
@@ -49,7 +49,29 @@ def locate(data: str, built_in: list[str]) -> Source:
     return _source(path.stem, path)
 
 
-def _existing(data: str, built_in: list[str]) -> Path:
+def items_file(folder: Path) -> Path | None:
+    """The table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
+    found = [file for file in _visible(folder) if file.stem.lower() == "items" and file.suffix.lower() in SUFFIXES]
+    if len(found) > 1:
+        raise DataError(f"{folder}: more than one items file ({', '.join(f.name for f in found)}); keep one of them")
+    return found[0] if found else None
+
+
+def name_problem(modality: str) -> str | None:
+    """Why a modality cannot be called so, or None."""
+    if modality == RESERVED:
+        return f"'{RESERVED}' names a model's own vectors"
+    if "." in modality or "->" in modality:
+        return "a modality's name has no '.' and no '->'"
+    return None
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+
+
+def existing(data: str, built_in: list[str]) -> Path:
+    """The folder or file that ``data`` names, here or under $CROSSREC_DATA. Raises DataError if there is none."""
     path = Path(data)
     if data and path.exists():
         return path
@@ -69,7 +91,7 @@ def _existing(data: str, built_in: list[str]) -> Path:
 
 
 def _table_in(folder: Path) -> Path:
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    files = _visible(folder)
     inter = [file for file in files if file.suffix.lower() == INTER]
     tables = [file for file in files if file.suffix.lower() in SUFFIXES and file.stem.lower() not in ("items", "users")]
     named = [file for file in tables if file.stem.lower() == "interactions"]
@@ -88,15 +110,11 @@ def _table_in(folder: Path) -> Path:
 
 def _source(name: str, table: Path) -> Source:
     folder = table.parent
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    features = {file.name.removesuffix(FEATURE_END): file for file in files if file.name.endswith(FEATURE_END)}
+    features = {
+        file.name.removesuffix(FEATURE_END): file for file in _visible(folder) if file.name.endswith(FEATURE_END)
+    }
     features.pop("", None)
-    if RESERVED in features:
-        raise DataError(f"{features[RESERVED]}: '{RESERVED}' names a model's own vectors; rename the file")
     for modality, file in features.items():
-        if "." in modality or "->" in modality:
-            raise DataError(f"{file}: a modality's name has no '.' and no '->'; rename the file")
-    items = [file for file in files if file.stem.lower() == "items" and file.suffix.lower() in SUFFIXES]
-    if len(items) > 1 and table.suffix.lower() != INTER:
-        raise DataError(f"{folder}: more than one items file ({', '.join(f.name for f in items)}); keep one of them")
-    return Source(name, table, items[0] if items and table.suffix.lower() != INTER else None, features)
+        if problem := name_problem(modality):
+            raise DataError(f"{file}: {problem}; rename the file")
+    return Source(name, table, None if table.suffix.lower() == INTER else items_file(folder), features)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrec.experiments.figures import save
+from crossrec.experiments.saved import plain
 from crossrec.experiments.tables import Table, to_csv, write_all
 from crossrec.storage import write_json_atomic, write_text_atomic
 
@@ -29,20 +30,27 @@ class Figure:
 
 @dataclass(frozen=True)
 class Answer:
-    """``question`` in one sentence, ``findings`` in sentences made of the numbers, tables and figures by file stem."""
+    """``question`` in one sentence, ``findings`` in sentences made of the numbers, tables and figures by file stem.
+
+    Raises ValueError where a table and a figure have one stem: both have a CSV.
+    """
 
     question: str
     findings: Sequence[str]
     tables: Mapping[str, Table]
     figures: Mapping[str, Figure] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if both := self.tables.keys() & self.figures.keys():
+            raise ValueError(f"a table and a figure are both called {', '.join(sorted(both))}")
+
 
 def write_answer(answer: Answer, out: Path, name: str, about: Mapping[str, Any]) -> None:
     """Write tables (.txt, .md, .tex, .csv), figures (.png, .pdf, .csv) and, last, NAME.json, which lists them.
 
-    NAME.json holds ``about`` (command, versions, cells …), question, findings, and the file stem, title and footnotes
-    or caption of every table and figure: it is what ``crossrec report`` reads. Each file appears whole or not at all.
-    Raises RunError where a file cannot be written.
+    NAME.json holds ``about`` (command, versions, cells …), question, findings, and every table and figure with the
+    stem of its files and the numbers of the table, or of the one behind the figure: it is what ``crossrec report``
+    reads. Each file appears whole or not at all. Raises RunError where a file cannot be written.
     """
     for stem, table in answer.tables.items():
         write_all(table, out, stem)
@@ -53,10 +61,11 @@ def write_answer(answer: Answer, out: Path, name: str, about: Mapping[str, Any])
         "experiment": name,
         "question": answer.question,
         "findings": list(answer.findings),
-        "tables": [
-            {"name": stem, "title": t.title, "footnotes": list(t.footnotes)} for stem, t in answer.tables.items()
+        "tables": [{"name": stem, **plain(table)} for stem, table in answer.tables.items()],
+        "figures": [
+            {"name": stem, "title": figure.title, "caption": figure.caption, "data": plain(figure.data)}
+            for stem, figure in answer.figures.items()
         ],
-        "figures": [{"name": stem, "title": f.title, "caption": f.caption} for stem, f in answer.figures.items()],
         **about,
     }
     write_json_atomic(out / f"{name}.json", json.loads(json.dumps(written, default=str)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -95,6 +97,19 @@ def known(name: str, names: Iterable[str], flag: str) -> None:
     """Raise ConfigError, with the nearest known one, for a name that is none of ``names``."""
     if name not in names:
         raise ConfigError(f"{flag}: unknown '{name}'{nearest(name, list(names))}")
+
+
+def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str, Any]:
+    """The object of ``content`` in the JSON file of a flag. Raises ConfigError; ``hint`` ends it for a missing file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: {error.strerror}{hint}") from None
+    except ValueError as error:
+        raise ConfigError(f"{flag} {path}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{flag} {path}: must hold an object of {content}")
+    return values
 
 
 def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> tuple[dict[str, Any], dict[str, Any]]:

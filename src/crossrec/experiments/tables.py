@@ -10,6 +10,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -112,14 +113,17 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
 
 
 def to_rich(table: Table) -> rich.table.Table:
-    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours."""
+    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
+
+    The first column names the row: it is not folded while another can be.
+    """
     best = best_cells(table)
     out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
     out.caption = Text("\n".join(table.footnotes)) if table.footnotes else None
     grouped = any(column.group for column in table.columns)
-    for column in table.columns:
+    for x, column in enumerate(table.columns):
         header = f"{column.group}\n{column.header}" if grouped else column.header
-        out.add_column(Text(header), justify=column.align, overflow="fold")
+        out.add_column(Text(header), justify=column.align, overflow="fold", no_wrap=x == 0)
     for y, row in enumerate(table.rows):
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
@@ -189,8 +193,16 @@ def to_csv(table: Table) -> str:
 
 
 def write_all(table: Table, folder: Path | str, stem: str) -> None:
-    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot."""
-    writers = {"txt": to_text, "md": to_markdown, "tex": to_latex, "csv": to_csv}
+    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot.
+
+    A line of STEM.txt has at most 200 columns.
+    """
+    writers: dict[str, Callable[[Table], str]] = {
+        "txt": partial(to_text, width=200),
+        "md": to_markdown,
+        "tex": to_latex,
+        "csv": to_csv,
+    }
     for ending, writer in writers.items():
         write_text_atomic(Path(folder) / f"{stem}.{ending}", writer(table))
 

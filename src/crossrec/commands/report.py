@@ -1,0 +1,21 @@
+"""``crossrec report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crossrec.experiments.report import write_report
+
+
+def report(folder: Path, /, *, out: Path | None = None) -> int:
+    """All answers of a folder as one HTML page: summary, tables, figures, and how they came about.
+
+    Parameters
+    ----------
+    folder
+        The --out of an experiment, or a folder of several.
+    out
+        File to write; report.html in the folder unless given.
+    """
+    print(write_report(folder, out))
+    return 0

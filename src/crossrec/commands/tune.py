@@ -1,0 +1,63 @@
+"""``crossrec tune``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from crossrec.commands.experiments import Work, asked, tell, watched
+from crossrec.commands.show import stderr, stdout
+from crossrec.experiments.about import about
+from crossrec.experiments.answer import write_answer
+from crossrec.experiments.cells import Datasets, Pool
+from crossrec.experiments.plan import Base
+from crossrec.experiments.tune import Trial, TuneConfig, best, search, stages
+from crossrec.experiments.tuned import answer, in_words, write_choice
+
+HELP = "Search settings on validation alone, and keep the best ones for train and compare (Section 7.1)."
+ONE = {"--backbone": "--backbones", "--alignment": "--alignments"}
+"""Flags of ``train`` that mean the same here: one of them."""
+
+
+def tune(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+    """Search settings on validation alone."""
+    known = []
+    for token in tokens:
+        flag, equals, value = token.partition("=")
+        known.append(f"{ONE.get(flag, flag)}{equals}{value}")
+    return asked("tune", HELP, TuneConfig, known, _ask)
+
+
+def _ask(options: TuneConfig, base: Base, work: Work) -> int:
+    started = time.monotonic()
+    datasets = Datasets()
+    dataset = datasets[base.data]
+    todo = stages(options, base, dataset)
+    for stage in todo:
+        stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
+    with watched("settings", sum(stage.size for stage in todo)) as watch:
+        tried: dict[tuple[str, str], list[Trial]] = {stage.key: [] for stage in todo}
+
+        def on_trial(trial: Trial) -> None:
+            tried[trial.stage.key].append(trial)
+            top = best(tried[trial.stage.key])
+            found = "" if top is None else f"best {top.value:.4f} at {in_words(top.setting)}"
+            watch.note = f"{trial.stage.label}: {found}"
+            watch.step()
+            came_to = trial.failure or f"{trial.value:.4f}"
+            watch.say(f"{trial.stage.label}, {in_words(trial.setting)}: {came_to}; {found}")
+
+        with Pool(work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=watch.show) as pool:
+            trials = search(options, base, todo, dataset, pool, work.out, on_trial)
+    results = [result for trial in trials for result in trial.results]
+    asked_for = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
+    told = answer(options, todo, trials, dataset.name)
+    written = write_choice(base, todo, trials, work.out)
+    seconds = time.monotonic() - started
+    write_answer(told, work.out, "tune", about(results, datasets, work.out, asked_for, seconds))
+    tell(told, work.out)
+    for path in written:
+        stdout.print(f"written: {path}", soft_wrap=True, highlight=False)
+    return 0 if all(best(tried[stage.key]) for stage in todo) else 1

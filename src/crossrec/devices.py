@@ -1,0 +1,34 @@
+"""Where tensors are worked on: what a user may say, and what it means on this machine."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator
+
+from crossrec.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _known(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+        raise ValueError("no such device; give cpu, cuda, cuda:1 (the second one) or auto")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_known)]
+"""A setting: cpu, cuda, cuda:1 (the second one), or auto, which is cuda where there is one."""
+
+
+def torch_device(name: str) -> torch.device:
+    """The device that ``name`` means here. Raises ConfigError where the machine has no such device."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"--device {name}: torch finds {count} CUDA devices here; use cpu or auto")
+    return device

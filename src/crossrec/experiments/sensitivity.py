@@ -1,0 +1,257 @@
+"""RQ7: how much do CROSS's settings matter? One at a time over a range, all others as they are (Fig. 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from crossrec.alignment.config import Temperature, Weight
+from crossrec.data import DataConfig, Dataset
+from crossrec.errors import ConfigError
+from crossrec.experiments.answer import Answer, Figure
+from crossrec.experiments.cells import Cell
+from crossrec.experiments.effects import (
+    COLUMNS,
+    PLAIN,
+    Values,
+    above,
+    every,
+    mean,
+    measured,
+    named,
+    rise,
+    told,
+    verdict,
+)
+from crossrec.experiments.figures import COLOURS, curve, points
+from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
+from crossrec.experiments.tables import RULE, Column, Table
+from crossrec.experiments.tables import Cell as TableCell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+Parameter = Literal["alpha", "beta", "gamma", "lambda_f", "lambda_c", "lambda_n", "neighbors"]
+SYMBOLS = {
+    **{"alpha": "α", "beta": "β", "gamma": "γ"},
+    **{"lambda_f": "λ_f", "lambda_c": "λ_c", "lambda_n": "λ_n", "neighbors": "K"},
+}
+LOGARITHMIC = ("alpha", "beta", "gamma", "lambda_n")
+"""What is swept over powers; the others have a linear axis."""
+WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+METRIC = "recall@10"
+"""The metric of Figure 11."""
+SET = "cross"
+"""Group of the runs at the base setting."""
+ACROSS, MOST_TICKS = 4, 6
+"""Panels in a row, and values that are all written at an axis."""
+
+
+class SensitivityConfig(ExperimentConfig):
+    """What to vary, over which values."""
+
+    backbones: tuple[str, ...] = Field(default=("freedom",), min_length=1)
+    """Backbones to ask the question of."""
+    parameters: tuple[Parameter, ...] = Field(default=tuple(SYMBOLS), min_length=1)  # type: ignore[arg-type]
+    """Settings to vary, one at a time; neighbors is K."""
+    alpha_values: tuple[Weight, ...] = Field(default=WEIGHTS, min_length=1)
+    """Values of α, weight of the item level."""
+    beta_values: tuple[Weight, ...] = Field(default=WEIGHTS, min_length=1)
+    """Values of β, weight of the clusters."""
+    gamma_values: tuple[Weight, ...] = Field(default=WEIGHTS, min_length=1)
+    """Values of γ, weight of the neighbours."""
+    lambda_f_values: tuple[Temperature, ...] = Field(default=(0.05, 0.1, 0.15, 0.2, 0.25), min_length=1)
+    """Values of λ_f, temperature of the item level."""
+    lambda_c_values: tuple[Temperature, ...] = Field(default=(0.1, 0.2, 0.3, 0.4, 0.5), min_length=1)
+    """Values of λ_c, temperature of the clusters."""
+    lambda_n_values: tuple[Temperature, ...] = Field(default=(0.2, 2.0, 20.0), min_length=1)
+    """Values of λ_n, temperature of the neighbours."""
+    neighbors_values: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 3, 5, 10, 15), min_length=1)
+    """Values of K, neighbours per item."""
+    fixed_temperatures: bool = False
+    """Keep λ_f and λ_c at the value that is tried; else it is where learning starts."""
+
+    def values(self, parameter: str) -> tuple[float, ...]:
+        """What a parameter is set to, in ascending order."""
+        return tuple(sorted(getattr(self, f"{parameter}_values")))
+
+
+CLAIMED = {
+    (name, value)
+    for name in SYMBOLS
+    for value in SensitivityConfig().values(name)
+    if name != "lambda_n" and (name, value) not in (("beta", 0.1), ("gamma", 0.1))
+}
+"""Where the paper finds CROSS above the backbone: all of its Figure 11 but the largest β and γ."""
+
+
+def cells(options: SensitivityConfig, base: Base) -> list[Cell]:
+    """Per backbone and seed: the backbone alone, CROSS as it is set, and CROSS with each value of each parameter.
+
+    Raises ConfigError for values of a parameter that is not among those to vary.
+    """
+    for field in sorted(options.model_fields_set):
+        parameter = field.removesuffix("_values")
+        if parameter in SYMBOLS and parameter not in options.parameters:
+            flag = field.replace("_", "-")
+            raise ConfigError(f"--{flag}: {parameter} is not varied; add it to --parameters, or leave its values out")
+    variants: list[tuple[str, str, dict[str, Any]]] = [(PLAIN, "", {}), (SET, "", {})]
+    for parameter in options.parameters:
+        fixed = {f"learn_{parameter}": False} if _learnt(parameter) and options.fixed_temperatures else {}
+        variants += [(parameter, f"{value:g}", {parameter: value, **fixed}) for value in options.values(parameter)]
+    return [
+        Cell(
+            base.config(backbone, PLAIN if name == PLAIN else "cross", seed, aligned=changed),
+            group=(backbone, name, value),
+        )
+        for backbone in options.backbones
+        for name, value, changed in variants
+        for seed in options.seeds
+    ]
+
+
+def answer(options: SensitivityConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]) -> Answer:
+    """A table and a figure per backbone, and what the paper says of its settings."""
+    data = next(iter(datasets.values())).name
+    tables, figures, findings = {}, {}, []
+    for backbone in options.backbones:
+        sweep = _Sweep(backbone, options, [r for r in results if r.cell.group[0] == backbone])
+        stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
+        tables[stem], figures[f"{stem}-figure"] = sweep.table(data), sweep.figure(data)
+        findings += sweep.findings()
+    return Answer("How much does it matter how CROSS is set?", findings, tables, figures)
+
+
+def _learnt(parameter: str) -> bool:
+    return parameter in ("lambda_f", "lambda_c")
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """The results on one backbone."""
+
+    backbone: str
+    options: SensitivityConfig
+    results: Results
+
+    def runs(self, parameter: str, value: float | None = None) -> Results:
+        group = (self.backbone, parameter, "" if value is None else f"{value:g}")
+        return [r for r in self.results if r.cell.group == group]
+
+    def metric(self, parameter: str, value: float | None = None) -> Values:
+        return values_of(self.runs(parameter, value), "test", METRIC)
+
+    def shown(self, parameter: str, value: float | None = None) -> TableCell:
+        found = self.metric(parameter, value)
+        return told(found) if isinstance(found, str) else found
+
+    def base_value(self, parameter: str) -> float:
+        """What a parameter is at the base setting."""
+        return float(getattr(self.runs(SET)[0].cell.config.alignment, parameter))
+
+    def table(self, data: str) -> Table:
+        """The backbone alone and CROSS as it is set, then a block per parameter."""
+        plain = self.runs(PLAIN)
+        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None)]]
+        rows.append(["  + cross", "as set", *measured(self.runs(SET), plain)])
+        for parameter in self.options.parameters:
+            rows.append(RULE)
+            rows += [
+                [SYMBOLS[parameter], value, *measured(self.runs(parameter, value), plain)]
+                for value in self.options.values(parameter)
+            ]
+        as_set = ", ".join(f"{SYMBOLS[name]} {self.base_value(name):g}" for name in SYMBOLS)
+        notes = (
+            f"Test metrics{over_seeds(self.options.seeds)}. As set: {as_set}.{self._temperatures()}",
+            "Δ: change of the mean against the backbone alone, in %.",
+        )
+        columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS]
+        return Table(f"{data}: settings of CROSS on {self.backbone}, one at a time", columns, rows, notes)
+
+    def _temperatures(self) -> str:
+        swept = [SYMBOLS[name] for name in self.options.parameters if _learnt(name)]
+        if not swept:
+            return ""
+        how = "kept at the value" if self.options.fixed_temperatures else "learnt, the value is where it starts"
+        return f" {' and '.join(swept)}: {how}."
+
+    def figure(self, data: str) -> Figure:
+        """A panel per parameter: the curve, the backbone alone as a line with a band, and the base setting."""
+        rows: list[Sequence[TableCell]] = [["backbone alone", "", self.shown(PLAIN)], ["as set", "", self.shown(SET)]]
+        parameters = self.options.parameters
+        for name in parameters:
+            rows += [[SYMBOLS[name], value, self.shown(name, value)] for value in self.options.values(name)]
+        columns = [Column("parameter", "left"), Column("value", format="g"), Column(METRIC)]
+        numbers = Table(f"{data}: settings of CROSS on {self.backbone}", columns, rows)
+
+        def draw(canvas: Canvas) -> None:
+            across = min(ACROSS, len(parameters))
+            panels = canvas.subplots(-(-len(parameters) // across), across, squeeze=False, sharey=True)
+            (plain,), (deviation,) = points([rows[0][2]])
+            for place, axes in enumerate(panels.flat):
+                if place >= len(parameters):
+                    axes.set_visible(False)
+                    continue
+                self._panel(axes, parameters[place])
+                axes.axhline(plain, color=COLOURS[0], linestyle="--", linewidth=1, label="backbone alone", zorder=1)
+                if deviation == deviation:
+                    axes.axhspan(plain - deviation, plain + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
+                if place % across == 0:
+                    axes.set_ylabel(named(METRIC))
+            canvas.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+        caption = (
+            f"{data}, {self.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "
+            f"Recall@10{over_seeds(self.options.seeds)}; dashed: the backbone alone, its deviation as a band."
+        )
+        across, down = min(ACROSS, len(parameters)), -(-len(parameters) // ACROSS)
+        return Figure("Settings of CROSS", caption, numbers, draw, (1.0 + 1.7 * across, 0.7 + 1.9 * down))
+
+    def _panel(self, axes: Axes, parameter: str) -> None:
+        values = self.options.values(parameter)
+        curve(axes, values, [self.shown(parameter, value) for value in values], 1, "with CROSS")
+        if parameter in LOGARITHMIC and min(values) > 0:
+            axes.set_xscale("log")
+        elif parameter in LOGARITHMIC:  # a weight of 0 has a place beside the powers
+            axes.set_xscale("symlog", linthresh=min((value for value in values if value > 0), default=1.0))
+        if len(values) <= MOST_TICKS:
+            axes.set_xticks(values, [f"{value:g}".replace("e-0", "e-") for value in values], fontsize=7)
+            axes.minorticks_off()
+        axes.axvline(self.base_value(parameter), color="black", linestyle=":", linewidth=0.8, label="as set")
+        symbol = SYMBOLS[parameter]
+        axes.set_xlabel(f"${symbol.replace('λ', chr(92) + 'lambda')}$" if "_" in symbol else symbol)
+
+    def findings(self) -> list[str]:
+        """A sentence a parameter, and the claim of Section 7.8."""
+        plain, as_set = self.metric(PLAIN), mean(self.metric(SET))
+        said = [f"{self.backbone}: CROSS as set changes Recall@10 by {rise(self.metric(SET), plain)}."]
+        higher: dict[tuple[str, float], bool | None] = {}
+        for parameter in self.options.parameters:
+            values = self.options.values(parameter)
+            judged = [above(self.metric(parameter, value), plain) for value in values]
+            higher.update(((parameter, value), up) for value, up in zip(values, judged, strict=True))
+            means = {value: mean(self.metric(parameter, value)) for value in values}
+            known = {value: number for value, number in means.items() if number is not None}
+            if known and as_set:
+                low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+                said.append(
+                    f"{self.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves Recall@10 by "
+                    f"{100 * (known[high] - known[low]) / as_set:.1f} %, from {known[low]:.4f} (at {low:g}) to "
+                    f"{known[high]:.4f} (at {high:g}), above the backbone alone at {judged.count(True)} of "
+                    f"{len(values)} values."
+                )
+        claimed = {key: up for key, up in higher.items() if key in CLAIMED}
+        if not claimed:
+            return said
+        fallen = ", ".join(f"{SYMBOLS[name]} = {value:g}" for (name, value), up in claimed.items() if up is False)
+        claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"
+        return [*said, verdict(self.backbone, claim, every(claimed.values()), f"not at {fallen}" if fallen else "")]
+
+
+SENSITIVITY = Experiment(
+    "sensitivity", "The settings of CROSS, one at a time over a range (RQ7).", SensitivityConfig, cells, answer
+)

@@ -1,0 +1,139 @@
+"""``crossrec ablate``, ``directions``, ``robustness`` and ``sensitivity``: from flags to answers; and mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+
+from crossrec.experiments.cells import Cell
+from crossrec.run import RunConfig, run
+from crossrec.training import TrainingConfig
+
+FLAGS = ("--data", "synthetic-tiny", "--epochs", 2, "--batch-size", 256, "--device", "cpu", "--seeds", 0, 1)
+ASKED = {
+    "ablate": (
+        ["--backbones", "bpr", "--subsets", "item", "cla+dt"],
+        ["bpr", "+ ILDA", "+ DT&CLA"],
+        {"ablate-figure": 3},
+    ),
+    "directions": (
+        ["--backbones", "bpr", "lightgcn", "--directions", "dynamic"],
+        ["bpr", "+ dynamic", "lightgcn", "+ dynamic", "average + dynamic"],
+        {"directions-figure": 5},
+    ),
+    "robustness": (
+        ["--backbones", "bpr", "--missing", 0, 0.5, "--missing-methods", "none", "ilda", "--empty-clicks"],
+        ["bpr", "+ ILDA", "bpr", "+ ILDA"],
+        {"robustness-missing-figure": 4},
+    ),
+    "sensitivity": (
+        ["--backbones", "bpr", "--parameters", "alpha", "neighbors", "--alpha-values", 0.5, "--neighbors-values", 2],
+        ["bpr", "+ cross", "α", "K"],
+        {"sensitivity-figure": 4},
+    ),
+}
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ASKED)
+def test_from_flags_to_an_answer(command, crossrec, here, tmp_path, read):
+    asked, models, rows_behind = ASKED[command]
+    answer = crossrec(command, *FLAGS, *asked, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    told = read(tmp_path / f"{command}.json")
+    (name,) = (written["name"] for written in told["tables"])
+    assert [row["model"].strip() for row in table(tmp_path / f"{name}.csv")] == models
+    for figure in told["figures"]:
+        assert (tmp_path / f"{figure['name']}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{figure['name']}.pdf").read_bytes().startswith(b"%PDF")
+        assert len(table(tmp_path / f"{figure['name']}.csv")) == rows_behind[figure["name"]]
+        assert f"{figure['name']}.png" in answer.out
+    assert len(told["findings"]) >= 2
+    assert all(finding in answer.out.replace("\n", " ") for finding in told["findings"])
+
+    # the first row is what its two runs came to
+    plain = [
+        cell for cell in told["cells"] if cell["label"] == "bpr" and not cell["config"]["data"].get("missing_content")
+    ]
+    assert {cell["seed"] for cell in plain} == {0, 1}
+    found = [read(tmp_path / cell["folder"] / "metrics.json")["test"]["recall@10"] for cell in plain]
+    assert float(table(tmp_path / f"{name}.csv")[0]["R@10 mean"]) == pytest.approx(sum(found) / 2, abs=1e-12)
+
+
+@pytest.mark.slow
+def test_a_cell_with_noise_in_a_process_of_its_own_beside_one_that_is_done(crossrec, tmp_path, content):
+    training = TrainingConfig(epochs=2, batch_size=256, device="cpu")
+    config = RunConfig(data={"data": "synthetic-tiny"}, backbone={"name": "bpr"}, alignment=None, training=training)
+    clean = Cell(config, ())
+    run(clean.config, tmp_path / clean.name)  # as compare, ablate … would have left it
+    before = content(tmp_path)
+    flags = [*FLAGS[:-3], "--seeds", 0, "--threads", 1, "--backbones", "bpr", "--clicks-methods", "none"]
+    answer = crossrec("robustness", *flags, "--empty-missing", "--clicks", 0, 0.2, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    assert answer.err.splitlines() == [
+        *(f"clicks bpr {at}" for at in ("0 % none seed 0: done before", "20 % none seed 0: started")),
+        "clicks bpr 20 % none seed 0: done",
+    ]
+    after = content(tmp_path)
+    assert {name: after[name] for name in before} == before
+    (noisy,) = {name.split("/")[0] for name in after if name.endswith("metrics.json")} - {clean.name}
+    told = json.loads(after[f"{noisy}/config.json"][1])
+    assert (told["data"]["false_clicks"], told["data"]["corruption_seed"]) == (0.2, None)
+
+
+MISTAKES = {
+    "unknown component": ("ablate", ["--subsets", "ilda+cnn"], ["--subsets", "cnn", "'cna'"]),
+    "no subsets": ("ablate", ["--subsets"], ["--subsets"]),
+    "unknown backbone": ("ablate", ["--backbones", "fredom"], ["--backbones", "fredom", "'freedom'"]),
+    "unknown direction": ("directions", ["--directions", "sideways"], ["--directions", "sideways", "one_way"]),
+    "no direction left": ("directions", ["--directions", "off", "--item-level-only"], ["--directions off"]),
+    "unknown alignment": ("directions", ["--alignment", "none"], ["--alignment", "none", "cross"]),
+    "share above 1": ("robustness", ["--missing", "0", "1.2"], ["--missing", "1.2", "less than or equal to 1"]),
+    "share below 0": ("robustness", ["--clicks", "-0.2"], ["--clicks", "-0.2", "greater than or equal to 0"]),
+    "share in percent": ("robustness", ["--missing", "20%"], ["--missing", "20%"]),
+    "unknown method": ("robustness", ["--missing-methods", "ilad"], ["--missing-methods", "ilad", "ilda"]),
+    "nothing asked": ("robustness", ["--empty-missing", "--empty-clicks"], ["--empty-missing"]),
+    "nothing to replace": ("robustness", ["--empty-modalities"], ["missing_content 0.2", "no features"]),
+    "unknown parameter": ("sensitivity", ["--parameters", "alpah"], ["--parameters", "alpah", "alpha"]),
+    "a value of none": ("sensitivity", ["--alpha-values", "-1"], ["--alpha-values", "-1"]),
+    "K of 0": ("sensitivity", ["--neighbors-values", "0"], ["--neighbors-values", "0"]),
+    "values of what is not varied": (
+        "sensitivity",
+        ["--parameters", "alpha", "--beta-values", "1"],
+        ["--beta-values", "--parameters"],
+    ),
+    "seed for seeds": ("sensitivity", ["--seed", "1"], ["--seed", "--seeds"]),
+    "unknown part of an alignment": ("popularity", ["--alignments", "cna+cls"], ["--alignments", "cls", "'cla'"]),
+    "nothing to compare": ("popularity", ["--alignments"], ["--alignments"]),
+    "neither of the two": ("visualize", ["--alignment", "none"], ["--alignment", "none", "fettle"]),
+    "a picture of one": ("visualize", ["--items", "1"], ["--items", "1", "greater than or equal to 2"]),
+    "no such backbone": ("strengths", ["--backbones", "fredom"], ["--backbones", "fredom", "'freedom'"]),
+    "no such alignment": ("strengths", ["--alignments", "cna"], ["--alignments", "cna"]),
+    "a share of the data": ("ablate", ["--missing-content", "2"], ["--missing-content", "2"]),
+}
+
+
+@pytest.mark.parametrize(("command", "arguments", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes(command, arguments, told, crossrec, tmp_path):
+    line = crossrec(command, "--data", "synthetic-tiny", *arguments, "--out", "out").mistake
+    for part in told:
+        assert part in line
+    assert "pydantic" not in line
+    assert list((tmp_path / "here").iterdir()) == [], "nothing is written"
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_help_names_the_options(command, crossrec, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["crossrec"])
+    answer = crossrec(command, "--help")
+    assert answer.code == 0
+    for flag in {token for token in ASKED[command][0] if str(token).startswith("--")}:
+        assert flag in answer.out

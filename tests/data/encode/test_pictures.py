@@ -1,0 +1,198 @@
+"""Pictures: the vectors are those of the image model, and whatever a folder of pictures holds is survived."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from crossrec.data import DataConfig, load
+
+
+def table(folder, names):
+    """An items table with a column of pictures; its ids are 0, 1, 2, … as text."""
+    ids = [f"i{n}" for n in range(len(names))]
+    pl.DataFrame({"item_id": ids, "picture": names}, schema={"item_id": pl.String, "picture": pl.String}).write_parquet(
+        folder / "items.parquet"
+    )
+
+
+def direct(folder, pictures, pool):
+    import torch
+    from transformers import AutoImageProcessor, AutoModel
+
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    model = AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return pool(model, processor(pictures, return_tensors="pt")).numpy()
+
+
+POOLS = {
+    "vit": ("pooled output", lambda model, inputs: model(**inputs).pooler_output),
+    "vit-without-pooler": (
+        "mean of last hidden states",
+        lambda model, inputs: model(**inputs).last_hidden_state.mean(1),
+    ),
+    "clip": ("features shared with text", lambda model, inputs: model.get_image_features(**inputs).pooler_output),
+}
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_the_vector_is_that_of_the_model(kind, tmp_path, save_vision, picture, encode):
+    rule, pool = POOLS[kind]
+    model = save_vision(kind)
+    sizes = [(40, 30), (64, 64), (9, 200), (300, 100), (1, 1), (3, 1)]
+    pictures = [picture(seed, size=size) for seed, size in enumerate(sizes)]
+    for n, one in enumerate(pictures):
+        one.save(tmp_path / f"{n}.png")
+    table(tmp_path, [f"{n}.png" for n in range(len(sizes))])
+    card = encode(tmp_path, image="picture", image_model=str(model), batch_size=4)
+    made = np.load(tmp_path / "image_feat.npy")
+    # of the last two, transformers by itself would have to guess which side is the colours
+    expected = np.concatenate([direct(model, [one], pool) for one in pictures[:4]])
+    np.testing.assert_allclose(made[:4], expected, atol=1e-5)
+    assert made.any(axis=1).all()
+    assert card.rule == rule
+    assert card.counts["encoded"] == len(sizes)
+    encode(tmp_path, image="picture", image_model=str(model), batch_size=1, image_name="single")
+    np.testing.assert_allclose(np.load(tmp_path / "single_feat.npy"), made, atol=1e-5)
+
+
+def png(width, height):
+    """A PNG of no content that claims this size."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def jpeg(picture, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=95, **options)
+    return buffer.getvalue()
+
+
+def test_broken_pictures_are_zero_and_counted(tmp_path, vit, picture, encode):
+    whole = jpeg(picture(1, size=(200, 200)))
+    eps = io.BytesIO()
+    picture(2).save(eps, "EPS")
+    files = {
+        "whole.jpg": whole,
+        "truncated.jpg": whole[: len(whole) // 2],
+        "empty.jpg": b"",
+        "text.jpg": b"this is no picture",
+        "page.jpg": b"<html>404</html>",
+        "header.png": png(40, 40),
+        "program.eps": eps.getvalue(),
+        "bomb.png": png(60_000, 60_000),
+        "big.png": png(10_000, 9_500),
+        "narrow.png": png(10_000, 10),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    names = [*files, "folder.jpg", "pipe.jpg", "gone.jpg", "nul\0.jpg", None, ""]
+    table(tmp_path, names)
+    card = encode(tmp_path, image="picture", image_model=str(vit), batch_size=3)
+    made = np.load(tmp_path / "image_feat.npy")
+    assert made.any(axis=1).tolist() == [name == "whole.jpg" for name in names]
+    assert card.counts == {
+        **{"encoded": 1, "no_picture": 2, "lost": 4, "broken": 6, "too_large": 3},
+        **{"converted": 0, "frames": 0, "turned": 0, "not_finite": 0},
+    }
+
+
+def test_pictures_of_all_kinds_are_the_same_upright_rgb_one(tmp_path, vit, picture, encode):
+    plain = picture(3, size=(48, 32))
+    grey = plain.convert("L")
+    clear = plain.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(plain.size))
+    white = Image.new("RGBA", plain.size, "white")
+    white.alpha_composite(clear)
+    sideways = Image.Exif()
+    sideways[0x0112] = 6  # to be turned by a quarter, clockwise
+    cases = {
+        "plain.png": (plain, {}, plain),
+        "grey.png": (grey, {}, grey.convert("RGB")),
+        "deep.png": (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257), {}, grey.convert("RGB")),
+        "palette.png": (plain.convert("P"), {}, plain.convert("P").convert("RGB")),
+        "one.png": (plain.convert("1"), {}, plain.convert("1").convert("RGB")),
+        "clear.png": (clear, {}, white.convert("RGB")),
+        "print.tif": (plain.convert("CMYK"), {}, plain.convert("CMYK").convert("RGB")),
+        "moving.webp": (
+            plain,
+            {"save_all": True, "append_images": [picture(4, size=(48, 32))], "lossless": True},
+            plain,
+        ),
+        "turned.png": (plain.transpose(Image.Transpose.ROTATE_90), {"exif": sideways}, plain),
+    }
+    for name, (one, options, expected) in cases.items():
+        one.save(tmp_path / name, **options)
+        expected.save(tmp_path / f"expected-{name}.png")
+    table(tmp_path, [*cases, *(f"expected-{name}.png" for name in cases)])
+    card = encode(tmp_path, image="picture", image_model=str(vit))
+    made = np.load(tmp_path / "image_feat.npy")
+    np.testing.assert_allclose(made[: len(cases)], made[len(cases) :], atol=1e-5)
+    assert np.abs(made[5] - made[0]).max() > 1e-3
+    assert card.counts["encoded"] == 2 * len(cases)
+    assert (card.counts["converted"], card.counts["frames"], card.counts["turned"]) == (6, 1, 1)
+
+
+def test_pictures_called_by_item_id(tmp_path, vit, picture, encode):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pl.DataFrame({"item": [7, 8, 9, 10]}).write_csv(tmp_path / "items.csv")
+    picture(1).save(folder / "9.PNG")
+    picture(2).save(folder / "7.jpeg")
+    picture(3).save(folder / "77.png")
+    (folder / "8.txt").write_text("8")
+    card = encode(tmp_path, pictures=folder, image_model=str(vit))
+    assert np.load(tmp_path / "image_feat.npy").any(axis=1).tolist() == [True, False, True, False]
+    assert (card.counts["encoded"], card.counts["no_picture"], card.sources) == (2, 2, ("the item's id",))
+
+
+def test_pictures_of_the_mmrec_layout_need_no_table(tmp_path, vit, picture, encode):
+    (tmp_path / "a.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n0\t2\t1\n")
+    (tmp_path / "pictures").mkdir()
+    picture(1).save(tmp_path / "pictures" / "2.png")
+    encode(tmp_path, pictures=tmp_path / "pictures", image_model=str(vit))
+    assert np.load(tmp_path / "image_feat.npy").any(axis=1).tolist() == [False, False, True]
+    assert load(DataConfig(data=str(tmp_path))).num_items == 3
+
+
+def test_of_a_list_of_pictures_the_first(tmp_path, vit, picture, encode):
+    (tmp_path / "there").mkdir()
+    picture(1).save(tmp_path / "there" / "a.png")
+    inside = str((tmp_path / "there" / "a.png").absolute())
+    lists = [["there/a.png", "b.png"], [], None, ["there/../there/a.png"], [inside]]
+    pl.DataFrame({"item": list("abcde"), "pictures": lists}).write_parquet(tmp_path / "items.parquet")
+    encode(tmp_path, image="pictures", image_model=str(vit))
+    made = np.load(tmp_path / "image_feat.npy")
+    assert made.any(axis=1).tolist() == [True, False, False, True, True]
+    np.testing.assert_allclose(made[[3, 4]], made[[0, 0]], atol=1e-6)
+
+
+def test_a_picture_that_has_changed_is_encoded_again(tmp_path, vit, picture, encode):
+    for n in range(4):
+        picture(n).save(tmp_path / f"{n}.png")
+    table(tmp_path, [f"{n}.png" for n in range(4)])
+    settings = {"image": "picture", "image_model": str(vit)}
+    encode(tmp_path, **settings)
+    before = np.load(tmp_path / "image_feat.npy")
+    picture(9, size=(80, 60)).save(tmp_path / "2.png")
+    encode(tmp_path, **settings, overwrite=True)
+    assert encode.seen[0] == ("image", 3, 4)
+    after = np.load(tmp_path / "image_feat.npy")
+    assert (after == before).all(axis=1).tolist() == [True, True, False, True]
+    picture(2).save(tmp_path / "2.png")
+    encode(tmp_path, **settings, overwrite=True)
+    np.testing.assert_allclose(np.load(tmp_path / "image_feat.npy"), before, atol=1e-6)

@@ -1,0 +1,96 @@
+"""Results that cells might have come to, without training any."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from crossrec.data import DataConfig, load
+from crossrec.evaluation import Groups
+from crossrec.experiments.answer import Answer
+from crossrec.experiments.cells import Cell, Result
+from crossrec.experiments.outcomes import Outcome
+from crossrec.experiments.plan import Base, Experiment
+from crossrec.experiments.tables import Table, spread, to_csv
+
+TINY = Base(data=DataConfig(data="synthetic-tiny"))
+NO_MEMORY = "failed: no memory"
+
+
+def results_of(cells: list[Cell], value: Callable[[Cell], float | None]) -> list[Result]:
+    """One result a cell: Recall@10 is ``value``, the other metrics follow from it; None is a failure."""
+    made = []
+    for cell in cells:
+        recall = value(cell)
+        test = {} if recall is None else {"recall@10": recall, "recall@20": 1.5 * recall, "ndcg@10": recall / 2}
+        metrics = {"test": test | {"ndcg@20": test.get("ndcg@10")}, "valid": {"recall@20": 0.5}}
+        done = None if recall is None else metrics | {"train_seconds_per_epoch": 1.0}
+        made.append(Result(cell, Path(cell.name), done, NO_MEMORY if recall is None else ""))
+    return made
+
+
+def answer_of(experiment: Experiment, options: Any, value: Callable[[Cell], float | None], base: Base = TINY) -> Answer:
+    """What the experiment answers where its cells come to ``value``."""
+    cells = experiment.cells(options, base)
+    datasets = {config: load(config) for config in {cell.config.data for cell in cells}}
+    return experiment.answer(options, base, results_of(cells, value), datasets)
+
+
+def draw(figure: Any) -> Canvas:
+    """The figure on a canvas, laid out; a warning is an error."""
+    canvas = Canvas(figsize=figure.inches, layout="constrained")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw(canvas)
+        canvas.draw_without_rendering()
+    return canvas
+
+
+def lines(table: Table) -> list[dict[str, Any]]:
+    """Rows by header, rules left out, texts stripped."""
+    names = [column.header for column in table.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in table.rows if row]
+    return [{k: v.strip() if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+
+
+def mean(cell: Any) -> float:
+    """The mean of a cell that has numbers."""
+    numbers = spread(cell)
+    assert numbers is not None, cell
+    return numbers[0]
+
+
+def behind(figure: Any) -> list[dict[str, str]]:
+    """The rows of the CSV beside a figure."""
+    return list(csv.DictReader(io.StringIO(to_csv(figure.data))))
+
+
+def outcome_of(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> Outcome:
+    """What a run might have come to: ``values`` of every test user, who all are in the first group of users."""
+    test = {metric: np.array(of_users, dtype=float) for metric, of_users in values.items()}
+    count = len(next(iter(test.values())))
+    nobody = {metric: np.full(count, np.nan) for metric in test}
+    of_users = {name: nobody if place else test for place, name in enumerate(users.names)}
+    lists = {f"{name}@20": np.full(count, float(n)) for n, name in enumerate(("popularity", "novelty", "tail"), 2)}
+    made = Outcome(
+        user_E=np.arange(count),
+        valid_user_E=np.arange(count),
+        test=test,
+        valid=test,
+        item_EK=np.zeros((count, 20), dtype=int),
+        items=items,
+        users=users,
+        of_items=dict.fromkeys(items.names, test),
+        of_users=of_users,
+        lists=lists,
+        exposure={"coverage@20": 0.5, "gini@20": 0.75},
+    )
+    return replace(made, **parts)

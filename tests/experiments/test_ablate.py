@@ -1,0 +1,182 @@
+"""RQ2: the subsets of components, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+
+from crossrec.errors import ConfigError
+from crossrec.experiments import compare
+from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig, cells, name_of, terms_of
+from crossrec.experiments.plan import Base
+from crossrec.run import RunConfig
+
+ALL = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
+GAIN = {
+    "none": 0.0,
+    "ILDA": 0.04,
+    "DT": -0.002,
+    "CNA": 0.035,
+    "CLA": 0.003,
+    "ILDA&CNA&CLA": 0.05,
+    "ILDA&DT&CNA&CLA": 0.1,
+}
+
+
+def lifted(cell):
+    """As the paper has it on Baby; what it does not say lies between."""
+    return 0.06 * (1 + GAIN.get(cell.group[1], 0.045)) + 1e-4 * cell.config.training.seed
+
+
+def test_the_papers_subsets_per_backbone_and_seed():
+    made = cells(AblateConfig(backbones=("freedom", "bpr"), seeds=(0, 3)), TINY)
+    assert [(c.group, c.config.training.seed) for c in made] == [
+        ((backbone, name), seed) for backbone in ("freedom", "bpr") for name in ("none", *PAPER) for seed in (0, 3)
+    ]
+    assert len({c.name for c in made}) == 44
+    assert AblateConfig().backbones == ("freedom",)
+
+
+def test_a_subset_is_the_terms_of_cross():
+    made = {c.group[1]: c.config for c in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), TINY)}
+    assert made["none"].alignment is None
+    assert {name: config.alignment.terms for name, config in made.items() if name != "none"} == {
+        "ILDA": ("item",),
+        "DT": ("tuning",),
+        "CNA": ("neighbor",),
+        "CLA": ("cluster_items", "cluster_users"),
+        "ILDA&DT": ("item", "tuning"),
+        "ILDA&CNA": ("item", "neighbor"),
+        "ILDA&CLA": ("item", "cluster_items", "cluster_users"),
+        "CNA&CLA": ("neighbor", "cluster_items", "cluster_users"),
+        "ILDA&CNA&CLA": ("item", "neighbor", "cluster_items", "cluster_users"),
+        "ILDA&DT&CNA&CLA": ALL,
+    }
+    everything = RunConfig(data=TINY.data, backbone={"name": "bpr"})
+    assert made["ILDA&DT&CNA&CLA"] == everything, "all of them are CROSS"
+
+
+def test_what_other_experiments_have_is_not_trained_again():
+    options = {"backbones": ("bpr",), "seeds": (1,)}
+    others = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
+    assert len(others & {cell.name for cell in cells(AblateConfig(**options), TINY)}) == 2, "the backbone, and CROSS"
+
+
+@pytest.mark.parametrize(
+    ("said", "terms", "name"),
+    [
+        ("ilda+cna", ("item", "neighbor"), "ILDA&CNA"),
+        ("CNA & ILDA", ("item", "neighbor"), "ILDA&CNA"),
+        ("neighbor+tuning", ("tuning", "neighbor"), "DT&CNA"),
+        ("cluster_users+item", ("item", "cluster_users"), "ILDA&cluster_users"),
+        ("cla+cluster_items", ("cluster_items", "cluster_users"), "CLA"),
+        ("item", ("item",), "ILDA"),
+    ],
+)
+def test_subsets_by_component_or_term(said, terms, name):
+    assert (terms_of(said), name_of(terms)) == (terms, name)
+
+
+def test_further_subsets_and_each_once():
+    made = cells(AblateConfig(subsets=("cna+ilda", "item+neighbor", "DT"), seeds=(0,)), TINY)
+    assert [c.group[1] for c in made] == ["none", "ILDA&CNA", "DT"]
+    made = cells(AblateConfig(subsets=("paper", "dt+cna"), seeds=(0,)), TINY)
+    assert [c.group[1] for c in made] == ["none", *PAPER, "DT&CNA"]
+
+
+@pytest.mark.parametrize("subset", ["ilda+cnn", "", "ilda+", "papers"])
+def test_an_unknown_component(subset):
+    with pytest.raises(ConfigError, match="--subsets: unknown"):
+        cells(AblateConfig(subsets=(subset,)), TINY)
+
+
+def test_settings_hold_but_for_the_terms():
+    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.5, "terms": ["item"]}}})
+    for cell in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), base):
+        if cell.group[1] != "none":
+            assert cell.config.alignment.alpha == 0.5
+            assert name_of(cell.config.alignment.terms) == cell.group[1]
+
+
+def test_table_and_figure_have_the_same_numbers():
+    answer = answer_of(ABLATE, AblateConfig(backbones=("freedom", "bpr")), lifted)
+    shown = lines(answer.tables["ablate"])
+    assert [row["model"] for row in shown[:11]] == ["freedom", *(f"+ {name}" for name in PAPER)]
+    assert [row["model"] for row in shown[22:]] == [f"average + {name}" for name in PAPER]
+    assert mean(shown[1]["R@10"]) == pytest.approx(0.06 * 1.04 + 1e-4)
+    assert shown[1]["ΔR@10"] == pytest.approx(100 * (0.0625 / 0.0601 - 1))
+    numbers = behind(answer.figures["ablate-figure"])
+    assert len(numbers) == 22
+    for row, number in zip(shown, numbers, strict=False):
+        assert float(number["recall@10 mean"]) == mean(row["R@10"])
+        assert float(number["ndcg@10 mean"]) == mean(row["N@10"])
+        assert float(number["recall@10 deviation"]) == pytest.approx(1e-4)
+        assert float(number["change of recall@10 in %"] or 0) == (row["ΔR@10"] or 0.0)
+
+
+def test_bars_are_the_numbers():
+    answer = answer_of(ABLATE, AblateConfig(subsets=("ilda", "cna")), lifted)
+    recall, ndcg = draw(answer.figures["ablate-figure"]).axes
+    shown = lines(answer.tables["ablate"])
+    for axes, name in ((recall, "R@10"), (ndcg, "N@10")):
+        widths = [bar.get_width() for bar in axes.patches]
+        assert widths == pytest.approx([mean(row[name]) for row in shown])
+        assert axes.get_xlim()[0] == 0, "bars start at 0"
+    assert [label.get_text() for label in recall.get_yticklabels()] == ["freedom", "+ ILDA", "+ CNA"]
+
+
+def test_what_the_paper_claims_is_found_where_it_is_so():
+    said = answer_of(ABLATE, AblateConfig(), lifted).findings
+    assert "freedom: ILDA alone changes Recall@10 by +4.0 %, higher in 3 of 3 seeds." in said
+    assert "freedom: DT alone changes Recall@10 by -0.2 %, higher in 0 of 3 seeds." in said
+    assert "freedom: ILDA&DT&CNA&CLA has the highest Recall@10 of the 10 subsets." in said
+    claims = [finding for finding in said if "claim" in finding]
+    assert len(claims) == 5
+    assert all(" holds" in claim for claim in claims)
+
+
+def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+    low = {"ILDA": -0.05, "DT": 0.02, "CNA": 0.01, "CLA": 0.0, "ILDA&CNA&CLA": -0.06, "ILDA&DT&CNA&CLA": -0.07}
+    said = answer_of(ABLATE, AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0))).findings
+    claims = [finding for finding in said if "claim" in finding]
+    assert [claim.split(" claim that ")[1] for claim in claims] == [
+        "ILDA, CNA and CLA alone raise Recall@10 does not hold (not ILDA and CLA).",
+        "ILDA is the strongest component alone does not hold (it is DT).",
+        "DT alone does little, less than 1 % either way, does not hold.",
+        "CNA and CLA add to ILDA does not hold (-1.1 %, higher in 0 of 3 seeds).",
+        "DT adds to the other three does not hold (-1.1 %, higher in 0 of 3 seeds).",
+    ]
+
+
+def test_a_failed_cell_is_told_and_leaves_a_gap():
+    def value(cell):
+        return None if cell.group[1] == "ILDA" and cell.config.training.seed == 1 else lifted(cell)
+
+    answer = answer_of(ABLATE, AblateConfig(subsets=("ilda", "cna", "ilda+cna+cla")), value)
+    shown = lines(answer.tables["ablate"])
+    assert (shown[1]["R@10"], shown[1]["ΔR@10"]) == (NO_MEMORY, None)
+    assert isinstance(shown[2]["ΔR@10"], float)
+    assert behind(answer.figures["ablate-figure"])[1]["recall@10 mean"] == NO_MEMORY
+    assert [math.isnan(bar.get_width()) for bar in draw(answer.figures["ablate-figure"]).axes[0].patches] == [
+        *(False, True, False, False)
+    ]
+    claims = [finding for finding in answer.findings if "claim" in finding]
+    assert len(claims) == 3
+    assert all("cannot be judged" in claim for claim in claims)
+
+
+def test_a_failed_backbone_leaves_nothing_to_compare_with():
+    answer = answer_of(ABLATE, AblateConfig(), lambda cell: None if cell.group[1] == "none" else 0.06)
+    assert [row["ΔR@10"] for row in lines(answer.tables["ablate"])[1:]] == ["–"] * 10
+    assert not [text for axes in draw(answer.figures["ablate-figure"]).axes for text in axes.texts], (
+        "no change to write"
+    )
+    assert all("holds" not in finding for finding in answer.findings if "alone raise" in finding)
+
+
+def test_a_weight_of_0_is_told():
+    base = Base(TINY.data, TINY.training, {"freedom": {"cross": {"gamma": 0}}})
+    notes = answer_of(ABLATE, AblateConfig(seeds=(0,)), lifted, base).tables["ablate"].footnotes
+    assert "freedom: the weight of CNA is 0, so it is not computed." in notes

@@ -1,0 +1,156 @@
+"""RQ3: the rules of direction, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+
+from crossrec.alignment import CrossConfig, FettleConfig
+from crossrec.backbones import BACKBONES
+from crossrec.errors import ConfigError
+from crossrec.experiments import compare
+from crossrec.experiments.directions import DIRECTIONS, DirectionsConfig, cells
+from crossrec.experiments.plan import Base
+
+RULES = ("bidirectional", "one_way", "dynamic", "topmost")
+TWO = ("lightgcn", "vbpr")
+GAIN = {"none": 0.0, "bidirectional": 0.02, "one_way": 0.08, "dynamic": 0.12, "topmost": 0.01, "off": 0.05}
+
+
+def lifted(cell):
+    """As the paper has it on average."""
+    return {"lightgcn": 0.05, "vbpr": 0.04}.get(cell.group[0], 0.06) * (1 + GAIN[cell.group[1]])
+
+
+def aligned(**options):
+    made = cells(DirectionsConfig(backbones=("bpr",), seeds=(0,), **options), TINY)
+    return {cell.group[1]: cell.config.alignment for cell in made}
+
+
+def test_the_papers_backbones_and_rules():
+    made = cells(DirectionsConfig(seeds=(0, 1)), TINY)
+    assert [(c.group, c.config.training.seed) for c in made] == [
+        ((backbone, rule), seed)
+        for backbone in ("lightgcn", "ncl", "vbpr", "slmrec")
+        for rule in ("none", *RULES)
+        for seed in (0, 1)
+    ]
+    assert len({c.name for c in made}) == 40
+    assert all(c.config.backbone == BACKBONES[c.group[0]].config_type() for c in made)
+
+
+def test_only_the_direction_differs():
+    assert aligned() == {"none": None, **{rule: CrossConfig(direction=rule) for rule in RULES}}
+    assert aligned(alignment="fettle") == {"none": None, **{rule: FettleConfig(direction=rule) for rule in RULES}}
+    alone = {rule: CrossConfig(direction=rule, terms=("item", "tuning")) for rule in RULES}
+    assert aligned(item_level_only=True) == {"none": None, **alone}
+
+
+def test_without_the_item_level():
+    found = aligned(directions=("off", "dynamic"))
+    assert found["off"] == CrossConfig(terms=("neighbor", "cluster_items", "cluster_users"))
+    assert list(found) == ["none", "off", "dynamic"]
+
+
+def test_what_other_experiments_have_is_not_trained_again():
+    options = {"backbones": ("bpr",), "seeds": (1,)}
+    of_compare = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
+    of_fettle = cells(DirectionsConfig(**options, alignment="fettle", directions=("one_way",)), TINY)
+    assert {cell.name for cell in of_fettle} < of_compare
+    of_cross = cells(DirectionsConfig(**options, directions=("dynamic",)), TINY)
+    assert {cell.name for cell in of_cross} < of_compare
+
+
+def test_where_a_rule_would_change_nothing():
+    with pytest.raises(ConfigError, match="--directions off"):
+        aligned(directions=("off",), item_level_only=True)
+    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"terms": ["neighbor"]}}})
+    with pytest.raises(ConfigError, match="no rule changes a thing"):
+        cells(DirectionsConfig(backbones=("bpr",)), base)
+
+
+def test_an_unknown_rule():
+    with pytest.raises(ValidationError, match="directions"):
+        DirectionsConfig(directions=("sideways",))
+
+
+def test_table_and_figure_have_the_same_numbers():
+    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lifted)
+    shown, numbers = lines(answer.tables["directions"]), behind(answer.figures["directions-figure"])
+    assert [row["model"] for row in shown[:5]] == ["lightgcn", *(f"+ {rule}" for rule in RULES)]
+    assert [row["model"] for row in shown[10:]] == [f"average + {rule}" for rule in RULES]
+    assert [row["ΔR@10"] for row in shown[10:]] == pytest.approx([2, 8, 12, 1])
+    for row, number in zip(shown[:10], numbers[:10], strict=True):
+        assert float(number["recall@10 mean"]) == mean(row["R@10"])
+        assert float(number["change of recall@10 in %"] or 0) == (row["ΔR@10"] or 0.0)
+    for row, number in zip(shown[10:], numbers[10:], strict=True):
+        assert number["backbone"] == "average"
+        assert float(number["change of recall@10 in %"]) == row["ΔR@10"]
+
+
+def test_bars_are_the_numbers():
+    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO, directions=("dynamic",)), lifted)
+    left, right = draw(answer.figures["directions-figure"]).axes
+    assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(sorted([0.05, 0.056, 0.04, 0.0448]))
+    assert [bar.get_height() for bar in right.patches] == pytest.approx([12.0])
+    assert left.get_ylim()[0] == 0
+    one = answer_of(DIRECTIONS, DirectionsConfig(backbones=("vbpr",)), lifted)
+    assert len(draw(one.figures["directions-figure"]).axes) == 1, "no average of a single backbone"
+
+
+def test_what_the_paper_claims_is_found_where_it_is_so():
+    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lifted).findings
+    assert "average of 2 backbones: dynamic changes Recall@10 by +12.0 %, higher on 2 of 2." in said
+    assert "dynamic has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
+    claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
+    assert claims == [
+        "dynamic gains most holds (dynamic +12.0 %, one-way +8.0 %, bidirectional +2.0 %).",
+        "bidirectional gains least holds (bidirectional +2.0 %, one-way +8.0 %, dynamic +12.0 %).",
+        "topmost gains less than the rules for pairs holds (topmost +1.0 %, one-way +8.0 %, dynamic +12.0 %).",
+    ]
+
+
+def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+    gain = {"none": 0.1, "bidirectional": 0.0, "one_way": -0.1, "dynamic": -0.02, "topmost": 0.05, "off": 0}
+    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])).findings
+    assert "the backbone alone has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
+    assert sum("does not hold" in finding for finding in said) == 3
+
+
+def test_each_backbone_counts_by_its_own_change():
+    def value(cell):
+        return 0.05 * (1 + {"lightgcn": 1, "vbpr": -1}[cell.group[0]] * GAIN[cell.group[1]])
+
+    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO, directions=("dynamic",)), value).findings
+    assert "average of 2 backbones: dynamic changes Recall@10 by +0.0 %, higher on 1 of 2." in said
+    assert "the backbone alone has the best Recall@10 on 1 of 2 backbones: vbpr." in said
+
+
+def test_on_one_backbone_seeds_are_counted():
+    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=("vbpr",), directions=("off",)), lifted).findings
+    assert said[0] == "vbpr: no item level changes Recall@10 by +5.0 %, higher in 3 of 3 seeds."
+
+
+def test_a_failed_cell_is_told_and_leaves_a_gap():
+    def value(cell):
+        return None if cell.group == ("vbpr", "topmost") else lifted(cell)
+
+    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), value)
+    shown = lines(answer.tables["directions"])
+    assert shown[9]["R@10"] == NO_MEMORY
+    assert shown[13]["model"] == "average + topmost (of 1)"
+    assert behind(answer.figures["directions-figure"])[9]["recall@10 mean"] == NO_MEMORY
+    left, right = draw(answer.figures["directions-figure"]).axes
+    assert sum(math.isnan(bar.get_height()) for bar in left.patches) == 1
+    assert [bar.get_height() for bar in right.patches] == pytest.approx([2, 8, 12, 1])
+    said = answer.findings
+    assert "average of 2 backbones: topmost changes Recall@10 by +1.0 %, higher on 1 of 1, not known on 1." in said
+    assert "dynamic has the best Recall@10 on 1 of 1 backbones: lightgcn." in said, "vbpr cannot be judged"
+    assert [f.split(" claim that ")[1].split(" (")[0] for f in said if "claim" in f] == [
+        "dynamic gains most holds",
+        "bidirectional gains least holds",
+        "topmost gains less than the rules for pairs cannot be judged, as results are missing",
+    ]

@@ -1,0 +1,134 @@
+"""A run measured again: the same figures as when it was trained, and groups, lists and tests that fit together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossrec.alignment import CrossConfig
+from crossrec.data import DataConfig, Interactions, load
+from crossrec.errors import DataError, RunError
+from crossrec.evaluation import HEAD, PairedTest, group_means, mean_metrics
+from crossrec.experiments.outcomes import compare_outcomes, run_evaluation
+from crossrec.randomness import numpy_generator
+from crossrec.run import RunConfig, run
+from crossrec.training import TrainingConfig
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load(DataConfig(data="synthetic-tiny"))
+
+
+@pytest.fixture(scope="module")
+def runs(dataset, tmp_path_factory):
+    """(folder, metrics.json) of a run without and one with alignment."""
+    made = {}
+    for alignment in (None, CrossConfig()):
+        config = RunConfig(
+            data=DataConfig(data="synthetic-tiny"),
+            alignment=alignment,
+            training=TrainingConfig(epochs=3, batch_size=64, device="cpu"),
+        )
+        folder = tmp_path_factory.mktemp("run")
+        made["none" if alignment is None else "cross"] = folder, run(config, folder, dataset=dataset)
+    return made
+
+
+@pytest.fixture(scope="module")
+def outcomes(runs, dataset):
+    return {name: run_evaluation(folder, dataset, ks=(5, 10, 20)) for name, (folder, _) in runs.items()}
+
+
+def test_the_figures_are_those_of_the_run(runs, outcomes):
+    for name, (_, metrics) in runs.items():
+        for split in ("valid", "test"):
+            found = mean_metrics(getattr(outcomes[name], split))
+            assert {metric: found[metric] for metric in metrics[split]} == metrics[split]
+            assert "recall@5" in found
+
+
+def test_lists_and_ranks_tell_the_same(outcomes, dataset):
+    for outcome in outcomes.values():
+        assert outcome.item_EK.shape == (len(outcome.user_E), 20)
+        for row, user in enumerate(outcome.user_E.tolist()):
+            held = set(dataset.test.item_N[dataset.test.user_N == user].tolist())
+            assert outcome.test["recall@5"][row] == len(held & set(outcome.item_EK[row, :5].tolist())) / len(held)
+
+
+def test_groups_and_lists_are_of_the_training_interactions(outcomes, dataset):
+    outcome = outcomes["cross"]
+    assert outcome.items.interactions_G.sum() == outcome.users.interactions_G.sum() == len(dataset.train)
+    degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
+    head_I = outcome.items.members(HEAD)
+    assert degree_I[head_I].min() >= degree_I[~head_I].max()
+    np.testing.assert_allclose(outcome.lists["tail@10"], 1 - head_I[outcome.item_EK[:, :10]].mean(axis=1))
+    assert outcome.exposure["coverage@5"] == len(np.unique(outcome.item_EK[:, :5])) / dataset.num_items
+    means = group_means(outcome.of_users)
+    assert sum(mean.users for mean in means.values()) == len(outcome.user_E)
+    assert group_means(outcome.of_items)[HEAD].users > 0
+    assert len(outcome.users.names) > 2
+
+
+def test_bounds_of_users_are_asked_for(runs, dataset):
+    outcome = run_evaluation(runs["none"][0], dataset, user_bounds=(4, 8))
+    assert list(outcome.of_users) == ["≤4", "5–8", ">8"]
+
+
+def test_two_models_are_compared_over_users(outcomes):
+    new, base = outcomes["cross"], outcomes["none"]
+    generator = numpy_generator(0, "tests")
+    found = compare_outcomes([new], [base], generator, draws=200)
+    for metric, test in found.items():
+        assert test.new == pytest.approx(new.test[metric].mean())
+        assert test.base == pytest.approx(base.test[metric].mean())
+        assert test.users == len(new.user_E)
+    head = compare_outcomes([new], [base], generator, of=lambda o: o.of_items[HEAD], metrics=["recall@10"], draws=200)
+    assert list(head) == ["recall@10"]
+    assert head["recall@10"].users == group_means(new.of_items)[HEAD].users < len(new.user_E)
+    same = compare_outcomes([new, base], [base, new], generator, of=lambda o: o.lists, draws=200)
+    assert all((test.difference, test.p_t, test.p_permutation) == (0, 1, 1) for test in same.values())
+
+
+def test_other_users_are_not_compared(outcomes):
+    new, base = outcomes["cross"], outcomes["none"]
+    for field in ("user_E", "valid_user_E"):
+        other = replace(base, **{field: getattr(base, field)[::-1].copy()})
+        with pytest.raises(DataError, match="different users"):
+            compare_outcomes([new], [other], numpy_generator(0, "tests"))
+
+
+def test_nothing_to_test_on(runs, dataset):
+    none = Interactions(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    outcome = run_evaluation(runs["none"][0], replace(dataset, test=none))
+    assert len(outcome.user_E) == len(outcome.test["recall@10"]) == len(outcome.item_EK) == 0
+    assert all(mean.users == 0 for mean in group_means(outcome.of_items).values())
+    assert len(outcome.valid["recall@10"]) == len(outcome.valid_user_E) > 0
+
+
+def test_what_is_not_the_run_s_is_refused(runs, dataset, tmp_path):
+    folder, _ = runs["none"]
+    fewer = Interactions(dataset.train.user_N[1:], dataset.train.item_N[1:])
+    for other in (
+        replace(dataset, train=fewer),
+        replace(dataset, valid=dataset.test),
+        replace(dataset, num_items=dataset.num_items + 1),
+        load(DataConfig(data="synthetic-tiny", split_seed=1)),
+    ):
+        with pytest.raises(RunError, match="trained on other interactions than these"):
+            run_evaluation(folder, other)
+    with pytest.raises(RunError, match="no such folder"):
+        run_evaluation(tmp_path / "nowhere", dataset)
+
+
+def test_the_page_defines_every_metric_and_field(outcomes):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    defined = set(re.findall(r"`([\w@]+)` \|", page.replace("`, `", "` | `")))
+    made = outcomes["cross"]
+    metrics = {re.sub(r"@\d+", "@K", name) for name in (*made.test, *made.lists, *made.exposure)}
+    assert metrics <= defined
+    assert {field.name for field in fields(PairedTest)} - {"users", "new", "base"} <= defined

@@ -1,0 +1,68 @@
+"""The pages of the experiments say what the commands take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.experiments.made import TINY
+
+from crossrec.alignment import CrossConfig
+from crossrec.data import DataConfig
+from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig
+from crossrec.experiments.compare import COMPARE
+from crossrec.experiments.directions import DIRECTIONS
+from crossrec.experiments.popularity import POPULARITY
+from crossrec.experiments.robustness import METHODS, ROBUSTNESS
+from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
+from crossrec.experiments.strengths import STRENGTHS
+from crossrec.experiments.visualize import VISUALIZE
+from crossrec.training import TrainingConfig
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"
+ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS)
+EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
+
+
+def page(name):
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_flags_exist(name):
+    own = {*EXPERIMENTS[name].options.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
+    known = {field.replace("_", "-") for field in own} | {"out", "settings", "jobs", "threads"}
+    (commands,) = re.findall(r"```\n(.*?)```", page(name), re.DOTALL)
+    assert all(line.startswith(f"crossrec {name} ") for line in commands.splitlines())
+    asked = set(re.findall(r"--([a-z][a-z-]*)", commands))
+    assert {re.sub(r"^(no|empty)-", "", flag) for flag in asked} <= known
+    anywhere = {re.sub(r"^(no|empty)-", "", flag) for flag in re.findall(r"--([a-z][a-z-]*)", page(name))}
+    assert anywhere <= known | {field.replace("_", "-") for field in CrossConfig.model_fields}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_page_says_what_how_and_what_is_claimed(name):
+    heads = re.findall(r"^## (.*)$", page(name), re.MULTILINE)
+    assert heads == ["What it does", "How to read it", "What the paper claims", "Measured"]
+
+
+def test_choices_are_named():
+    for subset in PAPER[:-1]:
+        assert subset in page("ablate")
+    for rule in ("bidirectional", "one_way", "dynamic", "topmost", "off"):
+        assert f"`{rule}`" in page("directions")
+    for method in METHODS:
+        assert f"`{method}`" in page("robustness")
+    for field in SensitivityConfig.model_fields:
+        if field.endswith("_values"):
+            assert f"| `{field.removesuffix('_values')}` |" in page("sensitivity")
+            assert f"`--{field.replace('_', '-')}`" in page("sensitivity")
+
+
+def test_numbers_of_runs():
+    made = cells(SensitivityConfig(seeds=(0,)), TINY)
+    assert f"{len(made) - 2} values and two settings" in page("sensitivity")
+    assert f"are {len({cell.name for cell in made})} different runs a seed" in page("sensitivity")
+    assert len(ABLATE.cells(AblateConfig(seeds=(0,)), TINY)) == 11
+    assert "eleven runs a seed" in page("ablate")

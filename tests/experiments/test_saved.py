@@ -1,0 +1,126 @@
+"""Answers in files: they read back as they were written, are found in order, and a damaged one is named."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from crossrec.errors import RunError
+from crossrec.experiments.answer import Answer, Figure, write_answer
+from crossrec.experiments.saved import read_answers
+from crossrec.experiments.tables import RULE, Column, Table, best_cells, to_csv, to_latex, to_text
+
+from .made_answers import CURVE, WIDE, copy_made
+
+ODD = Table(
+    "Anything",
+    [Column("a", "left", group="G"), Column("b", best="min", format=".1e")],
+    [
+        ["x", math.nan],
+        ["", -math.inf],
+        RULE,
+        ["3", [math.inf, 1]],
+        [" y", None],
+        [5, 0.1 + 0.2],
+        [-1, [1, 2, 4]],
+        ["", []],
+    ],
+    ("note",),
+    compete="row",
+)
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    return copy_made(tmp_path_factory, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)
+def test_a_table_reads_back_in_every_form(table, tmp_path):
+    shown = Figure("title", "caption", table, lambda canvas: None, (1, 1))
+    write_answer(Answer("Why?", ["So."], {"one": table}, {"two": shown}), tmp_path, "own", {})
+    ((path, answer),) = read_answers(tmp_path).items()
+    assert path == tmp_path / "own.json"
+    assert (answer.experiment, answer.question, answer.findings) == ("own", "Why?", ["So."])
+    assert "NaN" not in path.read_text()
+    assert "Infinity" not in path.read_text()
+    for back in (answer.tables[0].table, answer.figures[0].data):
+        assert list(back.columns) == table.columns
+        for form in (to_csv, to_latex, to_text, best_cells):
+            assert form(back) == form(table)
+
+
+def test_they_are_found_in_order_and_runs_are_left_out(folder):
+    found = read_answers(folder)
+    assert [str(path.relative_to(folder)) for path in found] == [
+        *("compare.json", "tiktok/sensitivity.json", "own/own.json")
+    ]
+    assert [cell.state for cell in found[folder / "compare.json"].cells].count("done") == 5
+    (card,) = found[folder / "compare.json"].data
+    assert (card.name, card.users, card.features) == ("synthetic-tiny", 60, {"image": 12, "text": 8})
+
+
+def test_the_order_is_the_paper_s_then_that_of_names(tmp_path):
+    names = ["zeta", "coldstart", "tune", "strengths", "sensitivity", "popularity", "visualize", "robustness"]
+    names += ["directions", "ablate", "compare", "alpha"]
+    for name in names:
+        write_answer(Answer("?", [], {}), tmp_path / ("b" if name == "tune" else "a"), name, {})
+    write_answer(Answer("?", [], {}), tmp_path / "a" / "deep", "tune", {})
+    assert [str(path.relative_to(tmp_path)) for path in read_answers(tmp_path)] == [
+        *(f"a/{name}.json" for name in names[-2:3:-1]),
+        *("a/strengths.json", "a/deep/tune.json", "b/tune.json", "a/coldstart.json", "a/alpha.json", "a/zeta.json"),
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 900, -5])
+def test_a_damaged_file_is_named(folder, cut):
+    path = folder / "tiktok" / "sensitivity.json"
+    path.write_text(path.read_text()[:cut])
+    with pytest.raises(RunError, match=r"sensitivity\.json: damaged, not valid JSON"):
+        read_answers(folder)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "told"),
+    [
+        (["question"], None, "'question': Input should be a valid string"),
+        (["tables", 0, "columns"], ..., r"'tables\.0\.table\.columns'"),
+        (["tables", 0, "rows", 0], ["one"], "row 0 has 1 cells for 3 columns"),
+        (["tables", 0, "rows", 0, 1], {"float": "much"}, r"'tables\.0\.table': Value error, could not convert"),
+        (["tables", 0, "columns", 0, "align"], "up", r"'tables\.0\.table\.columns\.0\.align': .*'left'"),
+        (["tables", 0, "name"], "../../secret", r"'tables\.0\.name'"),
+        (["figures", 0, "name"], "a/b", r"'figures\.0\.name'"),
+        (["figures", 0, "data"], ..., r"'figures\.0\.data': Field required"),
+        (["tables"], 3, "'tables': Input should be a valid list"),
+        (["cells", 0, "state"], ..., r"'cells\.0\.state': Field required"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_not_whole_is_named(folder, where, value, told):
+    path = folder / "compare.json"
+    values = json.loads(path.read_text())
+    *parents, last = where
+    part = values
+    for name in parents:
+        part = part[name]
+    if value is ...:
+        del part[last]
+    else:
+        part[last] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=rf"compare\.json: {told}|compare\.json: .*{told}") as error:
+        read_answers(folder)
+    assert "run the experiment again" in str(error.value)
+
+
+def test_nothing_to_be_found_is_an_error(tmp_path):
+    (tmp_path / "settings.json").write_text('{"experiment": "no tables here"}')
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(RunError, match="no experiment has written an answer here"):
+        read_answers(tmp_path)
+    for path in (tmp_path / "nowhere", tmp_path / "list.json"):
+        with pytest.raises(RunError, match=f"{path.name}: no such folder"):
+            read_answers(path)

@@ -1,0 +1,184 @@
+"""RQ7: one setting at a time, and what is said of how much it matters."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+
+from crossrec.alignment import CrossConfig
+from crossrec.errors import ConfigError
+from crossrec.experiments import compare
+from crossrec.experiments.plan import Base
+from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
+
+WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+VALUES = {
+    **dict.fromkeys(("alpha", "beta", "gamma"), WEIGHTS),
+    "lambda_f": (0.05, 0.1, 0.15, 0.2, 0.25),
+    "lambda_c": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "lambda_n": (0.2, 2.0, 20.0),
+    "neighbors": (1, 3, 5, 10, 15),
+}
+
+
+def flat_enough(cell):
+    """As the paper has it: above the backbone but for the largest β and γ."""
+    _, parameter, value = cell.group
+    if parameter == "none":
+        return 0.0626 + 1e-4 * cell.config.training.seed
+    low = parameter in ("beta", "gamma") and float(value) == 0.1
+    return (0.06 if low else 0.068 if parameter == "cross" else 0.067) + 1e-4 * cell.config.training.seed
+
+
+def test_the_papers_values_one_at_a_time():
+    made = cells(SensitivityConfig(seeds=(0,)), TINY)
+    assert [c.group for c in made] == [
+        ("freedom", "none", ""),
+        ("freedom", "cross", ""),
+        *(("freedom", name, f"{value:g}") for name, values in VALUES.items() for value in values),
+    ]
+    found = {c.group[1:]: c.config.alignment for c in made}
+    assert found.pop(("none", "")) is None
+    assert found.pop(("cross", "")) == CrossConfig()
+    assert found == {
+        (name, f"{value:g}"): CrossConfig(**{name: value}) for name, values in VALUES.items() for value in values
+    }
+    assert len({c.name for c in made}) == 35 - 7, "the base setting is one of each parameter's values"
+
+
+def test_what_other_experiments_have_is_not_trained_again():
+    options = {"backbones": ("bpr",), "seeds": (1,)}
+    others = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
+    assert [
+        c.group[1] for c in cells(SensitivityConfig(**options, parameters=("alpha",)), TINY) if c.name in others
+    ] == [*("none", "cross", "alpha")]
+
+
+def test_other_values_and_parameters():
+    made = cells(SensitivityConfig(parameters=("beta", "neighbors"), beta_values=(1, 0, 0.5), seeds=(0,)), TINY)
+    assert [c.group[1:] for c in made[2:]] == [
+        *(("beta", value) for value in ("0", "0.5", "1")),
+        *(("neighbors", str(value)) for value in VALUES["neighbors"]),
+    ]
+
+
+def test_the_base_setting_is_that_of_the_settings():
+    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.3, "gamma": 0.2}, "backbone": {"reg": 0.7}}})
+    made = cells(SensitivityConfig(backbones=("bpr",), parameters=("alpha",), alpha_values=(0.1,), seeds=(0,)), base)
+    assert [c.config.alignment for c in made[1:]] == [
+        CrossConfig(alpha=0.3, gamma=0.2),
+        CrossConfig(alpha=0.1, gamma=0.2),
+    ]
+    assert {c.config.backbone.reg for c in made} == {0.7}
+
+
+def test_temperatures_are_learnt_unless_they_are_fixed():
+    options = {"parameters": ("lambda_f", "lambda_c", "lambda_n", "alpha"), "seeds": (0,)}
+    for fixed in (False, True):
+        made = cells(SensitivityConfig(**options, fixed_temperatures=fixed), TINY)
+        for cell in made[1:]:
+            alignment = cell.config.alignment
+            assert alignment.learn_lambda_f is not (fixed and cell.group[1] == "lambda_f")
+            assert alignment.learn_lambda_c is not (fixed and cell.group[1] == "lambda_c")
+
+
+def test_values_of_what_is_not_varied():
+    with pytest.raises(ConfigError, match="--beta-values: beta is not varied; add it to --parameters"):
+        cells(SensitivityConfig(parameters=("alpha",), beta_values=(0.1,)), TINY)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"parameters": ("delta",)}, {"alpha_values": (-1,)}, {"lambda_f_values": (0,)}, {"neighbors_values": (0,)}],
+)
+def test_what_cannot_be(options):
+    with pytest.raises(ValidationError, match=next(iter(options))):
+        SensitivityConfig(**options)
+
+
+def test_table_and_figure_have_the_same_numbers():
+    answer = answer_of(SENSITIVITY, SensitivityConfig(), flat_enough)
+    shown, numbers = lines(answer.tables["sensitivity"]), behind(answer.figures["sensitivity-figure"])
+    assert [(row["model"], row["value"]) for row in shown[:4]] == [
+        *(("freedom", ""), ("+ cross", "as set"), ("α", 1e-5), ("α", 1e-4))
+    ]
+    assert len(shown) == len(numbers) == 35
+    for row, number in zip(shown, numbers, strict=True):
+        assert float(number["recall@10 mean"]) == mean(row["R@10"])
+        assert float(number["recall@10 deviation"]) == pytest.approx(1e-4)
+    for row, number in zip(shown[2:], numbers[2:], strict=True):
+        assert (number["parameter"], float(number["value"])) == (row["model"], row["value"])
+        assert row["ΔR@10"] == pytest.approx(100 * (mean(row["R@10"]) / mean(shown[0]["R@10"]) - 1))
+    assert (
+        "α 0.01, β 0.01, γ 0.01, λ_f 0.1, λ_c 0.2, λ_n 0.2, K 5. λ_f and λ_c: learnt"
+        in (answer.tables["sensitivity"].footnotes[0])
+    )
+
+
+def test_curves_are_the_numbers_and_a_failure_a_gap():
+    def value(cell):
+        return None if cell.group[1:] == ("alpha", "0.001") else flat_enough(cell)
+
+    options = SensitivityConfig(parameters=("alpha", "lambda_f"))
+    answer = answer_of(SENSITIVITY, options, value)
+    left, right = draw(answer.figures["sensitivity-figure"]).axes
+    (curve,) = left.containers
+    assert list(curve.lines[0].get_xdata()) == list(WEIGHTS)
+    assert [math.isnan(y) for y in curve.lines[0].get_ydata()] == [False, False, True, False, False]
+    assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
+    levels = {line.get_label(): line for line in left.lines}
+    assert list(levels["backbone alone"].get_ydata()) == pytest.approx([0.0627] * 2)
+    assert list(levels["as set"].get_xdata()) == [0.01] * 2
+    band = left.patches[0].get_extents().transformed(left.transData.inverted())
+    assert (band.y0, band.y1) == pytest.approx((0.0626, 0.0628))
+    assert lines(answer.tables["sensitivity"])[4]["R@10"] == NO_MEMORY
+    assert "cannot be judged" in answer.findings[-1]
+    assert "above the backbone alone at 4 of 5 values" in answer.findings[1]
+
+
+def test_a_weight_of_0_has_a_place():
+    options = SensitivityConfig(parameters=("alpha",), alpha_values=(0, 0.01, 0.1), seeds=(0,))
+    answer = answer_of(SENSITIVITY, options, flat_enough)
+    (axes,) = draw(answer.figures["sensitivity-figure"]).axes
+    assert axes.get_xscale() == "symlog"
+
+
+def test_what_the_paper_claims_is_found_where_it_is_so():
+    said = answer_of(SENSITIVITY, SensitivityConfig(), flat_enough).findings
+    assert said[0] == "freedom: CROSS as set changes Recall@10 by +8.6 %, higher in 3 of 3 seeds."
+    assert said[2] == (
+        "freedom: β from 1e-05 to 0.1 moves Recall@10 by 10.3 %, from 0.0601 (at 0.1) to 0.0671 (at 1e-05), above the "
+        "backbone alone at 4 of 5 values."
+    )
+    assert said[-1].endswith("at every value of Figure 11 but β and γ = 0.1 holds.")
+    assert len(said) == 9
+
+
+def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+    def value(cell):
+        return (
+            0.05 if cell.group[1:] in (("alpha", "0.1"), ("neighbors", "15"), ("lambda_n", "20")) else flat_enough(cell)
+        )
+
+    said = answer_of(SENSITIVITY, SensitivityConfig(), value).findings
+    assert said[-1].endswith("does not hold (not at α = 0.1, K = 15)."), "Figure 11 does not have λ_n"
+    other = answer_of(SENSITIVITY, SensitivityConfig(parameters=("alpha",), alpha_values=(7.0,)), value).findings
+    assert not [finding for finding in other if "claim" in finding], "nor a weight of 7"
+
+
+def test_a_table_and_a_figure_per_backbone():
+    options = SensitivityConfig(backbones=("bpr", "vbpr"), parameters=("gamma",), seeds=(0,))
+    answer = answer_of(SENSITIVITY, options, flat_enough)
+    assert list(answer.tables) == ["sensitivity-bpr", "sensitivity-vbpr"]
+    assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
+
+
+def test_without_the_backbone_there_is_no_line():
+    options = SensitivityConfig(parameters=("gamma", "neighbors"))
+    answer = answer_of(SENSITIVITY, options, lambda c: None if c.group[1] == "none" else flat_enough(c))
+    assert [row["ΔR@10"] for row in lines(answer.tables["sensitivity"])[1:]] == ["–"] * 11
+    assert not draw(answer.figures["sensitivity-figure"]).axes[0].patches, "and no band"
+    assert "cannot be judged" in answer.findings[-1]
