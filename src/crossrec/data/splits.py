@@ -9,7 +9,6 @@ import numpy as np
 
 from crossrec.data.interactions import TEST, TRAIN, VALID
 
-
 BLOCK = 2**20
 """Interactions that are sorted at a time."""
 
@@ -17,7 +16,7 @@ BLOCK = 2**20
 def by_user(user_N: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """Rows of the interactions, int (at most ``size``, or one user's): users ascending, a user's rows in their order.
 
-    Every block has all rows of its users. Takes 4 to 9 bytes an interaction, and time that grows with their number only.
+    Every block has all rows of its users. Takes some 10 bytes an interaction, and time that grows with their number.
     """
     from scipy.sparse import coo_array
 
@@ -57,8 +56,10 @@ def make_split(
     split_N = np.full(len(user_N), TRAIN, dtype=np.int8)
     for rows in by_user(user_N):
         row_B = rows[np.lexsort((item_N[rows], user_N[rows]))]
-        drawn = time_N is None or scheme == "random"
-        rank_B = generator.integers(2**31, size=len(row_B)) if drawn else time_N[row_B]
+        if time_N is None or scheme == "random":
+            rank_B = generator.integers(2**31, size=len(row_B))
+        else:
+            rank_B = time_N[row_B]
         row_B = row_B[np.lexsort((rank_B, user_N[row_B]))]
         _, count_U = np.unique(user_N[row_B], return_counts=True)
         later_B = np.repeat(np.cumsum(count_U), count_U) - 1 - np.arange(len(row_B))  # of the user, that come after

@@ -182,7 +182,9 @@ class _Piece:
     def _even(self, rows: int) -> bool:
         """Whether no line can be short: no line is long, or polars would have said so, and the separators suffice."""
         plain = self.table.kind in UNQUOTED or b'"' not in self.content
-        return plain and self.content.count(SEPARATORS[self.table.kind].encode()) == rows * (len(self.table.columns) - 1)
+        return plain and self.content.count(SEPARATORS[self.table.kind].encode()) == rows * (
+            len(self.table.columns) - 1
+        )
 
     def _ragged(self) -> str | None:
         table = self.table
@@ -244,7 +246,7 @@ def _pieces(table: Table) -> Iterator[_Piece]:
     quoted = table.kind in SEPARATORS and table.kind not in UNQUOTED
     with open_bytes(table.path) as (file, position):
         rest, line, header, fresh = b"", 1, b"", True
-        while rest or fresh:
+        while True:
             more = file.read(max(PIECE, len(rest)))
             content, last = rest + more, not more
             if fresh:

@@ -1,0 +1,63 @@
+"""What is known of items, in columns with well-known names: title, text, brand, category, price, picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ITEM_COLUMNS = {
+    "title": ("title", "name", "itemname", "itemtitle", "productname", "producttitle", "movietitle"),
+    "text": ("text", "description", "desc", "itemtext", "productdescription"),
+    "brand": ("brand", "manufacturer"),
+    "category": ("category", "categories", "genre", "genres", "class", "itemcategory", "productcategory"),
+    "price": ("price",),
+    "picture": ("picture", "image", "img", "photo", "imagepath", "picturepath", "imageurl", "imurl", "pictureurl"),
+}
+"""Column of items.parquet → what it may be called in a source, of which only letters and digits count."""
+
+
+def known_columns(ids: pl.Series, others: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """A column ``item`` and the others, the first that is called like a well-known one under the well-known name.
+
+    A picture that is the path of a file, seen from ``folder``, becomes the absolute path; a URL or anything else stays.
+    """
+    import polars as pl
+
+    taken: dict[str, str] = {}
+    for name, aliases in ITEM_COLUMNS.items():
+        plain = {column: "".join(filter(str.isalnum, column.lower())) for column in others.columns}
+        found = [column for alias in aliases for column in others.columns if plain[column] == alias]
+        if found and name not in others.columns:
+            taken[found[0]] = name
+    frame = others.rename(taken)
+    if "item" in frame.columns:
+        frame = frame.rename({"item": "item_"})
+    if "picture" in frame.columns and frame["picture"].dtype == pl.String:
+        frame = frame.with_columns(_absolute(frame["picture"], folder))
+    return frame.insert_column(0, ids.alias("item"))
+
+
+def known_users(ids: pl.Series, others: pl.DataFrame) -> pl.DataFrame:
+    """A column ``user`` and the others."""
+    renamed = others.rename({"user": "user_"}) if "user" in others.columns else others
+    return renamed.insert_column(0, ids.alias("user"))
+
+
+def is_prose(column: str) -> bool:
+    """Whether a column is called like a title or a text, whose blanks separate nothing."""
+    plain = "".join(filter(str.isalnum, column.lower()))
+    return plain in ITEM_COLUMNS["title"] + ITEM_COLUMNS["text"]
+
+
+def _absolute(pictures: pl.Series, folder: Path) -> pl.Series:
+    import polars as pl
+
+    home = folder.absolute()
+    told = [
+        str(home / path) if path and "://" not in path and "\0" not in path and (home / path).is_file() else path
+        for path in pictures.to_list()
+    ]
+    return pl.Series("picture", told, dtype=pl.String)
