@@ -54,12 +54,10 @@ def make_split(
     set of interactions and the generator, not on the order of the rows.
     """
     split_N = np.full(len(user_N), TRAIN, dtype=np.int8)
+    time_N = None if scheme == "random" else time_N
     for rows in by_user(user_N):
         row_B = rows[np.lexsort((item_N[rows], user_N[rows]))]
-        if time_N is None or scheme == "random":
-            rank_B = generator.integers(2**31, size=len(row_B))
-        else:
-            rank_B = time_N[row_B]
+        rank_B = generator.integers(2**31, size=len(row_B)) if time_N is None else time_N[row_B]
         row_B = row_B[np.lexsort((rank_B, user_N[row_B]))]
         _, count_U = np.unique(user_N[row_B], return_counts=True)
         later_B = np.repeat(np.cumsum(count_U), count_U) - 1 - np.arange(len(row_B))  # of the user, that come after

@@ -19,7 +19,8 @@ import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.raw import Features, Files, Raw, find_roles, only, table_parts, target_rows
-from crossrec.data.tables import open_bytes, open_table
+from crossrec.data.pieces import open_bytes
+from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     )
 
 
-def read_meta(path: Path, ids: pl.Series) -> pl.DataFrame:
-    """Columns item, title, text, brand, category (a list), price, picture (a URL) of the items ``ids``, in file order.
+def read_meta(path: Path, ids: pl.Series | None) -> pl.DataFrame:
+    """Columns item, title, text, brand, category (a list), price, picture (a URL) of the items ``ids``, or all, in file order.
 
     Lines of other items are passed over unread where they start with the id, as they do. Raises DataError naming the
     line of a literal that is broken.
@@ -82,15 +83,16 @@ def read_meta(path: Path, ids: pl.Series) -> pl.DataFrame:
             "picture": text,
         }
     )
-    wanted = set(ids.cast(pl.String).to_list())
+    wanted = None if ids is None else set(ids.cast(pl.String).to_list())
+    seen: set[str] = set()
     frames, rows = [pl.DataFrame(schema=schema)], []
     for number, line in _lines(path):
         told = _ID.match(line)
-        if told and told[1].decode(errors="replace") not in wanted:
+        if told and wanted is not None and told[1].decode(errors="replace") not in wanted:
             continue
         entry = _literal(path, number, line)
-        if entry["asin"] in wanted:
-            wanted.remove(entry["asin"])  # a second line of an item adds nothing
+        if entry["asin"] not in seen and (wanted is None or entry["asin"] in wanted):
+            seen.add(entry["asin"])  # a second line of an item adds nothing
             rows.append(_item(entry))
         if len(rows) == _AT:
             frames.append(pl.DataFrame(rows, schema=schema, orient="row"))

@@ -9,8 +9,9 @@ from crossrec.config import nearest
 from crossrec.data.importers import amazon, json_lists, mmrec, recbole, tables
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.raw import Files, Raw, stem
+from crossrec.data.pieces import ending
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES
-from crossrec.data.tables import ending, open_table
+from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 IMPORTERS: dict[str, Callable[[Files, ImportConfig], Raw]] = {

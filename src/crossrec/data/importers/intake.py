@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,8 @@ from crossrec.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import polars as pl
 
-SPAN = 2**22
+SPAN = 2**22  # rows that are looked at at a time
+NO_NUMBER = "is no number; mend it"
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0: not known)."""
@@ -90,84 +92,85 @@ def spans(total: int) -> Iterator[slice]:
 
 
 class _Reader:
+    """``rows``: that were there; ``used``: that could be read; ``bad``: why the others could not."""
+
     def __init__(self, raw: Raw, config: ImportConfig) -> None:
         self.raw, self.config = raw, config
-        self.user, self.item, self.times = Ids(), Ids(), Times()
+        self.ids = {"user": Ids(), "item": Ids()}
+        self.times = Times()
+        self.window = _Window(config, self.times)
         self.chunks: dict[str, list[np.ndarray]] = {}
         self.rows = self.used = 0
         self.bad: Counter[str] = Counter()
-        self.span = (np.inf, -np.inf)
-        self.window: list[float | None] | None = None
 
     def add(self, part: Part, block: Block) -> None:
         """Check, number and keep the rows of a block."""
-        import polars as pl
-
         cells = _Cells(part, block)
         if cells.frame["user"].null_count() and (blank := block.blank()):
-            cells.without(blank)
-        frame = cells.frame
-        self.rows += frame.height
+            cells.keep(np.isin(cells.row_N, blank, invert=True))
+        self.rows += len(cells.row_N)
         numbers: dict[str, pl.Series] = {}
-        fine = pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+        fine_N = np.ones(len(cells.row_N), dtype=bool)
         for role in part.columns:
-            if role in ("user", "item"):
-                bad, why = cells.empty(role), EMPTY
-            elif role == "time":
-                numbers[role] = self.times.encode(frame[role])
-                bad, why = numbers[role].is_null(), f"{NO_TIME}, or leave times out with an empty time_column"
-            elif role == "rating":
-                numbers[role] = _as_number(frame[role])
-                bad, why = (
-                    numbers[role].is_null(),
-                    "is no number; mend it, or leave ratings out with an empty rating_column",
-                )
-            else:
-                numbers[role] = split_labels(frame[role])
-                bad, why = numbers[role].is_null(), NO_SPLIT
+            numbers[role], bad, why = self._numbers(role, cells)
             if bad.any() and self.config.bad_rows == "error":
                 raise cells.refusal(role, bad, f"{why} (or drop such rows: bad_rows drop)")
-            fresh = bad & fine
-            if fresh.any():
-                name = part.columns[role]
-                self.bad[f"{name} is empty" if why == EMPTY else f"{name} cannot be read"] += int(fresh.sum())
-                fine &= ~bad
-        if not fine.all():
-            frame = cells.frame = frame.filter(fine)
-            cells.row_N = cells.row_N[fine.to_numpy()]
-            numbers = {role: column.filter(fine) for role, column in numbers.items()}
-        self.used += frame.height
-        self._check_rows(cells)
-        keep = self._within(numbers.get("time"))
-        self._keep("user", cells.encode("user", self.user), keep)
-        self._keep("item", cells.encode("item", self.item), keep)
-        for role, dtype in (("rating", np.float64), ("split", np.int8)):
+            bad_N = bad.to_numpy()
+            if count := int((bad_N & fine_N).sum()):
+                self.bad[f"{part.columns[role]} {'is empty' if why == EMPTY else 'cannot be read'}"] += count
+                fine_N &= ~bad_N
+        if not fine_N.all():
+            cells.keep(fine_N)
+            numbers = {role: column.filter(fine_N) for role, column in numbers.items()}
+        self.used += len(cells.row_N)
+        if self.raw.rows is not None:
+            cells.check_rows(*self.raw.rows)
+        columns = {role: cells.encode(role, ids) for role, ids in self.ids.items()}
+        for role, dtype in (("time", None), ("rating", np.float64), ("split", np.int8)):
             if role in numbers:
-                self._keep(role, numbers[role].to_numpy().astype(dtype), keep)
-        if "time" in numbers:
-            self._keep("time", numbers["time"].to_numpy(), keep)
+                columns[role] = numbers[role].to_numpy().astype(dtype, copy=False)
         if part.split is not None:
-            self._keep("split", np.full(frame.height, LABELS[part.split], dtype=np.int8), keep)
+            columns["split"] = np.full(len(cells.row_N), LABELS[part.split], dtype=np.int8)
+        keep_N = self.window.keeps(columns.get("time"))
+        for role, column in columns.items():
+            self.chunks.setdefault(role, []).append(column if keep_N is None else column[keep_N])
+
+    def _numbers(self, role: str, cells: _Cells) -> tuple[pl.Series, pl.Series, str]:
+        """(the cells of a column as numbers, or the ids as they are; which cannot be used; why)."""
+        column = cells.frame[role]
+        if role == "time":
+            times = self.times.encode(column)
+            return times, times.is_null(), f"{NO_TIME}, or leave times out with an empty time_column"
+        if role == "rating":
+            ratings = _as_number(column)
+            return ratings, ratings.is_null(), f"{NO_NUMBER}, or leave ratings out with an empty rating_column"
+        if role == "split":
+            labels = split_labels(column)
+            return labels, labels.is_null(), NO_SPLIT
+        return column, cells.empty(role), EMPTY
 
     def finish(self, ledger: Ledger) -> Log:
         """Everything that was kept, with ids in sorted order."""
         where = self.raw.parts[0].path
         if not self.rows:
             raise DataError(f"{where}: a header but no rows; add interactions")
-        columns = {role: self._joined(role) for role in list(self.chunks)}
-        typed = self.raw.parts[0].typed
-        ids = {}
-        for role, numbered in (("user", self.user), ("item", self.item)):
-            ids[role], place = numbered.distinct(typed=typed)
-            if len(columns[role]):
-                columns[role] = place[columns[role]]
-        self.user = self.item = Ids()
-        users, items = len(ids["user"]), len(ids["item"])
-        ledger.add("read", "", self.rows, users, items)
         told = ", ".join(f"{count:,} × {reason}" for reason, count in self.bad.items())
+        if not self.used:
+            raise DataError(f"{where}: bad_rows drop leaves none of {self.rows:,} rows ({told}); mend the file")
+        columns = {role: np.concatenate(self.chunks.pop(role)) for role in list(self.chunks)}
+        distinct: dict[str, pl.Series] = {}
+        for role in list(self.ids):
+            distinct[role], place = self.ids.pop(role).distinct(typed=self.raw.parts[0].typed)
+            columns[role] = place[columns[role]]
+        users, items = (len(ids) for ids in distinct.values())
+        ledger.add("read", "", self.rows, users, items)
+        if self.rows > self.used:
+            ledger.add("unusable rows", told, self.used, users, items)
+        if self.window.rule and not len(columns["user"]):
+            raise DataError(f"{self.window.rule} leaves none of {self.used:,} rows; {self.window.seen()}")
         log = Log(
-            ids["user"],
-            ids["item"],
+            distinct["user"],
+            distinct["item"],
             columns["user"],
             columns["item"],
             columns.get("time"),
@@ -175,76 +178,41 @@ class _Reader:
             columns.get("split"),
             self.times,
         )
-        if self.rows > self.used:
-            if not self.used:
-                raise DataError(f"{where}: bad_rows drop leaves none of {self.rows:,} rows ({told}); mend the file")
-            ledger.add("unusable rows", told, self.used, users, items)
-        if self.config.since is not None or self.config.until is not None:
-            bounds = [
-                f"{name} {value}"
-                for name, value in (("since", self.config.since), ("until", self.config.until))
-                if value is not None
-            ]
-            if not len(log):
-                first, last = (self.times.decode(np.array([time]))[0] for time in self.span)
-                raise DataError(
-                    f"{' '.join(bounds)} leaves none of {self.used:,} rows; times run from {first} to {last}"
-                )
-            ledger.add("time window", ", ".join(bounds), *log.sizes())
+        if self.window.rule:
+            ledger.add("time window", self.window.rule, *log.sizes())
         return log
 
-    def _keep(self, role: str, column: np.ndarray, keep: np.ndarray | None) -> None:
-        self.chunks.setdefault(role, []).append(column if keep is None else column[keep])
 
-    def _joined(self, role: str) -> np.ndarray:
-        """All chunks of a column as one array; the chunks go."""
-        return np.concatenate(self.chunks.pop(role))
+class _Window:
+    """The time window. ``rule``: how it was set, empty where there is none."""
 
-    def _within(self, time: pl.Series | None) -> np.ndarray | None:
-        """Which rows the time window keeps; None for all."""
-        config = self.config
-        if time is None or not len(time) or (config.since is None and config.until is None):
+    def __init__(self, config: ImportConfig, times: Times) -> None:
+        self.times = times
+        self.set = [("since", config.since), ("until", config.until)]
+        self.rule = ", ".join(f"{name} {text}" for name, text in self.set if text is not None)
+        self.bounds: list[float] | None = None
+        self.span = (np.inf, -np.inf)
+
+    def keeps(self, time_N: np.ndarray | None) -> np.ndarray | None:
+        """Which rows lie within, bool (N,): since ≤ time < until; None for all."""
+        if not self.rule or time_N is None or not len(time_N):
             return None
-        time_N = time.to_numpy()
-        self.span = (min(self.span[0], time_N.min()), max(self.span[1], time_N.max()))
-        if self.window is None:
-            self.window = [
-                None if text is None else self.times.bound(text, name, float(time_N.max()))
-                for name, text in (("since", config.since), ("until", config.until))
+        first, last = time_N.min(), time_N.max()
+        self.span = (min(self.span[0], first), max(self.span[1], last))
+        if self.bounds is None:
+            self.bounds = [
+                otherwise if text is None else self.times.bound(text, name, float(last))
+                for (name, text), otherwise in zip(self.set, (-np.inf, np.inf), strict=True)
             ]
-            if None not in self.window and self.window[0] >= self.window[1]:  # type: ignore[operator]
-                raise ConfigError(f"since {config.since} is not before until {config.until}; exchange them")
-        since, until = self.window
-        keep = np.ones(len(time_N), dtype=bool)
-        if since is not None:
-            keep &= time_N >= since
-        if until is not None:
-            keep &= time_N < until
-        return keep
+            if self.bounds[0] >= self.bounds[1]:
+                raise ConfigError(f"{self.rule}: since is not before until; exchange them")
+        keep_N: np.ndarray = (time_N >= self.bounds[0]) & (time_N < self.bounds[1])
+        return keep_N
 
-    def _check_rows(self, cells: _Cells) -> None:
-        """Raise DataError on an item that must be a row of the features and is none."""
-        import polars as pl
-
-        if self.raw.rows is None:
-            return
-        path, count = self.raw.rows
-        ids = cells.frame["item"]
-        number = ids.cast(pl.Int64, strict=False)
-        if ids.dtype == pl.String:
-            number = pl.select(pl.when(ids.str.contains(WHOLE)).then(number)).to_series()
-        if number.null_count():
-            raise cells.refusal(
-                "item",
-                number.is_null(),
-                f"is no row number of {path.name}; add items.csv listing the item ids in row order",
-            )
-        cells.check(
-            "item",
-            (number < 0) | (number >= count),
-            f"has no row in {path.name}, which has {count} (0 to {count - 1}); add the row, or items.csv listing the "
-            "item ids in row order",
-        )
+    def seen(self) -> str:
+        """From when to when times run."""
+        first, last = (self.times.decode(np.array([time]))[0] for time in self.span)
+        return f"times run from {first} to {last}"
 
 
 @dataclass
@@ -258,10 +226,9 @@ class _Cells:
         self.frame = self.block.frame
         self.row_N = np.arange(self.frame.height)
 
-    def without(self, rows: list[int]) -> None:
-        """Leave rows out."""
-        self.row_N = np.delete(self.row_N, rows)
-        self.frame = self.frame[self.row_N]
+    def keep(self, keep_N: np.ndarray) -> None:
+        """Leave only the rows where ``keep_N`` is true."""
+        self.frame, self.row_N = self.frame.filter(keep_N), self.row_N[keep_N]
 
     def empty(self, role: str) -> pl.Series:
         """Which ids are missing. Raises DataError for a column whose cells cannot be ids."""
@@ -281,14 +248,26 @@ class _Cells:
         except DataError as error:
             raise DataError(f"{self.part.path}: {error}") from None
 
-    def check(self, role: str, bad: pl.Series, why: str) -> None:
-        """Raise DataError if ``bad`` holds anywhere."""
+    def check_rows(self, path: Path, count: int) -> None:
+        """Raise DataError on an item that is none of the ``count`` row numbers of the features in ``path``."""
+        import polars as pl
+
+        ids = self.frame["item"]
+        number = ids.cast(pl.Int64, strict=False)
+        if ids.dtype == pl.String:
+            number = pl.select(pl.when(ids.str.contains(WHOLE)).then(number)).to_series()
+        bad = (number.is_null() | (number < 0) | (number >= count)).fill_null(True)
         if bad.any():
-            raise self.refusal(role, bad, why)
+            raise self.refusal(
+                "item",
+                bad,
+                f"has no row in {path.name}, which has {count} (0 to {count - 1}); add the row, or items.csv listing "
+                "the item ids in row order",
+            )
 
     def refusal(self, role: str, bad: pl.Series, why: str) -> DataError:
         """What is wrong with the first row where ``bad`` holds."""
-        first = int(bad.fill_null(True).arg_max() or 0)
+        first = int(bad.arg_max() or 0)
         cell = self.frame[role][first]
         value = "" if cell is None or why.startswith(EMPTY) else f" '{cell}'"
         place = self.block.place(int(self.row_N[first]))

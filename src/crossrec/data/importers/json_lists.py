@@ -11,7 +11,8 @@ import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.raw import Files, Part, Raw, numbered
-from crossrec.data.tables import Block, open_bytes
+from crossrec.data.pieces import open_bytes
+from crossrec.data.tables import Block
 from crossrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.raw import Files, Raw, find_roles, numbered, only, table_parts
+from crossrec.data.pieces import ending
 from crossrec.data.sources import INTER
-from crossrec.data.tables import ending, open_table
+from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 

@@ -163,7 +163,7 @@ def _items(raw: Raw, log: Log, config: ImportConfig, ledger: Ledger) -> tuple[pl
     import polars as pl
 
     used = log.item_ids.gather(np.unique(log.item_N)).alias("item")
-    known = raw.items(used) if raw.items is not None else None
+    known = None if raw.items is None else raw.items(None if config.unused_items == "keep" else used)
     keys = [pl.Series("item", known["item"])] if known is not None else []
     keys += [
         features.keys.alias("item") for features in raw.features[:1] if features.keys is not None and known is None

@@ -13,8 +13,9 @@ from crossrec.config import nearest
 from crossrec.data.features import open_features
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.interactions import LABELS, positions
+from crossrec.data.pieces import ending
 from crossrec.data.sources import FEATURE_END, RESERVED
-from crossrec.data.tables import Block, Table, ending, find_column
+from crossrec.data.tables import Block, Table, find_column
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,14 +76,14 @@ class Features:
 class Raw:
     """A source that has been looked at and not been read yet.
 
-    ``items(ids)``: a column ``item`` and what else is known, a row an item, for those of ``ids`` and perhaps others;
-    ``users`` likewise. ``rows``: (file, number of rows) where item ids are row numbers of the features and must be
+    ``items(ids)``: a column ``item`` and what else is known, a row an item, for those of ``ids`` and perhaps others, or
+    for all (None); ``users`` likewise. ``rows``: (file, number of rows) where item ids are row numbers of the features and must be
     below that. ``notes``: what the card shall tell.
     """
 
     parts: list[Part]
     features: list[Features]
-    items: Callable[[pl.Series], pl.DataFrame] | None = None
+    items: Callable[[pl.Series | None], pl.DataFrame] | None = None
     users: pl.DataFrame | None = None
     rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()

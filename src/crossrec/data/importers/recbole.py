@@ -20,8 +20,9 @@ from crossrec.data.importers.raw import (
     table_parts,
 )
 from crossrec.data.items import listed_items
+from crossrec.data.pieces import ending
 from crossrec.data.sources import INTER
-from crossrec.data.tables import Table, ending, open_table
+from crossrec.data.tables import Table, open_table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from crossrec.data.importers.raw import (
     table_parts,
 )
 from crossrec.data.items import listed_items
+from crossrec.data.pieces import ending
 from crossrec.data.sources import SUFFIXES
-from crossrec.data.tables import ending, open_table
+from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 
