@@ -156,8 +156,8 @@ def test_a_table_of_items_brings_order_columns_and_features(put):
     assert card.items == {"title": 3, "category": 3, "text": 2, "picture": 3, "left": 2}
     assert card.features[0].missing == 1
     assert card.notes == [
-        "1 items of the source have no interaction left: left out",
-        "1 items have interactions but no row in the table of items: their columns are empty",
+        "items without an interaction that is left: 1, left out",
+        "items that the table of items does not list: 1, kept with empty columns",
     ]
     users = pl.read_parquet(out / "users.parquet")
     assert users.rows() == [("ann", None), ("bob", "3")]
@@ -172,7 +172,7 @@ def test_unused_items_may_stay(put):
     card = import_data(folder, folder.parent / "out", config)
     items = pl.read_parquet(folder.parent / "out" / "items.parquet")
     assert items.rows() == [("nix", "Nothing"), ("rye", "Rye"), ("fig", None), ("oil", None), ("tea", None)]
-    assert card.notes[0] == "1 items of the source have no interaction left: kept as items"
+    assert card.notes[0] == "items without an interaction that is left: 1, kept"
     assert card.rules["items"] == "products.csv"
     assert load(DataConfig(data=str(folder.parent / "out"))).num_items == 5
 
@@ -600,6 +600,32 @@ def test_lists_have_neither_times_nor_ratings(rules, put):
     folder = put(LISTS)
     with pytest.raises(ConfigError, match="lists of items have no"):
         import_data(folder, folder.parent / "out", ImportConfig(**rules))
+
+
+BESIDE = {
+    "a.csv": ({"a.csv": csv(header="user,item"), "b.csv": "x\n"}, ["items.csv", "users.csv"]),
+    "shop.inter": (MMREC, ["text_feat.npy"]),
+    "ml.inter": (ATOMIC, ["ml.item", "ml.user"]),
+    "test.json": (LISTS, ["image_feat.npy", "train.json", "val.json"]),
+    "reviews_Baby_5.json.gz": (AMAZON, ["image_features_Baby.b", "meta_Baby.json.gz"]),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_file_brings_what_belongs_to_it(name, put, tmp_path):
+    files, beside = BESIDE[name]
+    tables = {"items.csv": "item\n" + "\n".join({item for _, item in PAIRS}), "users.csv": "user,x\nann,1\n"}
+    strangers = {"ml2.item": "", "meta_Toys.json.gz": "", "zzz.csv": "user,item\n1,2\n"}
+    folder = put({**files, **tables, **strangers})
+    card = import_data(folder / name, tmp_path / "out", ImportConfig(split="none"))
+    assert sorted(file.name for file in card.source) == sorted([name, *beside])
+
+
+def test_a_table_of_items_in_the_folder_is_no_part_of_the_log(put, monkeypatch):
+    folder = put({"log.csv": csv(), "products.csv": "sku,title\nrye,Rye\n"})
+    monkeypatch.chdir(folder)
+    import_data(folder, folder.parent / "out", ImportConfig(**SKU, items=Path("products.csv")))
+    assert pl.read_parquet(folder.parent / "out" / "items.parquet")["title"].to_list() == ["Rye", None, None, None]
 
 
 def test_unused_columns_can_be_left_out(put):

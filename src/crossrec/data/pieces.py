@@ -25,6 +25,7 @@ SEPARATORS = {".inter": "\t", ".item": "\t", ".user": "\t", ".tsv": "\t", ".csv"
 SEPARATOR_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 UNQUOTED = (".inter", ".item", ".user")
 BOM = b"\xef\xbb\xbf"
+HEAD = 2**16  # bytes that are looked at for column names, at first
 PIECE = 2**24  # bytes of a text file that are parsed at a time
 LONGEST = 2**28  # bytes that a row may have
 PEEK = 100  # JSON lines that are looked at for column names
@@ -60,8 +61,12 @@ def read_header(path: Path) -> tuple[list[str], bool]:
 
     Raises DataError naming the line if the file does not start as its ending promises; csv.Error on a broken header.
     """
+    kind = ending(path)
     with open_bytes(path) as (file, _):
-        content = file.read(PIECE)
+        content = more = file.read(HEAD)
+        while more and not _has_header(content, kind):
+            more = file.read(len(content))
+            content += more
     bom = content.startswith(BOM)
     content = content.removeprefix(BOM)
     cut = content.rfind(b"\n") + 1
@@ -70,8 +75,8 @@ def read_header(path: Path) -> tuple[list[str], bool]:
     except UnicodeDecodeError as error:
         raise Piece(path, [], content, 1, b"", 0).unreadable(str(error)) from None
     lines = io.StringIO(text, newline="")
-    if ending(path) in SEPARATORS:
-        return next((fields for fields in _reader(lines, ending(path)) if fields), []), bom
+    if kind in SEPARATORS:
+        return next((fields for fields in _reader(lines, kind) if fields), []), bom
     columns: dict[str, None] = {}
     for number, line in zip(range(1, PEEK + 1), lines, strict=False):
         if line.strip():
@@ -215,6 +220,13 @@ def blank_rows(records: Iterator[tuple[int, list[str]]]) -> list[int]:
 def first_line(reason: str) -> str:
     """The first line of somebody else's message, cut short."""
     return reason.strip().splitlines()[0][:200] if reason.strip() else "no reason given"
+
+
+def _has_header(content: bytes, kind: str) -> bool:
+    """Whether what there is of a file is enough to tell its columns."""
+    if kind not in SEPARATORS:
+        return content.count(b"\n") > PEEK
+    return bool(content[: _last_record_end(content, kind not in UNQUOTED)].removeprefix(BOM).strip())
 
 
 def _last_record_end(content: bytes, quoted: bool) -> int:

@@ -2,6 +2,6 @@
 
 from crossrec.data.importers.card import Card
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.pipeline import import_data
+from crossrec.data.importers.pipeline import build_folder, import_data
 
-__all__ = ["Card", "ImportConfig", "import_data"]
+__all__ = ["Card", "ImportConfig", "build_folder", "import_data"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import Features, Files, Raw, find_roles, only, table_parts, target_rows
+from crossrec.data.importers.raw import Features, Files, Raw, Tell, find_roles, only, table_parts, target_rows
 from crossrec.data.pieces import open_bytes
 from crossrec.data.tables import open_table
 from crossrec.errors import DataError
@@ -26,9 +26,9 @@ from crossrec.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-REVIEWS = re.compile(r"reviews_.+\.json(\.gz)?$", re.IGNORECASE)
-META = re.compile(r"meta_.+\.json(\.gz)?$", re.IGNORECASE)
-IMAGES = re.compile(r"([a-z]+)_features_.+\.b$", re.IGNORECASE)
+REVIEWS = re.compile(r"reviews_(?P<category>.+?)(_5)?\.json(\.gz)?$", re.IGNORECASE)
+META = re.compile(r"meta_(?P<category>.+)\.json(\.gz)?$", re.IGNORECASE)
+IMAGES = re.compile(r"(?P<modality>[a-z]+)_features_(?P<category>.+)\.b$", re.IGNORECASE)
 COLUMNS = 4096
 RECORD = np.dtype([("item", "S10"), ("feature", "<f4", COLUMNS)])
 """One item in ``image_features_X.b``: 16,394 bytes."""
@@ -37,9 +37,15 @@ _AT = 2048  # records, or lines, that are in memory at a time
 _ID = re.compile(rb"^\{'asin': '([^'\\]+)'")
 
 
+def category(path: Path) -> str | None:
+    """The X of a file's name, None if it is not called like one of these."""
+    matches = (pattern.match(path.name) for pattern in (REVIEWS, META, IMAGES))
+    return next((match["category"] for match in matches if match), None)
+
+
 def is_amazon(path: Path) -> bool:
     """Whether the file is called like one of these."""
-    return any(pattern.match(path.name) for pattern in (REVIEWS, META, IMAGES))
+    return category(path) is not None
 
 
 def open_source(files: Files, config: ImportConfig) -> Raw:
@@ -58,13 +64,13 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     return Raw(
         table_parts([table], find_roles(table, config), [None]),
         [] if images is None else [_image_features(images)],
-        None if meta is None else lambda ids: read_meta(meta, ids),
+        None if meta is None else lambda ids, tell: read_meta(meta, ids, tell),
         used=[path for path in (reviews, meta, images) if path],
     )
 
 
-def read_meta(path: Path, ids: pl.Series | None) -> pl.DataFrame:
-    """Columns item, title, text, brand, category (a list), price, picture (a URL) of the items ``ids``, or all, in file order.
+def read_meta(path: Path, ids: pl.Series | None, tell: Tell) -> pl.DataFrame:
+    """Columns item, title, text, brand, category (a list), price, picture (a URL) of the items ``ids``, or of all.
 
     Lines of other items are passed over unread where they start with the id, as they do. Raises DataError naming the
     line of a literal that is broken.
@@ -86,7 +92,7 @@ def read_meta(path: Path, ids: pl.Series | None) -> pl.DataFrame:
     wanted = None if ids is None else set(ids.cast(pl.String).to_list())
     seen: set[str] = set()
     frames, rows = [pl.DataFrame(schema=schema)], []
-    for number, line in _lines(path):
+    for number, line in _lines(path, tell):
         told = _ID.match(line)
         if told and wanted is not None and told[1].decode(errors="replace") not in wanted:
             continue
@@ -100,9 +106,11 @@ def read_meta(path: Path, ids: pl.Series | None) -> pl.DataFrame:
     return pl.concat([*frames, pl.DataFrame(rows, schema=schema, orient="row")])
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with open_bytes(path) as (file, _):
+def _lines(path: Path, tell: Tell) -> Iterator[tuple[int, bytes]]:
+    with open_bytes(path) as (file, position):
         for number, line in enumerate(file, 1):
+            if number % _AT == 0:
+                tell(position(), path.stat().st_size)
             if line.strip():
                 yield number, line
 
@@ -157,14 +165,14 @@ def _image_features(path: Path) -> Features:
         )
     match = IMAGES.match(path.name)
     assert match is not None
-    return Features(match[1].lower(), path, COLUMNS, np.dtype(np.float32), _filler(path), None)
+    return Features(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), _filler(path), None)
 
 
-def _filler(path: Path) -> Callable[[pl.Series, np.ndarray], np.ndarray]:
-    def fill(ids: pl.Series, target: np.ndarray) -> np.ndarray:
+def _filler(path: Path) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
+    def fill(ids: pl.Series, target: np.ndarray, tell: Tell) -> np.ndarray:
         place = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
         done = 0
-        with open_bytes(path) as (file, _):
+        with open_bytes(path) as (file, position):
             while content := file.read(RECORD.itemsize * _AT):
                 record_R = np.frombuffer(content, dtype=RECORD)
                 for number, item in enumerate(record_R["item"].tolist()):
@@ -183,6 +191,7 @@ def _filler(path: Path) -> Callable[[pl.Series, np.ndarray], np.ndarray]:
                             )
                         target[row] = feature
                 done += len(record_R)
+                tell(position(), path.stat().st_size)
         return target_rows(target)
 
     return fill

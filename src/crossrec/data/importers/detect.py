@@ -32,7 +32,8 @@ KNOWN = (
 def gather(sources: Sequence[Path | str]) -> Files:
     """The files that ``sources``, files or folders, stand for; hidden ones and those in folders below are no part.
 
-    A feature file, or one of the TikTok layout, brings those beside it. Raises DataError if one is not there.
+    A file brings what belongs to it and lies beside it: features, tables of items and users, and the other files of its
+    layout. Raises DataError if a source is not there.
     """
     paths: list[Path] = []
     for source in map(Path, sources):
@@ -40,15 +41,25 @@ def gather(sources: Sequence[Path | str]) -> Files:
             around = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
             hint = nearest(source.name, around) if around else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
-        if source.is_dir():
-            entries = [entry for entry in source.iterdir() if entry.is_file() and not entry.name.startswith((".", "_"))]
-            paths += sorted(entries)
-        else:
-            paths.append(source)
+        folder = source if source.is_dir() else source.parent
+        entries = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and entry.name[0] not in "._"]
+        paths += entries if source.is_dir() else [source, *(entry for entry in entries if _belongs(entry, source))]
     if not paths:
         raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KNOWN}")
     where = str(sources[0]) if len(sources) == 1 else str(Path(sources[0]).parent)
     return Files(where, list(dict.fromkeys(paths)))
+
+
+def _belongs(path: Path, source: Path) -> bool:
+    """Whether ``path``, in the same folder, is read with ``source``."""
+    if amazon.is_amazon(source):
+        return amazon.category(path) == amazon.category(source) and not amazon.REVIEWS.match(path.name)
+    if json_lists.is_lists(source) and json_lists.is_lists(path):
+        return True
+    if ending(source) == INTER and ending(path) in (recbole.ITEM, recbole.USER):
+        return stem(path) == stem(source).partition(".")[0]
+    table = ending(source) in SUFFIXES and ending(path) in SUFFIXES and stem(path) in ("items", "users")
+    return table or path.name.endswith(FEATURE_END)
 
 
 def detect(files: Files, config: ImportConfig) -> str:

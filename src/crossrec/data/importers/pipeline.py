@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,40 +46,52 @@ def import_data(
     Raises DataError, one line, for whatever is wrong with the source; ConfigError if ``out`` is there already or a
     setting does not suit the source; RunError if the folder cannot be written.
     """
-    out = Path(out)
     files = gather([source] if isinstance(source, Path | str) else list(source))
-    _check_target(out, [*files.paths, *([config.items] if config.items else [])], overwrite)
+    _check_target(Path(out), [*files.paths, *([config.items] if config.items else [])], overwrite)
     kind = detect(files, config)
     raw = IMPORTERS[kind](files, config)
+    ignored = [path.name for path in files.paths if path not in raw.used]
+    return build_folder(raw, Path(out), config, kind=kind, ignored=ignored, on_progress=on_progress)
+
+
+def build_folder(
+    raw: Raw,
+    out: Path,
+    config: ImportConfig,
+    *,
+    kind: str,
+    ignored: Sequence[str] = (),
+    on_progress: Progress = lambda what, done, total: None,
+) -> Card:
+    """Make ``out`` of a source that an importer has opened; ``kind`` and ``ignored`` files go into the card.
+
+    What is at ``out`` is replaced. Raises as :func:`import_data` does.
+    """
+    ledger = Ledger()
     with new_folder(out) as draft:
-        ledger = Ledger()
         log = read_log(raw, config, ledger, on_progress)
         _apply_rules(log, config, ledger, on_progress)
         split_N = _split(log, config, on_progress)
-        item_ids, catalogue = _items(raw, log, config, ledger)
+        item_ids, catalogue = _items(raw, log, config, ledger, on_progress)
         _write_interactions(draft / "interactions.parquet", log, split_N, on_progress)
         catalogue.write_parquet(draft / "items.parquet")
         if raw.users is not None:
-            _users(raw.users, log).write_parquet(draft / "users.parquet")
+            user_ids = log.user_ids.gather(np.unique(log.user_N)).alias("user")
+            _rows_of(raw.users, "user", user_ids).write_parquet(draft / "users.parquet")
         features = _write_features(draft, raw, item_ids, on_progress)
-        written = sorted([*(path.name for path in draft.iterdir()), CARD, TEXT])
         card = Card(
             name=out.absolute().name,
             kind=kind,
             source=[File(name=path.name, bytes=path.stat().st_size) for path in raw.used],
-            ignored=[path.name for path in files.paths if path not in raw.used],
+            ignored=list(ignored),
             columns=raw.parts[0].columns,
             rules=config.model_dump(mode="json") | {"items": config.items.name if config.items else None},
             steps=ledger.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
-            items={
-                column: catalogue.height - catalogue[column].null_count()
-                for column in catalogue.columns
-                if column != "item"
-            },
+            items={name: int(catalogue[name].is_not_null().sum()) for name in catalogue.columns if name != "item"},
             features=features,
-            notes=ledger.notes + raw.notes,
-            files=written,
+            notes=ledger.notes,
+            files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
             versions=versions(),
         )
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -158,45 +171,39 @@ def _split(log: Log, config: ImportConfig, on_progress: Progress) -> np.ndarray 
     return make_split(log.user_N, log.item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
 
 
-def _items(raw: Raw, log: Log, config: ImportConfig, ledger: Ledger) -> tuple[pl.Series, pl.DataFrame]:
-    """(ids of the items in row order, what is known of them): the order of the item table, then of the ids."""
+def _items(
+    raw: Raw, log: Log, config: ImportConfig, ledger: Ledger, on_progress: Progress
+) -> tuple[pl.Series, pl.DataFrame]:
+    """(ids of the items in row order, what is known of them): in the order of the source's list, then sorted."""
     import polars as pl
 
+    keep = config.unused_items == "keep"
     used = log.item_ids.gather(np.unique(log.item_N)).alias("item")
-    known = None if raw.items is None else raw.items(None if config.unused_items == "keep" else used)
-    keys = [pl.Series("item", known["item"])] if known is not None else []
-    keys += [
-        features.keys.alias("item") for features in raw.features[:1] if features.keys is not None and known is None
-    ]
-    listed = keys[0] if keys else used.clear()
+    known = None if raw.items is None else raw.items(None if keep else used, partial(on_progress, "items"))
+    listed = used.clear()
+    if known is not None:
+        listed = known["item"]
+    elif raw.features and raw.features[0].keys is not None:
+        listed = raw.features[0].keys.alias("item")
     if listed.dtype != used.dtype:
         listed, used = listed.cast(pl.String), used.cast(pl.String)
-    listed = listed.unique(maintain_order=True)
     there = listed.is_in(used.implode())
-    ids = pl.concat(
-        [listed if config.unused_items == "keep" else listed.filter(there), used.filter(~used.is_in(listed.implode()))]
-    )
+    ids = pl.concat([listed if keep else listed.filter(there), used.filter(~used.is_in(listed.implode()))])
     if unused := int((~there).sum()):
-        what = "kept as items" if config.unused_items == "keep" else "left out"
-        ledger.notes.append(f"{unused:,} items of the source have no interaction left: {what}")
+        ledger.notes.append(f"items without an interaction that is left: {unused:,}, {'kept' if keep else 'left out'}")
     if known is None:
         return ids, ids.to_frame()
     if missing := len(used) - int(there.sum()):
-        ledger.notes.append(
-            f"{missing:,} items have interactions but no row in the table of items: their columns are empty"
-        )
-    row = pl.Series(positions(ids, known["item"]))
-    others = known.drop("item")[row.replace(-1, None)]
-    return ids, others.insert_column(0, ids)
+        ledger.notes.append(f"items that the table of items does not list: {missing:,}, kept with empty columns")
+    return ids, _rows_of(known, "item", ids)
 
 
-def _users(known: pl.DataFrame, log: Log) -> pl.DataFrame:
-    """What is known of the users that are left, in the sorted order of their ids."""
+def _rows_of(known: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
+    """The rows of ``known`` in the order of ``ids``, empty where it has none."""
     import polars as pl
 
-    ids = log.user_ids.gather(np.unique(log.user_N)).alias("user")
-    row = pl.Series(positions(ids, known["user"]))
-    return known.drop("user")[row.replace(-1, None)].insert_column(0, ids)
+    row = pl.Series(positions(ids, known[key]))
+    return known.drop(key)[row.replace(-1, None)].insert_column(0, ids)
 
 
 def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_progress: Progress) -> None:
@@ -224,12 +231,11 @@ def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_pro
 
 def _write_features(draft: Path, raw: Raw, ids: pl.Series, on_progress: Progress) -> list[FeatureCard]:
     cards = []
-    for number, features in enumerate(raw.features):
-        on_progress(f"features {features.modality}", number, len(raw.features))
+    for features in raw.features:
         target = np.lib.format.open_memmap(
             draft / f"{features.modality}{FEATURE_END}", "w+", features.dtype, (len(ids), features.columns)
         )
-        there_N = features.fill(ids, target)
+        there_N = features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
         target.flush()
         cards.append(
             FeatureCard(

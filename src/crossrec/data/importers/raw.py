@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 COPY = 4096  # feature rows that are copied at a time
+
+Tell = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,16 @@ class Part:
 class Features:
     """The features of one modality.
 
-    ``fill(ids, target)`` writes the row of every item id into ``target`` (N, D), leaves rows of zeros where there is
-    none, and says where there is one, bool (N,). ``keys``: items that have a row, in the order of the rows; None where
-    they are not known without reading all of it.
+    ``fill(ids, target, tell)`` writes the row of every item id into ``target`` (N, D), leaves rows of zeros where there
+    is none, and says where there is one, bool (N,); ``tell(done, total)`` is called on the way. ``keys``: items that
+    have a row, in the order of the rows; None where they are not known without reading all of it.
     """
 
     modality: str
     path: Path
     columns: int
     dtype: np.dtype
-    fill: Callable[[pl.Series, np.ndarray], np.ndarray]
+    fill: Callable[[pl.Series, np.ndarray, Tell], np.ndarray]
     keys: pl.Series | None
 
 
@@ -76,18 +79,17 @@ class Features:
 class Raw:
     """A source that has been looked at and not been read yet.
 
-    ``items(ids)``: a column ``item`` and what else is known, a row an item, for those of ``ids`` and perhaps others, or
-    for all (None); ``users`` likewise. ``rows``: (file, number of rows) where item ids are row numbers of the features and must be
-    below that. ``notes``: what the card shall tell.
+    ``items(ids, tell)``: a column ``item`` and what else is known, a row an item, for those of ``ids`` and perhaps
+    others, or for all (None). ``users``: a column ``user`` and what else is known. ``rows``: (file, number of rows)
+    where item ids are row numbers of the features, and so below that. ``used``: the files that are read.
     """
 
     parts: list[Part]
     features: list[Features]
-    items: Callable[[pl.Series | None], pl.DataFrame] | None = None
+    items: Callable[[pl.Series | None, Tell], pl.DataFrame] | None = None
     users: pl.DataFrame | None = None
     rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()
-    notes: list[str] = field(default_factory=list)
 
 
 def find_roles(table: Table, config: ImportConfig, labelled: bool = False) -> dict[str, str]:
@@ -200,13 +202,14 @@ def numbered(paths: dict[str, Path]) -> tuple[list[Features], tuple[Path, int] |
     return features, (features[0].path, len(features[0].keys)) if features and features[0].keys is not None else None
 
 
-def _filler(matrix: np.ndarray, keys: pl.Series | None) -> Callable[[pl.Series, np.ndarray], np.ndarray]:
-    def fill(ids: pl.Series, target: np.ndarray) -> np.ndarray:
+def _filler(matrix: np.ndarray, keys: pl.Series | None) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
+    def fill(ids: pl.Series, target: np.ndarray, tell: Tell) -> np.ndarray:
         row_N = ids.to_numpy() if keys is None else positions(ids, keys)
         there_N: np.ndarray = (row_N >= 0) & (row_N < len(matrix))
         for start in range(0, len(ids), COPY):
             part = slice(start, start + COPY)
             target[part][there_N[part]] = matrix[row_N[part][there_N[part]]]
+            tell(min(start + COPY, len(ids)), len(ids))
         present_N: np.ndarray = there_N & target_rows(target)
         return present_N
 

@@ -74,7 +74,7 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
         return Raw(parts, features, users=users, rows=rows, used=used)
     assert item_path is not None
     features = npy_features(paths, catalogue["item"], item_path.name)
-    return Raw(parts, features, lambda _: catalogue, users, used=used)
+    return Raw(parts, features, lambda _, __: catalogue, users, used=used)
 
 
 def _untyped(config: ImportConfig) -> ImportConfig:

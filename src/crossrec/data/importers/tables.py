@@ -30,14 +30,17 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     """
     tables = [path for path in files.paths if ending(path) in SUFFIXES]
     named = [path for path in tables if stem(path) == "interactions"]
-    logs = named or [path for path in tables if stem(path) not in ("items", "users") and path != config.items]
+    listed = config.items or only([path for path in tables if stem(path) == "items"], files.where, "table of items")
+    if listed is not None and not listed.is_file():
+        raise DataError(f"{listed}: no such file; give a table of items")
+    others = [path for path in tables if stem(path) not in ("items", "users")]
+    logs = named or [path for path in others if listed is None or not path.samefile(listed)]
     if not logs:
         raise DataError(f"{files.where}: no table of interactions; name a file that ends in {', '.join(SUFFIXES)}")
     opened = [open_table(path) for path in logs]
     labels = split_labels([stem(path) for path in logs], config)
     roles = find_roles(opened[0], config, labelled=labels[0] is not None)
     parts = table_parts(opened, roles, labels)
-    listed = config.items or only([path for path in tables if stem(path) == "items"], files.where, "table of items")
     people = only([path for path in tables if stem(path) == "users"], files.where, "table of users")
     paths = files.features()
     used = [*logs, *paths.values(), *filter(None, (listed, people))]
@@ -47,9 +50,7 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     if listed is None:
         features, rows = numbered(paths)
         return Raw(parts, features, users=users, rows=rows, used=used)
-    if not listed.is_file():
-        raise DataError(f"{listed}: no such file; give a table of items")
-    ids, others = listed_items(listed, roles["item"], extra=True)
-    catalogue = known_columns(ids, others, listed.parent)
+    ids, columns = listed_items(listed, roles["item"], extra=True)
+    catalogue = known_columns(ids, columns, listed.parent)
 
-    return Raw(parts, npy_features(paths, ids, listed.name), lambda _: catalogue, users, used=used)
+    return Raw(parts, npy_features(paths, ids, listed.name), lambda _, __: catalogue, users, used=used)
