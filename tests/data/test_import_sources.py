@@ -165,6 +165,17 @@ def test_a_table_of_items_brings_order_columns_and_features(put):
     assert "1 of 4 items" in finding.message
 
 
+def test_columns_of_items_may_have_any_name(put):
+    files = {
+        "log.csv": csv(),
+        "items.csv": "sku,item,item_,Title,TITLE\nrye,1,2,Rye,R\n",
+        "users.csv": "customer_id,user\nann,1\n",
+    }
+    _, out = bring(put, files, **SKU)
+    assert pl.read_parquet(out / "items.parquet").columns == ["item", "item__", "item_", "title", "TITLE"]
+    assert pl.read_parquet(out / "users.parquet").columns == ["user", "user_"]
+
+
 def test_unused_items_may_stay(put):
     files = {"log.csv": csv(), "products.csv": "sku,title\nnix,Nothing\nrye,Rye\n"}
     folder = put(files)
@@ -374,6 +385,12 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         SKU,
         "/a.csv.gz: truncated or damaged",
     ),
+    "parquet cut short": ({"a.parquet": FRAME, "b.parquet": b"PAR1 and no more"}, {}, "/b.parquet: cannot be read ("),
+    "other letters": (
+        {"a.csv": csv().encode() + b"\xe9,tea\n"},
+        SKU,
+        "/a.csv, line 8: not UTF-8 text; save the file as",
+    ),
     "parts of several kinds": (
         {"a.csv": csv(), "b.tsv": csv().replace(",", "\t")},
         SKU,
@@ -440,6 +457,11 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         broken(ATOMIC, ml__item="item_id\ttitle:token_seq\na\tA\n"),
         {},
         "/ml.item, line 1: column 'item_id' has no type; write name:type, of token, token_seq, float, float_seq",
+    ),
+    "atomic name twice": (
+        broken(ATOMIC, ml__user="user_id:token\tage:float\tage:token\nu1\t3\t3\n"),
+        {},
+        "/ml.user, line 1: columns 'age:float' and 'age:token' have one name; rename one",
     ),
     "atomic number": (
         broken(ATOMIC, ml__item="item_id:token\tyear:float\na\tnow\n"),

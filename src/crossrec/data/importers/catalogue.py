@@ -32,9 +32,7 @@ def known_columns(ids: pl.Series, others: pl.DataFrame, folder: Path) -> pl.Data
         found = [column for alias in aliases for column in others.columns if plain[column] == alias]
         if found and name not in others.columns:
             taken[found[0]] = name
-    frame = others.rename(taken)
-    if "item" in frame.columns:
-        frame = frame.rename({"item": "item_"})
+    frame = _without(others.rename(taken), "item")
     if "picture" in frame.columns and frame["picture"].dtype == pl.String:
         frame = frame.with_columns(_absolute(frame["picture"], folder))
     return frame.insert_column(0, ids.alias("item"))
@@ -42,14 +40,21 @@ def known_columns(ids: pl.Series, others: pl.DataFrame, folder: Path) -> pl.Data
 
 def known_users(ids: pl.Series, others: pl.DataFrame) -> pl.DataFrame:
     """A column ``user`` and the others."""
-    renamed = others.rename({"user": "user_"}) if "user" in others.columns else others
-    return renamed.insert_column(0, ids.alias("user"))
+    return _without(others, "user").insert_column(0, ids.alias("user"))
 
 
 def is_prose(column: str) -> bool:
     """Whether a column is called like a title or a text, whose blanks separate nothing."""
     plain = "".join(filter(str.isalnum, column.lower()))
     return plain in ITEM_COLUMNS["title"] + ITEM_COLUMNS["text"]
+
+
+def _without(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The frame, a column called ``name`` renamed."""
+    other = name
+    while other in frame.columns:
+        other += "_"
+    return frame.rename({name: other}) if other != name else frame
 
 
 def _absolute(pictures: pl.Series, folder: Path) -> pl.Series:

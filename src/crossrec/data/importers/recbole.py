@@ -34,13 +34,15 @@ ITEM, USER = ".item", ".user"
 
 def typed_names(table: Table) -> dict[str, str]:
     """Name of a column → the column as it stands in the header. Raises DataError for a column without a type."""
-    names = {}
+    names: dict[str, str] = {}
     for column in table.columns:
         name, _, kind = column.rpartition(":")
         if kind not in TYPES:
             raise DataError(
                 f"{table.path}, line 1: column '{column}' has no type; write name:type, of {', '.join(TYPES)}"
             )
+        if name in names:
+            raise DataError(f"{table.path}, line 1: columns '{names[name]}' and '{column}' have one name; rename one")
         names[name] = column
     return names
 
