@@ -141,17 +141,13 @@ def test_a_table_of_items_brings_order_columns_and_features(put):
         "image_feat.npy": EYE,
         "users.csv": "customer_id,age\nbob,3\ncid,4\n",
     }
-    put(files)
-    pictures = put({}) / "pics"
-    pictures.mkdir()
-    (pictures / "rye.jpg").write_bytes(b"")
-    card, out = bring(put, {}, **SKU)
+    card, out = bring(put, files, **SKU)
     items = pl.read_parquet(out / "items.parquet")
     assert items.columns == ["item", "title", "category", "text", "picture", "left"]
     assert items["item"].to_list() == ["rye", "tea", "fig", "oil"]
     assert items["title"].to_list() == ["Rye bread", "Tea", "Fig", None]
     assert items["text"].to_list() == [None, "Hot", "Sweet", None]
-    assert items["picture"].to_list() == [str(pictures / "rye.jpg"), "http://x/tea.jpg", "pics/none.jpg", None]
+    assert items["picture"].to_list() == ["pics/rye.jpg", "http://x/tea.jpg", "pics/none.jpg", None]
     np.testing.assert_array_equal(np.load(out / "image_feat.npy"), np.vstack([EYE[[0, 2, 3]], np.zeros((1, 3))]))
     assert card.items == {"title": 3, "category": 3, "text": 2, "picture": 3, "left": 2}
     assert card.features[0].missing == 1
@@ -445,7 +441,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "modality of a bad name": (
         broken(MMREC, id_feat__npy=EYE),
         {},
-        "/id_feat.npy: 'id' cannot name a modality; rename",
+        "/id_feat.npy: 'id' names a model's own vectors; rename the",
     ),
     "two mmrec logs": (
         broken(MMREC, b__inter=MMREC["shop.inter"]),

@@ -31,7 +31,7 @@ class File(Config):
     bytes: int
 
 
-class FeatureCard(Config):
+class Modality(Config):
     """A modality: columns and type of its matrix, and how many items have no feature (rows of zeros)."""
 
     modality: str
@@ -57,7 +57,7 @@ class Card(Config):
     steps: list[Step]
     splits: dict[str, int]
     items: dict[str, int]
-    features: list[FeatureCard]
+    features: list[Modality]
     notes: list[str]
     files: list[str]
     versions: dict[str, str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,23 +18,15 @@ ITEM_COLUMNS = {
 """Column of items.parquet → what it may be called in a source, of which only letters and digits count."""
 
 
-def known_columns(ids: pl.Series, others: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    """A column ``item`` and the others, the first that is called like a well-known one under the well-known name.
-
-    A picture that is the path of a file, seen from ``folder``, becomes the absolute path; a URL or anything else stays.
-    """
-    import polars as pl
-
+def known_columns(ids: pl.Series, others: pl.DataFrame) -> pl.DataFrame:
+    """A column ``item`` and the others, the first that is called like a well-known one under the well-known name."""
     taken: dict[str, str] = {}
     for name, aliases in ITEM_COLUMNS.items():
         plain = {column: "".join(filter(str.isalnum, column.lower())) for column in others.columns}
         found = [column for alias in aliases for column in others.columns if plain[column] == alias]
         if found and name not in others.columns:
             taken[found[0]] = name
-    frame = _without(others.rename(taken), "item")
-    if "picture" in frame.columns and frame["picture"].dtype == pl.String:
-        frame = frame.with_columns(_absolute(frame["picture"], folder))
-    return frame.insert_column(0, ids.alias("item"))
+    return _without(others.rename(taken), "item").insert_column(0, ids.alias("item"))
 
 
 def known_users(ids: pl.Series, others: pl.DataFrame) -> pl.DataFrame:
@@ -55,14 +46,3 @@ def _without(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     while other in frame.columns:
         other += "_"
     return frame.rename({name: other}) if other != name else frame
-
-
-def _absolute(pictures: pl.Series, folder: Path) -> pl.Series:
-    import polars as pl
-
-    home = folder.absolute()
-    told = [
-        str(home / path) if path and "://" not in path and "\0" not in path and (home / path).is_file() else path
-        for path in pictures.to_list()
-    ]
-    return pl.Series("picture", told, dtype=pl.String)

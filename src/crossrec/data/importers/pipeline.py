@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrec.data.importers.card import CARD, TEXT, Card, FeatureCard, File, Ledger, versions
+from crossrec.data.importers.card import CARD, TEXT, Card, File, Ledger, Modality, versions
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, detect, gather
 from crossrec.data.importers.intake import Log, Progress, read_log
@@ -229,7 +229,7 @@ def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_pro
     write_frames(frames(), path, rows(slice(0)))
 
 
-def _write_features(draft: Path, raw: Raw, ids: pl.Series, on_progress: Progress) -> list[FeatureCard]:
+def _write_features(draft: Path, raw: Raw, ids: pl.Series, on_progress: Progress) -> list[Modality]:
     cards = []
     for features in raw.features:
         target = np.lib.format.open_memmap(
@@ -238,7 +238,7 @@ def _write_features(draft: Path, raw: Raw, ids: pl.Series, on_progress: Progress
         there_N = features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
         target.flush()
         cards.append(
-            FeatureCard(
+            Modality(
                 modality=features.modality,
                 columns=features.columns,
                 dtype=str(features.dtype),

@@ -14,7 +14,7 @@ from crossrec.data.features import open_features
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.interactions import LABELS, positions
 from crossrec.data.pieces import ending
-from crossrec.data.sources import FEATURE_END, RESERVED
+from crossrec.data.sources import FEATURE_END, name_problem
 from crossrec.data.tables import Block, Table, find_column
 from crossrec.errors import DataError
 
@@ -37,9 +37,10 @@ class Files:
     def features(self) -> dict[str, Path]:
         """Modality → its ``<modality>_feat.npy``. Raises DataError for a name that cannot be one."""
         found = {path.name.removesuffix(FEATURE_END): path for path in self.paths if path.name.endswith(FEATURE_END)}
+        found.pop("", None)
         for modality, path in found.items():
-            if modality in ("", RESERVED) or "." in modality or "->" in modality:
-                raise DataError(f"{path}: '{modality}' cannot name a modality; rename the file")
+            if problem := name_problem(modality):
+                raise DataError(f"{path}: {problem}; rename the file")
         return found
 
 

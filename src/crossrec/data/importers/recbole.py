@@ -111,4 +111,4 @@ def _entities(path: Path, column: str, role: str) -> pl.DataFrame:
                 words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words
             )
     others = others.rename({full: names[full] for full in others.columns})
-    return known_columns(ids, others, path.parent) if role == "item" else known_users(ids, others)
+    return known_columns(ids, others) if role == "item" else known_users(ids, others)

@@ -51,6 +51,6 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
         features, rows = numbered(paths)
         return Raw(parts, features, users=users, rows=rows, used=used)
     ids, columns = listed_items(listed, roles["item"], extra=True)
-    catalogue = known_columns(ids, columns, listed.parent)
+    catalogue = known_columns(ids, columns)
 
     return Raw(parts, npy_features(paths, ids, listed.name), lambda _, __: catalogue, users, used=used)
