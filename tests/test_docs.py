@@ -125,6 +125,11 @@ def test_python_blocks_run_or_at_least_compile(page, block, tmp_path, monkeypatc
         assert validate(config) == []
         for what, value in describe(config).rows():
             assert re.search(rf"│ {re.escape(what)} +│ {re.escape(value)} +│", text(page)), (what, value)
+    if name_of(page) == "docs/import.md":
+        for row in module.card.report():
+            assert re.search("│ +".join(f"{re.escape(cell)} *" if cell else "" for cell in row), text(page)), row
+        for what, value in module.card.facts():
+            assert f"{what}: {value}" in text(page)
     # three vectors at right angles: every squared distance is 2
     if hasattr(module, "uniformity_loss"):
         assert module.uniformity_loss(torch.eye(3)).item() == pytest.approx(-4.0)

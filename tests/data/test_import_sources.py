@@ -149,7 +149,7 @@ def test_a_table_of_items_brings_order_columns_and_features(put):
     assert items["text"].to_list() == [None, "Hot", "Sweet", None]
     assert items["picture"].to_list() == ["pics/rye.jpg", "http://x/tea.jpg", "pics/none.jpg", None]
     np.testing.assert_array_equal(np.load(out / "image_feat.npy"), np.vstack([EYE[[0, 2, 3]], np.zeros((1, 3))]))
-    assert card.items == {"title": 3, "category": 3, "text": 2, "picture": 3, "left": 2}
+    assert card.item_columns == {"title": 3, "category": 3, "text": 2, "picture": 3, "left": 2}
     assert card.features[0].missing == 1
     assert card.notes == [
         "items without an interaction that is left: 1, left out",
@@ -181,6 +181,7 @@ def test_unused_items_may_stay(put):
     assert items.rows() == [("nix", "Nothing"), ("rye", "Rye"), ("fig", None), ("oil", None), ("tea", None)]
     assert card.notes[0] == "items without an interaction that is left: 1, kept"
     assert card.rules["items"] == "products.csv"
+    assert ("items with title", "2 of 5") in card.facts()
     assert load(DataConfig(data=str(folder.parent / "out"))).num_items == 5
 
 

@@ -44,8 +44,9 @@ class Card(Config):
     """``card.json`` of a data folder.
 
     ``columns``: role → column of the source. ``rules``: the settings of the import. ``steps``: what reading and each
-    rule left, in order. ``splits``: rows of train, valid and test. ``items``: column of items.parquet → items that have
-    it. ``source``, ``ignored``: files that were read, and that were not. ``files``: what the folder consists of.
+    rule left, in order. ``splits``: rows of train, valid and test. ``items``: how many items.parquet lists, and
+    ``item_columns``: its columns → items that have a value. ``source``: files that were read; ``ignored``: that were
+    not. ``files``: what the folder consists of.
     """
 
     name: str
@@ -56,7 +57,8 @@ class Card(Config):
     rules: dict[str, Any]
     steps: list[Step]
     splits: dict[str, int]
-    items: dict[str, int]
+    items: int
+    item_columns: dict[str, int]
     features: list[Modality]
     notes: list[str]
     files: list[str]
@@ -85,7 +87,6 @@ class Card(Config):
 
     def facts(self) -> list[tuple[str, str]]:
         """(what, value) of the splits, items and features, as text."""
-        last = self.steps[-1]
         facts = [
             ("source", f"{self.kind}: " + ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in self.source))
         ]
@@ -94,8 +95,8 @@ class Card(Config):
         facts.append(("columns", ", ".join(f"{role}: {column}" for role, column in self.columns.items())))
         if self.splits:
             facts.append((" / ".join(self.splits), " / ".join(f"{count:,}" for count in self.splits.values())))
-        for column, count in self.items.items():
-            facts.append((f"items with {column}", f"{count:,} of {last.items:,}"))
+        for column, count in self.item_columns.items():
+            facts.append((f"items with {column}", f"{count:,} of {self.items:,}"))
         for feature in self.features:
             missing = f", {feature.missing:,} items without" if feature.missing else ""
             facts.append((f"features {feature.modality}", f"{feature.columns:,} columns of {feature.dtype}{missing}"))

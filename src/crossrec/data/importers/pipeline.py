@@ -88,7 +88,10 @@ def build_folder(
             rules=config.model_dump(mode="json") | {"items": config.items.name if config.items else None},
             steps=ledger.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
-            items={name: int(catalogue[name].is_not_null().sum()) for name in catalogue.columns if name != "item"},
+            items=len(item_ids),
+            item_columns={
+                name: int(catalogue[name].is_not_null().sum()) for name in catalogue.columns if name != "item"
+            },
             features=features,
             notes=ledger.notes,
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
