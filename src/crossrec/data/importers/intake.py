@@ -49,10 +49,9 @@ class Log:
     def __len__(self) -> int:
         return len(self.user_N)
 
-    def sizes(self, keep_N: np.ndarray | None = None) -> tuple[int, int, int]:
-        """How many interactions, users and items there are, in the rows where ``keep_N``, bool (N,), is true."""
-        rows = len(self) if keep_N is None else int(keep_N.sum())
-        return rows, int((counts(self.user_N, keep_N) > 0).sum()), int((counts(self.item_N, keep_N) > 0).sum())
+    def sizes(self) -> tuple[int, int, int]:
+        """How many interactions, users and items there are."""
+        return len(self), int((counts(self.user_N) > 0).sum()), int((counts(self.item_N) > 0).sum())
 
     def take(self, keep_N: np.ndarray) -> None:
         """Leave only the rows where ``keep_N``, bool (N,), is true; a column at a time, so that one copy is enough."""
