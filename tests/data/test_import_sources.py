@@ -532,7 +532,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "broken literal": (
         broken(AMAZON, meta_Baby__json__gz=gzip.compress((BAD_META[0] + BAD_META[2][:30] + "\n").encode())),
         {},
-        "/meta_Baby.json.gz, line 2: not a Python literal (",
+        "/meta_Baby.json.gz, line 2: not a Python literal (unterminated string literal); mend or delete the line",
     ),
     "code instead of a literal": (
         broken(AMAZON, meta_Baby__json__gz=gzip.compress(b"{'asin': __import__('os').getcwd()}\n")),

@@ -131,7 +131,8 @@ def _literal(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise DataError(f"{path}, line {number}: not UTF-8 text; get the file again") from None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:100]
+        told = error.msg.partition(" (detected")[0] if isinstance(error, SyntaxError) else str(error)
+        reason = (told or type(error).__name__).splitlines()[0][:100]
         raise DataError(
             f"{path}, line {number}: not a Python literal ({reason}); mend or delete the line, or get the file again"
         ) from None

@@ -41,7 +41,7 @@ def import_data(
 
     The folder appears when it is complete; a folder that ``overwrite`` replaces stays until then, and only one that an
     import made and nobody added to is replaced. ``on_progress`` is told what is being done, how much of it, of how much
-    (0: not known). Memory: about 35 bytes an interaction and what the distinct ids take.
+    (0: not known). Memory: about 40 bytes an interaction and what the distinct ids take.
 
     Raises DataError, one line, for whatever is wrong with the source; ConfigError if ``out`` is there already or a
     setting does not suit the source; RunError if the folder cannot be written.
