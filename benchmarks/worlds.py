@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from crossrec.data import DataConfig, load
 from crossrec.errors import DataError
 from crossrec.run import training_set
+from crossrec.snapshot import Snapshot
 from crossrec.types import TrainingSet
 
 SIZES = {"tiktok": (9308, 6710, 59541, (128, 128)), "baby": (19445, 7050, 118551, ())}
@@ -37,3 +39,23 @@ def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), 
     names = ("image", "text", "audio", "video")
     features = {n: torch.randn(items, w, generator=draw) for n, w in zip(names, widths, strict=False)}
     return TrainingSet(users, items, user, item, features)
+
+
+def random_vectors(users: int, items: int, width: int, taken: int = 20) -> Snapshot:
+    """What a run recommends with, made by chance alone; every user has taken ``taken`` items."""
+    draw = torch.Generator().manual_seed(0)
+    user, item = torch.randn(users, width, generator=draw), torch.randn(items, width, generator=draw)
+    seen = np.sort(np.random.default_rng(0).integers(0, items, (users, taken)), axis=1).ravel()
+    return Snapshot(
+        backbone="random",
+        alignment=None,
+        identity="random",
+        user_US=user,
+        item_IS=item,
+        user_UL=user,
+        item_IL=item,
+        degree_I=torch.ones(items, dtype=torch.int64),
+        seen_indptr=torch.arange(users + 1) * taken,
+        seen_item=torch.from_numpy(seen),
+        seen_trained=torch.ones(users * taken, dtype=torch.bool),
+    )

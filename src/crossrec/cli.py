@@ -59,9 +59,27 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.experiments:visualize",
+    name="visualize",
+    help="Vectors of modalities and users, before and after alignment (RQ5).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:popularity",
+    name="popularity",
+    help="Who gains, popular items or rare ones (RQ6).",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.experiments:sensitivity",
     name="sensitivity",
     help="The settings of CROSS, one at a time (RQ7).",
+    help_flags=[],
+)
+app.command(
+    "crossrec.commands.experiments:strengths",
+    name="strengths",
+    help="How strong each modality is, and which way items align, by epoch (Fig. 2).",
     help_flags=[],
 )
 app.command(
@@ -89,6 +107,11 @@ app.command(
     "crossrec.commands.recommend:export",
     name="export",
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
+)
+app.command(
+    "crossrec.commands.serve:serve",
+    name="serve",
+    help="Trained runs over HTTP, with a page to explore them.",
 )
 data.command(
     "crossrec.commands.data_import:import_data",

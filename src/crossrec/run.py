@@ -10,6 +10,7 @@ import platform
 import resource
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -31,12 +32,15 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.storage import read_json, write_bytes_atomic, write_json_atomic, write_text_atomic
+from crossrec.strengths import strengths
 from crossrec.training import Progress, TrainingConfig, fit, validate_splits
 from crossrec.types import TrainingSet
 
 METHOD_VERSION = 1
 """Raised whenever the same configuration would train to another result; a done run of another version is not reused."""
 
+STRENGTHS = "strengths.csv"
+"""In a run directory: strengths and directions of every epoch, where the run was to record them."""
 
 RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
 """getrusage counts bytes on macOS, kilobytes elsewhere."""
@@ -133,9 +137,9 @@ def run(
     """Train, choose the best epoch on validation, test once; returns what ``metrics.json`` holds.
 
     Writes into ``out``: ``config.json``, ``users.parquet`` and ``items.parquet`` (id maps), ``history.csv`` (one row an
-    epoch), ``checkpoint/`` while it is not done, ``model.safetensors``, ``vectors.safetensors`` (all that recommending
-    needs: see ``crossrec.snapshot``) and, last, ``metrics.json``. ``dataset`` spares
-    reading ``config.data`` again where it is in memory.
+    epoch), ``strengths.csv`` (likewise, where ``training.record_strengths`` asks for it), ``checkpoint/`` while it is
+    not done, ``model.safetensors``, ``vectors.safetensors`` (all that recommending needs: see ``crossrec.snapshot``)
+    and, last, ``metrics.json``. ``dataset`` spares reading ``config.data`` again where it is in memory.
 
     With ``resume`` it goes on from the last checkpoint, or returns the metrics where it is done. Raises RunError where
     ``out`` holds a run already and ``resume`` is not asked for, or holds one of another configuration or data set;
@@ -152,8 +156,13 @@ def run(
     valid = held_out(dataset, dataset.valid)
     _claim(out, config, identity, dataset)
 
-    def after_epoch(progress: Progress) -> None:
+    def write_progress(progress: Progress) -> None:
         write_text_atomic(out / "history.csv", _csv(progress.history))
+        if progress.observed:
+            write_text_atomic(out / STRENGTHS, _csv(progress.observed))
+
+    def after_epoch(progress: Progress) -> None:
+        write_progress(progress)
         on_epoch(progress)
 
     progress = fit(
@@ -164,6 +173,7 @@ def run(
         checkpoints=out / "checkpoint",
         identity=identity,
         on_epoch=after_epoch,
+        observe=partial(strengths, objective, data) if config.training.record_strengths else None,
     )
     metrics = {
         **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
@@ -179,7 +189,7 @@ def run(
             "python": platform.python_version(),
         },
     }
-    write_text_atomic(out / "history.csv", _csv(progress.history))
+    write_progress(progress)
     model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
     write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
     _snapshot(config, objective, dataset, identity).save(out / snapshot.FILE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from crossrec.config import Config
@@ -45,6 +45,13 @@ class TrainingConfig(Config):
     """cpu, cuda, or auto: cuda where there is one."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Save a checkpoint at the end of an epoch if the last one is at least so many seconds old."""
+    record_strengths: bool | None = None
+    """Write strengths.csv: after every epoch, how strong each modality is and which way items align (Figure 2)."""
+
+    @field_validator("record_strengths")
+    @classmethod
+    def _none_for_no(cls, value: bool | None) -> bool | None:
+        return value or None  # one name for a run that does not
 
     def torch_device(self) -> torch.device:
         """The device that ``device`` means on this machine. Raises ConfigError where it has no such device."""
@@ -56,6 +63,7 @@ class Progress:
     """Where a training run stands after an epoch; everything but the tensors of a checkpoint.
 
     ``history`` has one row an epoch: epoch, train_seconds, eval_seconds, every term, loss, valid_* metrics.
+    ``observed`` has one as well where ``fit`` was given something to observe with.
     """
 
     epoch: int = 0
@@ -63,6 +71,7 @@ class Progress:
     best_value: float = float("-inf")
     finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
+    observed: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(
@@ -74,13 +83,15 @@ def fit(
     checkpoints: Path | None = None,
     identity: str = "",
     on_epoch: Callable[[Progress], None] = lambda _: None,
+    observe: Callable[[], dict[str, float]] | None = None,
 ) -> Progress:
     """Train until the validation metric stops getting better; the objective ends with the best epoch's weights.
 
     ``checkpoints``: a folder to save to and, where it holds a checkpoint of the same ``identity``, to go on from; a run
-    that goes on ends bit-equal to one that never stopped (on a CPU). Without any validation user the last epoch is
-    taken. Raises TrainingError naming epoch, batch and term where a loss is not finite, RunError for a damaged
-    checkpoint or one of another identity.
+    that goes on ends bit-equal to one that never stopped (on a CPU). ``observe`` looks at the weights after every
+    epoch and leaves them, and every generator, as they are; what it tells is kept in ``Progress.observed``, over stops
+    too. Without any validation user the last epoch is taken. Raises TrainingError naming epoch, batch and term where a
+    loss is not finite, RunError for a damaged checkpoint or one of another identity.
     """
     sampler = Sampler(data, config.batch_size)
     parameters = [{"params": list(objective.backbone.parameters()), **objective.optimizer_settings}]
@@ -107,6 +118,8 @@ def fit(
         metrics = validate(objective, valid)
         seconds = {"train_seconds": trained - started, "eval_seconds": time.perf_counter() - trained}
         progress.history.append({"epoch": epoch, **seconds, **means, **{f"valid_{k}": v for k, v in metrics.items()}})
+        if observe is not None:
+            progress.observed.append({"epoch": epoch, **observe()})
         progress.epoch = epoch
         value = metrics.get(SELECTION, float(epoch))
         if value > progress.best_value:

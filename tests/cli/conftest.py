@@ -15,6 +15,9 @@ import pytest
 import torch
 
 from crossrec.cli import main
+from crossrec.commands import experiments
+from crossrec.experiments.cells import Result
+from crossrec.run import RunConfig, run
 
 
 @dataclass
@@ -128,3 +131,20 @@ def _read() -> Callable[[Path], Any]:
 def tiny() -> tuple[str, ...]:
     """Flags of a run that takes a moment."""
     return TINY
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are trained in this process, from what would be written for another one."""
+
+    def run_cells(cells: Any, out: Path, datasets: Any, *, on_change: Any, **_: Any) -> list[Result]:
+        results = []
+        for cell in cells:
+            config = RunConfig.parse(json.loads(json.dumps(cell.config.model_dump(mode="json"))))
+            assert config == cell.config
+            metrics = run(config, out / cell.name, resume=True, dataset=datasets[cell.config.data])
+            on_change(cell, "done")
+            results.append(Result(cell, out / cell.name, metrics))
+        return results
+
+    monkeypatch.setattr(experiments, "run_cells", run_cells)

@@ -1,4 +1,4 @@
-"""``crossrec ablate``, ``directions``, ``robustness`` and ``sensitivity``: from flags to answers."""
+"""``crossrec ablate``, ``directions``, ``robustness`` and ``sensitivity``: from flags to answers; and mistakes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from crossrec.commands import experiments
-from crossrec.experiments.cells import Cell, Result
+from crossrec.experiments.cells import Cell
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
 
@@ -36,23 +35,6 @@ ASKED = {
         {"sensitivity-figure": 4},
     ),
 }
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Cells are trained in this process, from what would be written for another one."""
-
-    def run_cells(cells, out, datasets, *, on_change, **_):
-        results = []
-        for cell in cells:
-            config = RunConfig.parse(json.loads(json.dumps(cell.config.model_dump(mode="json"))))
-            assert config == cell.config
-            metrics = run(config, out / cell.name, resume=True, dataset=datasets[cell.config.data])
-            on_change(cell, "done")
-            results.append(Result(cell, out / cell.name, metrics))
-        return results
-
-    monkeypatch.setattr(experiments, "run_cells", run_cells)
 
 
 def table(path):
@@ -129,6 +111,12 @@ MISTAKES = {
         ["--beta-values", "--parameters"],
     ),
     "seed for seeds": ("sensitivity", ["--seed", "1"], ["--seed", "--seeds"]),
+    "unknown part of an alignment": ("popularity", ["--alignments", "cna+cls"], ["--alignments", "cls", "'cla'"]),
+    "nothing to compare": ("popularity", ["--alignments"], ["--alignments"]),
+    "neither of the two": ("visualize", ["--alignment", "none"], ["--alignment", "none", "fettle"]),
+    "a picture of one": ("visualize", ["--items", "1"], ["--items", "1", "greater than or equal to 2"]),
+    "no such backbone": ("strengths", ["--backbones", "fredom"], ["--backbones", "fredom", "'freedom'"]),
+    "no such alignment": ("strengths", ["--alignments", "cna"], ["--alignments", "cna"]),
     "a share of the data": ("ablate", ["--missing-content", "2"], ["--missing-content", "2"]),
 }
 

@@ -6,14 +6,18 @@ import csv
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from crossrec.data import DataConfig, load
+from crossrec.evaluation import Groups
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell, Result
+from crossrec.experiments.outcomes import Outcome
 from crossrec.experiments.plan import Base, Experiment
 from crossrec.experiments.tables import Table, spread, to_csv
 
@@ -67,3 +71,26 @@ def mean(cell: Any) -> float:
 def behind(figure: Any) -> list[dict[str, str]]:
     """The rows of the CSV beside a figure."""
     return list(csv.DictReader(io.StringIO(to_csv(figure.data))))
+
+
+def outcome_of(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> Outcome:
+    """What a run might have come to: ``values`` of every test user, who all are in the first group of users."""
+    test = {metric: np.array(of_users, dtype=float) for metric, of_users in values.items()}
+    count = len(next(iter(test.values())))
+    nobody = {metric: np.full(count, np.nan) for metric in test}
+    of_users = {name: nobody if place else test for place, name in enumerate(users.names)}
+    lists = {f"{name}@20": np.full(count, float(n)) for n, name in enumerate(("popularity", "novelty", "tail"), 2)}
+    made = Outcome(
+        user_E=np.arange(count),
+        valid_user_E=np.arange(count),
+        test=test,
+        valid=test,
+        item_EK=np.zeros((count, 20), dtype=int),
+        items=items,
+        users=users,
+        of_items=dict.fromkeys(items.names, test),
+        of_users=of_users,
+        lists=lists,
+        exposure={"coverage@20": 0.5, "gini@20": 0.75},
+    )
+    return replace(made, **parts)

@@ -11,13 +11,18 @@ from tests.experiments.made import TINY
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig
 from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig
+from crossrec.experiments.compare import COMPARE
 from crossrec.experiments.directions import DIRECTIONS
+from crossrec.experiments.popularity import POPULARITY
 from crossrec.experiments.robustness import METHODS, ROBUSTNESS
 from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
+from crossrec.experiments.strengths import STRENGTHS
+from crossrec.experiments.visualize import VISUALIZE
 from crossrec.training import TrainingConfig
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"
-EXPERIMENTS = {e.name: e for e in (ABLATE, DIRECTIONS, ROBUSTNESS, SENSITIVITY)}
+ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS)
+EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 
 def page(name):

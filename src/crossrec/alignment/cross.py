@@ -19,7 +19,7 @@ from crossrec.alignment.direction import directions
 from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
-from crossrec.alignment.strength import mean_preference, strength
+from crossrec.alignment.strength import mean_preference, mean_preference_of, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.losses import known_unit, rows, unit, zero_like
@@ -150,9 +150,12 @@ class Cross(nn.Module):
 
     @torch.no_grad()
     def strengths(self, reps: Representations, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What Figure 2 plots, for one batch: s_i^m, (M, N), and the directions taken, boolean (M, M, N)."""
+        """What Figure 2 plots, for one batch: s_i^m, (M, N), and the directions taken, boolean (M, M, N).
+
+        The batch may hold all training pairs there are.
+        """
         view = self._look(reps, batch, with_neighbors=False)
-        preference_NL = mean_preference(view.user(), view.index_B, len(view.item_N))
+        preference_NL = mean_preference_of(view.distinct_user_L, view.user_index_B, view.index_B, len(view.item_N))
         strength_MN = torch.stack([strength(preference_NL, v) for v in view.item.values()])
         return strength_MN, directions(strength_MN, self.config.direction)
 

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from crossrec.losses import unit
 
+PAIRS = 1 << 18
+"""Pairs whose users' vectors are gathered at a time, where all training pairs are looked at: 64 MB at L = 64."""
+
 
 def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int) -> Tensor:
     """Mean of the L2-normalised vectors of the users a batch pairs with each distinct item, (N, L); no gradient.
@@ -17,6 +20,18 @@ def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int) -> Tensor:
     user_BL = unit(user_BL).detach()
     total = user_BL.new_zeros(num_items, user_BL.shape[1]).index_add_(0, index_B, user_BL)
     count = torch.bincount(index_B, minlength=num_items).clamp_min(1).to(user_BL.dtype)
+    return total / count.unsqueeze(1)
+
+
+def mean_preference_of(user_NL: Tensor, user_index_B: Tensor, index_B: Tensor, num_items: int) -> Tensor:
+    """``mean_preference`` of pairs (row of ``user_NL``, item), however many: their vectors are gathered in blocks.
+
+    ``user_NL``: of unit length; ``user_index_B``: int64, whose each pair is.
+    """
+    total = user_NL.new_zeros(num_items, user_NL.shape[1])
+    for user_index, index in zip(torch.split(user_index_B, PAIRS), torch.split(index_B, PAIRS), strict=True):
+        total.index_add_(0, index, user_NL.detach()[user_index])
+    count = torch.bincount(index_B, minlength=num_items).clamp_min(1).to(total.dtype)
     return total / count.unsqueeze(1)
 
 

@@ -24,9 +24,12 @@ from crossrec.experiments.cells import Cell, Datasets, run_cells
 from crossrec.experiments.compare import COMPARE
 from crossrec.experiments.directions import DIRECTIONS
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, read_object
+from crossrec.experiments.popularity import POPULARITY
 from crossrec.experiments.robustness import ROBUSTNESS
 from crossrec.experiments.sensitivity import SENSITIVITY
+from crossrec.experiments.strengths import STRENGTHS
 from crossrec.experiments.tables import to_rich
+from crossrec.experiments.visualize import VISUALIZE
 from crossrec.training import TrainingConfig
 
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -55,6 +58,21 @@ def robustness(*tokens: Tokens) -> int:
 def sensitivity(*tokens: Tokens) -> int:
     """RQ7."""
     return _command(SENSITIVITY, tokens)
+
+
+def visualize(*tokens: Tokens) -> int:
+    """RQ5."""
+    return _command(VISUALIZE, tokens)
+
+
+def popularity(*tokens: Tokens) -> int:
+    """RQ6."""
+    return _command(POPULARITY, tokens)
+
+
+def strengths(*tokens: Tokens) -> int:
+    """Figure 2."""
+    return _command(STRENGTHS, tokens)
 
 
 def _command(experiment: Experiment, tokens: Sequence[str]) -> int:

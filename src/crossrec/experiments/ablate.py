@@ -101,13 +101,16 @@ def answer(options: AblateConfig, base: Base, results: Results, datasets: Mappin
     )
 
 
-def terms_of(subset: str) -> tuple[Term, ...]:
-    """The terms that "ilda+cna" or "tuning+neighbor" names, in the order of CROSS. Raises ConfigError for another."""
+def terms_of(subset: str, flag: str = "--subsets") -> tuple[Term, ...]:
+    """The terms that "ilda+cna" or "tuning+neighbor" names, in the order of CROSS.
+
+    Raises ConfigError, naming the ``flag``, for another.
+    """
     names: dict[str, tuple[Term, ...]] = {name.lower(): terms for name, terms in COMPONENTS.items()}
     names |= {term: (term,) for term in TERMS}
     chosen: set[str] = set()
     for part in re.split(r"[+&]", subset.lower()):
-        known(part.strip(), names, "--subsets")
+        known(part.strip(), names, flag)
         chosen |= set(names[part.strip()])
     return tuple(term for term in TERMS if term in chosen)
 

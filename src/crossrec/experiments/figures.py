@@ -72,6 +72,16 @@ def curve(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, la
     axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
 
 
+def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
+    """One line over many ``x`` with a band of the deviation over seeds, ten markers, in the style of its number."""
+    means, deviations = points(cells)
+    style = {name: value for name, value in line_style(number).items() if name != "capsize"}
+    # a line along the floor is drawn whole; an empty one that is not clipped would have no place in the layout
+    axes.plot(x, means, label=label, markevery=max(1, len(x) // 10), clip_on=not len(x), **style)
+    low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
 def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
     """A change in %, written behind the end of a bar and its error bar; nothing where it is not known."""
     change = spread(cell)

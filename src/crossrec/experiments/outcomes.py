@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crossrec.data import Dataset
+from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError, RunError
 from crossrec.evaluation import (
     HEAD,
@@ -27,6 +27,7 @@ from crossrec.evaluation import (
     rank_together,
     top_k,
 )
+from crossrec.experiments.plan import Results
 from crossrec.run import held_out, open_snapshot
 
 
@@ -61,9 +62,8 @@ def run_evaluation(
 ) -> Outcome:
     """Measure the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
 
-    ``user_bounds``: of the groups of users (``activity_groups``); None: quarters of all users with training
-    interactions, as far as ties allow. Raises RunError where the run is missing, not done, damaged or of other
-    interactions.
+    ``user_bounds``: of the groups of users (``user_groups``). Raises RunError where the run is missing, not done,
+    damaged or of other interactions.
     """
     made = open_snapshot(folder)
     if not made.knows(dataset):
@@ -74,8 +74,7 @@ def run_evaluation(
     item_EK, _ = top_k(made.user_US, made.item_IS, test.user_E, train.user_N, train.item_N, depth)
     degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
     items = popularity_groups(degree_I)
-    degree_U = np.bincount(train.user_N, minlength=dataset.num_users)
-    users = activity_groups(degree_U, user_bounds or activity_quantiles(degree_U[degree_U > 0]))
+    users = user_groups(dataset, user_bounds)
     metrics = per_user(of_test, ks)
     return Outcome(
         user_E=test.user_E,
@@ -90,6 +89,23 @@ def run_evaluation(
         lists=list_values(item_EK, degree_I, ~items.members(HEAD), ks),
         exposure=exposure(item_EK, dataset.num_items, ks),
     )
+
+
+def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups:
+    """Users by training interactions: by ``bounds``, or quarters of those with any, as far as ties allow."""
+    degree_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users)
+    return activity_groups(degree_U, bounds or activity_quantiles(degree_U[degree_U > 0]))
+
+
+def outcomes_of(results: Results, datasets: Mapping[DataConfig, Dataset]) -> list[Outcome] | str:
+    """``run_evaluation`` of the runs of a row of a table, one a seed; or, in words, why there is nothing to measure."""
+    failed = [result.failure for result in results if result.metrics is None]
+    if failed:
+        return failed[0]
+    try:
+        return [run_evaluation(result.folder, datasets[result.cell.config.data]) for result in results]
+    except RunError as error:
+        return f"failed: {error}"
 
 
 def compare_outcomes(

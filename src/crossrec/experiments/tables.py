@@ -10,6 +10,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -192,8 +193,16 @@ def to_csv(table: Table) -> str:
 
 
 def write_all(table: Table, folder: Path | str, stem: str) -> None:
-    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot."""
-    writers = {"txt": to_text, "md": to_markdown, "tex": to_latex, "csv": to_csv}
+    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot.
+
+    A line of STEM.txt has at most 200 columns.
+    """
+    writers: dict[str, Callable[[Table], str]] = {
+        "txt": partial(to_text, width=200),
+        "md": to_markdown,
+        "tex": to_latex,
+        "csv": to_csv,
+    }
     for ending, writer in writers.items():
         write_text_atomic(Path(folder) / f"{stem}.{ending}", writer(table))
 

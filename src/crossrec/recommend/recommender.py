@@ -129,7 +129,7 @@ class Recommender:
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
         user_N = np.arange(len(self.users)) if users is None else self.users.rows(users)
-        return self._stream(user_N, k, exclude_seen, self._allowed(allow, deny, category), chunk)
+        return self._stream(user_N, k, exclude_seen, self.allowed(allow, deny, category), chunk)
 
     def _stream(
         self, user_N: Ints, k: int, exclude_seen: bool, allowed: Ints | None, chunk: int | None
@@ -192,7 +192,7 @@ class Recommender:
         what ``recommend`` raises, and ConfigError for an empty history.
         """
         _check_k(k)
-        allowed = self._allowed(allow, deny, category)
+        allowed = self.allowed(allow, deny, category)
         history_N = np.unique(self.items.rows(items))
         vector_S = self._history_vector(history_N, how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
@@ -218,19 +218,47 @@ class Recommender:
         import polars as pl
 
         _check_k(k)
-        unit_IS, known_A, candidate_AS, candidate_SA = self._unit(by)
         asked_N = self.items.rows(items)
-        asked_N = asked_N[np.isin(asked_N, known_A)]
         frames = [self._frame(NOBODY, torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0), self.items)]
-        chunk = chunk_of(len(known_A))
+        chunk = chunk_of(len(self._unit(by)[1]))
         for start in range(0, len(asked_N), chunk):
-            asked_C = asked_N[start : start + chunk]
-            own = torch.arange(len(asked_C)), torch.from_numpy(np.searchsorted(known_A, asked_C))
-            position, score = best(
-                unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own, longest=1.001, item_SA=candidate_SA
-            )
-            frames.append(self._frame(asked_C, torch.from_numpy(known_A)[position], score, self.items))
+            asked_C, item_CK, score_CK = self.nearest(asked_N[start : start + chunk], k, by)
+            frames.append(self._frame(asked_C, item_CK, score_CK, self.items))
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
+
+    def nearest(self, item_C: Ints, k: int, by: str = BEHAVIOUR) -> tuple[Ints, Tensor, Tensor]:
+        """``similar`` by rows: those of ``item_C`` that have a list, and rows and scores of it, (C, ≤ k).
+
+        A score of -inf is no item: the list is shorter. Raises ConfigError for an unknown ``by``.
+        """
+        unit_IS, known_A, candidate_AS, candidate_SA = self._unit(by)
+        asked_C = item_C[np.isin(item_C, known_A)]
+        own = torch.arange(len(asked_C)), torch.from_numpy(np.searchsorted(known_A, asked_C))
+        position, score = best(
+            unit_IS[torch.from_numpy(asked_C)], candidate_AS, k, own, longest=1.001, item_SA=candidate_SA
+        )
+        return asked_C, torch.from_numpy(known_A)[position], score
+
+    def like(self, vector_S: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Rows and cosines of the items most similar by behaviour to any vector, that of a new item, say: (≤ k,)."""
+        _, known_A, candidate_AS, candidate_SA = self._unit(BEHAVIOUR)
+        position, score = best(unit(vector_S[None]), candidate_AS, k, longest=1.001, item_SA=candidate_SA)
+        return torch.from_numpy(known_A)[position[0]], score[0]
+
+    def audience(self, vector_S: Tensor, k: int, without: Ints = NOBODY) -> tuple[Tensor, Tensor]:
+        """Rows and scores of the users who score an item's vector highest, (≤ k,); -inf where nobody is left.
+
+        ``vector_S``: a row of ``vectors.item_IS``, or of ``item_from_features``; ``without``: rows of users to leave
+        out, ``takers`` of the item, say.
+        """
+        masked = torch.zeros(len(without), dtype=torch.int64), torch.from_numpy(without)
+        row, score = best(vector_S[None], self.vectors.user_US, k, masked)
+        return row[0], score[0]
+
+    def takers(self, item: Any) -> Ints:
+        """Rows of the users who have an item among their training and validation items. Raises DataError if unknown."""
+        at = np.flatnonzero(self._seen == self.items.rows([item])[0])
+        return np.searchsorted(self._indptr, at, side="right") - 1
 
     def _unit(self, by: str) -> tuple[Tensor, Ints, Tensor, Tensor]:
         """Vectors of unit length by one view, the rows of the items that have one, and theirs, upright and turned."""
@@ -375,10 +403,10 @@ class Recommender:
         with torch.no_grad():
             return vectors.features(raw)
 
-    def _allowed(
+    def allowed(
         self, allow: Iterable[Any] | None, deny: Iterable[Any] | None, category: str | Iterable[str] | None
     ) -> Ints | None:
-        """The item rows to choose from, ascending; None for all."""
+        """The item rows to choose from, ascending; None for all. Raises as ``recommend`` does."""
         if allow is None and deny is None and category is None:
             return None
         keep_I = np.ones(len(self.items), dtype=bool)

@@ -1,4 +1,4 @@
-"""How fast lists are made, one thread, random vectors: ``python docs/results/recommend_speed.py 200000 100000 64``.
+"""How fast lists are made, one thread, random vectors: ``python -m benchmarks.recommend 200000 100000 64``.
 
 The numbers are users, items and the width of a vector; lists have 20 places. Prints milliseconds and users a second.
 """
@@ -15,32 +15,15 @@ import numpy as np
 import polars as pl
 import torch
 
+from benchmarks.worlds import random_vectors
 from crossrec.recommend import Recommender
 from crossrec.recommend.files import write_frames
 from crossrec.recommend.ids import IdMap
-from crossrec.snapshot import Snapshot
-
-SEEN = 20
 
 
 def world(users: int, items: int, width: int) -> Recommender:
-    draw = torch.Generator().manual_seed(0)
-    user, item = torch.randn(users, width, generator=draw), torch.randn(items, width, generator=draw)
-    seen = np.sort(np.random.default_rng(0).integers(0, items, (users, SEEN)), axis=1).ravel()
-    vectors = Snapshot(
-        backbone="random",
-        alignment=None,
-        identity="",
-        user_US=user,
-        item_IS=item,
-        user_UL=user,
-        item_IL=item,
-        degree_I=torch.ones(items, dtype=torch.int64),
-        seen_indptr=torch.arange(users + 1) * SEEN,
-        seen_item=torch.from_numpy(seen),
-        seen_trained=torch.ones(users * SEEN, dtype=torch.bool),
-    )
     ids = pl.Series("id", [f"i{n}" for n in range(items)])
+    vectors = random_vectors(users, items, width)
     return Recommender(vectors, IdMap(pl.Series("id", np.arange(users)), "user"), IdMap(ids, "item"))
 
 

@@ -1,0 +1,58 @@
+// What is served, and where to begin.
+
+import { get } from "./api.js";
+import { chips, count, el, facts, heading, lead, link, panel } from "./dom.js";
+
+const SHOWN = 12;
+
+export async function home({ runs }) {
+  const [users, items] = await Promise.all(["/v1/users", "/v1/items"].map((path) => get(path, { limit: SHOWN })));
+  return [
+    heading(runs.length > 1 ? "Two runs, side by side" : "A run"),
+    lead("A user shows what they took, what each run recommends and why; an item shows what is near it."),
+    el("div", { class: "columns" }, runs.map(card)),
+    el("h2", {}, count(users.total, "user")),
+    chips(users.users.map((one) => [link.user(one.id), one.id])),
+    el("h2", {}, count(items.total, "item")),
+    chips(items.items.map((one) => [link.item(one.id), one.title ?? one.id])),
+  ];
+}
+
+function card(run) {
+  const { train, valid } = run.interactions;
+  const known = Object.entries(run.modalities).map(([name, items]) => `${name} (${count(items, "item")})`);
+  const versions = Object.entries(run.versions).map((pair) => pair.join(" "));
+  return panel(
+    run.label,
+    metrics(run.metrics),
+    facts([
+      ["Trained", run.made.replace("T", " ").replace("Z", " UTC")],
+      ["Epochs", run.epochs === null ? null : `${run.epochs}, the best ${run.best_epoch}`],
+      ["Interactions", `${train.toLocaleString("en")} for training, ${valid.toLocaleString("en")} for validation`],
+      ["Dimension", run.dimension],
+      ["Modalities", known.join(", ") || "none"],
+      ["Scores are sums of", run.parts.join(", ")],
+      ["Versions", versions.join(", ")],
+      ["Identity", run.identity],
+    ]),
+    el("details", {}, el("summary", {}, "Settings"), el("pre", { tabindex: "0" }, JSON.stringify(run.config, null, 2))),
+  );
+}
+
+function metrics(splits) {
+  const names = [...new Set(Object.values(splits).flatMap(Object.keys))];
+  if (!names.length) return null;
+  const cell = (split, name) => el("td", {}, name in split ? split[name].toFixed(4) : "–");
+  return el(
+    "table",
+    {},
+    el("thead", {}, el("tr", {}, el("td"), Object.keys(splits).map((split) => el("th", { scope: "col" }, split)))),
+    el(
+      "tbody",
+      {},
+      names.map((name) =>
+        el("tr", {}, el("th", { scope: "row" }, name), Object.values(splits).map((split) => cell(split, name))),
+      ),
+    ),
+  );
+}

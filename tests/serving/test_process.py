@@ -1,0 +1,155 @@
+"""``crossrec serve`` as a process: what it says, how it ends, what it makes of nonsense on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+
+import httpx
+import pytest
+from benchmarks.malformed import KINDS, requests
+from benchmarks.serving import Service, as_post, load, malformed, service
+
+from crossrec.cli import main
+
+from .worlds import USER_IDS, a_run
+
+TOKEN = "a token of many characters"
+BODY = {"user": USER_IDS[2], "k": 3}
+
+
+@pytest.fixture(scope="module")
+def served(shop):
+    arguments = (shop / "plain", shop / "cross", "--items", shop / "items.csv", "--rate", 0, "--max-k", 50)
+    with service(*arguments) as made:
+        yield made
+        made.process.send_signal(signal.SIGINT)  # as Ctrl-C does
+        assert made.process.wait(30) == 0
+
+
+def ask(served: Service, **options) -> httpx.Response:
+    return httpx.post(f"http://127.0.0.1:{served.port}/v1/recommend", json=BODY, timeout=30, **options)
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def test_it_says_where_it_is_and_answers(served):
+    assert served.said[0].startswith("crossrec serves vbpr and lightgcn+cross on http://127.0.0.1:")
+    answer = ask(served)
+    assert (answer.status_code, len(answer.json()["items"])) == (200, 3)
+    assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nonsense_gets_no_server_error_and_leaves_it_answering(served, seed):
+    before = ask(served).json()
+    found = asyncio.run(malformed(served.port, requests(20 * len(KINDS), seed)))
+    assert sum(found.values()) == 20 * len(KINDS)
+    assert not [status for _, status in found if status.startswith("5")]
+    assert {"200", "400", "404", "405", "413", "422"} <= {status for _, status in found}
+    assert ask(served).json() == before
+    assert served.process.poll() is None
+    assert not [line for line in served.said if "Traceback" in line]
+
+
+def test_load_is_measured_by_answers(served):
+    before = served.cpu_seconds()
+    measured = asyncio.run(load(served, lambda: as_post("/v1/recommend", BODY), clients=3, length=0.3))
+    assert set(measured.statuses) == {"200"}
+    assert measured.statuses.total() >= 3
+    assert 0 < measured.p50 <= measured.p99
+    assert measured.rate > 0
+    assert not served.cpu_seconds() < before  # not a number where the system does not tell
+
+
+def test_a_token_from_the_environment_a_swap_and_a_graceful_end(tmp_path):
+    a_run(tmp_path / "old", seed=1)
+    a_run(tmp_path / "new", seed=2)
+    (tmp_path / "current").symlink_to("old")
+    arguments = (tmp_path / "current", "--host", "0.0.0.0", "--watch", 0.05, "--rate", 0)
+    served = Service(*arguments, environment={"CROSSREC_TOKEN": TOKEN})
+    address = f"http://127.0.0.1:{served.port}/v1"
+    assert ask(served).status_code == 401
+    with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
+        answers = [client.post(f"{address}/recommend", json=BODY)]
+        (tmp_path / "next").symlink_to("new")
+        os.replace(tmp_path / "next", tmp_path / "current")
+        for _ in range(10_000):
+            answers.append(client.post(f"{address}/recommend", json=BODY))
+            if answers[-1].json()["identity"] != answers[0].json()["identity"]:
+                break
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.json()["identity"] for answer in answers}) == 2
+        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+            content = json.dumps(BODY).encode()
+            head = f"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+            head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+            connection.sendall(head.encode() + content[:9])
+            while not client.get(f"{address}/health").json()["busy"]:
+                pass
+            served.process.send_signal(signal.SIGTERM)
+            while listens(served.port):
+                pass
+            connection.sendall(content[9:])  # no new connection is taken, and this request is answered
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    assert served.stop() == 0
+    assert not [line for line in served.said if "Traceback" in line]
+
+
+@pytest.fixture
+def crossrec(capsys):
+    def call(*arguments):
+        code = main(["serve", *map(str, arguments)])
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        return code, said.err
+
+    return call
+
+
+def test_mistakes_are_one_line(crossrec, shop, tmp_path, monkeypatch):
+    run = shop / "plain"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, told in (
+            ([tmp_path / "none"], "none: no such folder"),
+            ([tmp_path], "config.json: missing"),
+            ([run, tmp_path / "none"], "none: no such folder"),
+            ([run, "--host", "0.0.0.0"], "--host 0.0.0.0: others can reach it, so it needs a token"),
+            ([run, "--token", "short"], "16 printable ASCII characters"),
+            ([run, "--port", 70000], "--port"),
+            ([run, "--port", port], f"--port {port}: cannot be listened on"),
+            ([run, "--host", "999.1.1.1", "--token", TOKEN], "cannot be listened on"),
+            ([run, "--rate", "-1"], "--rate"),
+            ([run, "--items", tmp_path / "none.csv"], "none.csv: no such file"),
+            ([run, "--pictures", tmp_path / "none"], "--pictures"),
+            ([run, "--nonsense", 1], "--nonsense"),
+        ):
+            code, said = crossrec(*arguments)
+            assert code == 2, arguments
+            assert told in said, (arguments, said)
+    monkeypatch.setenv("CROSSREC_TOKEN", "short")
+    code, said = crossrec(run)
+    assert code == 2
+    assert "$CROSSREC_TOKEN: give at least 16" in said
+
+
+def test_without_its_libraries_it_says_what_to_install(crossrec, shop, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("crossrec.serving", "crossrec.commands.serve"))]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("fastapi", "uvicorn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, said = crossrec(shop / "plain")
+    assert code == 2
+    assert "serving needs fastapi and uvicorn: pip install 'crossrec[serve]'" in said

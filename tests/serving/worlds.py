@@ -1,0 +1,150 @@
+"""Runs to serve, made without training: a shop whose ids and titles hold what must be escaped."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from crossrec.alignment.item_level import Aligner
+from crossrec.content import ContentPath
+from crossrec.randomness import torch_generator
+from crossrec.serving import ServeConfig, Slot, create_app
+from crossrec.snapshot import FILE, Snapshot
+from crossrec.storage import write_json_atomic
+from crossrec.types import ID
+
+USERS, ITEMS, WIDTH = 30, 40, 8
+RAW = {"image": 5, "text": 3}
+EVIL = "<img src=x onerror=alert(1)>"
+USER_IDS = [EVIL, *(f"ann/{n}" for n in range(1, USERS))]
+ITEM_IDS = [f"tea, {n} & <b>more</b>" for n in range(ITEMS)]
+TITLES = [EVIL, *(f'Pot "{n}" <script>alert({n})</script>' for n in range(1, ITEMS))]
+UNTOUCHED, NO_TEXT = ITEMS - 1, 3
+"""An item that nobody took, and one without text."""
+
+
+def a_run(
+    folder: Path,
+    *,
+    seed: int = 0,
+    alignment: str | None = "cross",
+    users: list | None = None,
+    items: list | None = None,
+) -> Path:
+    """A run as ``crossrec train`` leaves it: LightGCN with CROSS (aligners), or VBPR (parts) for ``alignment=None``."""
+    users, items = users or USER_IDS, items or ITEM_IDS
+    draw = torch_generator(seed, "a served run")
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw)
+
+    user, modality = numbers(len(users), WIDTH), {m: numbers(len(items), WIDTH) for m in RAW}
+    modality["text"][NO_TEXT] = 0
+    parts = {} if alignment else {ID: numbers(len(items), WIDTH), **{m: 0.5 * x for m, x in modality.items()}}
+    item = sum(parts.values(), torch.zeros(len(items), WIDTH)) if parts else numbers(len(items), WIDTH)
+    taken = [sorted({(7 * u + 3 * n) % (len(items) - 1) for n in range(6)}) for u in range(len(users))]
+    seen = torch.tensor([one for row in taken for one in row])
+    trained = torch.tensor([place < len(row) - 1 for row in taken for place in range(len(row))])
+    identity = f"{seed:064x}"[::-1]
+    Snapshot(
+        backbone="lightgcn" if alignment else "vbpr",
+        alignment=alignment,
+        identity=identity,
+        user_US=user,
+        item_IS=item,
+        user_UL=user,
+        item_IL=item,
+        degree_I=torch.bincount(seen[trained], minlength=len(items)),
+        seen_indptr=torch.tensor([0, *np.cumsum([len(row) for row in taken]).tolist()]),
+        seen_item=seen,
+        seen_trained=trained,
+        modality_IL=modality,
+        part_IS=parts,
+        paths={m: ContentPath((numbers(WIDTH, width),)) for m, width in RAW.items()},
+        aligners={(m, ID): Aligner(WIDTH, "linear").requires_grad_(False) for m in RAW} if alignment else {},
+    ).save(folder / FILE)
+    for name, ids in (("users", users), ("items", items)):
+        pl.DataFrame({"index": np.arange(len(ids)), "id": ids}).write_parquet(folder / f"{name}.parquet")
+    config = {"data": {"data": f"{folder}/the data"}, "backbone": {"name": "lightgcn"}, "identity": identity}
+    write_json_atomic(folder / "config.json", config)
+    scores = {"recall@20": 0.25 + seed / 100, "ndcg@20": 0.125}
+    metrics = {"valid": scores, "test": scores, "epochs": 9, "best_epoch": 7, "versions": {"crossrec": "0.1.0"}}
+    write_json_atomic(folder / "metrics.json", metrics | {"identity": identity})
+    return folder
+
+
+def a_shop(folder: Path) -> Path:
+    """``plain`` (VBPR) and ``cross`` (LightGCN with CROSS), ``items.csv`` and ``pictures``."""
+    a_run(folder / "plain", seed=1, alignment=None)
+    a_run(folder / "cross", seed=2)
+    a_table(folder / "items.csv")
+    some_pictures(folder / "pictures")
+    return folder
+
+
+def both_of(shop: Path) -> list[Slot]:
+    """Both runs of a shop, open."""
+    return [Slot(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
+
+
+def a_table(path: Path) -> Path:
+    """Titles, categories, pictures and a price for all items but the last two."""
+    count = ITEMS - 2
+    table = {
+        "item_id": ITEM_IDS[:count],
+        "title": TITLES[:count],
+        "category": ["tea", "pots & <i>pans</i>"] * (count // 2),
+        "picture": ["one.png" if n % 2 else f"folder/{n}.png" for n in range(count)],
+        "price": [f"{n} €" for n in range(count)],
+    }
+    pl.DataFrame(table).write_csv(path)
+    return path
+
+
+def some_pictures(folder: Path) -> Path:
+    """``one.png`` for every second item; ``folder/2.png``, and nothing for the others."""
+    (folder / "folder").mkdir(parents=True)
+    (folder / "one.png").write_bytes(a_png(255, 120, 0))
+    (folder / "folder" / "2.png").write_bytes(a_png(0, 120, 255))
+    return folder
+
+
+def a_png(*colour: int, size: int = 8) -> bytes:
+    """A picture of one colour."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = (b"\x00" + bytes(colour) * size) * size
+    head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@contextmanager
+def served(slots: list[Slot], page: Any = None, **settings: Any) -> Iterator[str]:
+    """The address of a service that runs in a thread; the browser's ``page`` is closed before it ends."""
+    import uvicorn
+
+    from crossrec.serving.server import listen, uvicorn_config
+
+    config = ServeConfig(rate=0, port=0, **settings)
+    with listen(config) as listener:
+        server = uvicorn.Server(uvicorn_config(create_app(slots, config)))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            if page is not None:
+                page.close()
+            server.should_exit = True
+            thread.join()
