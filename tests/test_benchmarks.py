@@ -49,6 +49,19 @@ def test_every_case_runs_and_agrees_with_its_reference(tmp_path):
 
 
 @pytest.mark.parametrize(("limit", "code"), [("4", 0), ("0.01", 1)])
+def test_imports_of_every_format_end_alike_within_the_limit(limit, code, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.imports", "--rows", "3000", "--format", "parquet", "csv", "jsonl"]
+    command += ["--limit", limit, "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    _, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines())
+    assert [row[1].split(",")[0] for row in rows] == ["parquet", "csv", "jsonl"]
+    assert len({row[2] for row in rows}) == 1
+    assert 1000 < int(rows[0][2].replace(",", "")) < 3000
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("limit", "code"), [("4", 0), ("0.01", 1)])
 def test_the_graphs_are_built_within_the_limit(limit, code):
     sizes = ["--items", "300", "--users", "400", "--user-items", "200", "--cases", "freedom", "lattice", "users"]
     command = [sys.executable, "-m", "benchmarks.graphs", *sizes, "--limit", limit]

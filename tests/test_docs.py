@@ -17,7 +17,7 @@ import torch
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
-from crossrec.data import DataConfig, FeaturesConfig, describe, validate
+from crossrec.data import DataConfig, FeaturesConfig, ImportConfig, describe, validate
 from crossrec.randomness import torch_generator
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
@@ -125,6 +125,11 @@ def test_python_blocks_run_or_at_least_compile(page, block, tmp_path, monkeypatc
         assert validate(config) == []
         for what, value in describe(config).rows():
             assert re.search(rf"│ {re.escape(what)} +│ {re.escape(value)} +│", text(page)), (what, value)
+    if name_of(page) == "docs/import.md":
+        for row in module.card.report():
+            assert re.search("│ +".join(f"{re.escape(cell)} *" if cell else "" for cell in row), text(page)), row
+        for what, value in module.card.facts():
+            assert f"{what}: {value}" in text(page)
     # three vectors at right angles: every squared distance is 2
     if hasattr(module, "uniformity_loss"):
         assert module.uniformity_loss(torch.eye(3)).item() == pytest.approx(-4.0)
@@ -164,11 +169,12 @@ def test_the_backbone_of_the_guide_is_short_and_trains_under_cross(tmp_path, mon
     assert 0 < metrics["test"]["recall@20"] <= 1
 
 
-@pytest.mark.parametrize("name", ["deviations.md", "data.md", "features.md"])
+@pytest.mark.parametrize("name", ["deviations.md", "data.md", "features.md", "import.md"])
 def test_flags_exist(name):
-    types = [CrossConfig, *filter(None, ALIGNMENTS.values()), *(b.config_type for b in BACKBONES.values())]
-    fields = {field for kind in [*types, DataConfig, FeaturesConfig, TrainingConfig] for field in kind.model_fields}
-    known = {field.replace("_", "-") for field in fields} | {"backbone", "alignment", "threads"}
+    configs = [CrossConfig, *filter(None, ALIGNMENTS.values()), *(b.config_type for b in BACKBONES.values())]
+    configs += [DataConfig, FeaturesConfig, ImportConfig, TrainingConfig]
+    known = {field.replace("_", "-") for config in configs for field in config.model_fields}
+    known |= {"backbone", "alignment", "threads", "out", "overwrite", "rows"}
     for flag in re.findall(r"--([a-z][a-z-]*)", text(ROOT / "docs" / name)):
         assert re.sub(r"^(no|empty)-", "", flag) in known, flag
 

@@ -24,7 +24,7 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-data = App(name="data", help="Look at and check a data set.", help_format="plaintext")
+data = App(name="data", help="Make, look at and check a data set.", help_format="plaintext")
 app.command(data)
 
 # Commands are named by import path and loaded when used: torch takes a second to import.
@@ -112,6 +112,11 @@ app.command(
     "crossrec.commands.serve:serve",
     name="serve",
     help="Trained runs over HTTP, with a page to explore them.",
+)
+data.command(
+    "crossrec.commands.data_import:import_data",
+    name="import",
+    help="Make a data folder of tables, RecBole, MMRec, TikTok or Amazon files.",
 )
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
 data.command(

@@ -1,22 +1,26 @@
-"""Data sets: read, check, split, scale, describe, generate; features from texts and pictures."""
+"""Data sets: import, read, check, split, scale, describe, generate; features from texts and pictures."""
 
 from crossrec.data.config import DataConfig
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.description import Description, describe
 from crossrec.data.encode import FeatureCard, FeaturesConfig, encode_features
 from crossrec.data.findings import Finding
+from crossrec.data.importers import Card, ImportConfig, import_data
 from crossrec.data.loading import load, validate
 
 __all__ = [
+    "Card",
     "DataConfig",
     "Dataset",
     "Description",
     "FeatureCard",
     "FeaturesConfig",
     "Finding",
+    "ImportConfig",
     "Interactions",
     "describe",
     "encode_features",
+    "import_data",
     "load",
     "validate",
 ]

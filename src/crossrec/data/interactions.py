@@ -29,7 +29,12 @@ LABELS = {
     "test": TEST,
     "testing": TEST,
 }
-_WHOLE = r"^(0|-?[1-9][0-9]*)$"
+WHOLE = r"^(0|-?[1-9][0-9]*)$"
+"""Text that stands for a whole number."""
+
+EMPTY = "is empty; fill the cell in or delete the row"
+NO_SPLIT = "is no split; use 0, 1, 2 or train, valid, test"
+NO_TIME = "is no time; use numbers or ISO dates such as 2024-05-31T12:00:00"
 
 
 @dataclass(frozen=True)
@@ -145,14 +150,32 @@ def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
     if isinstance(ids.dtype, pl.Categorical | pl.Enum):
         ids = ids.cast(pl.String)
     if ids.dtype == pl.String:
-        whole = not typed and bool(ids.str.contains(_WHOLE).all())
+        whole = not typed and bool(ids.str.contains(WHOLE).all())
     else:
         whole = ids.dtype.is_integer() or (ids.dtype.is_float() and bool((ids % 1 == 0).all()))
     number = ids.cast(pl.Int64, strict=False) if whole else ids
     return ids if number.null_count() else number
 
 
-def _parse_times(text: pl.Series) -> pl.Series:
+def empty_cells(cells: pl.Series) -> pl.Series:
+    """Which ids are missing: null, NaN, or nothing but blanks."""
+    import polars as pl
+
+    empty = cells.is_null()
+    if cells.dtype == pl.String:
+        return empty | (cells.str.strip_chars() == "").fill_null(True)
+    return (empty | cells.is_nan()).fill_null(True) if cells.dtype.is_float() else empty
+
+
+def split_labels(cells: pl.Series) -> pl.Series:
+    """TRAIN, VALID or TEST as Int64; null for a label that is none of LABELS."""
+    import polars as pl
+
+    text = cells.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
+    return text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int64)
+
+
+def parse_times(text: pl.Series) -> pl.Series:
     """Text as whole numbers, else as decimals, else as ISO dates; null where the best reading of the column fails."""
     import polars as pl
 
@@ -178,18 +201,11 @@ class _Column:
 
     def ids(self) -> pl.Series:
         """Ids of any kind but lists and structs. Raises DataError on those and on an empty cell."""
-        import polars as pl
-
         if self.cells.dtype.is_nested():
             raise DataError(
                 f"{self.table.path}: column '{self.cells.name}' holds {self.cells.dtype}; ids are numbers or text"
             )
-        empty = self.cells.is_null()
-        if self.cells.dtype == pl.String:
-            empty = empty | (self.cells.str.strip_chars() == "")
-        elif self.cells.dtype.is_float():
-            empty = empty | self.cells.is_nan()
-        self._refuse(empty, "is empty; fill the cell in or delete the row", show=False)
+        self._refuse(empty_cells(self.cells), EMPTY, show=False)
         return plain_ids(self.cells, typed=self.table.typed)
 
     def row_indices(self) -> pl.Series:
@@ -211,11 +227,8 @@ class _Column:
 
     def labels(self) -> np.ndarray:
         """int64 split of every row. Raises DataError on a label that is none of LABELS."""
-        import polars as pl
-
-        text = self.cells.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
-        split = text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int64)
-        self._refuse(split.is_null(), "is no split; use 0, 1, 2 or train, valid, test")
+        split = split_labels(self.cells)
+        self._refuse(split.is_null(), NO_SPLIT)
         return split.to_numpy()
 
     def times(self) -> np.ndarray:
@@ -224,12 +237,12 @@ class _Column:
 
         time = self.cells
         if time.dtype == pl.String:
-            time = _parse_times(time.str.strip_chars())
+            time = parse_times(time.str.strip_chars())
         elif not (time.dtype.is_numeric() or time.dtype.is_temporal()):
             raise DataError(f"{self.table.path}: column '{time.name}' holds {time.dtype}; times are numbers or dates")
         if time.dtype.is_float():
             time = time.fill_nan(None)
-        self._refuse(time.is_null(), "is no time; use numbers or ISO dates such as 2024-05-31T12:00:00")
+        self._refuse(time.is_null(), NO_TIME)
         return time.rank("dense").cast(pl.Int64).to_numpy()
 
     def _refuse(self, bad: pl.Series, why: str, *, show: bool = True) -> None:

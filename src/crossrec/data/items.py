@@ -45,7 +45,7 @@ def item_rows(
         )
     path, count = next(iter(rows.items()), (None, 0))
     if source.items is not None:
-        ids = _listed(source.items, item_column or log.columns["item"])
+        ids, _ = listed_items(source.items, item_column or log.columns["item"])
         if path is not None and count != len(ids):
             raise DataError(f"{path}: {count} rows, but {source.items.name} lists {len(ids)} items; one row an item")
         where = positions(log.item_ids, ids)
@@ -112,14 +112,19 @@ def read_listing(table: Table, column: str, further: Sequence[str] = ()) -> List
     return Listing(table, plain_ids(ids, typed=table.typed), frame, rows)
 
 
-def _listed(path: Path, name: str) -> pl.Series:
-    """The ids an items file lists, in order. Raises DataError if it has no such column, or an empty or repeated id."""
+def listed_items(path: Path, name: str, role: str = "item", *, extra: bool = False) -> tuple[pl.Series, pl.DataFrame]:
+    """(the ids that a file of items, or of another ``role``, lists, in order; its other columns where ``extra``).
+
+    ``name``: what the id column of the interactions is called. Raises DataError if the file has no column of ids,
+    or an empty or repeated id.
+    """
     table = open_table(path)
     column = name if name in table.columns else None
     if column is None:
-        column = table.columns[0] if len(table.columns) == 1 else find_column(table, "item", None, required=True)
+        column = table.columns[0] if len(table.columns) == 1 else find_column(table, role, None, required=True)
     assert column is not None
-    return read_listing(table, column).ids
+    listing = read_listing(table, column, table.columns if extra else ())
+    return listing.ids, listing.frame.drop(column)
 
 
 def _refuse(bad_distinct: np.ndarray, log: Log, table: Table, why: str) -> None:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrec.config import nearest
+from crossrec.data.pieces import SEPARATOR_NAMES, SEPARATORS, blank_rows, ending, first_line, pieces, read_header
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
-    import _csv
-
     import polars as pl
-
-SEPARATORS = {".inter": "\t", ".tsv": "\t", ".csv": ","}
-SEPARATOR_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-BOM = b"\xef\xbb\xbf"
-_GAPS = "a cell of the row is empty"
-PEEK = 100  # JSON lines that are looked at for column names
 
 WELL_KNOWN = {
     "user": ("userid", "user", "uid", "customerid", "reviewerid"),
     "item": ("itemid", "item", "iid", "productid", "asin"),
     "split": ("xlabel", "split", "subset"),
-    "time": ("timestamp", "time", "datetime", "date"),
+    "time": ("timestamp", "time", "datetime", "date", "unixreviewtime"),
+    "rating": ("rating", "overall", "score", "stars"),
 }
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive rows of a table. ``frame``: the rows; a blank line of a text file is a row of nulls.
+
+    ``place(row)``: where a row of the frame stands in its file. ``blank()``: rows that are blank lines. ``done``: bytes
+    of the file read so far.
+    """
+
+    frame: pl.DataFrame
+    place: Callable[[int], str]
+    blank: Callable[[], list[int]]
+    done: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Table:
     """A table file whose columns are known and whose rows are not read yet.
 
     Columns of text files arrive as text, those of Parquet as they are. ``bom``: the file starts with a byte-order mark,
-    which is not part of the first column's name.
+    which is not part of the first column's name. A text file may be compressed (``.gz``).
     """
 
     path: Path
@@ -44,125 +51,84 @@ class Table:
     bom: bool = False
 
     @property
-    def _kind(self) -> str:
-        return self.path.suffix.lower()
+    def kind(self) -> str:
+        """The ending that says how the file is written."""
+        return ending(self.path)
 
     @property
     def typed(self) -> bool:
         """Whether the file itself says what is text and what a number."""
-        return self._kind == ".parquet"
+        return self.kind == ".parquet"
 
     def read(self, columns: Sequence[str]) -> pl.DataFrame:
-        """The named columns, all rows; a blank line of a text file is a row of nulls.
+        """The named columns, all rows. Raises DataError as :meth:`blocks` does."""
+        import polars as pl
+
+        frames = [block.frame for block in self.blocks(columns)]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+        """The named columns in blocks of some 100,000 rows, in order; memory does not grow with the file.
 
         Raises DataError naming the line if a line has too few or too many fields or is not what the ending promises.
         """
+        if self.typed:
+            yield from self._row_groups(columns)
+            return
+        for piece in pieces(self.path, self.columns):
+            yield Block(piece.read(columns), piece.place, piece.blank, piece.done)
+
+    def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
         import polars as pl
 
-        last = self.columns[-1]
+        size, first = self.path.stat().st_size, 0
         try:
-            if self.typed:
-                return pl.scan_parquet(self.path, glob=False, hive_partitioning=False).select(columns).collect()
-            if self._kind not in SEPARATORS:
-                source = self.path.read_bytes().removeprefix(BOM) if self.bom else self.path
-                return pl.scan_ndjson(source, schema=dict.fromkeys(columns, pl.String)).select(columns).collect()
-            frame = (
-                pl.scan_csv(
-                    self.path,
-                    separator=SEPARATORS[self._kind],
-                    quote_char=None if self._kind == ".inter" else '"',
-                    infer_schema=False,
-                    glob=False,
-                )
-                # touching every column makes polars notice lines that are too long
-                .with_columns(pl.any_horizontal(pl.all().is_null()).alias(_GAPS))
-                .select(list(dict.fromkeys([*columns, last, _GAPS])))
-                .collect()
-            )
+            scan = pl.scan_parquet(self.path, glob=False, hive_partitioning=False).select(columns)
+            total = scan.select(pl.len()).collect().item()
+            if not total:
+                yield Block(scan.collect(), _numbered(0), list, size)
+            for frame in scan.collect_batches(maintain_order=True):
+                first += frame.height
+                yield Block(frame, _numbered(first - frame.height), list, size * first // max(total, 1))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise self._unreadable(str(error)) from None
-        if frame[last].null_count() and (ragged := self._ragged()):
-            raise DataError(ragged)
-        return frame.select(columns)
+            raise DataError(
+                f"{self.path}: cannot be read as Parquet ({first_line(str(error))}); write the file again"
+            ) from None
 
     def place(self, row: int) -> str:
         """Where row ``row`` (from 0) stands: 'line 7' of a text file, header counted, or 'row 6' of a Parquet file."""
-        if self.typed:
-            return f"row {row + 1}"
-        for index, (line, _) in enumerate(self._records()):
-            if index == row:
-                return f"line {line}"
+        if not self.typed:
+            for index, (line, _) in enumerate(self._records()):
+                if index == row:
+                    return f"line {line}"
         return f"row {row + 1}"
 
     def blank(self) -> list[int]:
         """Rows of :meth:`read` that are blank lines."""
-        if self._kind not in SEPARATORS:
-            return []
-        return [row for row, (_, fields) in enumerate(self._records()) if not fields]
+        return [] if self.typed else blank_rows(self._records())
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """(first line, fields) of every row, slowly: for messages only. A blank line of a .csv has no fields."""
-        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            if self._kind not in SEPARATORS:
-                yield from ((number, [text]) for number, text in enumerate(file, 1) if text.strip())
-                return
-            reader, before, header = _reader(file, self._kind), 0, False
-            try:
-                for fields in reader:
-                    if header:
-                        yield before + 1, fields
-                    before, header = reader.line_num, header or bool(fields)
-            except csv.Error:  # a quote that is never closed swallows the rest
-                return
+        for piece in pieces(self.path, self.columns):
+            yield from piece.records()
 
-    def _ragged(self) -> str | None:
-        for line, fields in self._records():
-            if fields and len(fields) != len(self.columns):
-                return (
-                    f"{self.path}, line {line}: {len(fields)} fields where the header has {len(self.columns)}; "
-                    f"mend the line (columns are separated by {SEPARATOR_NAMES[SEPARATORS[self._kind]]})"
-                )
-        return None
 
-    def _unreadable(self, reason: str) -> DataError:
-        if self.typed:
-            return DataError(f"{self.path}: cannot be read as Parquet ({_first_line(reason)}); write the file again")
-        with self.path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                try:
-                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                    if self._kind not in SEPARATORS and text.strip() and not isinstance(json.loads(text), dict):
-                        raise ValueError
-                except UnicodeDecodeError:
-                    return DataError(f"{self.path}, line {number}: not UTF-8 text; save the file as UTF-8")
-                except (ValueError, RecursionError):
-                    return DataError(f"{self.path}, line {number}: not a JSON object; write one {{...}} a line")
-        if self._kind in SEPARATORS and (ragged := self._ragged()):
-            return DataError(ragged)
-        return DataError(f"{self.path}: cannot be read ({_first_line(reason)}); check its quotes and line ends")
+def _numbered(first: int) -> Callable[[int], str]:
+    return lambda row: f"row {first + row + 1}"
 
 
 def open_table(path: Path) -> Table:
     """Look at the columns of ``path``. Raises DataError if the file is empty, damaged or repeats a column name."""
     import polars as pl
 
-    kind = path.suffix.lower()
+    kind = ending(path)
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: the file is empty; it needs at least a user and an item column")
         if kind == ".parquet":
             return Table(path, list(pl.read_parquet_schema(path)))
-        with path.open("rb") as raw:
-            bom = raw.read(3) == BOM
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if kind in SEPARATORS:
-                columns: list[str] = next((fields for fields in _reader(file, kind) if fields), [])
-            else:
-                columns = _json_columns(path, file)
-    except UnicodeDecodeError as error:
-        raise Table(path, [])._unreadable(str(error)) from None
+        columns, bom = read_header(path)
     except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({_first_line(str(error))}); write the file again") from None
+        raise DataError(f"{path}: cannot be read ({first_line(str(error))}); write the file again") from None
     if not columns:
         raise DataError(f"{path}: the file is empty; it needs at least a user and an item column")
     separator = next((other for other in SEPARATOR_NAMES if len(columns) == 1 and other in columns[0]), None)
@@ -197,27 +163,3 @@ def find_column(table: Table, role: str, wanted: str | None, *, required: bool) 
     if not required:
         return None
     raise DataError(f"{table.path}: no {role} column{nearest(f'{role}_id', table.columns)} ({role}_column names it)")
-
-
-def _reader(file: Iterator[str], kind: str) -> _csv.Reader:
-    return csv.reader(
-        file, delimiter=SEPARATORS[kind], quoting=csv.QUOTE_NONE if kind == ".inter" else csv.QUOTE_MINIMAL
-    )
-
-
-def _json_columns(path: Path, file: Iterator[str]) -> list[str]:
-    columns: dict[str, None] = {}
-    for number, text in zip(range(1, PEEK + 1), file, strict=False):
-        if text.strip():
-            try:
-                record = json.loads(text)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object; write one {{...}} a line")
-            columns |= dict.fromkeys(record)
-    return list(columns)
-
-
-def _first_line(reason: str) -> str:
-    return reason.strip().splitlines()[0][:200] if reason.strip() else "no reason given"

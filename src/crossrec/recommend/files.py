@@ -1,25 +1,20 @@
-"""Ids and lists in files: read with the line of every mistake, written whole or not at all, by parts."""
+"""Ids in files, read with the line of every mistake; lists written whole or not at all, by parts."""
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from crossrec.data.output import check_ending, write_frames
 from crossrec.data.tables import find_column, open_table
-from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.errors import DataError
 from crossrec.recommend.ids import IdMap
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = ["check_ending", "read_ids", "write_frames"]
 
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 """Endings of files that ids are read from; ``.txt`` holds an id a line, without a header."""
-ENDINGS = (".parquet", ".csv", ".jsonl")
-"""Endings of files that lists are written to."""
 
 
 def read_ids(given: Sequence[str], known: IdMap, flag: str) -> list[Any]:
@@ -62,53 +57,3 @@ def _from_file(path: Path, known: IdMap, flag: str) -> list[Any]:
                 "of this run"
             )
     return [one for row, one in enumerate(ids) if row not in blank]
-
-
-def check_ending(path: Path) -> None:
-    """Raise ConfigError unless lists can be written to a file of this name."""
-    if path.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"--out {path}: give a file that ends in {', '.join(ENDINGS)}")
-    if path.is_dir():
-        raise ConfigError(f"--out {path} is a folder: give a file")
-
-
-def write_frames(
-    frames: Iterator[pl.DataFrame],
-    path: Path,
-    schema: pl.DataFrame,
-    on_frame: Callable[[pl.DataFrame], None] = lambda _: None,
-) -> None:
-    """Write frames one after the other as Parquet, CSV or JSON Lines, by the ending of ``path``.
-
-    No more than a few frames are in memory. The file appears under its name when it is whole; a file that was there
-    stays until then. ``schema``: a frame without rows. Raises ConfigError for another ending, RunError where the file
-    cannot be written.
-    """
-    from polars.exceptions import PolarsError
-    from polars.io.plugins import register_io_source
-
-    check_ending(path)
-
-    def source(*_: object) -> Iterator[pl.DataFrame]:
-        yield schema
-        for frame in frames:
-            on_frame(frame)
-            yield frame
-
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lazy = register_io_source(source, schema=schema.schema)
-        if path.suffix.lower() == ".parquet":
-            lazy.sink_parquet(draft)
-        elif path.suffix.lower() == ".csv":
-            lazy.sink_csv(draft)
-        else:
-            lazy.sink_ndjson(draft)
-        os.replace(draft, path)
-    except (OSError, PolarsError) as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise RunError(f"{path}: cannot be written ({reason}); is there space and permission?") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)

@@ -1,0 +1,94 @@
+"""Which files a source has, and what kind of data they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crossrec.config import nearest
+from crossrec.data.importers import amazon, json_lists, mmrec, recbole, tables
+from crossrec.data.importers.config import ImportConfig
+from crossrec.data.importers.raw import Files, Raw, stem
+from crossrec.data.pieces import ending
+from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES
+from crossrec.data.tables import open_table
+from crossrec.errors import DataError
+
+IMPORTERS: dict[str, Callable[[Files, ImportConfig], Raw]] = {
+    "tables": tables.open_source,
+    "recbole": recbole.open_source,
+    "mmrec": mmrec.open_source,
+    "json": json_lists.open_source,
+    "amazon": amazon.open_source,
+}
+"""Kind of a source → what opens it."""
+
+KNOWN = (
+    f"tables ({', '.join(SUFFIXES)}), NAME{INTER} of MMRec or RecBole, train.json, or Amazon's reviews_*.json.gz with "
+    "meta_*.json.gz and image_features_*.b"
+)
+
+
+def gather(sources: Sequence[Path | str]) -> Files:
+    """The files that ``sources``, files or folders, stand for; hidden ones and those in folders below are no part.
+
+    A file brings what belongs to it and lies beside it: features, tables of items and users, and the other files of its
+    layout. Raises DataError if a source is not there.
+    """
+    paths: list[Path] = []
+    for source in map(Path, sources):
+        if not source.exists():
+            around = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
+            hint = nearest(source.name, around) if around else ""
+            raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
+        folder = source if source.is_dir() else source.parent
+        entries = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and entry.name[0] not in "._"]
+        paths += entries if source.is_dir() else [source, *(entry for entry in entries if _belongs(entry, source))]
+    if not paths:
+        raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KNOWN}")
+    where = str(sources[0]) if len(sources) == 1 else str(Path(sources[0]).parent)
+    return Files(where, list(dict.fromkeys(paths)))
+
+
+def _belongs(path: Path, source: Path) -> bool:
+    """Whether ``path``, in the same folder, is read with ``source``."""
+    if amazon.is_amazon(source):
+        return amazon.category(path) == amazon.category(source) and not amazon.REVIEWS.match(path.name)
+    if json_lists.is_lists(source) and json_lists.is_lists(path):
+        return True
+    if ending(source) == INTER and ending(path) in (recbole.ITEM, recbole.USER):
+        return stem(path) == stem(source).partition(".")[0]
+    table = ending(source) in SUFFIXES and ending(path) in SUFFIXES and stem(path) in ("items", "users")
+    return table or path.name.endswith(FEATURE_END)
+
+
+def detect(files: Files, config: ImportConfig) -> str:
+    """What kind of data the files are: as ``config`` says, or as they look.
+
+    Raises DataError if they look like none, or like several.
+    """
+    if config.items is not None and config.kind not in ("auto", "tables"):
+        raise DataError(f"items {config.items}: goes with kind tables only; leave it out")
+    if config.kind != "auto":
+        return config.kind
+    signs: dict[str, Path] = {}
+    for path in files.paths:
+        if amazon.is_amazon(path):
+            signs.setdefault("amazon", path)
+        elif json_lists.is_lists(path):
+            signs.setdefault("json", path)
+        elif ending(path) == INTER:
+            typed = all(":" in column for column in open_table(path).columns)
+            signs.setdefault("recbole" if typed else "mmrec", path)
+        elif ending(path) in SUFFIXES and stem(path) == "interactions":
+            signs.setdefault("tables", path)
+    if not signs and any(ending(path) in SUFFIXES and stem(path) not in ("items", "users") for path in files.paths):
+        return "tables"
+    if len(signs) == 1:
+        return next(iter(signs))
+    if signs:
+        told = ", ".join(f"{path.name} ({kind})" for kind, path in signs.items())
+        raise DataError(f"{files.where}: files of several kinds, {told}; name the files to read, or choose a kind")
+    names = [path.name for path in files.paths if not path.name.endswith(FEATURE_END)]
+    more = ", …" if len(names) > 3 else ""
+    raise DataError(f"{files.where}: no data of a known kind ({', '.join(names[:3])}{more}); known are {KNOWN}")

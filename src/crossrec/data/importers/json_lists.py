@@ -1,0 +1,105 @@
+"""The JSON layout of the multi-modal TikTok set: train/val/test.json of user → list of items, features beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrec.data.importers.config import ImportConfig
+from crossrec.data.importers.raw import Files, Part, Raw, numbered
+from crossrec.data.pieces import open_bytes
+from crossrec.data.tables import Block
+from crossrec.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FILES = {"train": ("train",), "valid": ("val", "valid", "validation"), "test": ("test",)}
+"""Split → what its file may be called, before ``.json``."""
+
+
+def is_lists(path: Path) -> bool:
+    """Whether the file is called like one of the layout."""
+    return path.suffix.lower() == ".json" and any(path.stem.lower() in names for names in FILES.values())
+
+
+def open_source(files: Files, config: ImportConfig) -> Raw:
+    """Item n is row n of the features. Every file is read whole, some 100 bytes of memory an interaction.
+
+    Raises DataError if there is no train.json, or two files for one split.
+    """
+    for setting in ("time", "rating"):
+        if getattr(config, f"{setting}_column"):
+            raise ConfigError(f"{setting}_column: lists of items have no {setting}s; leave it out")
+    if config.split == "time" or config.since or config.until or config.min_rating is not None:
+        raise ConfigError(f"{files.where}: lists of items have no times or ratings; leave the rules about them out")
+    found: dict[str, Path] = {}
+    for path in filter(is_lists, files.paths):
+        split = next(split for split, names in FILES.items() if path.stem.lower() in names)
+        if split in found:
+            raise DataError(f"{path}: {found[split].name} is the {split} split already; take one of them away")
+        found[split] = path
+    if "train" not in found:
+        raise DataError(f"{files.where}: no train.json of user → list of items")
+    labelled = config.split in ("auto", "given")
+    parts = [
+        Part(path, {"user": "user", "item": "item"}, _reader(path), typed=False, split=split if labelled else None)
+        for split, path in ((split, found[split]) for split in FILES if split in found)
+    ]
+    paths = files.features()
+    features, rows = numbered(paths)
+    return Raw(parts, features, rows=rows, used=[*found.values(), *paths.values()])
+
+
+def _reader(path: Path) -> Callable[[], Iterator[Block]]:
+    def blocks() -> Iterator[Block]:
+        users, lists = _lists(path)
+        count_U = np.array([len(items) for items in lists], dtype=np.int64)
+        owner_N = np.repeat(np.arange(len(users)), count_U)
+        yield Block(
+            _frame(path, users, owner_N, lists),
+            lambda row: f"user '{users[int(owner_N[row])]}'",
+            list,
+            path.stat().st_size,
+        )
+
+    return blocks
+
+
+def _lists(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """(users, their lists of items). Raises DataError if the file is no JSON or holds something else."""
+    with open_bytes(path) as (file, _):
+        content = file.read()
+    try:
+        pairs = json.loads(content.decode("utf-8-sig"), object_pairs_hook=lambda pairs: pairs)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); get the file again"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, byte {error.start}: not UTF-8 text; save the file as UTF-8") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply; it maps users to lists of items") from None
+    if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        raise DataError(f'{path}: not a JSON object; it maps users to lists of items, {{"0": [3, 7], …}}')
+    for user, items in pairs:
+        if not isinstance(items, list) or not all(type(item) in (int, str) for item in items):
+            raise DataError(f"{path}, user '{user}': not a list of items (numbers or text); mend it")
+    return [user for user, _ in pairs], [items for _, items in pairs]
+
+
+def _frame(path: Path, users: list[str], owner_N: np.ndarray, lists: list[list[Any]]) -> pl.DataFrame:
+    import polars as pl
+
+    items = [item for listed in lists for item in listed]
+    try:
+        column = pl.Series("item", items, dtype=pl.Int64 if not items or type(items[0]) is int else pl.String)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        other = next((row for row, item in enumerate(items) if type(item) is not type(items[0])), None)
+        where = f", user '{users[int(owner_N[other])]}'" if other is not None else ""
+        raise DataError(f"{path}{where}: items are numbers in one place and text in another; write one kind") from None
+    return pl.DataFrame({"user": pl.Series(users, dtype=pl.String).gather(owner_N), "item": column})

@@ -1,0 +1,174 @@
+"""The folder an import makes: whole or not there, nothing good lost, a card that tells all, and real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from crossrec.data import Card, DataConfig, ImportConfig, import_data, load, validate
+from crossrec.data.output import new_folder
+from crossrec.errors import ConfigError, DataError, RunError
+
+LOG = "user,item,rating\n" + "".join(f"u{u},i{(u * k) % 7},{k}\n" for u in range(6) for k in range(1, 6))
+
+
+@pytest.fixture
+def folder(put):
+    """A source of 30 rows, with features."""
+    items = "item\n" + "".join(f"i{n}\n" for n in range(7))
+    return put({"log.csv": LOG, "items.csv": items, "image_feat.npy": np.eye(7)})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+STAGES = ["reading", "looking for duplicates", "k-core, round by round", "splitting", "features image", "writing"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("blow", [KeyboardInterrupt, MemoryError])
+def test_a_stop_at_any_stage_leaves_what_there_was(stage, blow, folder, tmp_path):
+    config = ImportConfig(min_item_interactions=4, min_user_interactions=3)
+    seen = []
+
+    def stop(what: str, done: int, total: int) -> None:
+        seen.append(what)
+        if what == stage:
+            raise blow
+
+    before = names(tmp_path)
+    for out in (tmp_path / "below" / "deep" / "out", tmp_path / "out"):
+        with pytest.raises((blow, RunError)):  # polars wraps what happens while it writes
+            import_data(folder, out, config, on_progress=stop)
+    assert names(tmp_path) == before
+    import_data(folder, tmp_path / "out", config)
+    good = content(tmp_path / "out")
+    with pytest.raises((blow, RunError)):
+        import_data(folder, tmp_path / "out", ImportConfig(), overwrite=True, on_progress=_stop_when_writing(blow))
+    assert content(tmp_path / "out") == good
+    assert stage in seen
+
+
+def _stop_when_writing(blow):
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "writing":
+            raise blow
+
+    return stop
+
+
+def test_an_existing_target_is_an_error_unless_an_import_made_it(folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    import_data(folder, out)  # an empty folder holds nothing to lose
+    good = content(out)
+    with pytest.raises(ConfigError, match="is there already; name another folder, or replace it with overwrite"):
+        import_data(folder, out)
+    assert content(out) == good
+    card = import_data(folder, out, ImportConfig(min_rating=2), overwrite=True)
+    assert content(out) != good
+    assert card.rules["min_rating"] == 2
+    assert names(tmp_path) == ["out", "set"]
+    (out / "text_feat.npy").write_bytes(b"made later")
+    with pytest.raises(ConfigError, match=r"holds text_feat.npy, which the import did not make; move it away"):
+        import_data(folder, out, overwrite=True)
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(ConfigError, match="is a file or a link; name a folder"):
+        import_data(folder, tmp_path / "file", overwrite=True)
+    with pytest.raises(ConfigError, match="no import made this folder, so it is not replaced"):
+        import_data(out, folder, overwrite=True)
+    with pytest.raises(ConfigError, match="holds the source, which would be lost"):
+        import_data(folder / "log.csv", folder, overwrite=True)
+    assert (out / "text_feat.npy").read_bytes() == b"made later"
+
+
+def test_a_folder_that_cannot_be_made(folder, tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(RunError, match="out: cannot be written"):
+        import_data(folder, tmp_path / "file" / "out")
+
+
+def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_text("old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(RunError, match="No space left"), new_folder(out) as draft:
+        (draft / "a").write_text("new")
+    assert content(out) == {"a": b"old"}
+    assert names(tmp_path) == ["out"]
+
+
+def test_the_card_can_be_read_back_and_tells_all(folder, tmp_path):
+    card = import_data(folder, tmp_path / "out", ImportConfig(duplicates="last", min_user_interactions=2))
+    assert Card.read(tmp_path / "out") == card
+    assert card.files == names(tmp_path / "out")
+    assert card.source[0].bytes == os.path.getsize(folder / "log.csv")
+    assert [file.name for file in card.source] == ["log.csv", "image_feat.npy", "items.csv"]
+    assert set(card.versions) == {"crossrec", "python", "polars", "numpy"}
+    assert set(card.rules) == set(ImportConfig.model_fields)
+    text = (tmp_path / "out" / "card.md").read_text()
+    for told in (
+        "# out",
+        "| duplicates | last kept |",
+        "| k-core | 2 a user, 0 an item; ",
+        "image: 7 columns of float64",
+    ):
+        assert told in text, text
+    assert str(tmp_path) not in text + (tmp_path / "out" / "card.json").read_text()
+    (tmp_path / "out" / "card.json").write_text("{}")
+    with pytest.raises(DataError, match=r"card.json: damaged, or of another version of crossrec"):
+        Card.read(tmp_path / "out")
+
+
+def test_progress_is_told_to_the_end(folder, tmp_path):
+    told: dict[str, tuple[int, int]] = {}
+    import_data(folder, tmp_path / "out", on_progress=lambda what, done, total: told.update({what: (done, total)}))
+    assert told["reading"] == (os.path.getsize(folder / "log.csv"),) * 2
+    rows = pl.read_parquet(tmp_path / "out" / "interactions.parquet").height
+    assert told["writing"] == (rows, rows)
+
+
+def test_what_is_imported_is_what_load_reads_from_the_source(folder, tmp_path):
+    # u0 takes i0 five times: only there do rows repeat
+    card = import_data(folder, tmp_path / "out")
+    raw = load(DataConfig(data=str(folder), duplicates="drop"))
+    made = load(DataConfig(data=str(tmp_path / "out")))
+    assert made.fingerprint() == raw.fingerprint()
+    assert made.user_ids.to_list() == raw.user_ids.to_list()
+    assert made.item_ids.to_list() == raw.item_ids.to_list()
+    assert card.steps[-1].interactions == 30 - raw.dropped_duplicates
+    assert card.steps[-1].rule == "first kept"
+
+
+def test_tiktok_comes_through_unchanged(real, tmp_path):
+    card = import_data(real("tiktok"), tmp_path / "tiktok")
+    assert card.splits == {"train": 59541, "valid": 3051, "test": 6130}
+    assert (card.steps[-1].users, card.steps[-1].items) == (9308, 6710)
+    config = DataConfig(data=str(tmp_path / "tiktok"))
+    raw = DataConfig(data=str(real("tiktok")))
+    assert load(config).fingerprint() == load(raw).fingerprint()
+    [finding] = validate(config)
+    assert "10 users have no training row" in finding.message
+
+
+def test_baby_is_its_own_five_core(real, tmp_path):
+    card = import_data(real("baby"), tmp_path / "baby", ImportConfig(min_user_interactions=5, min_item_interactions=5))
+    assert [step.interactions for step in card.steps] == [160792, 160792]
+    assert load(DataConfig(data=str(tmp_path / "baby"))).num_items == 7050
