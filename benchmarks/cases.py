@@ -78,11 +78,14 @@ def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side
 
 
 def step(quick: bool) -> list[Result]:
-    """A step of LightGCN + CROSS: against its matrix products alone, and against LightGCN's own step."""
+    """A step of LightGCN + CROSS: against its matrix products alone, LightGCN's own step, and itself in bfloat16."""
+    paper, default = "CROSS step, the paper's prototypes", "CROSS step, default prototypes"
     rows = (
-        ("CROSS step, the paper's prototypes, and its matrix products", "step_paper", "products", "≤ 3 ×; 1.7 ×", 7),
-        ("CROSS step, default prototypes, and its matrix products", "step", "products", "", 21),
-        ("CROSS step, default prototypes, and LightGCN's own", "step", "backbone", "≤ 7 ×; stretch 4 ×", 21),
+        (f"{paper}, and its matrix products", "step_paper", "products", "≤ 3 ×; 1.7 ×", 7),
+        (f"{default}, and its matrix products", "step", "products", "", 21),
+        (f"{default}, and LightGCN's own", "step", "backbone", "≤ 7 ×; stretch 4 ×", 21),
+        (f"{paper}, products in bfloat16, and all in float32", "step_paper_half", "float32", "", 7),
+        (f"{default}, products in bfloat16, and all in float32", "step_half", "float32", "", 21),
     )
     results = []
     for name, case, other, target, rounds in rows:
@@ -93,12 +96,15 @@ def step(quick: bool) -> list[Result]:
     return results
 
 
-def step_side(side: str, quick: bool, *, prototypes: dict[str, int] | None = None) -> Side:
-    """One optimisation step, or the matrix products in it, or the backbone's own step."""
+def step_side(
+    side: str, quick: bool, *, prototypes: dict[str, int] | None = None, precision: str | None = None
+) -> Side:
+    """One optimisation step, or the same in float32, or the matrix products in it, or the backbone's own step."""
     data, _ = world("tiktok", quick)
     size = 64 if quick else 2048
     counts = {} if prototypes is None else dict.fromkeys(prototypes, 32) if quick else prototypes
-    config = None if side == "backbone" else CrossConfig.parse(counts)
+    settings = counts | ({"precision": precision} if side == "ours" else {})
+    config = None if side == "backbone" else CrossConfig.parse(settings)
     one, batch, objective = make_step(data, config, size)
     return matrix_products(objective, batch) if side == "products" else one, None
 
@@ -283,6 +289,8 @@ SIDES: dict[str, Callable[[str, bool], Side]] = {
     "clusters_batch": lambda side, quick: cluster_side(side, quick, batch_of_data=True),
     "step": step_side,
     "step_paper": lambda side, quick: step_side(side, quick, prototypes=PAPER),
+    "step_half": lambda side, quick: step_side(side, quick, precision="bfloat16"),
+    "step_paper_half": lambda side, quick: step_side(side, quick, prototypes=PAPER, precision="bfloat16"),
     "epoch": epoch_side,
     "ranking": ranking_side,
     "neighbors": neighbors_side,

@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 
+SETTLE = 0.05
+"""OpenMP's threads spin for milliseconds after their last work, on the cores that the next side is to run on."""
+
 
 @dataclass
 class Result:
@@ -51,7 +54,8 @@ class Worker:
         self.check = self._line()["check"]
 
     def round(self) -> float:
-        """Seconds of one more round."""
+        """Seconds of one more round, when the threads of the other side's last one have stopped waiting for more."""
+        time.sleep(SETTLE)
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()

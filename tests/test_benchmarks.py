@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CASES = ("clusters", "step", "epoch", "ranking", "neighbors", "start")
+CASES = ("clusters", "step", "epoch", "ranking", "neighbors", "catalogue", "start")
 
 
 @pytest.mark.slow
@@ -33,7 +33,16 @@ def test_every_case_runs_and_agrees_with_its_reference(tmp_path):
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "quick.json").read_text())["results"]
     names = [result["name"] for result in results]
-    for part in ("cluster terms", "CROSS step", "LightGCN epoch", "ranking Baby", "neighbours", "--help"):
+    for part in (
+        "cluster terms",
+        "CROSS step",
+        "bfloat16",
+        "LightGCN epoch",
+        "ranking Baby",
+        "neighbours",
+        "10,000 users over a million",
+        "--help",
+    ):
         assert any(part in name for name in names), part
     table = (tmp_path / "quick.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in table if line.startswith("| ")][2:] == [f"| {name}" for name in names]

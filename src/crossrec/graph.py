@@ -135,11 +135,12 @@ class _MeanPropagation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ego: Tensor, adjacency: SparseMatrix, layers: int) -> Tensor:
         ctx.transposed, ctx.layers = adjacency.transposed, layers
-        total, layer = ego.clone(), ego
+        share = 1 / (layers + 1)
+        total, layer = ego * share, ego
         for _ in range(layers):
             layer = adjacency.product(layer)
-            total += layer
-        return total.div_(layers + 1)
+            total.add_(layer, alpha=share)
+        return total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

@@ -41,9 +41,10 @@ def nearest(vector_NL: Tensor, centroid_PL: Tensor) -> Tensor:
     """argmin_p ‖x_n - c_p‖ of every vector, (N,) int64, the first of equals; in blocks of rows."""
     half_square_P = centroid_PL.square().sum(1) / 2
     index_N = torch.empty(len(vector_NL), dtype=torch.int64, device=vector_NL.device)
-    blocks = row_blocks(vector_NL, len(centroid_PL))
-    room = block_room(blocks, vector_NL, len(centroid_PL))
-    for part in blocks:
-        block = vector_NL[part]
-        index_N[part] = torch.mm(block, centroid_PL.T, out=room[: len(block)]).sub_(half_square_P).argmax(1)
+    size = row_blocks(vector_NL, len(centroid_PL))
+    room = block_room(size, len(centroid_PL), vector_NL)
+    for start in range(0, len(vector_NL), size):
+        block = vector_NL[start : start + size]
+        score = torch.mm(block, centroid_PL.T, out=room[: len(block)]).sub_(half_square_P)
+        index_N[start : start + size] = score.argmax(1)
     return index_N

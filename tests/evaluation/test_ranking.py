@@ -77,9 +77,10 @@ def test_ranks_equal_a_sorted_list_with_many_ties(seed, levels, users, items):
     assert as_dict(rank_held_out(user_US, item_IS, split)) == slow_ranks(user_US, item_IS, train, held)
 
 
-def test_ranks_of_real_vectors_equal_a_sorted_list():
-    user_US, item_IS, train, held = random_case(0)
-    split = HeldOut.build(*train, *held, 40, 30)
+@pytest.mark.parametrize("items", [30, 2000])
+def test_ranks_of_real_vectors_equal_a_sorted_list(items):
+    user_US, item_IS, train, held = random_case(0, items=items)
+    split = HeldOut.build(*train, *held, 40, items)
     assert as_dict(rank_held_out(user_US, item_IS, split)) == slow_ranks(user_US, item_IS, train, held)
 
 
@@ -107,12 +108,13 @@ def test_evaluated_are_users_with_training_and_held_out_items():
     assert split.item_P.tolist() == [0, 1, 2, 3, 2]
 
 
+@pytest.mark.parametrize("items", [90, 2000])
 @pytest.mark.parametrize("chunk", [1, 128, 129, 300, 1000])
-def test_ranks_do_not_depend_on_the_chunk(chunk):
-    user_US, item_IS, train, held = random_case(1, users=700, items=90, width=192)
+def test_ranks_do_not_depend_on_the_chunk(chunk, items):
+    user_US, item_IS, train, held = random_case(1, users=700, items=items, width=192)
     user_US[::3] = user_US[0]
-    item_IS[50:60] = item_IS[:10]
-    split = HeldOut.build(*train, *held, 700, 90)
+    item_IS[-40:-30] = item_IS[:10]
+    split = HeldOut.build(*train, *held, 700, items)
     assert np.array_equal(
         rank_held_out(user_US, item_IS, split, chunk).rank_P, rank_held_out(user_US, item_IS, split, 10_000).rank_P
     )
@@ -121,10 +123,11 @@ def test_ranks_do_not_depend_on_the_chunk(chunk):
     assert np.array_equal(lists[0][1], lists[1][1])
 
 
-@pytest.mark.parametrize("depth", [0, 1, 5, 30])
-def test_depth_keeps_the_ranks_below_it(depth):
-    user_US, item_IS, train, held = random_case(2, levels=2)
-    split = HeldOut.build(*train, *held, 40, 30)
+@pytest.mark.parametrize("levels", [2, None])
+@pytest.mark.parametrize(("items", "depth"), [(30, 0), (30, 1), (30, 5), (30, 30), (300, 1), (300, 20), (300, 50)])
+def test_depth_keeps_the_ranks_below_it(items, depth, levels):
+    user_US, item_IS, train, held = random_case(2, items=items, levels=levels)
+    split = HeldOut.build(*train, *held, 40, items)
     exact = rank_held_out(user_US, item_IS, split).rank_P
     short = rank_held_out(user_US, item_IS, split, depth=depth).rank_P
     assert np.array_equal(short[exact < depth], exact[exact < depth])

@@ -13,7 +13,24 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import block_room, bounded, exp_rows_, row_blocks, rows, scaled_gradients, unit, wide, zero_like
+from crossrec.losses import (
+    APART,
+    LOG2E,
+    Precision,
+    add_product_,
+    block_room,
+    bounded,
+    counts,
+    exp2_rows_,
+    filled_up,
+    product_into,
+    row_blocks,
+    rows,
+    scaled_gradients,
+    unit,
+    wide,
+    zero_like,
+)
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -88,6 +105,7 @@ def _cross_entropy(
     weight_N: Tensor,
     partitions: int,
     room: Room | None,
+    precision: Precision | None,
 ) -> Tensor:
     """Σ_n [ partitions · w_n log Σ_p exp(x_n c_p / λ_c) - t_n · C q_n / λ_c ], q the codes of x, t = ``towards_NL``.
 
@@ -105,6 +123,7 @@ def _cross_entropy(
         weight_N,
         partitions,
         Room() if room is None else room,
+        precision,
     )
     return value
 
@@ -126,13 +145,14 @@ class Room:
 
     def matrix(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """An uninitialised (rows, columns) of the type of ``like``, good until the next call."""
-        size = rows * columns
         if like.device.type != "cpu":
             return like.new_empty(rows, columns)
+        stride = columns + APART
+        size = rows * stride
         if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
             self._memory = None  # first freed, then replaced, with a little to spare for a batch of more items
             self._memory = like.new_empty(size + size // 16)
-        return self._memory[:size].view(rows, columns)
+        return self._memory[:size].view(rows, stride)[:, :columns]
 
 
 class _ClusterCrossEntropy(torch.autograd.Function):
@@ -155,42 +175,52 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         weight_N: Tensor,
         partitions: int,
         room: Room,
+        precision: Precision | None,
     ) -> Tensor:
         towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
+        rows, weight = len(vector), weight_N.to(vector.dtype)
+        towards, vector, weight = (filled_up(part, precision) for part in (towards, vector, weight))
         inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
-        weight, scaled = weight_N.to(vector.dtype), vector * inverse
+        scaled = vector * (inverse * LOG2E)
+        sharper = 1.0 / (inverse * SINKHORN_EPSILON)
         keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
         kept = room.matrix(len(vector) if keep else 0, len(prototype), vector)
-        partition_N, mass_P = torch.empty_like(weight), torch.zeros_like(prototype[:, 0])
+        mass_N, top_N, mass_P = torch.empty_like(weight), torch.zeros_like(weight), torch.zeros_like(prototype[:, 0])
         grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
-        small = bounded(scaled, prototype)
-        blocks = row_blocks(vector, len(prototype))
-        logits = block_room(blocks, vector, len(prototype))
+        small = bounded(vector_NL, prototype_PL, inverse)
+        size = row_blocks(vector, len(prototype))
+        logits = block_room(size, len(prototype), vector)
         kernel_block = None if keep else torch.empty_like(logits)
-        for part in blocks:
+        kind = vector.dtype if precision is None else torch.bfloat16
+        read = None if precision is None else block_room(size, len(prototype), prototype.to(kind))
+        prototype_k = prototype.to(kind)
+        parts = [slice(start, start + size) for start in range(0, len(vector), size)]
+        for part in parts:
             block = scaled[part]
             logit = torch.mm(block, prototype.T, out=logits[: len(block)])
             if rounds is None:
                 kept[part] = nearest_prototype(logit)
             else:
                 target = kept[part] if kernel_block is None else kernel_block[: len(block)]
-                kernel = torch.div(logit, inverse * SINKHORN_EPSILON, out=target).exp_()
-                mass_P += weight[part] @ kernel
-            top = exp_rows_(logit, small)
-            mass = logit.sum(1)
-            partition_N[part] = mass.log() if top is None else mass.log() + top
-            share = (partitions * weight[part] / mass).unsqueeze(1)
-            torch.mm(logit, prototype, out=grad_vector[part])
-            grad_vector[part] *= share
-            grad_prototype.addmm_(logit.T, block * share)
+                kernel = torch.mul(logit, sharper, out=target).exp2_()
+                mass_P.addmv_(kernel.T, weight[part])
+            top = exp2_rows_(logit, small)
+            if top is not None:
+                top_N[part] = top
+            mass = torch.sum(logit, 1, out=mass_N[part])
+            share = logit if read is None else read[: len(block)].copy_(logit)
+            product_into(grad_vector[part], share, prototype_k)
+            add_product_(grad_prototype, share.T, block * (weight[part] / mass).unsqueeze(1), partitions / LOG2E)
+        grad_vector *= (weight / mass_N).mul_(partitions).unsqueeze(1)
+        partition_N = mass_N.log2().add_(top_N).mul_(1 / LOG2E)
 
         def kernels() -> Iterator[tuple[slice, Tensor]]:
-            for part in blocks:
+            for part in parts:
                 if keep:
                     yield part, kept[part]
                 else:
-                    block = vector[part] / SINKHORN_EPSILON
-                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp_()
+                    block = vector[part] * (LOG2E / SINKHORN_EPSILON)
+                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp2_()
 
         scaling_P = torch.ones_like(mass_P)
         for done in range(rounds or 0):
@@ -199,30 +229,30 @@ class _ClusterCrossEntropy(torch.autograd.Function):
             if done + 1 < (rounds or 0):
                 mass_P.zero_()
                 for part, kernel in kernels():
-                    mass_P += (weight[part] / (kernel @ scaling_P)) @ kernel
-        # The prototypes' scalings beside them: one product gives the rows' totals and the codes' mean prototypes.
-        beside = torch.cat([prototype * scaling_P.unsqueeze(1), scaling_P.unsqueeze(1)], dim=1)
+                    mass_P.addmv_(kernel.T, weight[part] / (kernel @ scaling_P))
+        scaled_PL = (prototype * scaling_P.unsqueeze(1)).to(kind)
         centre, pull = torch.empty_like(vector), torch.zeros_like(prototype)
         for part, kernel in kernels():
-            both = kernel @ beside
-            total = both[:, -1:]
-            torch.div(both[:, :-1], total, out=centre[part])
-            pull.addmm_(kernel.T, towards[part] / total)
+            inverse_total = (kernel @ scaling_P).reciprocal_().unsqueeze(1)
+            code = kernel if read is None else read[: len(kernel)].copy_(kernel)
+            product_into(centre[part], code, scaled_PL)
+            centre[part] *= inverse_total
+            add_product_(pull, code.T, towards[part] * inverse_total)
         met = torch.dot(towards.flatten(), centre.flatten())
         grad_prototype.addcmul_(pull, scaling_P.unsqueeze(1) * inverse, value=-1)
         grad_vector *= inverse
         grad_temperature = None
         if ctx.needs_input_grad[3]:
             grad_temperature = inverse * (met * inverse - torch.dot(vector.flatten(), grad_vector.flatten()))
-        ctx.save_for_backward(centre * -inverse, grad_vector, grad_prototype, grad_temperature)
-        kind = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, kind
+        ctx.save_for_backward(centre[:rows] * -inverse, grad_vector[:rows], grad_prototype, grad_temperature)
+        temperature_type = temperature.dtype if isinstance(temperature, Tensor) else None
+        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, temperature_type
         return (partitions * (partition_N @ weight) - inverse * met).to(vector_NL.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None, None, None
+        return *scaled_gradients(ctx, grad), None, None, None, None, None
 
 
 def _ones(matrix_NP: Tensor) -> Tensor:
@@ -238,6 +268,7 @@ def item_cluster_loss(
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
     room: Room | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
     """1/(|M|(|M|-1)) Σ_{m≠n} mean_b -Σ_p q_p^n log softmax(i^m C / λ_c)_p, a scalar (Equation 11).
 
@@ -255,7 +286,16 @@ def item_cluster_loss(
     for vector_NL in units:
         others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
         total = total + _cross_entropy(
-            others_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, len(units) - 1, room
+            others_NL,
+            vector_NL,
+            prototype_PL,
+            temperature,
+            clusterer,
+            rounds,
+            weight_N,
+            len(units) - 1,
+            room,
+            precision,
         )
     return total / (weight_N.sum() * len(units) * (len(units) - 1))
 
@@ -270,6 +310,7 @@ def user_cluster_loss(
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
     room: Room | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
 
@@ -288,8 +329,8 @@ def user_cluster_loss(
     meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], rows(user_NL, pairs[0]))
     total, room = zero_like(prototype_PL), room or Room()
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
-        weight_N = torch.bincount(index_B, minlength=len(vector_NL)).to(vector_NL.dtype)
+        weight_N = counts(index_B, len(vector_NL), vector_NL.dtype)
         total = total + _cross_entropy(
-            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room
+            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room, precision
         )
     return total / (2 * len(pairs[0]))

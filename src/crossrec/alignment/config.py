@@ -10,6 +10,7 @@ from crossrec.alignment.clusters import Clusterer
 from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
 from crossrec.config import Config
+from crossrec.losses import Precision
 from crossrec.types import Direction
 
 Term = Literal["item", "tuning", "neighbor", "cluster_items", "cluster_users"]
@@ -60,6 +61,8 @@ class CrossConfig(Config):
     """What the denominator of Eq. 9 holds: other items' neighbourhoods (official) or other items (as printed)."""
     clusterer: Clusterer = "sinkhorn"
     """How codes are assigned: optimal transport (Eq. 10) or k-means."""
+    precision: Precision | None = None
+    """bfloat16: faster contrastive products where the processor has them, to about three digits; else float32."""
 
     def weight(self, term: Term) -> float:
         """α, β or γ, whichever the term is weighted with."""

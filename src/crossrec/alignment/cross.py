@@ -109,12 +109,13 @@ class Cross(nn.Module):
             nobody = zero_like(view.item[ID])
             strengths = {m: strength(preference_NL, v) for m, v in view.item.items()}
             mask = directions(torch.stack(list(strengths.values())), config.direction)
-            place = {m: k for k, m in enumerate(self.modalities)}
-            supported = {(m, n): mask[place[m], place[n]].nonzero().squeeze(1) for m, n in self.pairs}
+            supported = self._supported(mask)
             aligned = {(m, n): unit(self.aligners[f"{m}->{n}"](view.rows(m, r))) for (m, n), r in supported.items()}
             if "item" in active:
                 temperature = _clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS)
-                terms["item"] = item_level_loss(aligned, view.item, supported, temperature=temperature)
+                terms["item"] = item_level_loss(
+                    aligned, view.item, supported, temperature=temperature, precision=config.precision
+                )
             if "tuning" in active:
                 terms["tuning"] = direction_tuning_loss(aligned, preference_NL, strengths, supported) + nobody
         if "neighbor" in active:
@@ -129,6 +130,7 @@ class Cross(nn.Module):
                 clusterer=config.clusterer,
                 rounds=config.sinkhorn_rounds,
                 room=self._room,
+                precision=config.precision,
             )
         if self.codebook_ui is not None:
             terms["cluster_users"] = user_cluster_loss(
@@ -140,6 +142,7 @@ class Cross(nn.Module):
                 clusterer=config.clusterer,
                 rounds=config.sinkhorn_rounds,
                 room=self._room,
+                precision=config.precision,
             )
         return terms
 
@@ -158,6 +161,13 @@ class Cross(nn.Module):
         preference_NL = mean_preference_of(view.distinct_user_L, view.user_index_B, view.index_B, len(view.item_N))
         strength_MN = torch.stack([strength(preference_NL, v) for v in view.item.values()])
         return strength_MN, directions(strength_MN, self.config.direction)
+
+    def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
+        """Rows of the items that support each direction; on a GPU one wait for all of them."""
+        mask_PN = mask_MMN.flatten(0, 1)
+        row = torch.split(mask_PN.nonzero()[:, 1], mask_PN.sum(1).tolist())
+        every = ((m, n) for m in self.modalities for n in self.modalities)
+        return {(m, n): row_D for (m, n), row_D in zip(every, row, strict=True) if m != n}
 
     def _look(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> _View:
         """Gather and normalise, once, every vector that the terms of a batch need."""
@@ -191,6 +201,7 @@ class Cross(nn.Module):
                 neighborhood(view.table[m], view.neighbor_NK[taking_part]),
                 temperature=self.config.lambda_n,
                 negatives=self.config.negatives,
+                precision=self.config.precision,
             )
             for m in self.modalities
         ]

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crossrec.losses import info_nce, unit, zero_like
+from crossrec.losses import Precision, info_nce, unit, zero_like
 
 AlignerKind = Literal["linear", "ffn"]
 
@@ -46,6 +46,7 @@ def item_level_loss(
     supported: Mapping[tuple[str, str], Tensor],
     *,
     temperature: Tensor | float,
+    precision: Precision | None = None,
 ) -> Tensor:
     """(1/n) Σ_{m→n} Σ_{i in D^{m→n}} -log softmax_j( cos(î_i^{m→n}, sg(j^n)) / λ_f )_i, a scalar (Equation 4).
 
@@ -59,5 +60,5 @@ def item_level_loss(
     for (source, target), row_D in supported.items():
         if len(row_D):
             anchor_DL, target_NL = unit(aligned[source, target]), unit(item[target]).detach()
-            total = total + info_nce(anchor_DL, target_NL, row_D, temperature=temperature)
+            total = total + info_nce(anchor_DL, target_NL, row_D, temperature=temperature, precision=precision)
     return total / max(len(reference), 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.losses import info_nce, logsumexp_dot, unit, zero_like
+from crossrec.losses import Precision, info_nce, logsumexp_dot, unit, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
 
@@ -25,26 +25,26 @@ def neighborhood(table_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
 
 
 class _NeighborMean(torch.autograd.Function):
-    """Mean of the rows that are named: a bag of embeddings whose backward pass is one ``index_add_``."""
+    """Mean of the rows that are named: a bag of embeddings whose backward pass is one ``index_add_``.
+
+    A neighbour that is not there is row 0 with a weight of 0, so that nothing has to be counted or left out.
+    """
 
     @staticmethod
     def forward(ctx: Any, unit_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
-        present_NK = neighbor_NK >= 0
-        count_N = present_NK.sum(1)
-        end_N = torch.cat([count_N.new_zeros(1), count_N.cumsum(0)])
-        index = neighbor_NK[present_NK]
-        share_N = 1.0 / count_N.to(unit_RL.dtype)
-        ctx.save_for_backward(index, count_N, share_N)
+        present_NK = (neighbor_NK >= 0).to(unit_RL.dtype)
+        share_NK = present_NK / present_NK.sum(1, keepdim=True).clamp_min(1)
+        row_NK = neighbor_NK.clamp_min(0)
+        ctx.save_for_backward(row_NK, share_NK)
         ctx.shape = unit_RL.shape
-        share = share_N.repeat_interleave(count_N)
-        return F.embedding_bag(index, unit_RL, end_N, mode="sum", per_sample_weights=share, include_last_offset=True)
+        return F.embedding_bag(row_NK, unit_RL, mode="sum", per_sample_weights=share_NK)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        index, count_N, share_N = ctx.saved_tensors
-        shared_NL = (grad * share_N.unsqueeze(1)).repeat_interleave(count_N, 0)
-        return grad.new_zeros(ctx.shape).index_add_(0, index, shared_NL), None
+        row_NK, share_NK = ctx.saved_tensors
+        shared_NKL = grad.unsqueeze(1) * share_NK.unsqueeze(2)
+        return grad.new_zeros(ctx.shape).index_add_(0, row_NK.flatten(), shared_NKL.flatten(0, 1)), None
 
 
 def neighbor_loss(
@@ -53,6 +53,7 @@ def neighbor_loss(
     *,
     temperature: Tensor | float,
     negatives: Negatives = "neighborhoods",
+    precision: Precision | None = None,
 ) -> Tensor:
     """mean_i -log exp(cos(i, ĩ)/λ_n) / Σ_j exp(cos(i, x_j)/λ_n), a scalar, for one modality (Equation 9).
 
@@ -67,8 +68,10 @@ def neighbor_loss(
     item_NL, neighborhood_NL = unit(item_NL), unit(neighborhood_NL)
     if negatives == "neighborhoods":
         own_N = torch.arange(len(item_NL), device=item_NL.device)
-        return info_nce(item_NL, neighborhood_NL, own_N, temperature=temperature) / len(item_NL)
+        total = info_nce(item_NL, neighborhood_NL, own_N, temperature=temperature, precision=precision)
+        return total / len(item_NL)
     if negatives == "items":
         scaled_NL = item_NL / temperature
-        return (logsumexp_dot(scaled_NL, item_NL) - (scaled_NL * neighborhood_NL).sum()) / len(item_NL)
+        partition = logsumexp_dot(scaled_NL, item_NL, precision=precision)
+        return (partition - (scaled_NL * neighborhood_NL).sum()) / len(item_NL)
     raise ValueError(f"unknown negatives {negatives!r}: use neighborhoods or items")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossrec.losses import unit
+from crossrec.losses import counts, unit
 
 PAIRS = 1 << 18
 """Pairs whose users' vectors are gathered at a time, where all training pairs are looked at: 64 MB at L = 64."""
@@ -19,8 +19,7 @@ def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int) -> Tensor:
     """
     user_BL = unit(user_BL).detach()
     total = user_BL.new_zeros(num_items, user_BL.shape[1]).index_add_(0, index_B, user_BL)
-    count = torch.bincount(index_B, minlength=num_items).clamp_min(1).to(user_BL.dtype)
-    return total / count.unsqueeze(1)
+    return total / counts(index_B, num_items, user_BL.dtype).clamp_min(1).unsqueeze(1)
 
 
 def mean_preference_of(user_NL: Tensor, user_index_B: Tensor, index_B: Tensor, num_items: int) -> Tensor:

@@ -23,8 +23,16 @@ BLOCK = 128
 """Users in one matrix product. It is fixed because the last bit of a float32 score depends on the number of rows that
 are multiplied together; that way ranks depend on no chunk size."""
 
-CHUNK = 256
-"""Users whose scores are held at once; memory is two float32 arrays of CHUNK × items."""
+CHUNK = 128
+"""Users whose scores are held at once; memory is one float32 array of CHUNK × items."""
+
+SECTIONS, GROUPS = 4, 32
+"""Sections of the items, and groups of items in each at least, whose best scores tell the many held-out items that are
+far down from the few that are not. Items of a group are apart, for those that are next to each other may be alike; and
+threads, which share sections as they share the rows of a product, find the scores that they made in their cache."""
+
+_NUMBERS = 1 << 20
+"""Scores that are gathered at a time to count ranks in: 4 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +89,6 @@ class HeldOut:
             num_items=num_items,
         )
 
-    @classmethod
-    def union(cls, parts: Sequence[HeldOut]) -> HeldOut:
-        """All held-out pairs of several splits of one data set, for ranking them in one go.
-
-        Raises DataError where the splits are of different numbers of users or items.
-        """
-        num_users, num_items = parts[0].num_users, parts[0].num_items
-        if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
-            raise DataError("splits of different data sets cannot be ranked together")
-        trained = np.unique(np.concatenate([part.user_E[part.mask[0]] * num_items + part.mask[1] for part in parts]))
-        held = np.concatenate([part.key_P for part in parts])
-        return cls.build(*np.divmod(trained, num_items), *np.divmod(held, num_items), num_users, num_items)
-
-    @property
-    def key_P(self) -> Ints:
-        """user · items + item of every held-out pair: one number that tells it from all others."""
-        return self.user_E[self.row_P] * self.num_items + self.item_P
-
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
@@ -117,53 +107,95 @@ def rank_held_out(
 
     rank = #{j : s_j > s_i} + #{j < i : s_j = s_i} over unmasked j: among equal scores the lower index comes first.
     A held-out item that is masked itself has rank NEVER. ``chunk`` (rounded up to a multiple of BLOCK) bounds the
-    memory and changes no rank. With ``depth`` the second term is left out of ranks ≥ depth, which stay ≥ depth:
-    metrics at K ≤ depth are the same, and sooner.
+    memory and changes no rank. With ``depth`` a rank ≥ depth may come out as any other number ≥ depth: metrics at
+    K ≤ depth are the same, and sooner.
 
     Raises TrainingError where vectors are not finite or so long that scores may not be.
     """
-    _check_shapes(user_US, item_IS, held.num_users, held.num_items)
-    start_E = _starts(held.count_E)
-    rank_P = np.empty(len(held.row_P), dtype=np.int64)
-    flag_CI = torch.empty(0)
-    for first, score_CI in _masked_scores(user_US, item_IS, held.user_E, held.mask, chunk):
-        device, last = score_CI.device, first + len(score_CI)
-        low, high = np.searchsorted(held.row_P, [first, last])
-        row_p = torch.from_numpy(held.row_P[low:high] - first).to(device)
-        item_p = torch.from_numpy(held.item_P[low:high]).to(device)
-        own_p = score_CI[row_p, item_p]
-        start_C = torch.from_numpy(start_E[first:last] - low).to(device)
-        # Users come with the most held-out items first, so those with an nth one are the first rows: no copies.
-        # Comparing into floats and adding these up is exact up to 2^24 items and several times as fast as counting.
-        flag_CI = torch.empty_like(score_CI) if first == 0 else flag_CI
-        greater_p = torch.empty_like(own_p)
-        for nth in range(int(held.count_E[first])):
-            size = int(np.count_nonzero(held.count_E[first:last] > nth))
-            pair = start_C[:size] + nth
-            greater_p[pair] = torch.gt(score_CI[:size], own_p[pair, None], out=flag_CI[:size]).sum(dim=1)
-        rank_p = greater_p.long()
-        near_p = torch.nonzero(rank_p < (held.num_items if depth is None else depth))[:, 0]
-        for near in torch.split(near_p, len(score_CI)):
-            rows, own = score_CI.index_select(0, row_p[near]), own_p[near, None]
-            tied = torch.eq(rows, own, out=flag_CI[: len(near)]).sum(dim=1) > 1
-            lower = torch.arange(held.num_items, device=device) < item_p[near[tied], None]
-            rank_p[near[tied]] += (lower & (rows[tied] == own[tied])).sum(dim=1)
-        rank_P[low:high] = rank_p.cpu().numpy()
-    rank_P[held.trained_P] = NEVER
-    return Ranks(held.user_E, held.row_P, held.item_P, rank_P)
+    return rank_together(user_US, item_IS, [held], chunk, depth)[0]
 
 
 def rank_together(
     user_US: Tensor, item_IS: Tensor, parts: Sequence[HeldOut], chunk: int = CHUNK, depth: int | None = None
 ) -> list[Ranks]:
-    """``rank_held_out`` for several splits, with the same ranks; a user that several of them hold is scored once."""
+    """``rank_held_out`` for several splits of one data set; a user that several of them hold is scored once.
+
+    Raises DataError where the splits are of different numbers of users or items.
+    """
+    num_users, num_items = parts[0].num_users, parts[0].num_items
+    if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
+        raise DataError("splits of different data sets cannot be ranked together")
+    _check_shapes(user_US, item_IS, num_users, num_items)
+    user_E, mask = _everyone(parts)
+    place_U = np.empty(num_users, dtype=np.int64)
+    place_U[user_E] = np.arange(len(user_E))
+    row_P = np.concatenate([place_U[part.user_E][part.row_P] for part in parts])
+    order = np.argsort(row_P, kind="stable")
+    row_P, item_P = row_P[order], np.concatenate([part.item_P for part in parts])[order]
+    rank_P = np.empty(len(row_P), dtype=np.int64)
+    for first, score_IC in _masked_scores(user_US, item_IS, user_E, mask, chunk):
+        low, high = np.searchsorted(row_P, [first, first + score_IC.shape[1]])
+        row_p = torch.from_numpy(row_P[low:high] - first).to(score_IC.device)
+        item_p = torch.from_numpy(item_P[low:high]).to(score_IC.device)
+        rank_P[order[low:high]] = _ranks_among(score_IC, row_p, item_p, depth).cpu().numpy()
+    ranks = []
+    ends = np.cumsum([len(part.row_P) for part in parts])
+    for part, rank_p in zip(parts, np.split(rank_P, ends[:-1]), strict=True):
+        rank_p[part.trained_P] = NEVER
+        ranks.append(Ranks(part.user_E, part.row_P, part.item_P, rank_p))
+    return ranks
+
+
+def _everyone(parts: Sequence[HeldOut]) -> tuple[Ints, tuple[Ints, Ints]]:
+    """The users that any split evaluates, and their training pairs as (position among them, item), by position."""
     if len(parts) == 1:
-        return [rank_held_out(user_US, item_IS, parts[0], chunk, depth)]
-    union = HeldOut.union(parts)
-    rank_P = rank_held_out(user_US, item_IS, union, chunk, depth).rank_P
-    order = np.argsort(union.key_P)
-    key_P, rank_P = union.key_P[order], rank_P[order]
-    return [Ranks(p.user_E, p.row_P, p.item_P, rank_P[np.searchsorted(key_P, p.key_P)]) for p in parts]
+        return parts[0].user_E, parts[0].mask
+    seen_U = np.zeros(parts[0].num_users, dtype=bool)
+    users, items = [], []
+    for part in parts:
+        fresh_T = ~seen_U[part.user_E][part.mask[0]]
+        users.append(part.user_E[part.mask[0][fresh_T]])
+        items.append(part.mask[1][fresh_T])
+        seen_U[part.user_E] = True
+    user_E = np.flatnonzero(seen_U)
+    return user_E, _items_of(user_E, np.concatenate(users), np.concatenate(items), len(seen_U))
+
+
+def _ranks_among(score_IC: Tensor, row_P: Tensor, item_P: Tensor, depth: int | None) -> Tensor:
+    """The rank of item_p among the scores of user row_p, (P,) int64; where it is ≥ depth, any number ≥ depth.
+
+    With ``depth``, an item below the best ones of so many groups of items is that far down: it is looked at no further.
+    """
+    num_items, own_P = len(score_IC), score_IC[item_P, row_P]
+    if depth is None:
+        rank_P, near_P = torch.empty_like(row_P), torch.arange(len(row_P), device=row_P.device)
+    else:
+        best_GP = _best_of_groups(score_IC, max(GROUPS, 2 * depth)).index_select(1, row_P)
+        rank_P = torch.gt(best_GP, own_P, out=best_GP).sum(dim=0).long()
+        near_P = torch.nonzero(rank_P < depth)[:, 0]
+    for near in torch.split(near_P, max(1, _NUMBERS // num_items)):
+        scores, own = score_IC.index_select(1, row_P[near]), own_P[near]
+        # Comparing into floats and adding these up is exact up to 2^24 items and several times as fast as counting.
+        flags = torch.empty_like(scores)
+        rank = torch.gt(scores, own, out=flags).sum(dim=0).long()
+        tied = torch.eq(scores, own, out=flags).sum(dim=0) > 1
+        if bool(tied.any()):
+            lower = torch.arange(num_items, device=scores.device)[:, None] < item_P[near[tied]]
+            rank[tied] += (lower & (scores[:, tied] == own[tied])).sum(dim=0)
+        rank_P[near] = rank
+    return rank_P
+
+
+def _best_of_groups(score_IC: Tensor, groups: int) -> Tensor:
+    """The best score in each group of items, (G, C): so many groups in every section, or each item by itself."""
+    num_items, users = score_IC.shape
+    if num_items <= SECTIONS * groups:
+        return score_IC
+    whole = num_items // (SECTIONS * groups) * (SECTIONS * groups)
+    best_GC: Tensor = score_IC[:whole].view(SECTIONS, -1, groups, users).amax(dim=1).flatten(0, 1)
+    left_over = score_IC[whole:]
+    best_GC[: len(left_over)].clamp_(min=left_over)
+    return best_GC
 
 
 def top_k(
@@ -191,8 +223,8 @@ def top_k(
     item_EK = np.full((len(users), k), -1, dtype=np.int64)
     score_EK = np.full((len(users), k), -np.inf, dtype=np.float32)
     mask = _items_of(users, train_user, train_item, num_users)
-    for first, score_CI in _masked_scores(user_US, item_IS, users, mask, chunk):
-        score, item = _best(score_CI, k)
+    for first, score_IC in _masked_scores(user_US, item_IS, users, mask, chunk):
+        score, item = _best(score_IC.T.contiguous(), k)
         at = slice(first, first + len(score)), slice(0, score.shape[1])
         score_EK[at], item_EK[at] = score.cpu().numpy(), item.cpu().numpy()
     item_EK[score_EK == -np.inf] = -1
@@ -216,9 +248,9 @@ def _best(score_CI: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _masked_scores(
     user_US: Tensor, item_IS: Tensor, user_E: Ints, mask: tuple[Ints, Ints], chunk: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first position, score_CI) for consecutive chunks of ``user_E``, -inf at the masked (row, item) pairs.
+    """Yield (first position, score_IC) for consecutive chunks of ``user_E``, -inf at the masked pairs.
 
-    The same memory is filled anew for every chunk.
+    The same memory is filled anew for every chunk. Items come first, for threads share a product by its rows.
     """
     if chunk < 1:
         raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
@@ -229,14 +261,15 @@ def _masked_scores(
     padded = -(-total // BLOCK) * BLOCK
     user_ES = torch.cat([user_ES, user_ES.new_zeros(padded - total, user_ES.shape[1])])
     chunk = min(-(-chunk // BLOCK) * BLOCK, padded)
-    buffer = items.new_empty(chunk, len(items))
+    buffer = items.new_empty(len(items), chunk)
     for first in range(0, total, max(chunk, 1)):
         for at in range(0, min(chunk, padded - first), BLOCK):
-            torch.mm(user_ES[first + at : first + at + BLOCK], items.T, out=buffer[at : at + BLOCK])
+            block = user_ES[first + at : first + at + BLOCK].T
+            torch.mm(items, block, out=buffer[:, at : at + BLOCK])
         low, high = np.searchsorted(mask[0], [first, first + chunk])
         row, item = (torch.from_numpy(part[low:high]).to(buffer.device) for part in mask)
-        buffer[row - first, item] = -torch.inf
-        yield first, buffer[: min(chunk, total - first)]
+        buffer[item, row - first] = -torch.inf
+        yield first, buffer[:, : min(chunk, total - first)]
 
 
 def _check_finite(user_ES: Tensor, item_IS: Tensor) -> None:
