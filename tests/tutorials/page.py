@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LIMIT = 300
+LIMIT = 800
 
 
 @dataclass(frozen=True)
 class Block:
-    """``kind``: sh, python, or nothing where it shows what the block before it says; other kinds are only to be read."""
+    """``kind``: sh or python, which run; nothing where it shows what was said; other kinds are only to be read."""
 
     kind: str
     content: str
@@ -64,7 +64,7 @@ def play(page: Path, folder: Path, tools: Path, replaced: Mapping[str, str]) -> 
 
 
 def plain(line: str) -> str:
-    """A line without words that have digits and without the frames of tables; nothing where it says that lines are left out."""
+    """A line without words that have digits and without frames of tables; nothing where it stands for other lines."""
     line = re.sub(r"[\u2500-\u257f]", " ", line)
-    line = re.sub(r"[\w-]*\d[\w.,:-]*", "#", line)
+    line = re.sub(r"[*+]?[\w-]*\d[\w.,:-]*", "#", line)
     return "" if line.strip() == "…" else " ".join(line.split())

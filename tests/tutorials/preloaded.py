@@ -3,8 +3,8 @@
     python preloaded.py SOCKET
 
 imports what the commands import and listens; every request is answered by a fork of it, in the caller's folder, with
-its environment and its files 0, 1 and 2. ``tools`` writes commands for a shell that ask it. ``crossrec serve``, which is
-to be stopped by its process id, is a process of its own.
+its environment and its files 0, 1 and 2. ``tools`` writes commands for a shell that ask it. ``crossrec serve``, to be
+stopped by its process id, is a process of its own; the cells of ``compare`` ask like a shell.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def listen(address: str) -> None:
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
-                answer(connection)
+                answer(connection, Path(address).with_name("python"))
             connection.close()
 
 
-def answer(connection: socket.socket) -> None:
-    """Do what is asked, say the exit code, and end."""
+def answer(connection: socket.socket, tool: Path) -> None:
+    """Do what is asked, say the exit code, and end; ``tool``: the command ``python`` that asks."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     content, files, _, _ = socket.recv_fds(connection, 2**20, 3)
     while not content.endswith(b"\n"):
@@ -81,12 +81,15 @@ def answer(connection: socket.socket) -> None:
         os.dup2(file, place)
         os.close(file)
     os.chdir(folder)
+    sys.executable = str(tool)
     os.environ.clear()
     os.environ.update(environment)
     code: int | str | None = 70
     try:
         if name == "crossrec":
             code = import_module("crossrec.cli").main(arguments)
+        elif arguments[:2] == ["-m", "crossrec"]:
+            code = import_module("crossrec.cli").main(arguments[2:])
         else:
             sys.argv, sys.path[0] = arguments, folder
             runpy.run_path(arguments[0], run_name="__main__")

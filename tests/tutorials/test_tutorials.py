@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from crossrec.recommend import Recommender
 
 from .page import play
 
+pytestmark = pytest.mark.timeout(900)
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 
 
@@ -55,3 +57,21 @@ def test_new_products_every_day(tmp_path, tools, models, port):
     last = [line for text in said for line in text.splitlines() if line.startswith('{"identity"')][-1]
     assert json.loads(last)["identity"] == runs["day-2"].vectors.identity[:12]
     assert not (here / "runs" / "day-3").exists()
+
+
+def test_is_it_better(tmp_path, tools):
+    here = tmp_path / "here"
+    study = here / "runs" / "study"
+    said = play(PAGES / "is-it-better.md", here, tools, {})
+    # every seed of the best settings once, and the search's other setting of seed 0
+    assert sorted(folder.name.rpartition("-")[0] for folder in study.glob("lightgcn*-seed*")) == [
+        *("lightgcn+cross-seed0", "lightgcn+cross-seed0", "lightgcn+cross-seed1", "lightgcn+cross-seed2"),
+        *("lightgcn-seed0", "lightgcn-seed0", "lightgcn-seed1", "lightgcn-seed2"),
+    ]
+    tests = (study / "compare-tests.txt").read_text()
+    assert re.search(r"R@20 +1500 .* no difference shown", tests)
+    assert re.search(r"N@20 +1500 .* higher", tests)
+    # Python says what the table says
+    found = re.search(r"difference=(\S+), ", said[-1])
+    assert f"{float(found[1]):+.4f}" in tests
+    assert "popularity" in (study / "report.html").read_text(encoding="utf-8")
