@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import runpy
-import signal
 import socket
 import stat
 import subprocess
@@ -58,7 +57,6 @@ def listen(address: str) -> None:
     for library in LIBRARIES:
         with suppress(ModuleNotFoundError):
             import_module(library)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -68,11 +66,13 @@ def listen(address: str) -> None:
             if os.fork() == 0:
                 answer(connection, Path(address).with_name("python"))
             connection.close()
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 def answer(connection: socket.socket, tool: Path) -> None:
     """Do what is asked, say the exit code, and end; ``tool``: the command ``python`` that asks."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     content, files, _, _ = socket.recv_fds(connection, 2**20, 3)
     while not content.endswith(b"\n"):
         content += connection.recv(2**20)
