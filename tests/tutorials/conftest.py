@@ -23,8 +23,15 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def extras() -> None:
+    """What the pages say is to be installed."""
+    for library in ("sentence_transformers", "transformers", "PIL", "fastapi", "uvicorn"):
+        pytest.importorskip(library)
+
+
 @pytest.fixture
-def models(minilm: Path, vit: Path) -> dict[str, str]:  # noqa: F811
+def models(extras: None, minilm: Path, vit: Path) -> dict[str, str]:  # noqa: F811
     """Names of models that the pages use, and the folders that stand for them here."""
     return {"sentence-transformers/all-MiniLM-L6-v2": str(minilm), "facebook/dinov2-small": str(vit)}
 
