@@ -109,6 +109,11 @@ app.command(
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
 )
 app.command(
+    "crossrec.commands.recommend:extend",
+    name="extend",
+    help="A trained run with new items, by their texts and pictures alone.",
+)
+app.command(
     "crossrec.commands.serve:serve",
     name="serve",
     help="Trained runs over HTTP, with a page to explore them.",

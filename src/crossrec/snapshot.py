@@ -38,7 +38,8 @@ class Snapshot:
     where neither alignment nor backbone makes any. ``part_IS``: what ``item_IS`` is the sum of, where it is one.
     ``degree_I``: training interactions of each item. ``seen_indptr`` (U + 1,), ``seen_item``: training and validation
     items of each user, sorted; ``seen_trained``: which of them are training items. All int64 but the last, bool.
-    ``paths``, ``scalers``: from raw features to i^m. ``aligners``: the trained f^{m→n} of Equation 3 by (m, n).
+    ``made_I``: items whose vectors were made from content, bool; None for none. ``paths``, ``scalers``: from raw
+    features to i^m. ``aligners``: the trained f^{m→n} of Equation 3 by (m, n).
     ``identity``: of the run, as in its config.json.
     """
 
@@ -53,6 +54,7 @@ class Snapshot:
     seen_indptr: Tensor
     seen_item: Tensor
     seen_trained: Tensor
+    made_I: Tensor | None = None
     modality_IL: dict[str, Tensor] = field(default_factory=dict)
     part_IS: dict[str, Tensor] = field(default_factory=dict)
     paths: dict[str, ContentPath] = field(default_factory=dict)
@@ -66,6 +68,12 @@ class Snapshot:
     @property
     def num_items(self) -> int:
         return len(self.item_IS)
+
+    @property
+    def has_vector(self) -> Tensor:
+        """Items whose vector says something, bool (I,): touched ones, and those with a vector made from content."""
+        touched = self.degree_I > 0
+        return touched if self.made_I is None else touched | self.made_I
 
     def knows(self, dataset: Dataset) -> bool:
         """Whether a data set has the users, items, training and validation pairs of the run."""
@@ -91,6 +99,8 @@ class Snapshot:
         }
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
             tensors |= {"user_UL": self.user_UL, "item_IL": self.item_IL}
+        if self.made_I is not None:
+            tensors["made_I"] = self.made_I
         tensors |= {f"modality/{m}": t for m, t in self.modality_IL.items()}
         tensors |= {f"part/{name}": t for name, t in self.part_IS.items()}
         for m, path_m in self.paths.items():
@@ -201,6 +211,7 @@ def _assemble(told: dict[str, Any], tensors: dict[str, Tensor]) -> Snapshot:
         seen_indptr=tensors["seen_indptr"],
         seen_item=tensors["seen_item"],
         seen_trained=tensors["seen_trained"],
+        made_I=tensors.get("made_I"),
         modality_IL={m: tensors[f"modality/{m}"] for m in told["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in told["parts"]},
         paths={m: ContentPath(listed(m, "weights"), listed(m, "biases"), **f) for m, f in told["paths"].items()},
@@ -221,7 +232,7 @@ def _check(made: Snapshot) -> None:
         if table.ndim != 2 or len(table) != count or not bool(torch.isfinite(table).all()):
             raise ValueError(f"{name} is no finite table of {count} rows")
     pointers = made.seen_indptr
-    if made.user_US.shape[1] != made.item_IS.shape[1] or len(made.degree_I) != items:
+    if made.user_US.shape[1] != made.item_IS.shape[1] or len(made.has_vector) != items:
         raise ValueError("users, items and degrees do not fit together")
     if len(pointers) != users + 1 or int(pointers[-1]) != len(made.seen_item) or bool((pointers.diff() < 0).any()):
         raise ValueError("the lists of seen items do not fit the users")

@@ -7,7 +7,19 @@ import math
 import pytest
 
 from crossrec.experiments.answer import Answer
-from crossrec.experiments.effects import above, average, best, change, every, listed, named, rise, short, verdict
+from crossrec.experiments.effects import (
+    above,
+    average,
+    best,
+    change,
+    change_cell,
+    every,
+    listed,
+    named,
+    rise,
+    short,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +39,8 @@ def test_a_change(new, old, percent, words):
 
 def test_from_nothing():
     assert math.isnan(change(0.1, 0.0))
+    assert change_cell(0.1, 0.0) == "from 0"
+    assert change_cell(0.3, 0.2) == pytest.approx(50)
     assert rise(0.1, 0.0) == "from 0 to 0.1000"
 
 

@@ -1,4 +1,4 @@
-"""``crossrec recommend``, ``crossrec similar`` and ``crossrec export``."""
+"""``crossrec recommend``, ``crossrec similar``, ``crossrec export`` and ``crossrec extend``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from rich.table import Table
 
 from crossrec.commands.show import stderr, stdout
 from crossrec.errors import ConfigError
-from crossrec.recommend import FoldIn, Recommender
+from crossrec.recommend import FoldIn, NewItem, Recommender
 from crossrec.recommend.export import Index
 from crossrec.recommend.export import export as export_vectors
+from crossrec.recommend.extend import extend as extend_run
 from crossrec.recommend.files import check_ending, read_ids, write_frames
 
 if TYPE_CHECKING:
@@ -129,6 +130,32 @@ def export(run: Path, /, *, out: Path, index: Index = "none") -> int:
     """
     for name in export_vectors(Recommender.open(run), out, index):
         print(out / name)
+    return 0
+
+
+def extend(run: Path, /, *, data: str, out: Path, how: NewItem = "neighbors") -> int:
+    """A run that also recommends new items, which get their vectors from their texts and pictures alone.
+
+    Nothing is trained. Items of the run that nobody has taken in training get such vectors too.
+
+    Parameters
+    ----------
+    run
+        Folder of a run that is done; one that was extended already will do.
+    data
+        Folder with a table of items and their features, as 'crossrec data features' makes them. Items that the run has
+        are passed over.
+    out
+        Folder of the new run, which recommends, is served and extended like the other.
+    how
+        How content becomes an item's vector.
+    """
+    told = extend_run(run, data, out, how=how)
+    stdout.print(f"new items: {told.added:,}; items of the run that nobody has taken: {told.untouched:,}")
+    if told.left_out:
+        names = ", ".join(map(str, told.left_out[:5])) + (", …" if len(told.left_out) > 5 else "")
+        stdout.print(f"left out, without features: {len(told.left_out):,} ({names})", highlight=False, soft_wrap=True)
+    print(out)
     return 0
 
 

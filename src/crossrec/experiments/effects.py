@@ -143,6 +143,12 @@ def change(new: Values, old: Values) -> float | str:
     return 100 * (after / before - 1) if before else float("nan")
 
 
+def change_cell(new: Values, old: Values) -> float | str:
+    """The change for a table: "from 0" where that is where it comes from, which no percentage tells."""
+    percent = change(new, old)
+    return "from 0" if isinstance(percent, float) and math.isnan(percent) else percent
+
+
 def average(values: Sequence[Values]) -> Values:
     """Seed by seed; the first failure where there is one."""
     failed = [value for value in values if isinstance(value, str)]

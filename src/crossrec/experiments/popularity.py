@@ -15,7 +15,18 @@ from crossrec.evaluation import HEAD, Groups, group_means, popularity_groups
 from crossrec.experiments.ablate import name_of, terms_of
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell
-from crossrec.experiments.effects import PLAIN, Row, Values, blocks_of, change, listed, named, told, verdict
+from crossrec.experiments.effects import (
+    PLAIN,
+    Row,
+    Values,
+    blocks_of,
+    change,
+    change_cell,
+    listed,
+    named,
+    told,
+    verdict,
+)
 from crossrec.experiments.outcomes import Outcome, outcomes_of
 from crossrec.experiments.paired import UNSHOWN, Comparison, compared, judged, paired_table, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds
@@ -143,7 +154,7 @@ def _table(
         for place, row in enumerate(block):
             own = values[row.name]
             shown = [told(value) if isinstance(value, str) else value for value in own.values()]
-            changes = [*(change(own[name], plain[name]) for name in own), tail_change(own, plain)]
+            changes = [*(change_cell(own[name], plain[name]) for name in own), tail_change(own, plain)]
             rows.append([row.label, *shown, *(changes if place else [""] * len(changes))])
     notes = (
         f"Test Recall@10 within groups of items by training interactions{over_seeds(seeds)}: only held-out items of "

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
+from crossrec.data.output import new_folder
 from crossrec.errors import ConfigError, RunError
 from crossrec.recommend.recommender import Recommender
 from crossrec.storage import write_bytes_atomic, write_json_atomic
@@ -32,12 +30,10 @@ def export(recommender: Recommender, out: Path, index: Index = "none") -> list[s
     if out.exists():
         raise RunError(f"{out} is there already: give another --out")
     made = make_index(recommender.vectors.item_IS, index)
-    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
     vectors = recommender.vectors
     tables = {"user": vectors.user_US, "item": vectors.item_IS}
     tables |= {f"item_{m}": table for m, table in vectors.modality_IL.items()}
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(out) as draft:
         for name, table in tables.items():
             buffer = io.BytesIO()
             np.save(buffer, table.numpy(), allow_pickle=False)
@@ -59,11 +55,6 @@ def export(recommender: Recommender, out: Path, index: Index = "none") -> list[s
             "index": index,
         }
         write_json_atomic(draft / "about.json", about)
-        os.rename(draft, out)
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror or error}); give another --out") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return sorted(path.name for path in out.iterdir())
 
 

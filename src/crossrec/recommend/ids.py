@@ -41,6 +41,12 @@ class IdMap:
             raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
         return cls(frame["id"], what)
 
+    def save(self, path: Path) -> None:
+        """Write the file that ``read`` reads. Raises OSError where it cannot be written."""
+        import polars as pl
+
+        pl.DataFrame({"index": np.arange(len(self), dtype=np.int64), "id": self.ids}).write_parquet(path)
+
     def row(self, given: Any) -> int | None:
         """The row of an id, or None. Text stands for a number or a date that is written so."""
         if isinstance(given, bool):

@@ -264,7 +264,7 @@ class Recommender:
         """Vectors of unit length by one view, the rows of the items that have one, and theirs, upright and turned."""
         if by not in self._views:
             if by == BEHAVIOUR:
-                table, known = self.vectors.item_IS, self.has_vector
+                table, known = self.vectors.item_IS, self.vectors.has_vector
             elif by in self.vectors.modality_IL:
                 table = self.vectors.modality_IL[by]
                 known = (table != 0).any(1)
@@ -278,11 +278,6 @@ class Recommender:
     @cached_property
     def _views(self) -> dict[str, tuple[Tensor, Ints, Tensor, Tensor]]:
         return {}
-
-    @cached_property
-    def has_vector(self) -> Tensor:
-        """Items whose vector says something, bool (I,): touched ones, and those with a vector made from content."""
-        return self.vectors.degree_I > 0
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """What a known user's score of an item is made of. Raises DataError naming an unknown id."""
@@ -350,9 +345,10 @@ class Recommender:
             item_IS=item_IS,
             item_IL=item_IL,
             degree_I=torch.cat([old.degree_I, torch.zeros(len(ids), dtype=torch.int64)]),
+            made_I=torch.cat([_made(old), (made_NS != 0).any(1)]),
             modality_IL={m: torch.cat([table, content.get(m, lacking)]) for m, table in old.modality_IL.items()},
         )
-        return self._with(vectors, items, torch.cat([self.has_vector, (made_NS != 0).any(1)]))
+        return self._with(vectors, items)
 
     def with_untouched(self, how: NewItem = "neighbors") -> Recommender:
         """Another recommender, in which the items without any training interaction have vectors made from content.
@@ -360,7 +356,7 @@ class Recommender:
         As trained, such an item has a vector that nothing but chance has made. One without content keeps it.
         """
         old, made = self.vectors, self.newcomers
-        row_N = (old.degree_I == 0).nonzero()[:, 0]
+        row_N = (~old.has_vector).nonzero()[:, 0]
         if not len(row_N):
             return self
         made_NS = made.vectors({m: table[row_N] for m, table in old.modality_IL.items()}, how)
@@ -368,14 +364,14 @@ class Recommender:
         item_IS = old.item_IS.index_copy(0, row_N[found], made_NS[found])
         item_IL = item_IS if old.item_IL is old.item_IS else old.item_IL.index_fill(0, row_N[found], 0.0)
         parts = {name: table.index_fill(0, row_N[found], 0.0) for name, table in old.part_IS.items()}
-        vectors = replace(old, item_IS=item_IS, item_IL=item_IL, part_IS=parts)
-        return self._with(vectors, self.items, self.has_vector.index_fill(0, row_N[found], True))
+        made_I = _made(old).index_fill(0, row_N[found], True)
+        return self._with(replace(old, item_IS=item_IS, item_IL=item_IL, part_IS=parts, made_I=made_I), self.items)
 
-    def _with(self, vectors: Snapshot, items: IdMap, has_vector: Tensor) -> Recommender:
+    def _with(self, vectors: Snapshot, items: IdMap) -> Recommender:
         catalogue = None if self.catalogue is None else self.catalogue.widened(len(items))
         made = Recommender(vectors, self.users, items, catalogue)
         # what was fitted on the touched items stays fitted on them
-        vars(made).update(has_vector=has_vector, newcomers=self.newcomers)
+        vars(made).update(newcomers=self.newcomers)
         return made
 
     def _content(self, features: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -434,6 +430,10 @@ class Recommender:
                 "score": pl.Series(score_CK.numpy()[kept], dtype=pl.Float32),
             }
         )
+
+
+def _made(vectors: Snapshot) -> Tensor:
+    return torch.zeros(vectors.num_items, dtype=torch.bool) if vectors.made_I is None else vectors.made_I
 
 
 def _check_k(k: int) -> None:

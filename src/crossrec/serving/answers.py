@@ -160,7 +160,7 @@ class Answers:
         row = self._item(item)
         vectors = self.recommender.vectors
         without = self.recommender.takers(item)
-        known = bool(self.recommender.has_vector[row])
+        known = bool(self.recommender.vectors.has_vector[row])
         return self._answer(
             item=self.shelf.show(np.asarray([row]))[0],
             details=self.shelf.details(row),

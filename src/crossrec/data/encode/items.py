@@ -77,8 +77,8 @@ def read_items(config: FeaturesConfig) -> Items:
         for column in columns:
             find_column(table, "item", column, required=True)  # its complaint names the nearest
         listing = read_listing(table, named or _item_column(table), columns)
-    if own is not None and not _row_indices(given):
-        ids = listing.ids if listing is not None and path == own else _ids(own, config.item_column)
+    if own is not None and not row_indices(given):
+        ids = listing.ids if listing is not None and path == own else listed_ids(own, config.item_column)
     else:
         ids = _row_numbers(config, listing)
     at_I = np.full(len(ids), -1) if listing is None else positions(ids, listing.ids)
@@ -90,8 +90,8 @@ def read_items(config: FeaturesConfig) -> Items:
     return Items(folder, ids, listing, at_I)
 
 
-def _ids(own: Path, item_column: str | None) -> pl.Series:
-    """The ids of the folder's items file; the column that is named may be another table's."""
+def listed_ids(own: Path, item_column: str | None = None) -> pl.Series:
+    """The ids of a folder's items file, in its order; the column that is named may be another table's."""
     table = open_table(own)
     return read_listing(table, item_column if item_column in table.columns else _item_column(table)).ids
 
@@ -108,7 +108,7 @@ def _item_column(table: Table) -> str:
     return found
 
 
-def _row_indices(given: Path) -> bool:
+def row_indices(given: Path) -> bool:
     """Whether ids are row numbers whatever an items file says: the MMRec layout."""
     files = [given] if given.is_file() else [file for file in given.iterdir() if not file.name.startswith(".")]
     return any(file.suffix.lower() == INTER for file in files)
