@@ -5,7 +5,7 @@ Every function is a closed form over the vectors of a run; none of them trains.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,7 @@ from crossrec.types import ID
 
 FoldIn = Literal["ridge", "propagation", "mean"]
 """How a history becomes a user vector; see ``History``."""
-NewItem = Literal["ridge", "aligned", "neighbors"]
+NewItem = Literal["neighbors", "ridge", "aligned", "own"]
 """How content becomes an item vector; see ``Newcomers``."""
 PENALTIES = tuple(10.0**e for e in range(-4, 5))
 """Ridge penalties to choose from, in units of the mean square of a column times the number of rows."""
@@ -122,8 +122,10 @@ class Newcomers:
       item-level alignment itself makes of content. Needs a run with item-level alignment and S = L.
     - ``neighbors``: mean of the vectors of the ``k`` touched items that are most similar in content, weighted by the
       mean cosine over the modalities.
+    - ``own``: what the backbone itself gives an item besides its id, where that is a linear map of the i^m, as VBPR has
+      it: the sum of these parts, in the length that they have.
 
-    Dot products rank by length too, and a new item's is unknown: every vector gets the length of the touched items'
+    Dot products rank by length too, and a new item's is unknown: every other vector gets the length of the touched items'
     ``quantile``.
     """
 
@@ -143,6 +145,9 @@ class Newcomers:
 
     def vectors(self, modality_NL: dict[str, Tensor], how: NewItem) -> Tensor:
         """Item vectors, (N, S), of i^m by modality (zeros where an item lacks one); zeros without any content."""
+        has_content = torch.stack([(x != 0).any(1) for x in modality_NL.values()]).any(0)[:, None]
+        if how == "own":
+            return self._own(modality_NL) * has_content
         known = {m: unit(x) for m, x in modality_NL.items()}
         if how == "ridge":
             made = self.ridge(self._columns(known))
@@ -151,9 +156,8 @@ class Newcomers:
         elif how == "neighbors":
             made = self._neighbors(known)
         else:
-            raise ConfigError(f"unknown way to make item vectors '{how}': use ridge, aligned or neighbors")
-        has_content = torch.stack([(x != 0).any(1) for x in known.values()]).any(0)
-        return self.length * unit(made) * has_content[:, None]
+            raise ConfigError(f"unknown way to make item vectors '{how}': use {', '.join(get_args(NewItem))}")
+        return self.length * unit(made) * has_content
 
     @property
     def ridge(self) -> Ridge:
@@ -176,6 +180,19 @@ class Newcomers:
         return torch.stack(
             [unit(snapshot.aligners[m, ID](x)) * (x != 0).any(1, keepdim=True) for m, x in known.items()]
         ).sum(0)
+
+    def _own(self, modality_NL: dict[str, Tensor]) -> Tensor:
+        parts = self.snapshot.part_IS
+        made_NS = parts["bias"][:1].double() if "bias" in parts else torch.zeros(1, dtype=torch.float64)
+        for m, x_NL in modality_NL.items():
+            i_IL, part_IS = self.snapshot.modality_IL[m].double(), parts.get(m, torch.empty(0)).double()
+            map_LS = torch.linalg.lstsq(i_IL, part_IS, driver="gelsd").solution if m in parts else None
+            if map_LS is None or (i_IL @ map_LS - part_IS).norm() > 1e-3 * part_IS.norm():
+                raise ConfigError(
+                    f"'own': {self.snapshot.backbone} makes no vector of new items by a linear map of {m}: use neighbors"
+                )
+            made_NS = made_NS + x_NL.double() @ map_LS
+        return made_NS.float()
 
     def _neighbors(self, known: dict[str, Tensor]) -> Tensor:
         table = self.snapshot.modality_IL

@@ -1,0 +1,170 @@
+"""How good vectors of new items are: tables, a figure and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossrec.data import Dataset
+from crossrec.experiments.answer import Figure
+from crossrec.experiments.effects import METRICS, Values, change, mean, named, rise, short, told
+from crossrec.experiments.figures import bar_style, points
+from crossrec.experiments.plan import over_seeds
+from crossrec.experiments.tables import RULE, Cell, Column, Table
+from crossrec.recommend.measure import cold_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+METRIC = "recall@20"
+"""The metric of the figure and of the findings."""
+AMONG_ALL = "recall@20 among all"
+POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popularity"
+"""What needs no model."""
+CONTENT = "content"
+"""Neighbours by raw features."""
+WAYS = {CONTENT: "neighbors by features", "neighbors": "neighbors", "ridge": "ridge", "aligned": "aligned", "own": "own"}
+"""How vectors of new items come about, as it is shown."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model, "" for none, a way to order new items, and metrics by name. A model that failed has no way."""
+
+    model: str
+    way: str
+    values: Mapping[str, Values]
+
+    @property
+    def name(self) -> str:
+        return self.model or self.way
+
+
+def representatives(lines: Sequence[Line]) -> list[Line]:
+    """One line a model: by ``own`` where a backbone alone has that, else by ``neighbors``, the default of the library.
+
+    A backbone alone that knows no content has ``content`` only.
+    """
+    chosen: dict[str, Line] = {}
+    for line in lines:
+        order = (CONTENT, "neighbors") if " + " in line.model else (CONTENT, "neighbors", "own")
+        rank = {way: place for place, way in enumerate(order)}
+        best = chosen.get(line.name)
+        if best is None or rank.get(line.way, -1) > rank.get(best.way, -1):
+            chosen[line.name] = line
+    return list(chosen.values())
+
+
+def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) -> Table:
+    """All lines."""
+    shown = {id(line) for line in representatives(lines)}
+    columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short(m)) for m in METRICS)]
+    columns.append(Column("R@20", group="among all"))
+    rows: list[Sequence[Cell]] = []
+    for place, line in enumerate(lines):
+        if place and line.model != lines[place - 1].model:
+            rows.append(RULE)
+        values = [told(v) if isinstance(v, str) else v for v in (line.values.get(m) for m in (*METRICS, AMONG_ALL))]
+        values = [values[0], *[None] * (len(values) - 1)] if isinstance(values[0], str) else values
+        way = f"{WAYS.get(line.way, line.way)}{' *' if line.model and id(line) in shown else ''}"
+        rows.append([line.model or "–", way, *("–" if v is None and line.values else v for v in values)])
+    notes = (
+        f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
+        f"themselves by everything that was done with them{over_seeds(seeds)}; among all: ranked among all items.",
+        "popularity: nobody has touched them, so any order; true popularity is not known of a new item. *: what "
+        "figure and differences take of a model.",
+    )
+    return Table(f"{data}: items that nobody has touched", columns, rows, notes)
+
+
+def pairs(lines: Sequence[Line], alone: Sequence[str]) -> Iterator[tuple[Line, Line]]:
+    """Every aligned model and what it is compared with: its backbone, the other backbones alone, what needs no model."""
+    chosen = {line.name: line for line in representatives(lines)}
+    for name, line in chosen.items():
+        backbone, plus, _ = name.partition(" + ")
+        if plus:
+            others = dict.fromkeys((backbone, HISTORY, *alone, POPULARITY))
+            yield from ((line, chosen[other]) for other in others)
+
+
+def differences(data: str, lines: Sequence[Line], alone: Sequence[str]) -> Table:
+    """Seed by seed: both models of a seed know the same items, and their users are the same."""
+    columns = [Column("compared", "left"), Column("against", "left")]
+    for metric in (METRIC, "ndcg@20"):
+        heads = (("difference", ".4f"), ("Δ %", "+.1f"), ("higher in", ""))
+        columns += [Column(head, format=format, group=short(metric)) for head, format in heads]
+    rows: list[Sequence[Cell]] = []
+    for new, old in pairs(lines, alone):
+        if rows and rows[-1][0] != new.name:
+            rows.append(RULE)
+        cells = [cell for metric in (METRIC, "ndcg@20") for cell in _apart(new.values[metric], old.values[metric])]
+        rows.append([new.name, old.name, *cells])
+    note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
+    return Table(f"{data}: new items, what alignment adds", columns, rows, (note,))
+
+
+def _apart(new: Values, old: Values) -> list[Cell]:
+    """Difference, change in % and in how many seeds it is higher; the failure where there is one."""
+    for value in (new, old):
+        if isinstance(value, str):
+            return [told(value), None, None]
+    by_seed = [a - b for a, b in zip(_each(new), _each(old), strict=True)]
+    higher = f"{sum(difference > 0 for difference in by_seed)} of {len(by_seed)}"
+    return [by_seed if len(by_seed) > 1 else by_seed[0], change(new, old), higher]
+
+
+def _each(values: Values) -> Sequence[float]:
+    assert not isinstance(values, str)
+    return values if isinstance(values, tuple) else (values,)
+
+
+def findings(data: str, lines: Sequence[Line], alone: Sequence[str], drawn: Sequence[Dataset]) -> list[str]:
+    """How much was taken out, and every comparison in words."""
+    colds = [cold_of(dataset) for dataset in drawn]
+    items, taken = len(colds[0].item_ids), fmean(len(cold.taken) for cold in colds)
+    users = fmean(
+        len(np.intersect1d(cold.taken.user_N, dataset.train.user_N)) for cold, dataset in zip(colds, drawn, strict=True)
+    )
+    said = [
+        f"{data}: {items} items taken out, with {taken:.0f} interactions of {users:.0f} users that training knows"
+        f"{' on average' if len(drawn) > 1 else ''}."
+    ]
+    for new, old in pairs(lines, alone):
+        said.append(f"{new.name} against {old.name}: {named(METRIC)} {rise(new.values[METRIC], old.values[METRIC])}.")
+    return said
+
+
+def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
+    """Bars, one a model; what is not known of a new item as a line."""
+    chosen = representatives(lines)
+    columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
+    rows: list[Sequence[Cell]] = []
+    for line in chosen:
+        values = [told(v) if isinstance(v, str) else v for v in (line.values[METRIC], line.values["ndcg@20"])]
+        rows.append([line.name, WAYS.get(line.way, ""), *values])
+    true = next(mean(line.values[METRIC]) for line in chosen if line.name == TRUE)
+    bars = [row for row in rows if row[0] != TRUE]
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        means, deviations = points([row[2] for row in bars])
+        for place, (row, value, deviation) in enumerate(zip(bars, means, deviations, strict=True)):
+            number = 1 if " + " in str(row[0]) else 0
+            axes.barh(place, value, xerr=deviation, height=0.7, **bar_style(number))
+        if true is not None:
+            axes.axvline(true, color="black", linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(bars)), [f"{row[0]} ({row[1]})" if row[1] else str(row[0]) for row in bars])
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"{named(METRIC)} of new items")
+
+    caption = (
+        f"{data}: {named(METRIC)} of items that were taken out before training, ranked among themselves"
+        f"{over_seeds(seeds)}. Dotted: {TRUE}, which nobody knows of a new item."
+    )
+    return Figure("Items that nobody has touched", caption, Table(data, columns, rows), draw, (6.4, 0.8 + 0.3 * len(bars)))
