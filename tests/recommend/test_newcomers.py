@@ -9,11 +9,11 @@ import torch
 from crossrec.data import DataConfig, load
 from crossrec.errors import ConfigError, CrossrecError
 from crossrec.recommend import Recommender
-from crossrec.recommend.measure import cold_metrics, fold_in_metrics, hold_out_items
+from crossrec.recommend.measure import fold_in_metrics
 from crossrec.recommend.newcomers import Newcomers, Ridge
 from crossrec.run import held_out, run
 
-from .conftest import CROSS, config
+from .conftest import config
 
 
 def test_fold_in_is_the_formula(tiny):
@@ -149,25 +149,19 @@ def test_aligned_needs_aligners(text):
         Newcomers(text.vectors).vectors(text.vectors.modality_IL, "aligned")
 
 
-def test_holding_items_out_and_measuring_them(tmp_path):
-    dataset = load(DataConfig(data="synthetic-tiny"))
-    rest, cold = hold_out_items(dataset, 0.25, np.random.default_rng(0))
-    gone = set(cold.item_N.tolist())
-    assert len(gone) == 10
-    assert not gone & set(np.concatenate([p.item_N for p in (rest.train, rest.valid, rest.test)]).tolist())
-    total = sum(len(p) for p in (rest.train, rest.valid, rest.test)) + len(cold)
-    assert total == sum(len(p) for p in (dataset.train, dataset.valid, dataset.test))
-    run(config("synthetic-tiny", alignment=CROSS), tmp_path / "out", dataset=rest)
-    recommender = Recommender.open(tmp_path / "out").with_untouched("neighbors")
-    metrics = cold_metrics(recommender, rest, cold)
-    item_C = np.unique(cold.item_N)
-    trained = set(rest.train.user_N.tolist())
-    recalls = []
-    for user in range(60):
-        wanted = {int(i) for u, i in zip(cold.user_N, cold.item_N, strict=True) if u == user}
-        if wanted and user in trained:
-            score = (recommender.vectors.item_IS[item_C] @ recommender.vectors.user_US[user]).tolist()
-            order = [int(item_C[at]) for at in sorted(range(10), key=lambda at: (-score[at], at))]
-            recalls.append(len(wanted & set(order[:5])) / len(wanted))
-    assert metrics["recall@10"] == pytest.approx(1.0)
-    assert 0 < np.mean(recalls) < 1
+def test_own_is_what_vbpr_gives_an_item_without_an_id(text):
+    raw = np.random.default_rng(9).normal(size=(2, 6)).astype(np.float32)
+    vectors = text.vectors
+    content = vectors.features({"sound": raw})
+    made = Newcomers(vectors).vectors(content, "own")
+    blank = torch.zeros(2, vectors.item_IL.shape[1])
+    expected = torch.cat(
+        [blank, torch.from_numpy(vectors.scalers["sound"](raw)) @ vectors.paths["sound"].weights[0].T], 1
+    )
+    torch.testing.assert_close(made, expected + vectors.part_IS["bias"][:1], atol=1e-5, rtol=1e-4)
+    assert not Newcomers(vectors).vectors({"sound": torch.zeros(1, vectors.item_IL.shape[1])}, "own").any()
+
+
+def test_own_needs_a_backbone_that_has_it(tiny):
+    with pytest.raises(ConfigError, match="'own': lightgcn"):
+        tiny.item_from_features({"text": np.ones(8)}, "own")

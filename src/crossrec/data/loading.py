@@ -119,7 +119,7 @@ def _finish(
     features: dict[str, np.ndarray],
     dropped: int,
 ) -> Dataset:
-    """Split if need be, take cold items out and corrupt if asked to, scale, put together. Raises DataError where it cannot."""
+    """Split if need be, take items out or corrupt if asked to, scale, put together. Raises DataError as these do."""
     user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
     if split_N is None:
         from crossrec.randomness import numpy_generator

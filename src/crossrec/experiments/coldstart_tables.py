@@ -27,7 +27,13 @@ POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popu
 """What needs no model."""
 CONTENT = "content"
 """Neighbours by raw features."""
-WAYS = {CONTENT: "neighbors by features", "neighbors": "neighbors", "ridge": "ridge", "aligned": "aligned", "own": "own"}
+WAYS = {
+    CONTENT: "neighbors by features",
+    "neighbors": "neighbors",
+    "ridge": "ridge",
+    "aligned": "aligned",
+    "own": "own",
+}
 """How vectors of new items come about, as it is shown."""
 
 
@@ -61,17 +67,18 @@ def representatives(lines: Sequence[Line]) -> list[Line]:
 
 def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) -> Table:
     """All lines."""
-    shown = {id(line) for line in representatives(lines)}
+    taken = {id(line) for line in representatives(lines) if line.model and line.way}
     columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short(m)) for m in METRICS)]
     columns.append(Column("R@20", group="among all"))
     rows: list[Sequence[Cell]] = []
     for place, line in enumerate(lines):
         if place and line.model != lines[place - 1].model:
             rows.append(RULE)
-        values = [told(v) if isinstance(v, str) else v for v in (line.values.get(m) for m in (*METRICS, AMONG_ALL))]
-        values = [values[0], *[None] * (len(values) - 1)] if isinstance(values[0], str) else values
-        way = f"{WAYS.get(line.way, line.way)}{' *' if line.model and id(line) in shown else ''}"
-        rows.append([line.model or "–", way, *("–" if v is None and line.values else v for v in values)])
+        values: list[Cell] = [line.values.get(metric, "–") for metric in (*METRICS, AMONG_ALL)]
+        if not line.way:
+            values = [told(str(values[0])), *["–"] * (len(values) - 1)]
+        way = f"{WAYS.get(line.way, line.way)}{' *' if id(line) in taken else ''}"
+        rows.append([line.model or "–", way, *values])
     notes = (
         f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
         f"themselves by everything that was done with them{over_seeds(seeds)}; among all: ranked among all items.",
@@ -82,7 +89,7 @@ def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) 
 
 
 def pairs(lines: Sequence[Line], alone: Sequence[str]) -> Iterator[tuple[Line, Line]]:
-    """Every aligned model and what it is compared with: its backbone, the other backbones alone, what needs no model."""
+    """Every aligned model beside its backbone, the other backbones alone, and what needs no model."""
     chosen = {line.name: line for line in representatives(lines)}
     for name, line in chosen.items():
         backbone, plus, _ = name.partition(" + ")
@@ -167,4 +174,6 @@ def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
         f"{data}: {named(METRIC)} of items that were taken out before training, ranked among themselves"
         f"{over_seeds(seeds)}. Dotted: {TRUE}, which nobody knows of a new item."
     )
-    return Figure("Items that nobody has touched", caption, Table(data, columns, rows), draw, (6.4, 0.8 + 0.3 * len(bars)))
+    return Figure(
+        "Items that nobody has touched", caption, Table(data, columns, rows), draw, (6.4, 0.8 + 0.3 * len(bars))
+    )

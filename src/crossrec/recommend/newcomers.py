@@ -125,8 +125,8 @@ class Newcomers:
     - ``own``: what the backbone itself gives an item besides its id, where that is a linear map of the i^m, as VBPR has
       it: the sum of these parts, in the length that they have.
 
-    Dot products rank by length too, and a new item's is unknown: every other vector gets the length of the touched items'
-    ``quantile``.
+    Dot products rank by length too, and a new item's is unknown: every other vector gets the length of the touched
+    items' ``quantile``.
     """
 
     def __init__(self, snapshot: Snapshot, *, k: int = 20, quantile: float = 0.5) -> None:
@@ -189,7 +189,7 @@ class Newcomers:
             map_LS = torch.linalg.lstsq(i_IL, part_IS, driver="gelsd").solution if m in parts else None
             if map_LS is None or (i_IL @ map_LS - part_IS).norm() > 1e-3 * part_IS.norm():
                 raise ConfigError(
-                    f"'own': {self.snapshot.backbone} makes no vector of new items by a linear map of {m}: use neighbors"
+                    f"'own': {self.snapshot.backbone} has no linear map from {m} to vectors of items: use neighbors"
                 )
             made_NS = made_NS + x_NL.double() @ map_LS
         return made_NS.float()
