@@ -117,6 +117,11 @@ MISTAKES = {
     "a picture of one": ("visualize", ["--items", "1"], ["--items", "1", "greater than or equal to 2"]),
     "no such backbone": ("strengths", ["--backbones", "fredom"], ["--backbones", "fredom", "'freedom'"]),
     "no such alignment": ("strengths", ["--alignments", "cna"], ["--alignments", "cna"]),
+    "no item is cold": ("coldstart", ["--share", "0.001"], ["0.001", "no item would be cold"]),
+    "all items are cold": ("coldstart", ["--share", "1"], ["--share", "less than 1"]),
+    "items without content": ("coldstart", ["--empty-modalities"], ["no features"]),
+    "items taken out twice": ("coldstart", ["--cold-items", "0.1"], ["--cold-items", "--share"]),
+    "no such reference": ("coldstart", ["--references", "vbrp"], ["--references", "vbrp", "'vbpr'"]),
     "a share of the data": ("ablate", ["--missing-content", "2"], ["--missing-content", "2"]),
 }
 

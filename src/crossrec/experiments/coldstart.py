@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError, RunError
 from crossrec.experiments.answer import Answer
@@ -28,7 +29,7 @@ from crossrec.experiments.coldstart_tables import (
     table,
 )
 from crossrec.experiments.effects import METRICS, PLAIN, Values
-from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results
+from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, known
 from crossrec.losses import unit
 from crossrec.randomness import torch_generator
 from crossrec.recommend.measure import cold_metrics, cold_metrics_among_all, cold_of
@@ -58,6 +59,8 @@ def cells(options: ColdstartConfig, base: Base) -> list[Cell]:
     """Every backbone alone and aligned, then the references, per seed. Raises ConfigError for an unknown name."""
     if base.data.cold_items is not None:
         raise ConfigError("--cold-items: coldstart takes items out itself; give --share")
+    for backbone in options.references:
+        known(backbone, BACKBONES, "--references")
     asked = [(backbone, name) for backbone in options.backbones for name in dict.fromkeys((PLAIN, *options.alignments))]
     asked += [(backbone, PLAIN) for backbone in options.references if backbone not in options.backbones]
     return [
