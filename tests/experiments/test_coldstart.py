@@ -16,10 +16,10 @@ from crossrec.data.dataset import Cold, Interactions
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.experiments import coldstart
 from crossrec.experiments.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training
-from crossrec.experiments.coldstart_tables import AMONG_ALL, HISTORY, POPULARITY, TRUE, Line, representatives
+from crossrec.experiments.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
 from crossrec.experiments.effects import METRICS
 from crossrec.experiments.plan import Base
-from crossrec.recommend.measure import cold_metrics, cold_metrics_among_all
+from crossrec.recommend.measure import cold_metrics, metrics_among_all
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
 
@@ -59,8 +59,8 @@ def few():
     train = Interactions(generator.integers(40, size=200), generator.integers(30, size=200))
     text = generator.normal(size=(30, 4)).astype(np.float32)
     scalers = {"text": whole.scalers["text"].fit(text, "l2")}
-    empty = Interactions(np.zeros(0, int), np.zeros(0, int))
-    parts = {"num_users": 50, "num_items": 30, "train": train, "valid": empty, "test": empty, "cold": cold}
+    test = Interactions(np.arange(50), np.arange(50) % 30)
+    parts = {"num_users": 50, "num_items": 30, "train": train, "valid": test, "test": test, "cold": cold}
     return replace(whole, **parts, features={"text": scalers["text"](text)}, scalers=scalers)
 
 
@@ -94,10 +94,11 @@ def test_metrics_are_those_of_a_loop(few):
         among = cold_metrics(user_US, item_CS, few)
         expected = slowly((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.taken, trained), k)
         assert [among[f"recall@{k}"], among[f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
-        every = cold_metrics_among_all(user_US, item_IS, item_CS, few)
-        score = (user_US @ torch.cat([item_IS, item_CS]).T).tolist()
-        expected = slowly(score, by_user(few.train, trained), by_user(few.cold.taken, trained, 30), k)
-        assert [every[f"recall@{k}"], every[f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
+        every = metrics_among_all(user_US, item_IS, item_CS, few)
+        score, hidden = (user_US @ torch.cat([item_IS, item_CS]).T).tolist(), by_user(few.train, trained)
+        for name, wanted in (("new", by_user(few.cold.taken, trained, 30)), ("others", by_user(few.test, trained))):
+            expected = slowly(score, hidden, wanted, k)
+            assert [every[name][f"recall@{k}"], every[name][f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_needs_no_model_is_what_it_says(few):
@@ -145,12 +146,15 @@ def test_ways_of_a_run_and_their_vectors(trained):
     # as who uses the library makes them, of raw features
     recommender = Recommender.open(folders["lightgcn+cross"])
     assert not set(dataset.cold.item_ids) & set(recommender.items.ids)
-    more = recommender.with_items(dataset.cold.item_ids, dataset.cold.features, "ridge")
-    item_CS = more.vectors.item_IS[dataset.num_items :]
-    expected = cold_metrics(recommender.vectors.user_US, item_CS, dataset)
-    among = cold_metrics_among_all(recommender.vectors.user_US, recommender.vectors.item_IS, item_CS, dataset)
-    ridge = found["lightgcn+cross"]["ridge"]
-    assert ridge == {metric: expected[metric] for metric in METRICS} | {AMONG_ALL: among["recall@20"]}
+    old, count = recommender.vectors, dataset.num_items
+    for how in ("ridge", "neighbors"):
+        more = recommender.with_items(dataset.cold.item_ids, dataset.cold.features, how, quantile=0.9)
+        expected = cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset)
+        assert found["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
+    among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
+    told = of_run(folders["lightgcn+cross"], dataset, (0.9,))["neighbors"]
+    assert (told["new at 0.9"], told["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
+    assert "new at 0.9" in of_run(folders["lightgcn"], dataset, (0.9,))["content"]
 
 
 def test_neighbors_by_features_need_no_content_in_the_run(trained):
@@ -205,12 +209,14 @@ WAYS = {
 @pytest.fixture
 def measured(monkeypatch):
     """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
-    monkeypatch.setattr(coldstart, "of_run", lambda folder, dataset: found(str(folder)))
+    monkeypatch.setattr(coldstart, "of_run", lambda folder, dataset, quantiles: found(str(folder)))
 
     def found(name):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
         ways = WAYS[name.split("-seed")[0].replace("+", " + ")]
-        return {way: dict.fromkeys((*METRICS, AMONG_ALL), value * (1 + (way == "ridge"))) for way in ways}
+        made = {way: dict.fromkeys(METRICS, value * (1 + (way == "ridge"))) for way in ways}
+        made["neighbors" if "neighbors" in ways else "content"] |= {"new at 0.9": value / 2, "others at 0.9": 0.12}
+        return made
 
 
 def test_tables_differences_figure_and_findings(measured):
@@ -232,6 +238,15 @@ def test_tables_differences_figure_and_findings(measured):
     assert apart[2][2] == pytest.approx([0.05, -0.05])
     assert apart[2][4] == "1 of 2"
     assert "lightgcn + cross against lightgcn: Recall@20 +25.0 %, higher in 1 of 2 seeds." in answer.findings
+    among = answer.tables["coldstart-among-all"].rows
+    assert [row[:2] for row in among if row][2:4] == [
+        ["lightgcn + cross (neighbors)", "no new items"],
+        ["", "quantile 0.9"],
+    ]
+    plain, with_new = [row for row in among if row][2:4]
+    assert plain[3] == pytest.approx([0.15, 0.15])
+    assert with_new[2] == pytest.approx([0.15, 0.1])
+    assert with_new[4] == pytest.approx(-20.0)
     assert answer.findings[0].startswith("synthetic-tiny: 8 items taken out, with ")
     numbers = behind(answer.figures["coldstart-figure"])
     assert [row["model"] for row in numbers] == [POPULARITY, HISTORY, TRUE, "lightgcn", "lightgcn + cross", "vbpr"]
@@ -256,13 +271,14 @@ def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
     (row,) = [row for row in lines(answer.tables["coldstart"]) if row["model"] == "lightgcn + cross"]
     assert list(row.values())[1:4] == ["", NO_MEMORY, "–"]
     assert {row[2] for row in answer.tables["coldstart-differences"].rows} == {NO_MEMORY}
+    assert ["lightgcn + cross", "", NO_MEMORY, "–", "–"] in answer.tables["coldstart-among-all"].rows
     assert "lightgcn + cross against lightgcn: Recall@20 – (a result is missing)." in answer.findings
     (axes,) = draw(answer.figures["coldstart-figure"]).axes
     assert [math.isnan(bar.get_width()) for bar in axes.patches] == [False, False, False, True, False]
 
 
 def test_a_damaged_run_is_told(monkeypatch):
-    def damaged(folder, dataset):
+    def damaged(folder, dataset, quantiles):
         raise RunError("vectors.safetensors: damaged")
 
     monkeypatch.setattr(coldstart, "of_run", damaged)

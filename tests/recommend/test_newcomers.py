@@ -90,6 +90,13 @@ def tiny_features():
     return {m: x.astype(np.float64) for m, x in generate(RECIPES["synthetic-tiny"]).features.items()}
 
 
+def test_new_items_are_as_long_as_asked_for(tiny):
+    lengths = tiny.vectors.item_IS[tiny.vectors.degree_I > 0].norm(dim=1)
+    for quantile in (0.0, 0.9, 1.0):
+        vector = tiny.item_from_features({"text": np.ones(8)}, quantile=quantile)
+        assert float(vector.norm()) == pytest.approx(float(lengths.quantile(quantile)), rel=1e-5)
+
+
 def test_raw_features_go_the_way_of_the_features_of_the_run(tiny):
     for modality, raw in tiny_features().items():
         made = tiny.vectors.features({modality: raw})[modality]
@@ -134,6 +141,7 @@ def test_mistakes_about_new_items(tiny, tiny_run, tmp_path):
         lambda: tiny.item_from_features({"text": [float("nan")] * 8}): "not finite",
         lambda: tiny.item_from_features({"text": [1e300] * 8}): "not finite",
         lambda: tiny.item_from_features({"text": [1.0] * 8}, "magic"): "magic",
+        lambda: tiny.with_items([100], good, quantile=1.5): "quantile = 1.5",
         lambda: tiny.with_items([3], good): "item 3 is already",
         lambda: tiny.with_items(["x"], good): "Int64",
         lambda: tiny.with_items([100, 100], {m: x[:2] for m, x in tiny_features().items()}): "same id",

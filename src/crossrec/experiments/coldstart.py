@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, get_args
@@ -17,22 +19,25 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell
 from crossrec.experiments.coldstart_tables import (
-    AMONG_ALL,
     CONTENT,
     HISTORY,
+    METRIC,
+    OTHERS,
     POPULARITY,
     TRUE,
     Line,
+    among,
+    among_all,
     differences,
     figure,
     findings,
     table,
 )
 from crossrec.experiments.effects import METRICS, PLAIN, Values
-from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, known
+from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, known, values_of
 from crossrec.losses import unit
 from crossrec.randomness import torch_generator
-from crossrec.recommend.measure import cold_metrics, cold_metrics_among_all, cold_of
+from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
 from crossrec.recommend.newcomers import Newcomers, NewItem
 from crossrec.run import open_snapshot
 
@@ -51,6 +56,8 @@ class ColdstartConfig(ExperimentConfig):
     """Alignments whose vectors of new items are measured: cross, fettle."""
     references: tuple[str, ...] = ("vbpr",)
     """Backbones to set beside, alone."""
+    quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.5, 0.8, 0.9, 0.95)
+    """Lengths of new items' vectors, as quantiles of the others', to rank them among all items with."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the items that are taken out before training, others for every seed."""
 
@@ -80,7 +87,7 @@ def answer(options: ColdstartConfig, base: Base, results: Results, datasets: Map
     lines = _lines("", [without_training(dataset, s) for dataset, s in zip(drawn, options.seeds, strict=True)])
     for (backbone, name), of_model in groupby(results, key=lambda result: result.cell.group):
         label = backbone if name == PLAIN else f"{backbone} + {name}"
-        lines += _model_lines(label, list(of_model), datasets)
+        lines += _model_lines(label, list(of_model), datasets, options.quantiles)
     data, alone = drawn[0].name, (*options.backbones, *options.references)
     return Answer(
         "Items that nobody has touched: does alignment make better vectors of their content than what else there is?",
@@ -88,19 +95,24 @@ def answer(options: ColdstartConfig, base: Base, results: Results, datasets: Map
         {
             "coldstart": table(data, lines, options.seeds, options.share),
             "coldstart-differences": differences(data, lines, alone),
+            "coldstart-among-all": among_all(data, lines, options.quantiles),
         },
         {"coldstart-figure": figure(data, lines, options.seeds)},
     )
 
 
-def _model_lines(label: str, results: Results, datasets: Mapping[DataConfig, Dataset]) -> list[Line]:
+def _model_lines(
+    label: str, results: Results, datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
+) -> list[Line]:
     failed = [result.failure for result in results if result.metrics is None]
     if not failed:
         try:
-            return _lines(label, [of_run(r.folder, datasets[r.cell.config.data]) for r in results])
+            lines = _lines(label, [of_run(r.folder, datasets[r.cell.config.data], quantiles) for r in results])
+            without = values_of(results, "test", METRIC)
+            return [replace(line, values={**line.values, OTHERS: without}) for line in lines]
         except RunError as error:
             failed = [f"failed: {error}"]
-    return [Line(label, "", dict.fromkeys((*METRICS, AMONG_ALL), failed[0]))]
+    return [Line(label, "", dict.fromkeys(METRICS, failed[0]))]
 
 
 def _lines(label: str, by_seed: Sequence[Mapping[str, Measured]]) -> list[Line]:
@@ -137,28 +149,34 @@ def without_training(dataset: Dataset, seed: int) -> dict[str, Measured]:
     return {way: _shown(cold_metrics(user_US, item_CS, dataset)) for way, (user_US, item_CS) in pairs.items()}
 
 
-def of_run(folder: Path, dataset: Dataset) -> dict[str, Measured]:
+def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> dict[str, Measured]:
     """{way: metrics} for all ways that this run has to make vectors of new items. Nothing is trained.
 
-    ``content``: neighbours by raw features instead of the vectors i^m, which runs without any content have too.
-    Raises RunError where the run is missing, not done, damaged or of other interactions.
+    ``content``: neighbours by raw features instead of the vectors i^m, which runs without any content have too. By
+    ``neighbors``, else by ``content``, also Recall@20 of new items among all, and of the others among all, with vectors
+    of every length of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
     snapshot = open_snapshot(folder)
     if not snapshot.knows(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     raw = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
-    made = {CONTENT: Newcomers(snapshot.with_content(raw)).vectors(scaled(dataset), "neighbors")}
+    makers: dict[str, Callable[[float], Tensor]] = {}
+    alike, features = Newcomers(snapshot.with_content(raw)), scaled(dataset)
+    makers[CONTENT] = lambda quantile: alike.vectors(features, "neighbors", quantile)
     if snapshot.modality_IL:
         newcomers, content = Newcomers(snapshot), snapshot.features(cold_of(dataset).features)
         for how in get_args(NewItem):
-            try:
-                made[how] = newcomers.vectors(content, how)
-            except ConfigError:  # a way that this run does not have
-                continue
+            makers[how] = partial(newcomers.vectors, content, how)
     found = {}
-    for way, item_CS in made.items():
-        everywhere = cold_metrics_among_all(snapshot.user_US, snapshot.item_IS, item_CS, dataset)
-        found[way] = _shown(cold_metrics(snapshot.user_US, item_CS, dataset)) | {AMONG_ALL: everywhere["recall@20"]}
+    for way, make in makers.items():
+        try:
+            found[way] = _shown(cold_metrics(snapshot.user_US, make(0.5), dataset))
+        except ConfigError:  # a way that this run does not have
+            continue
+    way = "neighbors" if "neighbors" in found else CONTENT
+    for quantile in quantiles:
+        metrics = metrics_among_all(snapshot.user_US, snapshot.item_IS, makers[way](quantile), dataset)
+        found[way] |= {among(name, quantile): of_part[METRIC] for name, of_part in metrics.items()}
     return found
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 METRIC = "recall@20"
 """The metric of the figure and of the findings."""
-AMONG_ALL = "recall@20 among all"
+NEW, OTHERS = "new", "others"
+"""Items taken out, and those of the run; the metric of the latter without any new ones is called OTHERS too."""
 POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popularity"
 """What needs no model."""
 CONTENT = "content"
@@ -69,19 +70,18 @@ def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) 
     """All lines."""
     taken = {id(line) for line in representatives(lines) if line.model and line.way}
     columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short(m)) for m in METRICS)]
-    columns.append(Column("R@20", group="among all"))
     rows: list[Sequence[Cell]] = []
     for place, line in enumerate(lines):
         if place and line.model != lines[place - 1].model:
             rows.append(RULE)
-        values: list[Cell] = [line.values.get(metric, "–") for metric in (*METRICS, AMONG_ALL)]
+        values: list[Cell] = [line.values.get(metric, "–") for metric in METRICS]
         if not line.way:
             values = [told(str(values[0])), *["–"] * (len(values) - 1)]
         way = f"{WAYS.get(line.way, line.way)}{' *' if id(line) in taken else ''}"
         rows.append([line.model or "–", way, *values])
     notes = (
         f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
-        f"themselves by everything that was done with them{over_seeds(seeds)}; among all: ranked among all items.",
+        f"themselves by everything that was done with them{over_seeds(seeds)}.",
         "popularity: nobody has touched them, so any order; true popularity is not known of a new item. *: what "
         "figure and differences take of a model.",
     )
@@ -112,6 +112,38 @@ def differences(data: str, lines: Sequence[Line], alone: Sequence[str]) -> Table
         rows.append([new.name, old.name, *cells])
     note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
     return Table(f"{data}: new items, what alignment adds", columns, rows, (note,))
+
+
+def among(name: str, quantile: float) -> str:
+    """What METRIC among all items is called: of NEW or OTHERS, with new items of the length of a quantile."""
+    return f"{name} at {quantile:g}"
+
+
+def among_all(data: str, lines: Sequence[Line], quantiles: Sequence[float]) -> Table:
+    """What new items get, and what they take from the others, by the length of their vectors."""
+    columns = [Column("model", "left"), Column("length", "left"), Column("new items"), Column("other items")]
+    columns.append(Column("Δ %", format="+.1f"))
+    rows: list[Sequence[Cell]] = []
+    for line in lines:
+        if line.model and not line.way:
+            rows += [RULE, [line.model, "", told(str(line.values[METRIC])), "–", "–"]]
+        found = [quantile for quantile in quantiles if among(NEW, quantile) in line.values]
+        if not found:
+            continue
+        without = line.values[OTHERS]
+        rows += [RULE, [f"{line.model} ({WAYS[line.way]})", "no new items", "–", _cell(without), ""]]
+        for quantile in found:
+            new, others = (line.values.get(among(name, quantile), "none") for name in (NEW, OTHERS))
+            rows.append(["", f"quantile {quantile:g}", _cell(new), _cell(others), change(others, without)])
+    note = (
+        "Recall@20 among all items. Length: of the vectors of new items, as a quantile of the others'. Other items: by "
+        "the test split; Δ: change of the mean against no new items, in %."
+    )
+    return Table(f"{data}: new items among all", columns, rows[1:], (note,))
+
+
+def _cell(values: Values) -> Cell:
+    return told(values) if isinstance(values, str) else values
 
 
 def _apart(new: Values, old: Values) -> list[Cell]:
@@ -149,10 +181,10 @@ def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
     """Bars, one a model; what is not known of a new item as a line."""
     chosen = representatives(lines)
     columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
-    rows: list[Sequence[Cell]] = []
-    for line in chosen:
-        values = [told(v) if isinstance(v, str) else v for v in (line.values[METRIC], line.values["ndcg@20"])]
-        rows.append([line.name, WAYS.get(line.way, ""), *values])
+    rows: list[Sequence[Cell]] = [
+        [line.name, WAYS.get(line.way, ""), *(_cell(line.values[metric]) for metric in (METRIC, "ndcg@20"))]
+        for line in chosen
+    ]
     true = next(mean(line.values[METRIC]) for line in chosen if line.name == TRUE)
     bars = [row for row in rows if row[0] != TRUE]
 

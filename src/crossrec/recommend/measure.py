@@ -9,7 +9,7 @@ from torch import Tensor
 from crossrec.data import Dataset
 from crossrec.data.dataset import Cold
 from crossrec.errors import DataError
-from crossrec.evaluation import HeldOut, evaluate
+from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.recommend.newcomers import FoldIn, trained_matrix
 from crossrec.recommend.recommender import Recommender
 
@@ -35,12 +35,21 @@ def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str
     return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held)
 
 
-def cold_metrics_among_all(user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str, float]:
-    """``cold_metrics`` with these items ranked among all that the user has not in training, ``item_IS`` the others."""
-    cold, train = cold_of(dataset), dataset.train
-    taken = cold.taken.user_N, cold.taken.item_N + len(item_IS)
-    held = HeldOut.build(train.user_N, train.item_N, *taken, len(user_US), len(item_IS) + len(item_CS))
-    return evaluate(user_US, torch.cat([item_IS, item_CS]), held)
+def metrics_among_all(
+    user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset
+) -> dict[str, dict[str, float]]:
+    """Metrics where the items taken out, ``item_CS``, stand among all that a user has not in training.
+
+    ``new``: of these items, by everything that was done with them; ``others``: of the items of the run, by the test
+    split, where there is one. Raises DataError as ``cold_metrics`` does.
+    """
+    cold, train, count = cold_of(dataset), dataset.train, len(item_IS)
+    parts = {"new": (cold.taken.user_N, cold.taken.item_N + count)}
+    if len(dataset.test):
+        parts["others"] = dataset.test.user_N, dataset.test.item_N
+    sizes = len(user_US), count + len(item_CS)
+    held = {name: HeldOut.build(train.user_N, train.item_N, *pairs, *sizes) for name, pairs in parts.items()}
+    return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held)
 
 
 def fold_in_metrics(recommender: Recommender, held: HeldOut, how: FoldIn | None) -> dict[str, float]:

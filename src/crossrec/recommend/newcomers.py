@@ -125,11 +125,11 @@ class Newcomers:
     - ``own``: what the backbone itself gives an item besides its id, where that is a linear map of the i^m, as VBPR has
       it: the sum of these parts, in the length that they have.
 
-    Dot products rank by length too, and a new item's is unknown: every other vector gets the length of the touched
-    items' ``quantile``.
+    Dot products rank by length too, and a new item's is unknown: every other vector gets the length that this
+    ``quantile`` of the touched items has at most. The higher it is, the more lists show new items instead of others.
     """
 
-    def __init__(self, snapshot: Snapshot, *, k: int = 20, quantile: float = 0.5) -> None:
+    def __init__(self, snapshot: Snapshot, *, k: int = 20) -> None:
         if not snapshot.modality_IL:
             raise ConfigError(
                 f"{snapshot.backbone} without alignment knows no content: train with --alignment cross, or a "
@@ -140,11 +140,15 @@ class Newcomers:
         if not len(self.touched_T):
             raise ConfigError("no item of this run has interactions: there is nothing to liken new ones to")
         self.item_TS = snapshot.item_IS[self.touched_T]
-        self.length = float(self.item_TS.norm(dim=1).quantile(quantile))
         self._ridge: Ridge | None = None
 
-    def vectors(self, modality_NL: dict[str, Tensor], how: NewItem) -> Tensor:
-        """Item vectors, (N, S), of i^m by modality (zeros where an item lacks one); zeros without any content."""
+    def vectors(self, modality_NL: dict[str, Tensor], how: NewItem, quantile: float = 0.5) -> Tensor:
+        """Item vectors, (N, S), of i^m by modality (zeros where an item lacks one); zeros without any content.
+
+        Raises ConfigError for a way that the run does not have, and for a quantile outside 0 … 1.
+        """
+        if not 0 <= quantile <= 1:
+            raise ConfigError(f"quantile = {quantile}: the length of new items is a quantile of the others', 0 to 1")
         has_content = torch.stack([(x != 0).any(1) for x in modality_NL.values()]).any(0)[:, None]
         if how == "own":
             return self._own(modality_NL) * has_content
@@ -157,7 +161,7 @@ class Newcomers:
             made = self._neighbors(known)
         else:
             raise ConfigError(f"unknown way to make item vectors '{how}': use {', '.join(get_args(NewItem))}")
-        return self.length * unit(made) * has_content
+        return float(self.item_TS.norm(dim=1).quantile(quantile)) * unit(made) * has_content
 
     @property
     def ridge(self) -> Ridge:
