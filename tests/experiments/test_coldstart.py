@@ -23,6 +23,8 @@ from crossrec.recommend.measure import cold_metrics, metrics_among_all
 from crossrec.run import RunConfig, run
 from crossrec.training import TrainingConfig
 
+BY_FEATURES = ("neighbors by features", "blend by features")
+
 
 def test_cells_are_every_backbone_alone_and_aligned_and_the_references():
     made = cells(ColdstartConfig(backbones=("bpr", "freedom"), seeds=(0, 3), share=0.1), TINY)
@@ -139,22 +141,22 @@ def test_ways_of_a_run_and_their_vectors(trained):
     dataset, folders = trained
     found = {label: of_run(folder, dataset) for label, folder in folders.items()}
     assert {label: list(ways) for label, ways in found.items()} == {
-        "lightgcn": ["content"],
-        "lightgcn+cross": ["content", "neighbors", "ridge", "aligned"],
-        "vbpr": ["content", "neighbors", "ridge", "own"],
+        "lightgcn": list(BY_FEATURES),
+        "lightgcn+cross": [*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"],
+        "vbpr": [*BY_FEATURES, "blend", "neighbors", "ridge", "own"],
     }
     # as who uses the library makes them, of raw features
     recommender = Recommender.open(folders["lightgcn+cross"])
     assert not set(dataset.cold.item_ids) & set(recommender.items.ids)
     old, count = recommender.vectors, dataset.num_items
-    for how in ("ridge", "neighbors"):
+    for how in ("ridge", "blend"):
         more = recommender.with_items(dataset.cold.item_ids, dataset.cold.features, how, quantile=0.9)
         expected = cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset)
         assert found["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
     among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
-    told = of_run(folders["lightgcn+cross"], dataset, (0.9,))["neighbors"]
+    told = of_run(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
     assert (told["new at 0.9"], told["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
-    assert "new at 0.9" in of_run(folders["lightgcn"], dataset, (0.9,))["content"]
+    assert "new at 0.9" in of_run(folders["lightgcn"], dataset, (0.9,))["blend by features"]
 
 
 def test_neighbors_by_features_need_no_content_in_the_run(trained):
@@ -167,11 +169,15 @@ def test_neighbors_by_features_need_no_content_in_the_run(trained):
     for row in range(len(dataset.cold.item_ids)):
         cosine = torch.stack([torch.from_numpy(dataset.features[m]) @ x[row] for m, x in raw.items()]).mean(0)
         near = sorted(range(dataset.num_items), key=lambda i: -float(cosine[i]))[:20]
-        unit = torch.nn.functional.normalize(vectors.item_IS[near], dim=1)
-        made.append(sum(max(float(cosine[i]), 0.0) * u for i, u in zip(near, unit, strict=True)))
-    item_CS = torch.nn.functional.normalize(torch.stack(made), dim=1)
+        weights, length = [max(float(cosine[i]), 1e-6) for i in near], vectors.item_IS[near].norm(dim=1)
+        direction = sum(w * vectors.item_IS[i] / n for w, i, n in zip(weights, near, length, strict=True))
+        mean_length = sum(w * n for w, n in zip(weights, length, strict=True)) / sum(weights)
+        made.append(direction / direction.norm() * mean_length)
+    item_CS = torch.stack(made)
     expected = cold_metrics(vectors.user_US, item_CS, dataset)
-    assert of_run(folders["lightgcn"], dataset)["content"]["ndcg@10"] == pytest.approx(expected["ndcg@10"])
+    assert of_run(folders["lightgcn"], dataset)["neighbors by features"]["ndcg@10"] == pytest.approx(
+        expected["ndcg@10"]
+    )
 
 
 def test_a_run_on_other_interactions_is_not_measured(trained):
@@ -187,22 +193,22 @@ def test_one_line_stands_for_a_model():
     ]
     chosen = {line.name: line.way for line in representatives(made)}
     assert chosen == {
-        "lightgcn": "content",
-        "lightgcn + cross": "neighbors",
-        "dualgnn + cross": "neighbors",
+        "lightgcn": "blend by features",
+        "lightgcn + cross": "blend",
+        "dualgnn + cross": "blend",
         "vbpr": "own",
-        "freedom": "neighbors",
+        "freedom": "blend",
         TRUE: TRUE,
         "bpr + cross": "",
     }
 
 
 WAYS = {
-    "lightgcn": ("content",),
-    "lightgcn + cross": ("content", "neighbors", "ridge", "aligned"),
-    "dualgnn + cross": ("content", "neighbors", "own"),
-    "vbpr": ("content", "neighbors", "ridge", "own"),
-    "freedom": ("content", "neighbors", "ridge"),
+    "lightgcn": BY_FEATURES,
+    "lightgcn + cross": (*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"),
+    "dualgnn + cross": (*BY_FEATURES, "blend", "own"),
+    "vbpr": (*BY_FEATURES, "blend", "own"),
+    "freedom": (*BY_FEATURES, "blend", "neighbors"),
 }
 
 
@@ -215,7 +221,7 @@ def measured(monkeypatch):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
         ways = WAYS[name.split("-seed")[0].replace("+", " + ")]
         made = {way: dict.fromkeys(METRICS, value * (1 + (way == "ridge"))) for way in ways}
-        made["neighbors" if "neighbors" in ways else "content"] |= {"new at 0.9": value / 2, "others at 0.9": 0.12}
+        made["blend" if "blend" in ways else "blend by features"] |= {"new at 0.9": value / 2, "others at 0.9": 0.12}
         return made
 
 
@@ -224,11 +230,11 @@ def test_tables_differences_figure_and_findings(measured):
     shown = lines(answer.tables["coldstart"])
     assert [(row["model"], row["new items by"]) for row in shown] == [
         *(("–", way) for way in (POPULARITY, HISTORY, TRUE)),
-        ("lightgcn", "neighbors by features *"),
-        *(("lightgcn + cross", way) for way in ("neighbors by features", "neighbors *", "ridge", "aligned")),
-        *(("vbpr", way) for way in ("neighbors by features", "neighbors", "ridge", "own *")),
+        *(("lightgcn", way) for way in ("neighbors by features", "blend by features *")),
+        *(("lightgcn + cross", way) for way in (*BY_FEATURES, "blend *", "neighbors", "ridge", "aligned")),
+        *(("vbpr", way) for way in (*BY_FEATURES, "blend", "own *")),
     ]
-    assert mean(shown[6]["N@10"]) == pytest.approx(0.5)
+    assert mean(shown[9]["N@10"]) == pytest.approx(0.5)
     apart = answer.tables["coldstart-differences"].rows
     assert [row[:2] for row in apart] == [
         ["lightgcn + cross", other] for other in ("lightgcn", HISTORY, "vbpr", POPULARITY)
@@ -240,7 +246,7 @@ def test_tables_differences_figure_and_findings(measured):
     assert "lightgcn + cross against lightgcn: Recall@20 +25.0 %, higher in 1 of 2 seeds." in answer.findings
     among = answer.tables["coldstart-among-all"].rows
     assert [row[:2] for row in among if row][2:4] == [
-        ["lightgcn + cross (neighbors)", "no new items"],
+        ["lightgcn + cross (blend)", "no new items"],
         ["", "quantile 0.9"],
     ]
     plain, with_new = [row for row in among if row][2:4]
@@ -253,7 +259,7 @@ def test_tables_differences_figure_and_findings(measured):
     (axes,) = draw(answer.figures["coldstart-figure"]).axes
     widths = [bar.get_width() for bar in axes.patches]
     assert widths[2:] == pytest.approx([0.2, 0.25, 0.25])
-    assert axes.get_yticklabels()[3].get_text() == "lightgcn + cross (neighbors)"
+    assert axes.get_yticklabels()[3].get_text() == "lightgcn + cross (blend)"
 
 
 def test_one_seed(measured):

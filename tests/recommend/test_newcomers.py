@@ -65,7 +65,7 @@ def test_ridge_finds_a_linear_map_and_says_the_mean_of_noise():
     assert fitted.penalty >= 0.1
 
 
-@pytest.mark.parametrize("how", ["ridge", "aligned", "neighbors"])
+@pytest.mark.parametrize("how", ["ridge", "aligned", "neighbors", "blend"])
 def test_new_items_are_recommended_and_neighbours(tiny, how):
     raw = tiny_features()
     made = tiny.with_items([100, 101], {m: x[:2] for m, x in raw.items()}, how)
@@ -75,8 +75,9 @@ def test_new_items_are_recommended_and_neighbours(tiny, how):
     vector = tiny.item_from_features({m: x[0] for m, x in raw.items()}, how)
     score = float(vector @ tiny.vectors.user_US[1])
     assert dict(zip(lists["item"], lists["score"], strict=True))[100] == pytest.approx(score, abs=1e-6)
-    length = tiny.vectors.item_IS[tiny.vectors.degree_I > 0].norm(dim=1).median()
-    assert float(vector.norm()) == pytest.approx(float(length), rel=0.05)
+    near, weight = alike(tiny, 0)
+    length = tiny.vectors.item_IS[near].norm(dim=1)
+    assert float(vector.norm()) == pytest.approx(float((weight * length).sum() / weight.sum()))
     # the same features as item 0: its nearest by content is item 0
     assert made.similar([100], 1, by="image")["similar"].to_list() == [0]
     assert made.similar([100], 3).height == 3
@@ -90,11 +91,35 @@ def tiny_features():
     return {m: x.astype(np.float64) for m, x in generate(RECIPES["synthetic-tiny"]).features.items()}
 
 
-def test_new_items_are_as_long_as_asked_for(tiny):
+def test_neighbors_are_the_mean_of_directions_and_blend_adds_a_ridge(tiny):
+    near, weight = alike(tiny, 3)
+    unit = torch.nn.functional.normalize(tiny.vectors.item_IS[near], dim=1)
+    made = {how: tiny.item_from_features({m: x[3] for m, x in tiny_features().items()}, how) for how in WAYS}
+    made = {how: vector / vector.norm() for how, vector in made.items()}
+    mean = (weight[:, None] * unit).sum(0)
+    torch.testing.assert_close(made["neighbors"], mean / mean.norm())
+    both = made["neighbors"] + made["ridge"]
+    torch.testing.assert_close(made["blend"], both / both.norm())
+
+
+WAYS = ("neighbors", "ridge", "blend")
+
+
+def alike(tiny, item):
+    """The 20 touched items most similar to one in content, and their mean cosines."""
+    tables = [torch.nn.functional.normalize(x, dim=1) for x in tiny.vectors.modality_IL.values()]
+    cosine = torch.stack([x @ x[item] for x in tables]).mean(0)
+    near = sorted((i for i in range(40) if tiny.vectors.degree_I[i] > 0), key=lambda i: -float(cosine[i]))[:20]
+    return near, cosine[near].clamp_min(1e-6)
+
+
+def test_the_quantile_makes_new_items_longer(tiny):
     lengths = tiny.vectors.item_IS[tiny.vectors.degree_I > 0].norm(dim=1)
+    usual = tiny.item_from_features({"text": np.ones(8)})
     for quantile in (0.0, 0.9, 1.0):
         vector = tiny.item_from_features({"text": np.ones(8)}, quantile=quantile)
-        assert float(vector.norm()) == pytest.approx(float(lengths.quantile(quantile)), rel=1e-5)
+        ratio = lengths.quantile(quantile) / lengths.quantile(0.5)
+        torch.testing.assert_close(vector, ratio * usual)
 
 
 def test_raw_features_go_the_way_of_the_features_of_the_run(tiny):

@@ -19,7 +19,6 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell
 from crossrec.experiments.coldstart_tables import (
-    CONTENT,
     HISTORY,
     METRIC,
     OTHERS,
@@ -28,6 +27,7 @@ from crossrec.experiments.coldstart_tables import (
     Line,
     among,
     among_all,
+    by_features,
     differences,
     figure,
     findings,
@@ -38,7 +38,7 @@ from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Result
 from crossrec.losses import unit
 from crossrec.randomness import torch_generator
 from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
-from crossrec.recommend.newcomers import Newcomers, NewItem
+from crossrec.recommend.newcomers import DEFAULT, Newcomers, NewItem
 from crossrec.run import open_snapshot
 
 RANDOM_WIDTH = 64
@@ -152,28 +152,29 @@ def without_training(dataset: Dataset, seed: int) -> dict[str, Measured]:
 def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> dict[str, Measured]:
     """{way: metrics} for all ways that this run has to make vectors of new items. Nothing is trained.
 
-    ``content``: neighbours by raw features instead of the vectors i^m, which runs without any content have too. By
-    ``neighbors``, else by ``content``, also Recall@20 of new items among all, and of the others among all, with vectors
-    of every length of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
+    Ways ``by features`` go by raw features instead of the vectors i^m: runs without any content have them too. By the
+    library's default also Recall@20 of new items among all, and of the others among all, with vectors of every length
+    of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
     snapshot = open_snapshot(folder)
     if not snapshot.knows(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     raw = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
     makers: dict[str, Callable[[float], Tensor]] = {}
-    alike, features = Newcomers(snapshot.with_content(raw)), scaled(dataset)
-    makers[CONTENT] = lambda quantile: alike.vectors(features, "neighbors", quantile)
+    of_features = Newcomers(snapshot.with_content(raw))
+    ways: tuple[NewItem, ...] = get_args(NewItem)
+    for how in ("neighbors", DEFAULT):
+        makers[by_features(how)] = partial(of_features.vectors, scaled(dataset), how)
     if snapshot.modality_IL:
         newcomers, content = Newcomers(snapshot), snapshot.features(cold_of(dataset).features)
-        for how in get_args(NewItem):
-            makers[how] = partial(newcomers.vectors, content, how)
+        makers |= {how: partial(newcomers.vectors, content, how) for how in ways}
     found = {}
     for way, make in makers.items():
         try:
             found[way] = _shown(cold_metrics(snapshot.user_US, make(0.5), dataset))
         except ConfigError:  # a way that this run does not have
             continue
-    way = "neighbors" if "neighbors" in found else CONTENT
+    way = DEFAULT if DEFAULT in found else by_features(DEFAULT)
     for quantile in quantiles:
         metrics = metrics_among_all(snapshot.user_US, snapshot.item_IS, makers[way](quantile), dataset)
         found[way] |= {among(name, quantile): of_part[METRIC] for name, of_part in metrics.items()}

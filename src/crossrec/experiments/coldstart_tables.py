@@ -16,6 +16,7 @@ from crossrec.experiments.figures import bar_style, points
 from crossrec.experiments.plan import over_seeds
 from crossrec.experiments.tables import RULE, Cell, Column, Table
 from crossrec.recommend.measure import cold_of
+from crossrec.recommend.newcomers import DEFAULT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -26,16 +27,11 @@ NEW, OTHERS = "new", "others"
 """Items taken out, and those of the run; the metric of the latter without any new ones is called OTHERS too."""
 POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popularity"
 """What needs no model."""
-CONTENT = "content"
-"""Neighbours by raw features."""
-WAYS = {
-    CONTENT: "neighbors by features",
-    "neighbors": "neighbors",
-    "ridge": "ridge",
-    "aligned": "aligned",
-    "own": "own",
-}
-"""How vectors of new items come about, as it is shown."""
+
+
+def by_features(how: str) -> str:
+    """What a way is called that goes by features as they are, not by what a run makes of them."""
+    return f"{how} by features"
 
 
 @dataclass(frozen=True)
@@ -52,13 +48,13 @@ class Line:
 
 
 def representatives(lines: Sequence[Line]) -> list[Line]:
-    """One line a model: by ``own`` where a backbone alone has that, else by ``neighbors``, the default of the library.
+    """One line a model: by ``own`` where a backbone alone has that, else by the default of the library.
 
-    A backbone alone that knows no content has ``content`` only.
+    A model that knows no content has that by features.
     """
     chosen: dict[str, Line] = {}
     for line in lines:
-        order = (CONTENT, "neighbors") if " + " in line.model else (CONTENT, "neighbors", "own")
+        order = (by_features(DEFAULT), DEFAULT, *(() if " + " in line.model else ("own",)))
         rank = {way: place for place, way in enumerate(order)}
         best = chosen.get(line.name)
         if best is None or rank.get(line.way, -1) > rank.get(best.way, -1):
@@ -77,7 +73,7 @@ def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) 
         values: list[Cell] = [line.values.get(metric, "–") for metric in METRICS]
         if not line.way:
             values = [told(str(values[0])), *["–"] * (len(values) - 1)]
-        way = f"{WAYS.get(line.way, line.way)}{' *' if id(line) in taken else ''}"
+        way = f"{line.way}{' *' if id(line) in taken else ''}"
         rows.append([line.model or "–", way, *values])
     notes = (
         f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
@@ -131,7 +127,7 @@ def among_all(data: str, lines: Sequence[Line], quantiles: Sequence[float]) -> T
         if not found:
             continue
         without = line.values[OTHERS]
-        rows += [RULE, [f"{line.model} ({WAYS[line.way]})", "no new items", "–", _cell(without), ""]]
+        rows += [RULE, [f"{line.model} ({line.way})", "no new items", "–", _cell(without), ""]]
         for quantile in found:
             new, others = (line.values.get(among(name, quantile), "none") for name in (NEW, OTHERS))
             rows.append(["", f"quantile {quantile:g}", _cell(new), _cell(others), change(others, without)])
@@ -182,7 +178,7 @@ def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
     chosen = representatives(lines)
     columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
     rows: list[Sequence[Cell]] = [
-        [line.name, WAYS.get(line.way, ""), *(_cell(line.values[metric]) for metric in (METRIC, "ndcg@20"))]
+        [line.name, line.way if line.model else "", *(_cell(line.values[metric]) for metric in (METRIC, "ndcg@20"))]
         for line in chosen
     ]
     true = next(mean(line.values[METRIC]) for line in chosen if line.name == TRUE)

@@ -16,7 +16,7 @@ from crossrec.errors import ConfigError, DataError
 from crossrec.losses import unit
 from crossrec.recommend.catalogue import Catalogue
 from crossrec.recommend.ids import IdMap, Ints
-from crossrec.recommend.newcomers import FoldIn, History, Newcomers, NewItem
+from crossrec.recommend.newcomers import DEFAULT, FoldIn, History, Newcomers, NewItem
 from crossrec.recommend.topk import best, chunk_of, longest_of, rows_of
 from crossrec.run import open_snapshot
 from crossrec.snapshot import Snapshot
@@ -316,7 +316,7 @@ class Recommender:
         return Newcomers(self.vectors)
 
     def item_from_features(
-        self, features: Mapping[str, Any], how: NewItem = "neighbors", *, quantile: float = 0.5
+        self, features: Mapping[str, Any], how: NewItem = DEFAULT, *, quantile: float = 0.5
     ) -> Tensor:
         """The vector, (S,), of an item that nobody has touched, from raw features by modality: {"image": [...], …}.
 
@@ -327,7 +327,7 @@ class Recommender:
         return self.newcomers.vectors(self._content({m: [row] for m, row in features.items()}), how, quantile)[0]
 
     def with_items(
-        self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = "neighbors", *, quantile: float = 0.5
+        self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = DEFAULT, *, quantile: float = 0.5
     ) -> Recommender:
         """Another recommender, with further items behind the known ones.
 
@@ -354,7 +354,7 @@ class Recommender:
         )
         return self._with(vectors, items)
 
-    def with_untouched(self, how: NewItem = "neighbors", *, quantile: float = 0.5) -> Recommender:
+    def with_untouched(self, how: NewItem = DEFAULT, *, quantile: float = 0.5) -> Recommender:
         """Another recommender, in which the items without any training interaction have vectors made from content.
 
         As trained, such an item has a vector that nothing but chance has made. One without content keeps it.
