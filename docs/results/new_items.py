@@ -2,9 +2,9 @@
 
 The touched items of a run are cut into five parts (seed 0). Those of a part get their vectors anew, from content and
 the other parts, and are ranked among themselves for who has one of them in validation. Prints Recall@20 and NDCG@20 of
-each way, the mean over the parts and, where several runs are given, over the runs. The run has seen these items: its user
-vectors have, and the maps of ``aligned`` and ``own``. So this compares ways, those two to their advantage, and says
-nothing of how good they are. That says ``crossrec coldstart``.
+each way, the mean over the parts and, where several runs are given, over the runs. The run has seen these items: its
+user vectors have, and the maps of ``aligned`` and ``own``. So this compares ways, those two to their advantage, and
+says nothing of how good they are. That says ``crossrec coldstart``.
 """
 
 from __future__ import annotations
