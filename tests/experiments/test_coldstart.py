@@ -11,8 +11,7 @@ import torch
 from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
 
 from crossrec.alignment import CrossConfig
-from crossrec.data import DataConfig, load
-from crossrec.data.dataset import Cold, Interactions
+from crossrec.data import Cold, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.experiments import coldstart
 from crossrec.experiments.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.data import Dataset
-from crossrec.data.dataset import Cold
+from crossrec.data import Cold, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.recommend.newcomers import FoldIn, trained_matrix
