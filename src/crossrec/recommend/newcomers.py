@@ -197,9 +197,10 @@ class Newcomers:
         parts = self.snapshot.part_IS
         made_NS = parts["bias"][:1].double() if "bias" in parts else torch.zeros(1, dtype=torch.float64)
         for m, x_NL in modality_NL.items():
-            i_IL, part_IS = self.snapshot.modality_IL[m].double(), parts.get(m, torch.empty(0)).double()
-            map_LS = torch.linalg.lstsq(i_IL, part_IS, driver="gelsd").solution if m in parts else None
-            if map_LS is None or (i_IL @ map_LS - part_IS).norm() > 1e-3 * part_IS.norm():
+            i_TL = self.snapshot.modality_IL[m][self.touched_T].double()
+            part_TS = parts[m][self.touched_T].double() if m in parts else None
+            map_LS = None if part_TS is None else torch.linalg.lstsq(i_TL, part_TS, driver="gelsd").solution
+            if part_TS is None or map_LS is None or (i_TL @ map_LS - part_TS).norm() > 1e-3 * part_TS.norm():
                 raise ConfigError(
                     f"'own': {self.snapshot.backbone} has no linear map from {m} to vectors of items: use {DEFAULT}"
                 )
