@@ -83,6 +83,12 @@ app.command(
     help_flags=[],
 )
 app.command(
+    "crossrec.commands.experiments:coldstart",
+    name="coldstart",
+    help="Items that nobody has touched: vectors made of their content.",
+    help_flags=[],
+)
+app.command(
     "crossrec.commands.report:report",
     name="report",
     help="All answers of a folder as one HTML page.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,6 +86,10 @@ class Snapshot:
             m: self.paths[m](torch.from_numpy(self.scalers[m](x) if m in self.scalers else x.astype(np.float32)))
             for m, x in raw.items()
         }
+
+    def with_content(self, content: Mapping[str, Tensor]) -> Snapshot:
+        """The same run with other content vectors of the items, (I, D_m) by modality, instead of i^m."""
+        return replace(self, modality_IL=dict(content))
 
     def save(self, path: Path) -> None:
         """Write the file, atomically. Raises RunError where it cannot be written."""

@@ -89,6 +89,28 @@ def test_a_cell_with_noise_in_a_process_of_its_own_beside_one_that_is_done(cross
     assert (told["data"]["false_clicks"], told["data"]["corruption_seed"]) == (0.2, None)
 
 
+@pytest.mark.slow
+def test_items_that_nobody_has_touched(crossrec, tmp_path, read):
+    flags = [*FLAGS[:-3], "--seeds", 1, "--threads", 1, "--backbones", "bpr", "--empty-references", "--share", 0.25]
+    answer = crossrec("coldstart", *flags, "--quantiles", 0.9, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    told = read(tmp_path / "coldstart.json")
+    assert [written["name"] for written in told["tables"]] == [
+        f"coldstart{part}" for part in ("", "-differences", "-among-all")
+    ]
+    assert (tmp_path / "coldstart-figure.png").read_bytes().startswith(b"\x89PNG")
+    assert told["data"][0]["items"] == 30
+    assert told["findings"][0].startswith("synthetic-tiny: 10 items taken out, with ")
+    assert {row["against"] for row in table(tmp_path / "coldstart-differences.csv")} == {
+        *("bpr", "content like the history", "popularity")
+    }
+    among = table(tmp_path / "coldstart-among-all.csv")
+    assert [row["length"] for row in among] == ["no new items", "quantile 0.9"] * 2
+    (plain,) = [cell for cell in told["cells"] if cell["label"] == "bpr"]
+    metrics = read(tmp_path / plain["folder"] / "metrics.json")
+    assert float(among[0]["other items"]) == pytest.approx(metrics["test"]["recall@20"], abs=1e-12)
+
+
 MISTAKES = {
     "unknown component": ("ablate", ["--subsets", "ilda+cnn"], ["--subsets", "cnn", "'cna'"]),
     "no subsets": ("ablate", ["--subsets"], ["--subsets"]),
@@ -117,6 +139,11 @@ MISTAKES = {
     "a picture of one": ("visualize", ["--items", "1"], ["--items", "1", "greater than or equal to 2"]),
     "no such backbone": ("strengths", ["--backbones", "fredom"], ["--backbones", "fredom", "'freedom'"]),
     "no such alignment": ("strengths", ["--alignments", "cna"], ["--alignments", "cna"]),
+    "no item is cold": ("coldstart", ["--share", "0.001"], ["0.001", "no item would be cold"]),
+    "all items are cold": ("coldstart", ["--share", "1"], ["--share", "less than 1"]),
+    "items without content": ("coldstart", ["--empty-modalities"], ["no features"]),
+    "items taken out twice": ("coldstart", ["--cold-items", "0.1"], ["--cold-items", "--share"]),
+    "no such reference": ("coldstart", ["--references", "vbrp"], ["--references", "vbrp", "'vbpr'"]),
     "a share of the data": ("ablate", ["--missing-content", "2"], ["--missing-content", "2"]),
 }
 

@@ -11,6 +11,7 @@ from tests.experiments.made import TINY
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig
 from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig
+from crossrec.experiments.coldstart import COLDSTART
 from crossrec.experiments.compare import COMPARE
 from crossrec.experiments.directions import DIRECTIONS
 from crossrec.experiments.popularity import POPULARITY
@@ -21,7 +22,7 @@ from crossrec.experiments.visualize import VISUALIZE
 from crossrec.training import TrainingConfig
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"
-ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS)
+ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS, COLDSTART)
 EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 

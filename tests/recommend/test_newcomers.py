@@ -9,11 +9,11 @@ import torch
 from crossrec.data import DataConfig, load
 from crossrec.errors import ConfigError, CrossrecError
 from crossrec.recommend import Recommender
-from crossrec.recommend.measure import cold_metrics, fold_in_metrics, hold_out_items
+from crossrec.recommend.measure import fold_in_metrics
 from crossrec.recommend.newcomers import Newcomers, Ridge
 from crossrec.run import held_out, run
 
-from .conftest import CROSS, config
+from .conftest import config
 
 
 def test_fold_in_is_the_formula(tiny):
@@ -65,7 +65,7 @@ def test_ridge_finds_a_linear_map_and_says_the_mean_of_noise():
     assert fitted.penalty >= 0.1
 
 
-@pytest.mark.parametrize("how", ["ridge", "aligned", "neighbors"])
+@pytest.mark.parametrize("how", ["ridge", "aligned", "neighbors", "blend"])
 def test_new_items_are_recommended_and_neighbours(tiny, how):
     raw = tiny_features()
     made = tiny.with_items([100, 101], {m: x[:2] for m, x in raw.items()}, how)
@@ -75,8 +75,9 @@ def test_new_items_are_recommended_and_neighbours(tiny, how):
     vector = tiny.item_from_features({m: x[0] for m, x in raw.items()}, how)
     score = float(vector @ tiny.vectors.user_US[1])
     assert dict(zip(lists["item"], lists["score"], strict=True))[100] == pytest.approx(score, abs=1e-6)
-    length = tiny.vectors.item_IS[tiny.vectors.degree_I > 0].norm(dim=1).median()
-    assert float(vector.norm()) == pytest.approx(float(length), rel=0.05)
+    near, weight = alike(tiny, 0)
+    length = tiny.vectors.item_IS[near].norm(dim=1)
+    assert float(vector.norm()) == pytest.approx(float((weight * length).sum() / weight.sum()))
     # the same features as item 0: its nearest by content is item 0
     assert made.similar([100], 1, by="image")["similar"].to_list() == [0]
     assert made.similar([100], 3).height == 3
@@ -88,6 +89,37 @@ def tiny_features():
     from crossrec.data.synthetic import RECIPES, generate
 
     return {m: x.astype(np.float64) for m, x in generate(RECIPES["synthetic-tiny"]).features.items()}
+
+
+def test_neighbors_are_the_mean_of_directions_and_blend_adds_a_ridge(tiny):
+    near, weight = alike(tiny, 3)
+    unit = torch.nn.functional.normalize(tiny.vectors.item_IS[near], dim=1)
+    made = {how: tiny.item_from_features({m: x[3] for m, x in tiny_features().items()}, how) for how in WAYS}
+    made = {how: vector / vector.norm() for how, vector in made.items()}
+    mean = (weight[:, None] * unit).sum(0)
+    torch.testing.assert_close(made["neighbors"], mean / mean.norm())
+    both = made["neighbors"] + made["ridge"]
+    torch.testing.assert_close(made["blend"], both / both.norm())
+
+
+WAYS = ("neighbors", "ridge", "blend")
+
+
+def alike(tiny, item):
+    """The 20 touched items most similar to one in content, and their mean cosines."""
+    tables = [torch.nn.functional.normalize(x, dim=1) for x in tiny.vectors.modality_IL.values()]
+    cosine = torch.stack([x @ x[item] for x in tables]).mean(0)
+    near = sorted((i for i in range(40) if tiny.vectors.degree_I[i] > 0), key=lambda i: -float(cosine[i]))[:20]
+    return near, cosine[near].clamp_min(1e-6)
+
+
+def test_the_quantile_makes_new_items_longer(tiny):
+    lengths = tiny.vectors.item_IS[tiny.vectors.degree_I > 0].norm(dim=1)
+    usual = tiny.item_from_features({"text": np.ones(8)})
+    for quantile in (0.0, 0.9, 1.0):
+        vector = tiny.item_from_features({"text": np.ones(8)}, quantile=quantile)
+        ratio = lengths.quantile(quantile) / lengths.quantile(0.5)
+        torch.testing.assert_close(vector, ratio * usual)
 
 
 def test_raw_features_go_the_way_of_the_features_of_the_run(tiny):
@@ -134,6 +166,7 @@ def test_mistakes_about_new_items(tiny, tiny_run, tmp_path):
         lambda: tiny.item_from_features({"text": [float("nan")] * 8}): "not finite",
         lambda: tiny.item_from_features({"text": [1e300] * 8}): "not finite",
         lambda: tiny.item_from_features({"text": [1.0] * 8}, "magic"): "magic",
+        lambda: tiny.with_items([100], good, quantile=1.5): "quantile = 1.5",
         lambda: tiny.with_items([3], good): "item 3 is already",
         lambda: tiny.with_items(["x"], good): "Int64",
         lambda: tiny.with_items([100, 100], {m: x[:2] for m, x in tiny_features().items()}): "same id",
@@ -149,25 +182,19 @@ def test_aligned_needs_aligners(text):
         Newcomers(text.vectors).vectors(text.vectors.modality_IL, "aligned")
 
 
-def test_holding_items_out_and_measuring_them(tmp_path):
-    dataset = load(DataConfig(data="synthetic-tiny"))
-    rest, cold = hold_out_items(dataset, 0.25, np.random.default_rng(0))
-    gone = set(cold.item_N.tolist())
-    assert len(gone) == 10
-    assert not gone & set(np.concatenate([p.item_N for p in (rest.train, rest.valid, rest.test)]).tolist())
-    total = sum(len(p) for p in (rest.train, rest.valid, rest.test)) + len(cold)
-    assert total == sum(len(p) for p in (dataset.train, dataset.valid, dataset.test))
-    run(config("synthetic-tiny", alignment=CROSS), tmp_path / "out", dataset=rest)
-    recommender = Recommender.open(tmp_path / "out").with_untouched("neighbors")
-    metrics = cold_metrics(recommender, rest, cold)
-    item_C = np.unique(cold.item_N)
-    trained = set(rest.train.user_N.tolist())
-    recalls = []
-    for user in range(60):
-        wanted = {int(i) for u, i in zip(cold.user_N, cold.item_N, strict=True) if u == user}
-        if wanted and user in trained:
-            score = (recommender.vectors.item_IS[item_C] @ recommender.vectors.user_US[user]).tolist()
-            order = [int(item_C[at]) for at in sorted(range(10), key=lambda at: (-score[at], at))]
-            recalls.append(len(wanted & set(order[:5])) / len(wanted))
-    assert metrics["recall@10"] == pytest.approx(1.0)
-    assert 0 < np.mean(recalls) < 1
+def test_own_is_what_vbpr_gives_an_item_without_an_id(text):
+    raw = np.random.default_rng(9).normal(size=(2, 6)).astype(np.float32)
+    vectors = text.vectors
+    content = vectors.features({"sound": raw})
+    made = Newcomers(vectors).vectors(content, "own")
+    blank = torch.zeros(2, vectors.item_IL.shape[1])
+    expected = torch.cat(
+        [blank, torch.from_numpy(vectors.scalers["sound"](raw)) @ vectors.paths["sound"].weights[0].T], 1
+    )
+    torch.testing.assert_close(made, expected + vectors.part_IS["bias"][:1], atol=1e-5, rtol=1e-4)
+    assert not Newcomers(vectors).vectors({"sound": torch.zeros(1, vectors.item_IL.shape[1])}, "own").any()
+
+
+def test_own_needs_a_backbone_that_has_it(tiny):
+    with pytest.raises(ConfigError, match="'own': lightgcn"):
+        tiny.item_from_features({"text": np.ones(8)}, "own")

@@ -21,6 +21,7 @@ from crossrec.experiments.ablate import ABLATE
 from crossrec.experiments.about import about
 from crossrec.experiments.answer import Answer, write_answer
 from crossrec.experiments.cells import Cell, Datasets, run_cells
+from crossrec.experiments.coldstart import COLDSTART
 from crossrec.experiments.compare import COMPARE
 from crossrec.experiments.directions import DIRECTIONS
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, read_object
@@ -73,6 +74,11 @@ def popularity(*tokens: Tokens) -> int:
 def strengths(*tokens: Tokens) -> int:
     """Figure 2."""
     return _command(STRENGTHS, tokens)
+
+
+def coldstart(*tokens: Tokens) -> int:
+    """New items."""
+    return _command(COLDSTART, tokens)
 
 
 def _command(experiment: Experiment, tokens: Sequence[str]) -> int:

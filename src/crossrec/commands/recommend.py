@@ -18,6 +18,7 @@ from crossrec.recommend.export import Index
 from crossrec.recommend.export import export as export_vectors
 from crossrec.recommend.extend import extend as extend_run
 from crossrec.recommend.files import check_ending, read_ids, write_frames
+from crossrec.recommend.newcomers import DEFAULT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,7 +134,7 @@ def export(run: Path, /, *, out: Path, index: Index = "none") -> int:
     return 0
 
 
-def extend(run: Path, /, *, data: str, out: Path, how: NewItem = "neighbors") -> int:
+def extend(run: Path, /, *, data: str, out: Path, how: NewItem = DEFAULT, quantile: float = 0.5) -> int:
     """A run that also recommends new items, which get their vectors from their texts and pictures alone.
 
     Nothing is trained. Items of the run that nobody has taken in training get such vectors too.
@@ -149,8 +150,10 @@ def extend(run: Path, /, *, data: str, out: Path, how: NewItem = "neighbors") ->
         Folder of the new run, which recommends, is served and extended like the other.
     how
         How content becomes an item's vector.
+    quantile
+        Above 0.5 new items are in more lists, and others in fewer.
     """
-    told = extend_run(run, data, out, how=how)
+    told = extend_run(run, data, out, how=how, quantile=quantile)
     stdout.print(f"new items: {told.added:,}; items of the run that nobody has taken: {told.untouched:,}")
     if told.left_out:
         names = ", ".join(map(str, told.left_out[:5])) + (", …" if len(told.left_out) > 5 else "")

@@ -1,7 +1,7 @@
 """Data sets: import, read, check, split, scale, describe, generate; features from texts and pictures."""
 
 from crossrec.data.config import DataConfig
-from crossrec.data.dataset import Dataset, Interactions
+from crossrec.data.dataset import Cold, Dataset, Interactions
 from crossrec.data.description import Description, describe
 from crossrec.data.encode import FeatureCard, FeaturesConfig, encode_features
 from crossrec.data.findings import Finding
@@ -10,6 +10,7 @@ from crossrec.data.loading import load, validate
 
 __all__ = [
     "Card",
+    "Cold",
     "DataConfig",
     "Dataset",
     "Description",

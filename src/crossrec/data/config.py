@@ -56,7 +56,13 @@ class DataConfig(Config):
     corruption_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of missing content and false clicks; 0 unless given."""
 
-    @field_validator("missing_content", "false_clicks")
+    cold_items: Share | None = None
+    """Share of the items with training rows that are taken out, with all that was done with them (coldstart)."""
+
+    cold_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of which items are taken out; 0 unless given."""
+
+    @field_validator("missing_content", "false_clicks", "cold_items")
     @classmethod
     def _none_of_it(cls, value: float | None) -> float | None:
         return value or None  # so that a share of 0 is the very configuration that says nothing

@@ -30,6 +30,22 @@ class Interactions:
     def __len__(self) -> int:
         return int(self.user_N.shape[0])
 
+    def where(self, keep_N: np.ndarray) -> Interactions:
+        """Those marked in ``keep_N``, bool (N,)."""
+        return Interactions(self.user_N[keep_N], self.item_N[keep_N])
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Items that a data set was rid of, C of them: original ids, raw features, and what anybody did with them.
+
+    ``features``: modality → (C, D_m), not scaled. ``taken``: rows of the data set's users, and of these items.
+    """
+
+    item_ids: pl.Series
+    features: dict[str, np.ndarray]
+    taken: Interactions
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -38,6 +54,7 @@ class Dataset:
     ``features``: modality → float32 (I, D_m), C-contiguous and already scaled; an item without the feature has an
     all-zero row. ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows left
     out because ``duplicates="drop"`` asked for it. ``scalers``: how the raw features of each modality were scaled.
+    ``cold``: what ``cold_items`` took out; nothing of it is in the rest, nor in the fingerprint.
     """
 
     name: str
@@ -51,6 +68,7 @@ class Dataset:
     item_ids: pl.Series
     dropped_duplicates: int = 0
     scalers: dict[str, Scaler] = field(default_factory=dict)
+    cold: Cold | None = None
 
     def save_id_maps(self, folder: Path) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each whole or not at all.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrec.data.cold import take_out
 from crossrec.data.config import DataConfig
 from crossrec.data.corrupt import add_false_clicks, replace_features
 from crossrec.data.dataset import Dataset, Interactions
@@ -118,7 +119,7 @@ def _finish(
     features: dict[str, np.ndarray],
     dropped: int,
 ) -> Dataset:
-    """Split if need be, corrupt if asked to, scale, put together. Raises DataError where corruption cannot be had."""
+    """Split if need be, take items out or corrupt if asked to, scale, put together. Raises DataError as these do."""
     user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
     if split_N is None:
         from crossrec.randomness import numpy_generator
@@ -126,25 +127,30 @@ def _finish(
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
         split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
     parts = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
-    seed = config.corruption_seed or 0
+    cold, seed = None, config.corruption_seed or 0
+    item_ids = ids[1]
+    if config.cold_items:
+        drawn = config.cold_items, config.cold_seed or 0
+        item_ids, parts, features, cold = take_out(item_ids, parts, features, TRAIN, *drawn)
     if config.missing_content:
         features = replace_features(features, config.missing_content, seed)
     if config.false_clicks:
         held = (parts[VALID], parts[TEST])
-        parts[TRAIN] = add_false_clicks(parts[TRAIN], held, len(ids[1]), config.false_clicks, seed)
+        parts[TRAIN] = add_false_clicks(parts[TRAIN], held, len(item_ids), config.false_clicks, seed)
     scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
     return Dataset(
         name=name,
         num_users=len(ids[0]),
-        num_items=len(ids[1]),
+        num_items=len(item_ids),
         train=parts[TRAIN],
         valid=parts[VALID],
         test=parts[TEST],
         features={modality: scalers[modality](matrix) for modality, matrix in features.items()},
         user_ids=ids[0].alias("id"),
-        item_ids=ids[1].alias("id"),
+        item_ids=item_ids.alias("id"),
         dropped_duplicates=dropped,
         scalers=scalers,
+        cold=cold,
     )
 
 

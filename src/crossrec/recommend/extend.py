@@ -17,7 +17,7 @@ from crossrec.data.output import new_folder
 from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
-from crossrec.recommend.newcomers import NewItem
+from crossrec.recommend.newcomers import DEFAULT, NewItem
 from crossrec.recommend.recommender import Recommender
 from crossrec.snapshot import FILE
 from crossrec.storage import read_json, write_json_atomic
@@ -36,11 +36,13 @@ class Extended:
     left_out: list[Any]
 
 
-def extend(run: Path | str, data: Path | str, out: Path | str, *, how: NewItem = "neighbors") -> Extended:
+def extend(
+    run: Path | str, data: Path | str, out: Path | str, *, how: NewItem = DEFAULT, quantile: float = 0.5
+) -> Extended:
     """Write a run that recommends what ``run`` does, and the items of the folder ``data`` that it does not know.
 
-    Their vectors come from their features (``Recommender.with_items``; ``how`` as there), which must be made by the
-    models that made those of the run; items of the run without a training interaction get such vectors too
+    Their vectors come from their features (``Recommender.with_items``; ``how``, ``quantile`` as there), which must be
+    made by the models that made those of the run; items of the run without a training interaction get such vectors too
     (``with_untouched``). Nothing is trained. ``data`` holds a table of items and ``<modality>_feat.npy`` in its order;
     items that the run knows are passed over, those without any feature left out. ``out`` is there whole or not at all.
 
@@ -51,7 +53,7 @@ def extend(run: Path | str, data: Path | str, out: Path | str, *, how: NewItem =
     if out.exists():
         raise RunError(f"{out} is there already: give another --out")
     recommender = Recommender.open(run)
-    made = recommender.with_untouched(how)
+    made = recommender.with_untouched(how, quantile=quantile)
     untouched = int(made.vectors.has_vector.sum() - recommender.vectors.has_vector.sum())
     ids, features = _items(str(data), list(recommender.newcomers.snapshot.paths))
     new_N = np.flatnonzero([recommender.items.row(one) is None for one in ids])
@@ -59,7 +61,7 @@ def extend(run: Path | str, data: Path | str, out: Path | str, *, how: NewItem =
     has_N = np.logical_or.reduce([matrix.any(axis=1) for matrix in raw.values()])
     added, left_out = ids.gather(new_N[has_N]), ids.gather(new_N[~has_N])
     if len(added):
-        made = made.with_items(added.to_list(), {m: matrix[has_N] for m, matrix in raw.items()}, how)
+        made = made.with_items(added.to_list(), {m: matrix[has_N] for m, matrix in raw.items()}, how, quantile=quantile)
     told = Extended(len(added), untouched, left_out.to_list())
     _write(made, run, out, told, how)
     return told

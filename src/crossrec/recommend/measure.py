@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
+from torch import Tensor
 
-from crossrec.data import Dataset, Interactions
-from crossrec.evaluation import HeldOut, evaluate
+from crossrec.data import Cold, Dataset
+from crossrec.errors import DataError
+from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.recommend.newcomers import FoldIn, trained_matrix
 from crossrec.recommend.recommender import Recommender
 
 
-def hold_out_items(dataset: Dataset, share: float, generator: np.random.Generator) -> tuple[Dataset, Interactions]:
-    """Take every interaction of a ``share`` of the items out of a data set: the rest, and what was taken out.
+def cold_of(dataset: Dataset) -> Cold:
+    """What was taken out of a data set. Raises DataError where nothing was."""
+    if dataset.cold is None:
+        raise DataError(f"{dataset.name}: no items were taken out; load it with cold_items, a share of them")
+    return dataset.cold
 
-    The items keep their rows and their features. Only items with a training interaction are drawn.
+
+def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str, float]:
+    """Recall, NDCG, precision and MAP at 10 and 20 of the items taken out of a data set, ranked among themselves.
+
+    Over users with an interaction with one of them and one in training; everything that they did with these items
+    counts. Raises DataError where there is no such user.
     """
-    known = np.unique(dataset.train.item_N)
-    cold = generator.permutation(known)[: round(share * len(known))]
-    parts = (dataset.train, dataset.valid, dataset.test)
-    gone = [np.isin(part.item_N, cold) for part in parts]
-    kept = [Interactions(p.user_N[~g], p.item_N[~g]) for p, g in zip(parts, gone, strict=True)]
-    user_N = np.concatenate([p.user_N[g] for p, g in zip(parts, gone, strict=True)])
-    item_N = np.concatenate([p.item_N[g] for p, g in zip(parts, gone, strict=True)])
-    train, valid, test = kept
-    return replace(dataset, train=train, valid=valid, test=test), Interactions(user_N, item_N)
+    cold, count = cold_of(dataset), len(item_CS)
+    # nothing is masked among these items; a column of zeros stands for all that users trained on
+    user_E = np.unique(dataset.train.user_N)
+    trained = user_E, np.full(len(user_E), count)
+    held = HeldOut.build(*trained, cold.taken.user_N, cold.taken.item_N, len(user_US), count + 1)
+    return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held)
 
 
-def cold_metrics(recommender: Recommender, rest: Dataset, cold: Interactions) -> dict[str, float]:
-    """Recall and NDCG at 10 and 20 of held-out items ranked among themselves, over users with training interactions.
+def metrics_among_all(
+    user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset
+) -> dict[str, dict[str, float]]:
+    """Metrics where the items taken out, ``item_CS``, stand among all that a user has not in training.
 
-    ``rest``, ``cold``: from ``hold_out_items``. The recommender's vectors of these items are what is measured.
+    ``new``: of these items, by everything that was done with them; ``others``: of the items of the run, by the test
+    split, where there is one. Raises DataError as ``cold_metrics`` does.
     """
-    item_C = np.unique(cold.item_N)
-    # nothing is masked among held-out items; a column of zeros stands for all that users trained on
-    item_CS = recommender.vectors.item_IS[torch.from_numpy(item_C)]
-    pad = torch.full((1, item_CS.shape[1]), 0.0)
-    train_user = np.unique(rest.train.user_N)
-    held = HeldOut.build(
-        train_user,
-        np.full(len(train_user), len(item_C)),
-        cold.user_N,
-        np.searchsorted(item_C, cold.item_N),
-        rest.num_users,
-        len(item_C) + 1,
-    )
-    return evaluate(recommender.vectors.user_US, torch.cat([item_CS, pad]), held)
+    cold, train, count = cold_of(dataset), dataset.train, len(item_IS)
+    parts = {"new": (cold.taken.user_N, cold.taken.item_N + count)}
+    if len(dataset.test):
+        parts["others"] = dataset.test.user_N, dataset.test.item_N
+    sizes = len(user_US), count + len(item_CS)
+    held = {name: HeldOut.build(train.user_N, train.item_N, *pairs, *sizes) for name, pairs in parts.items()}
+    return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held)
 
 
 def fold_in_metrics(recommender: Recommender, held: HeldOut, how: FoldIn | None) -> dict[str, float]:

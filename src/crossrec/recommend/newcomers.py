@@ -5,7 +5,7 @@ Every function is a closed form over the vectors of a run; none of them trains.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,8 +19,10 @@ from crossrec.types import ID
 
 FoldIn = Literal["ridge", "propagation", "mean"]
 """How a history becomes a user vector; see ``History``."""
-NewItem = Literal["ridge", "aligned", "neighbors"]
+NewItem = Literal["blend", "neighbors", "ridge", "aligned", "own"]
 """How content becomes an item vector; see ``Newcomers``."""
+DEFAULT: NewItem = "blend"
+"""The best on validation items that were made anew from the others; docs/recommend.md has the figures."""
 PENALTIES = tuple(10.0**e for e in range(-4, 5))
 """Ridge penalties to choose from, in units of the mean square of a column times the number of rows."""
 
@@ -116,18 +118,22 @@ def trained_matrix(snapshot: Snapshot) -> sp.csr_matrix:
 class Newcomers:
     """From content to the vectors of items that nobody has touched, all of them of dimension S.
 
+    - ``neighbors``: mean of the directions of the ``k`` touched items that are most similar in content, weighted by the
+      mean cosine over the modalities.
     - ``ridge``: a linear map from the vectors i^m (of unit length, side by side, with a mark for each that is there) to
       the direction of the item's vector, fitted on the touched items.
+    - ``blend``: the sum of these two directions.
     - ``aligned``: mean over the modalities of the residual aligner's output î^{m→id} (Equation 3), of unit length: what
       item-level alignment itself makes of content. Needs a run with item-level alignment and S = L.
-    - ``neighbors``: mean of the vectors of the ``k`` touched items that are most similar in content, weighted by the
-      mean cosine over the modalities.
+    - ``own``: what the backbone itself gives an item besides its id, where that is a linear map of the i^m, as VBPR has
+      it: the sum of these parts, in the length that they have.
 
-    Dot products rank by length too, and a new item's is unknown: every vector gets the length of the touched items'
-    ``quantile``.
+    Dot products rank by length too, which goes with popularity, and a new item's is unknown. But for ``own``, a vector
+    gets the mean length of those ``k`` items, weighted alike, times the ratio of the ``quantile`` of all lengths to the
+    median. The higher it is, the more lists show new items instead of others; among themselves it changes nothing.
     """
 
-    def __init__(self, snapshot: Snapshot, *, k: int = 20, quantile: float = 0.5) -> None:
+    def __init__(self, snapshot: Snapshot, *, k: int = 20) -> None:
         if not snapshot.modality_IL:
             raise ConfigError(
                 f"{snapshot.backbone} without alignment knows no content: train with --alignment cross, or a "
@@ -138,22 +144,32 @@ class Newcomers:
         if not len(self.touched_T):
             raise ConfigError("no item of this run has interactions: there is nothing to liken new ones to")
         self.item_TS = snapshot.item_IS[self.touched_T]
-        self.length = float(self.item_TS.norm(dim=1).quantile(quantile))
         self._ridge: Ridge | None = None
 
-    def vectors(self, modality_NL: dict[str, Tensor], how: NewItem) -> Tensor:
-        """Item vectors, (N, S), of i^m by modality (zeros where an item lacks one); zeros without any content."""
+    def vectors(self, modality_NL: dict[str, Tensor], how: NewItem, quantile: float = 0.5) -> Tensor:
+        """Item vectors, (N, S), of i^m by modality (zeros where an item lacks one); zeros without any content.
+
+        Raises ConfigError for a way that the run does not have, and for a quantile outside 0 … 1.
+        """
+        if not 0 <= quantile <= 1:
+            raise ConfigError(f"quantile = {quantile}: the length of new items is a quantile of the others', 0 to 1")
+        has_content = torch.stack([(x != 0).any(1) for x in modality_NL.values()]).any(0)[:, None]
+        if how == "own":
+            return self._own(modality_NL) * has_content
         known = {m: unit(x) for m, x in modality_NL.items()}
-        if how == "ridge":
+        alike_NS, length_N1 = self._neighbors(known)
+        if how == "neighbors":
+            made = alike_NS
+        elif how == "ridge":
             made = self.ridge(self._columns(known))
+        elif how == "blend":
+            made = unit(alike_NS) + unit(self.ridge(self._columns(known)))
         elif how == "aligned":
             made = self._aligned(known)
-        elif how == "neighbors":
-            made = self._neighbors(known)
         else:
-            raise ConfigError(f"unknown way to make item vectors '{how}': use ridge, aligned or neighbors")
-        has_content = torch.stack([(x != 0).any(1) for x in known.values()]).any(0)
-        return self.length * unit(made) * has_content[:, None]
+            raise ConfigError(f"unknown way to make item vectors '{how}': use {', '.join(get_args(NewItem))}")
+        asked, median = self.item_TS.norm(dim=1).quantile(torch.tensor([quantile, 0.5])).tolist()
+        return (asked / median if median else 1.0) * length_N1 * unit(made) * has_content
 
     @property
     def ridge(self) -> Ridge:
@@ -177,15 +193,33 @@ class Newcomers:
             [unit(snapshot.aligners[m, ID](x)) * (x != 0).any(1, keepdim=True) for m, x in known.items()]
         ).sum(0)
 
-    def _neighbors(self, known: dict[str, Tensor]) -> Tensor:
-        table = self.snapshot.modality_IL
+    def _own(self, modality_NL: dict[str, Tensor]) -> Tensor:
+        parts = self.snapshot.part_IS
+        made_NS = parts["bias"][:1].double() if "bias" in parts else torch.zeros(1, dtype=torch.float64)
+        for m, x_NL in modality_NL.items():
+            i_TL = self.snapshot.modality_IL[m][self.touched_T].double()
+            part_TS = parts[m][self.touched_T].double() if m in parts else None
+            map_LS = None if part_TS is None else torch.linalg.lstsq(i_TL, part_TS, driver="gelsd").solution
+            if part_TS is None or map_LS is None or (i_TL @ map_LS - part_TS).norm() > 1e-3 * part_TS.norm():
+                raise ConfigError(
+                    f"'own': {self.snapshot.backbone} has no linear map from {m} to vectors of items: use {DEFAULT}"
+                )
+            made_NS = made_NS + x_NL.double() @ map_LS
+        return made_NS.float()
+
+    def _neighbors(self, known: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Weighted means of the directions of the most similar touched items, (N, S), and of their lengths, (N, 1)."""
+        table = {m: unit(self.snapshot.modality_IL[m][self.touched_T]) for m in known}
+        length_T1 = self.item_TS.norm(dim=1, keepdim=True)
+        all_TS = torch.cat([unit(self.item_TS), length_T1], dim=1)
         made = []
         for start in range(0, len(next(iter(known.values()))), 1024):
-            part = {m: x[start : start + 1024] for m, x in known.items()}
-            cosine = torch.stack([x @ unit(table[m][self.touched_T]).T for m, x in part.items()]).mean(0)
+            cosine = torch.stack([x[start : start + 1024] @ table[m].T for m, x in known.items()]).mean(0)
             top, item = cosine.topk(min(self.k, cosine.shape[1]), dim=1)
-            made.append((top.clamp_min(0)[:, :, None] * unit(self.item_TS)[item]).sum(1))
-        return torch.cat(made)
+            weight = top.clamp_min(1e-6)[:, :, None]
+            made.append((weight * all_TS[item]).sum(1) / weight.sum(1))
+        mean_NS = torch.cat(made)
+        return mean_NS[:, :-1], mean_NS[:, -1:]
 
 
 def _product(matrix: sp.csr_matrix, dense: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from crossrec.errors import ConfigError, DataError
 from crossrec.losses import unit
 from crossrec.recommend.catalogue import Catalogue
 from crossrec.recommend.ids import IdMap, Ints
-from crossrec.recommend.newcomers import FoldIn, History, Newcomers, NewItem
+from crossrec.recommend.newcomers import DEFAULT, FoldIn, History, Newcomers, NewItem
 from crossrec.recommend.topk import best, chunk_of, longest_of, rows_of
 from crossrec.run import open_snapshot
 from crossrec.snapshot import Snapshot
@@ -315,16 +315,20 @@ class Recommender:
         """Makes item vectors from content. Raises ConfigError where the run knows no content."""
         return Newcomers(self.vectors)
 
-    def item_from_features(self, features: Mapping[str, Any], how: NewItem = "neighbors") -> Tensor:
+    def item_from_features(
+        self, features: Mapping[str, Any], how: NewItem = DEFAULT, *, quantile: float = 0.5
+    ) -> Tensor:
         """The vector, (S,), of an item that nobody has touched, from raw features by modality: {"image": [...], …}.
 
         The features are those of the files that the run was trained with, before scaling; a modality may be left out.
-        ``how``: see ``crossrec.recommend.newcomers.Newcomers``. Raises ConfigError where the run knows no content,
-        DataError for an unknown modality, a wrong length or a number that is not finite.
+        ``how``, ``quantile``: see ``crossrec.recommend.newcomers.Newcomers``. Raises ConfigError where the run knows no
+        content, DataError for an unknown modality, a wrong length or a number that is not finite.
         """
-        return self.newcomers.vectors(self._content({m: [row] for m, row in features.items()}), how)[0]
+        return self.newcomers.vectors(self._content({m: [row] for m, row in features.items()}), how, quantile)[0]
 
-    def with_items(self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = "neighbors") -> Recommender:
+    def with_items(
+        self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = DEFAULT, *, quantile: float = 0.5
+    ) -> Recommender:
         """Another recommender, with further items behind the known ones.
 
         ``ids``: new ids, of the type of the others; ``features``: raw rows (N, D_m) by modality, zeros where an item
@@ -335,7 +339,7 @@ class Recommender:
         content = self._content(features)
         if len(next(iter(content.values()))) != len(ids):
             raise DataError(f"{len(ids)} ids and {len(next(iter(content.values())))} rows of features: one row an item")
-        made_NS, old = self.newcomers.vectors(content, how), self.vectors
+        made_NS, old = self.newcomers.vectors(content, how, quantile), self.vectors
         width = old.item_IL.shape[1]
         item_IS = torch.cat([old.item_IS, made_NS])
         item_IL = torch.cat([old.item_IL, torch.zeros(len(ids), width)]) if old.item_IL is not old.item_IS else item_IS
@@ -350,7 +354,7 @@ class Recommender:
         )
         return self._with(vectors, items)
 
-    def with_untouched(self, how: NewItem = "neighbors") -> Recommender:
+    def with_untouched(self, how: NewItem = DEFAULT, *, quantile: float = 0.5) -> Recommender:
         """Another recommender, in which the items without any training interaction have vectors made from content.
 
         As trained, such an item has a vector that nothing but chance has made. One without content keeps it.
@@ -359,7 +363,7 @@ class Recommender:
         row_N = (~old.has_vector).nonzero()[:, 0]
         if not len(row_N):
             return self
-        made_NS = made.vectors({m: table[row_N] for m, table in old.modality_IL.items()}, how)
+        made_NS = made.vectors({m: table[row_N] for m, table in old.modality_IL.items()}, how, quantile)
         found = (made_NS != 0).any(1)
         item_IS = old.item_IS.index_copy(0, row_N[found], made_NS[found])
         item_IL = item_IS if old.item_IL is old.item_IS else old.item_IL.index_fill(0, row_N[found], 0.0)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
 from crossrec.recommend import FoldIn, NewItem
+from crossrec.recommend.newcomers import DEFAULT
 
 Id = Annotated[
     Annotated[StrictStr, Field(max_length=512)] | StrictInt | StrictFloat,
@@ -71,7 +72,7 @@ class Features(Asked):
     """A new item that nobody has touched, by raw features as in the feature files of the run's data set."""
 
     features: dict[Annotated[str, Field(max_length=200)], list[float]] = Field(min_length=1)
-    how: NewItem = Field(default="neighbors", description="How content becomes an item vector.")
+    how: NewItem = Field(default=DEFAULT, description="How content becomes an item vector.")
     k: Length = 10
 
 

@@ -1,0 +1,291 @@
+"""New items: what is measured, against loops over lists, and what is told of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+
+from crossrec.alignment import CrossConfig
+from crossrec.data import Cold, DataConfig, Interactions, load
+from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.experiments import coldstart
+from crossrec.experiments.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training
+from crossrec.experiments.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
+from crossrec.experiments.effects import METRICS
+from crossrec.experiments.plan import Base
+from crossrec.recommend.measure import cold_metrics, metrics_among_all
+from crossrec.run import RunConfig, run
+from crossrec.training import TrainingConfig
+
+BY_FEATURES = ("neighbors by features", "blend by features")
+
+
+def test_cells_are_every_backbone_alone_and_aligned_and_the_references():
+    made = cells(ColdstartConfig(backbones=("bpr", "freedom"), seeds=(0, 3), share=0.1), TINY)
+    groups = [("bpr", "none"), ("bpr", "cross"), ("freedom", "none"), ("freedom", "cross"), ("vbpr", "none")]
+    assert [(cell.group, cell.config.training.seed) for cell in made] == [(g, seed) for g in groups for seed in (0, 3)]
+    assert {(c.config.data.cold_items, c.config.data.cold_seed, c.config.training.seed) for c in made} == {
+        (0.1, 0, 0),
+        (0.1, 3, 3),
+    }
+    assert [cell.group for cell in cells(ColdstartConfig(backbones=("vbpr",), seeds=(0,)), TINY)] == [
+        ("vbpr", "none"),
+        ("vbpr", "cross"),
+    ]
+
+
+def test_mistakes():
+    with pytest.raises(ConfigError, match="--cold-items: coldstart takes items out itself; give --share"):
+        cells(ColdstartConfig(), Base(data=DataConfig(data="synthetic-tiny", cold_items=0.1)))
+    with pytest.raises(ConfigError, match="--alignments: unknown 'croos'"):
+        cells(ColdstartConfig(alignments=("croos",)), TINY)
+    with pytest.raises(ConfigError, match="share"):
+        ColdstartConfig.parse({"share": 0.0})
+    with pytest.raises(DataError, match="load it with cold_items"):
+        without_training(load(TINY.data), 0)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """30 warm and 30 cold items of 50 users; some users know no warm item, some no cold one."""
+    whole, generator = load(TINY.data), np.random.default_rng(0)
+    users, items = generator.integers(50, size=300), generator.integers(30, size=300)
+    pairs = np.unique(users * 30 + items)
+    cold = Cold(whole.item_ids, {"text": generator.normal(size=(30, 4))}, Interactions(*np.divmod(pairs, 30)))
+    train = Interactions(generator.integers(40, size=200), generator.integers(30, size=200))
+    text = generator.normal(size=(30, 4)).astype(np.float32)
+    scalers = {"text": whole.scalers["text"].fit(text, "l2")}
+    test = Interactions(np.arange(50), np.arange(50) % 30)
+    parts = {"num_users": 50, "num_items": 30, "train": train, "valid": test, "test": test, "cold": cold}
+    return replace(whole, **parts, features={"text": scalers["text"](text)}, scalers=scalers)
+
+
+def slowly(score_UI, hidden, wanted, k):
+    """Recall@k and NDCG@k: ``score_UI`` and, by user, the places to leave out and to find."""
+    found = []
+    for user, own in wanted.items():
+        rest = [place for place in range(len(score_UI[0])) if place not in hidden[user]]
+        order = sorted(rest, key=lambda place: (-score_UI[user][place], place))[:k]
+        gain = sum(1 / math.log2(rank + 2) for rank, place in enumerate(order) if place in own)
+        ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(own))))
+        found.append((len(own & set(order)) / len(own), gain / ideal))
+    return [sum(values) / len(found) for values in zip(*found, strict=True)]
+
+
+def by_user(part, trained, shift=0):
+    made = {}
+    for user, item in zip(part.user_N.tolist(), part.item_N.tolist(), strict=True):
+        if user in trained:
+            made.setdefault(user, set()).add(item + shift)
+    return made
+
+
+def test_metrics_are_those_of_a_loop(few):
+    noise = torch.Generator().manual_seed(0)
+    user_US, item_IS, item_CS = (torch.randn(n, 6, generator=noise) for n in (50, 30, 30))
+    trained = set(few.train.user_N.tolist())
+    assert trained < set(range(50))
+    nothing = {user: set() for user in trained}
+    for k in (10, 20):
+        among = cold_metrics(user_US, item_CS, few)
+        expected = slowly((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.taken, trained), k)
+        assert [among[f"recall@{k}"], among[f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
+        every = metrics_among_all(user_US, item_IS, item_CS, few)
+        score, hidden = (user_US @ torch.cat([item_IS, item_CS]).T).tolist(), by_user(few.train, trained)
+        for name, wanted in (("new", by_user(few.cold.taken, trained, 30)), ("others", by_user(few.test, trained))):
+            expected = slowly(score, hidden, wanted, k)
+            assert [every[name][f"recall@{k}"], every[name][f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_needs_no_model_is_what_it_says(few):
+    found = without_training(few, 0)
+    trained = set(few.train.user_N.tolist())
+    wanted, nothing = by_user(few.cold.taken, trained), {user: set() for user in trained}
+    taken = np.bincount(few.cold.taken.item_N, minlength=30)
+    expected = slowly([taken.tolist()] * 50, nothing, wanted, 10)
+    assert [found[TRUE]["recall@10"], found[TRUE]["ndcg@10"]] == pytest.approx(expected)
+    unit = few.cold.features["text"] / np.linalg.norm(few.cold.features["text"], axis=1, keepdims=True)
+    score = np.zeros((50, 30))
+    for user, item in zip(few.train.user_N, few.train.item_N, strict=True):
+        score[user] += unit @ few.features["text"][item]
+    expected = slowly(score.tolist(), nothing, wanted, 10)
+    assert [found[HISTORY]["recall@10"], found[HISTORY]["ndcg@10"]] == pytest.approx(expected)
+    # any order finds K of C items: with 40 users the mean is close to 10 / 30
+    assert found[POPULARITY]["recall@10"] == pytest.approx(1 / 3, abs=0.08)
+    assert found[POPULARITY] != without_training(few, 1)[POPULARITY]
+    assert set(found[TRUE]) == set(METRICS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Data set without a quarter of the items, and where a run on it is, by label."""
+    data, folders = DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=0), {}
+    dataset = load(data)
+    for backbone, alignment in (("lightgcn", None), ("lightgcn", CrossConfig(prototypes_itv=8)), ("vbpr", None)):
+        training = TrainingConfig(epochs=2, batch_size=128, device="cpu")
+        config = RunConfig(data=data, backbone={"name": backbone, "dim": 8}, alignment=alignment, training=training)
+        folders[config.label] = tmp_path_factory.mktemp("cold") / config.label
+        run(config, folders[config.label], dataset=dataset)
+    return dataset, folders
+
+
+def test_ways_of_a_run_and_their_vectors(trained):
+    from crossrec.recommend import Recommender
+
+    dataset, folders = trained
+    found = {label: of_run(folder, dataset) for label, folder in folders.items()}
+    assert {label: list(ways) for label, ways in found.items()} == {
+        "lightgcn": list(BY_FEATURES),
+        "lightgcn+cross": [*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"],
+        "vbpr": [*BY_FEATURES, "blend", "neighbors", "ridge", "own"],
+    }
+    # as who uses the library makes them, of raw features
+    recommender = Recommender.open(folders["lightgcn+cross"])
+    assert not set(dataset.cold.item_ids) & set(recommender.items.ids)
+    old, count = recommender.vectors, dataset.num_items
+    for how in ("ridge", "blend"):
+        more = recommender.with_items(dataset.cold.item_ids, dataset.cold.features, how, quantile=0.9)
+        expected = cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset)
+        assert found["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
+    among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
+    told = of_run(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
+    assert (told["new at 0.9"], told["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
+    assert "new at 0.9" in of_run(folders["lightgcn"], dataset, (0.9,))["blend by features"]
+
+
+def test_neighbors_by_features_need_no_content_in_the_run(trained):
+    dataset, folders = trained
+    from crossrec.run import open_snapshot
+
+    vectors = open_snapshot(folders["lightgcn"])
+    raw = {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in dataset.cold.features.items()}
+    made = []
+    for row in range(len(dataset.cold.item_ids)):
+        cosine = torch.stack([torch.from_numpy(dataset.features[m]) @ x[row] for m, x in raw.items()]).mean(0)
+        near = sorted(range(dataset.num_items), key=lambda i: -float(cosine[i]))[:20]
+        weights, length = [max(float(cosine[i]), 1e-6) for i in near], vectors.item_IS[near].norm(dim=1)
+        direction = sum(w * vectors.item_IS[i] / n for w, i, n in zip(weights, near, length, strict=True))
+        mean_length = sum(w * n for w, n in zip(weights, length, strict=True)) / sum(weights)
+        made.append(direction / direction.norm() * mean_length)
+    item_CS = torch.stack(made)
+    expected = cold_metrics(vectors.user_US, item_CS, dataset)
+    assert of_run(folders["lightgcn"], dataset)["neighbors by features"]["ndcg@10"] == pytest.approx(
+        expected["ndcg@10"]
+    )
+
+
+def test_a_run_on_other_interactions_is_not_measured(trained):
+    _, folders = trained
+    with pytest.raises(RunError, match="trained on other interactions"):
+        of_run(folders["vbpr"], load(DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=1)))
+
+
+def test_one_line_stands_for_a_model():
+    made = [Line(m, way, {}) for m, ways in WAYS.items() for way in ways] + [
+        Line("", TRUE, {}),
+        Line("bpr + cross", "", {}),
+    ]
+    chosen = {line.name: line.way for line in representatives(made)}
+    assert chosen == {
+        "lightgcn": "blend by features",
+        "lightgcn + cross": "blend",
+        "dualgnn + cross": "blend",
+        "vbpr": "own",
+        "freedom": "blend",
+        TRUE: TRUE,
+        "bpr + cross": "",
+    }
+
+
+WAYS = {
+    "lightgcn": BY_FEATURES,
+    "lightgcn + cross": (*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"),
+    "dualgnn + cross": (*BY_FEATURES, "blend", "own"),
+    "vbpr": (*BY_FEATURES, "blend", "own"),
+    "freedom": (*BY_FEATURES, "blend", "neighbors"),
+}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
+    monkeypatch.setattr(coldstart, "of_run", lambda folder, dataset, quantiles: found(str(folder)))
+
+    def found(name):
+        value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
+        ways = WAYS[name.split("-seed")[0].replace("+", " + ")]
+        made = {way: dict.fromkeys(METRICS, value * (1 + (way == "ridge"))) for way in ways}
+        made["blend" if "blend" in ways else "blend by features"] |= {"new at 0.9": value / 2, "others at 0.9": 0.12}
+        return made
+
+
+def test_tables_differences_figure_and_findings(measured):
+    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0, 1)), lambda _: 0.1)
+    shown = lines(answer.tables["coldstart"])
+    assert [(row["model"], row["new items by"]) for row in shown] == [
+        *(("–", way) for way in (POPULARITY, HISTORY, TRUE)),
+        *(("lightgcn", way) for way in ("neighbors by features", "blend by features *")),
+        *(("lightgcn + cross", way) for way in (*BY_FEATURES, "blend *", "neighbors", "ridge", "aligned")),
+        *(("vbpr", way) for way in (*BY_FEATURES, "blend", "own *")),
+    ]
+    assert mean(shown[9]["N@10"]) == pytest.approx(0.5)
+    apart = answer.tables["coldstart-differences"].rows
+    assert [row[:2] for row in apart] == [
+        ["lightgcn + cross", other] for other in ("lightgcn", HISTORY, "vbpr", POPULARITY)
+    ]
+    assert apart[0][2] == pytest.approx([0.1, 0.0])
+    assert apart[0][3:5] == [pytest.approx(25.0), "1 of 2"]
+    assert apart[2][2] == pytest.approx([0.05, -0.05])
+    assert apart[2][4] == "1 of 2"
+    assert "lightgcn + cross against lightgcn: Recall@20 +25.0 %, higher in 1 of 2 seeds." in answer.findings
+    among = answer.tables["coldstart-among-all"].rows
+    assert [row[:2] for row in among if row][2:4] == [
+        ["lightgcn + cross (blend)", "no new items"],
+        ["", "quantile 0.9"],
+    ]
+    plain, with_new = [row for row in among if row][2:4]
+    assert plain[3] == pytest.approx([0.15, 0.15])
+    assert with_new[2] == pytest.approx([0.15, 0.1])
+    assert with_new[4] == pytest.approx(-20.0)
+    assert answer.findings[0].startswith("synthetic-tiny: 8 items taken out, with ")
+    numbers = behind(answer.figures["coldstart-figure"])
+    assert [row["model"] for row in numbers] == [POPULARITY, HISTORY, TRUE, "lightgcn", "lightgcn + cross", "vbpr"]
+    (axes,) = draw(answer.figures["coldstart-figure"]).axes
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths[2:] == pytest.approx([0.2, 0.25, 0.25])
+    assert axes.get_yticklabels()[3].get_text() == "lightgcn + cross (blend)"
+
+
+def test_one_seed(measured):
+    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0,)), lambda _: 0.1)
+    row = answer.tables["coldstart-differences"].rows[0]
+    assert row[2:5] == [pytest.approx(0.1), pytest.approx(50.0), "1 of 1"]
+    assert "lightgcn + cross against vbpr: Recall@20 +20.0 %, one seed." in answer.findings
+
+
+def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
+    def value(cell):
+        return None if cell.group[1] == "cross" and cell.config.training.seed == 1 else 0.1
+
+    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0, 1)), value)
+    (row,) = [row for row in lines(answer.tables["coldstart"]) if row["model"] == "lightgcn + cross"]
+    assert list(row.values())[1:4] == ["", NO_MEMORY, "–"]
+    assert {row[2] for row in answer.tables["coldstart-differences"].rows} == {NO_MEMORY}
+    assert ["lightgcn + cross", "", NO_MEMORY, "–", "–"] in answer.tables["coldstart-among-all"].rows
+    assert "lightgcn + cross against lightgcn: Recall@20 – (a result is missing)." in answer.findings
+    (axes,) = draw(answer.figures["coldstart-figure"]).axes
+    assert [math.isnan(bar.get_width()) for bar in axes.patches] == [False, False, False, True, False]
+
+
+def test_a_damaged_run_is_told(monkeypatch):
+    def damaged(folder, dataset, quantiles):
+        raise RunError("vectors.safetensors: damaged")
+
+    monkeypatch.setattr(coldstart, "of_run", damaged)
+    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0,)), lambda _: 0.1)
+    assert lines(answer.tables["coldstart"])[3]["R@10"] == "failed: vectors.safetensors: damaged"
