@@ -88,7 +88,7 @@ class RunConfig(Config):
 
         A setting that is None does not enter it, so that one added later, None unless given, renames no run.
         """
-        values = self.model_dump(mode="json", exclude_none=True)
+        values = _given(self.model_dump(mode="json"))
         for name in ("device", "checkpoint_seconds"):
             del values["training"][name]
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
@@ -96,6 +96,12 @@ class RunConfig(Config):
     def identity(self, dataset: Dataset) -> str:
         """Hex digest of the configuration and the contents of its data set: what a run directory is the run of."""
         return hashlib.sha256(f"{self.digest()} {dataset.fingerprint()}".encode()).hexdigest()
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not None, in every dictionary below too."""
+    deep = {key: _given(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in deep.items() if value is not None}
 
 
 def _by_name(value: Any, known: Mapping[str, type[Config] | None], what: str) -> Any:

@@ -34,7 +34,7 @@ def page(name):
 def test_flags_exist(name):
     own = {*EXPERIMENTS[name].options.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
     known = {field.replace("_", "-") for field in own} | {"out", "settings", "jobs", "threads"}
-    (commands,) = re.findall(r"```\n(.*?)```", page(name), re.DOTALL)
+    commands = "".join(re.findall(r"^```\n(.*?)```$", page(name), re.DOTALL | re.MULTILINE))
     assert all(line.startswith(f"crossrec {name} ") for line in commands.splitlines())
     asked = set(re.findall(r"--([a-z][a-z-]*)", commands))
     assert {re.sub(r"^(no|empty)-", "", flag) for flag in asked} <= known
