@@ -122,11 +122,23 @@ def test_text_is_plain_wherever_it_is_made(monkeypatch, variable):
 
 
 def test_text_fits_and_loses_nothing():
-    table = Table("wide", [Column(f"h{x}", "left") for x in range(12)], [["failed: abcdefghijklmnopqrstuvwxyz"] * 12])
+    table = Table("wide", [Column(f"h{x}", "left") for x in range(12)], [["verdict: abcdefghijklmnopqrstuvwxyz"] * 12])
     text = to_text(table)
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("z") == 12
     assert "…" not in text
+
+
+def test_a_long_reason_stands_once_below_the_text():
+    reason = "failed: vectors.safetensors is of another run than config.json: delete it"
+    table = Table("t", [Column("model"), Column("a"), Column("b")], [["x", reason, None], ["y", 0.5, reason]], ["note"])
+    lines = to_text(table).splitlines()
+    assert [line.split() for line in lines if "[1]" in line][:2] == [
+        ["x", "failed", "[1]", "not", "run"],
+        ["y", "0.5000", "failed", "[1]"],
+    ]
+    assert " ".join(" ".join(lines).split()).endswith(f"[1] {reason} note")
+    assert to_markdown(table).count(reason) == 2
 
 
 def test_csv_reads_back_in_full_precision():

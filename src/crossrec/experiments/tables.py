@@ -24,6 +24,9 @@ from crossrec.storage import write_text_atomic
 Cell = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
 
+LONG = 30
+"""Characters of "failed: WHY" above which a console shows the reason below the table."""
+
 RULE: tuple[Cell, ...] = ()
 """As a row: a line between two blocks of rows."""
 
@@ -115,11 +118,16 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
 def to_rich(table: Table) -> rich.table.Table:
     """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
 
-    The first column names the row: it is not folded while another can be.
+    The first column names the row: it is not folded while another can be. A long reason of a failure stands below the
+    table: "failed [1]".
     """
     best = best_cells(table)
     out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
-    out.caption = Text("\n".join(table.footnotes)) if table.footnotes else None
+    told = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
+    long = dict.fromkeys(cell for cell in told if len(cell) > LONG)
+    places = {text: f"failed [{number}]" for number, text in enumerate(long, 1)}
+    notes = [*(f"[{number}] {text}" for number, text in enumerate(long, 1)), *table.footnotes]
+    out.caption = Text("\n".join(notes)) if notes else None
     grouped = any(column.group for column in table.columns)
     for x, column in enumerate(table.columns):
         header = f"{column.group}\n{column.header}" if grouped else column.header
@@ -128,7 +136,9 @@ def to_rich(table: Table) -> rich.table.Table:
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
             mark = "*" if (y, x) in best else ""
-            texts.append(Text(mark + show(cell, column.format), style="bold" if (y, x) in best else ""))
+            shown = show(cell, column.format)
+            shown = places.get(shown, shown) if x else shown
+            texts.append(Text(mark + shown, style="bold" if (y, x) in best else ""))
         out.add_row(*texts) if row else out.add_section()
     return out
 
