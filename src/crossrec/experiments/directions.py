@@ -195,6 +195,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
         axes.set_xticks(range(len(blocks)), [block[0].backbone for block in blocks])
         axes.set_ylabel(named(METRIC))
         axes.margins(y=0.22)
+        axes.set_ylim(bottom=0)
         below(canvas, axes, len(names))
 
     caption = (

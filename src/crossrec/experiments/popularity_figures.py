@@ -111,3 +111,4 @@ def _bars(
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel(f"{block[0].backbone}\n{metric}")
     axes.margins(y=0.22)
+    axes.set_ylim(bottom=0)  # a deviation may reach below, a recall cannot
