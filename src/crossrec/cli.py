@@ -170,11 +170,12 @@ def _plain(error: CycloptsError) -> str:
     cause = error.__cause__ or error.__context__
     if cause is not None and type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
         first = cause.errors()[0]
-        flag = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        named = (part for part in first["loc"] if isinstance(part, str))  # numbers are places in a list of values
+        flag = "--" + ".".join(named).replace("_", "-")
         reason = first["msg"].removeprefix("Value error, ")
         return f"{flag} {first.get('input')!r}: {reason}; see --help for what it takes"
     error.verbose = False
-    return f"{error}; see --help"
+    return f"{str(error).removesuffix('.')}; see --help"
 
 
 def _one_line_warning(message: Warning | str, *_: object, **__: object) -> None:

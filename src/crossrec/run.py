@@ -148,8 +148,8 @@ def run(
     and, last, ``metrics.json``. ``dataset`` spares reading ``config.data`` again where it is in memory.
 
     With ``resume`` it goes on from the last checkpoint, or returns the metrics where it is done. Raises RunError where
-    ``out`` holds a run already and ``resume`` is not asked for, or holds one of another configuration or data set;
-    DataError, ConfigError and TrainingError as the parts do.
+    ``out`` holds a run already and ``resume`` is not asked for, or holds one of another configuration or data set, or
+    files that are not of a run; DataError, ConfigError and TrainingError as the parts do.
     """
     dataset = dataset or load(config.data)
     identity = config.identity(dataset)
@@ -262,7 +262,17 @@ def _done(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:
             )
         if (out / "metrics.json").exists():
             return cast(dict[str, Any], read_json(out / "metrics.json"))
+    elif out.is_dir() and (other := _not_of_a_run(out)):
+        raise RunError(f"{out} holds '{other}', which is not of a run: give --out a folder that is new or empty")
     return None
+
+
+def _not_of_a_run(out: Path) -> str | None:
+    """A file that no run left in ``out`` before its config.json: id maps and a worker's notes may lie there, a data
+    set, say, whose table of items a run would write over, may not."""
+    known = ("users.parquet", "items.parquet", "cell.json", "log.txt")
+    others = (path.name for path in out.iterdir() if not path.name.startswith((".", "worker-")))
+    return min((name for name in others if name not in known), default=None)
 
 
 def _claim(out: Path, config: RunConfig, identity: str, dataset: Dataset) -> None:

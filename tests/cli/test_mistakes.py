@@ -20,7 +20,7 @@ TRAIN = {
     "learning rate of zero": (["--learning-rate", "0"], ["--learning-rate", "greater than 0"]),
     "not a number": (["--alpha", "nan"], ["--alpha", "finite"]),
     "no such choice": (["--direction", "sideways"], ["--direction", "sideways", "one_way"]),
-    "no such term": (["--terms", "item", "tunning"], ["--terms", "tunning", "tuning"]),
+    "no such term": (["--terms", "item", "tunning"], ["--terms 'tunning'", "tuning"]),
     "missing value": (["--out"], ["--out", "requires an argument"]),
     "given twice": (["--epochs", "1", "--epochs", "2"], ["--epochs", "multiple times"]),
     "stray word": (["lightgcn"], ["lightgcn"]),
@@ -39,6 +39,8 @@ TRAIN = {
     "column of a built-in set": (["--user-column", "u"], ["user_column"]),
     "out is a file": (["--out", "a file"], ["a file", "--out"]),
     "out below a file": (["--out", "a file/out"], ["a file/out", "--out"]),
+    "out holds other files": (["--out", "."], ["'a file'", "--out", "new or empty"]),
+    "empty out": (["--out", ""], ["'a file'", "--out"]),
     "config is not there": (["--config", "none.json", "--out", "out"], ["none.json", "missing"]),
     "config without out": (["--config", "good.json"], ["--out"]),
     "config and a setting": (["--config", "good.json", "--out", "out", "--epochs", "2"], ["--epochs"]),
@@ -109,6 +111,16 @@ def test_out_holds_a_run(crossrec, tiny, tmp_path, content):
     assert {name: after[name] for name in before if name != "config.json"} == {
         name: before[name] for name in before if name != "config.json"
     }
+
+
+def test_a_run_is_not_written_into_its_data(crossrec, tmp_path):
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    rows = [f"u{user},i{(user + step) % 9}" for user in range(8) for step in range(5)]
+    (shop / "log.csv").write_text("\n".join(["user,item", *rows]) + "\n")
+    line = crossrec("train", "--data", shop, "--epochs", "1", "--out", shop).mistake
+    assert f"{shop} holds 'log.csv'" in line
+    assert [path.name for path in shop.iterdir()] == ["log.csv"]
 
 
 COMPARE = {

@@ -261,3 +261,13 @@ def test_a_folder_of_mmrec(crossrec, mmrec, tmp_path, read):
 def test_a_set_under_crossrec_data_by_name(crossrec, mmrec, monkeypatch):
     monkeypatch.setenv("CROSSREC_DATA", str(mmrec.parent))
     assert crossrec("train", "--data", "shop", "--epochs", 1, "--out", "out").code == 0
+
+
+def test_nothing_to_measure_on_is_said(crossrec, tmp_path):
+    (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"u{user},i{user % 4}\n" for user in range(8)))
+    data = ["--data", tmp_path / "log.csv", "--alignment", "none", "--backbone", "bpr", "--epochs", "1"]
+    answer = crossrec("train", *data, "--out", "run")
+    assert answer.code == 0
+    assert "No validation and test metrics: no user has such rows" in answer.out
+    (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"u{n % 5},i{n}\n" for n in range(20)))
+    assert "metrics:" not in crossrec("train", *data, "--out", "other").out

@@ -57,6 +57,12 @@ def metrics_table(label: str, metrics: dict[str, Any], out: Path) -> None:
     for split in ("valid", "test"):
         table.add_row(split, *(f"{metrics[split][name]:.4f}" if name in metrics[split] else "–" for name in names))
     stdout.print(table)
+    unmeasured = [name for split, name in (("valid", "validation"), ("test", "test")) if not metrics[split]]
+    if unmeasured:
+        what = " and ".join(unmeasured)
+        stdout.print(
+            f"No {what} metrics: no user has such rows and training rows; label rows, or give users three or more"
+        )
     stdout.print(
         f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}"
     )
