@@ -268,11 +268,11 @@ def _done(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:
 
 
 def _not_of_a_run(out: Path) -> str | None:
-    """A file that no run left in ``out`` before its config.json: id maps and a worker's notes may lie there, a data
-    set, say, whose table of items a run would write over, may not."""
-    known = ("users.parquet", "items.parquet", "cell.json", "log.txt")
-    others = (path.name for path in out.iterdir() if not path.name.startswith((".", "worker-")))
-    return min((name for name in others if name not in known), default=None)
+    """A file that no run left in ``out`` before its config.json: id maps, logs and a worker's notes may lie there, a
+    data set, say, whose table of items a run would write over, may not."""
+    known, logs = ("users.parquet", "items.parquet", "cell.json"), (".txt", ".log", ".out", ".err")
+    others = (path for path in out.iterdir() if not path.name.startswith((".", "worker-")))
+    return min((path.name for path in others if path.name not in known and path.suffix not in logs), default=None)
 
 
 def _claim(out: Path, config: RunConfig, identity: str, dataset: Dataset) -> None:

@@ -271,3 +271,10 @@ def test_nothing_to_measure_on_is_said(crossrec, tmp_path):
     assert "No validation and test metrics: no user has such rows" in answer.out
     (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"u{n % 5},i{n}\n" for n in range(20)))
     assert "metrics:" not in crossrec("train", *data, "--out", "other").out
+
+
+def test_a_log_may_lie_in_the_folder_of_a_run(crossrec, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "train.log").write_text("kept\n")
+    assert crossrec("train", "--data", "synthetic-tiny", "--epochs", 1, "--out", "run").code == 0
+    assert (tmp_path / "run" / "train.log").read_text() == "kept\n"
