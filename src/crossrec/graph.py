@@ -5,6 +5,7 @@ One of each in the whole package. Nothing here is dense in the number of users o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -286,17 +287,30 @@ class SparsePattern:
         self.row_E, self.column_E, self.shape = row_E, column_E, (num_rows, num_columns)
         self.order_E = torch.argsort(column_E, stable=True)
         self.indptr = _pointers(row_E, num_rows)
+        self.transposed_row_E = row_E[self.order_E]
         self.transposed_indptr = _pointers(column_E[self.order_E], num_columns)
 
     def transposed(self) -> SparsePattern:
         """The pattern of the transposed matrix; its values are ``values_E[order_E]``."""
-        return SparsePattern(self.column_E[self.order_E], self.row_E[self.order_E], *self.shape[::-1])
+        return SparsePattern(self.column_E[self.order_E], self.transposed_row_E, *self.shape[::-1])
 
     def matrix(self, values_E: Tensor) -> SparseMatrix:
         """A constant matrix of these values."""
         values_E, order_E = values_E.detach(), self.order_E
-        turned = SparseMatrix(self.transposed_indptr, self.row_E[order_E], values_E[order_E], self.shape[0])
+        turned = SparseMatrix(self.transposed_indptr, self.transposed_row_E, values_E[order_E], self.shape[0])
         return SparseMatrix(self.indptr, self.column_E, values_E, self.shape[1], turned)
+
+    def zeros(self, dtype: torch.dtype) -> Tensor:
+        """The pattern as torch's own sparse matrix, all its values 0."""
+        with warnings.catch_warnings():  # that such tensors are in beta
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.sparse_csr_tensor(
+                self.indptr,
+                self.column_E,
+                self.indptr.new_zeros(len(self.row_E), dtype=dtype),
+                self.shape,
+                check_invariants=False,
+            )
 
     def product(self, values_E: Tensor, dense: Tensor) -> Tensor:
         """The matrix of these values times a dense (columns, L) one, (rows, L); gradient for both."""
@@ -328,18 +342,11 @@ def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Ten
 
 
 def _entry_dots(pattern: SparsePattern, left_RL: Tensor, right_CL: Tensor) -> Tensor:
-    # In blocks, so that the gathered rows stay in a core's cache and are never all there.
-    count = len(pattern.row_E)
-    size = 1 << 14 if left_RL.device.type == "cpu" else max(1, count)
-    dots_E = left_RL.new_empty(count)
-    for start in range(0, count, size):
-        part = slice(start, start + size)
-        left_EL, right_EL = (
-            left_RL.index_select(0, pattern.row_E[part]),
-            right_CL.index_select(0, pattern.column_E[part]),
-        )
-        torch.sum(left_EL.mul_(right_EL), -1, out=dots_E[part])
-    return dots_E
+    # torch's kernel, four times as fast on a CPU, gathers no rows; it takes no more entries than a full matrix has.
+    if left_RL.device.type == "cpu" and len(pattern.row_E) <= pattern.shape[0] * pattern.shape[1]:
+        dots: Tensor = torch.sparse.sampled_addmm(pattern.zeros(left_RL.dtype), left_RL, right_CL.T, beta=0)
+        return dots.values()
+    return (left_RL.index_select(0, pattern.row_E) * right_CL.index_select(0, pattern.column_E)).sum(-1)
 
 
 class _WeightedProduct(torch.autograd.Function):
@@ -357,7 +364,7 @@ class _WeightedProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_values = _entry_dots(pattern, grad, dense)
         if ctx.needs_input_grad[1]:
-            by_dense = _weighted_sums(pattern.transposed_indptr, pattern.row_E[order_E], values_E[order_E], grad)
+            by_dense = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, values_E[order_E], grad)
         return by_values, by_dense, None
 
 
@@ -376,5 +383,5 @@ class _EntryDots(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_left = _weighted_sums(pattern.indptr, pattern.column_E, grad_E, right_CL)
         if ctx.needs_input_grad[1]:
-            by_right = _weighted_sums(pattern.transposed_indptr, pattern.row_E[order_E], grad_E[order_E], left_RL)
+            by_right = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, grad_E[order_E], left_RL)
         return by_left, by_right, None
