@@ -49,7 +49,7 @@ def test_from_flags_to_an_answer(command, crossrec, here, tmp_path, read):
     answer = crossrec(command, *FLAGS, *asked, "--out", tmp_path)
     assert answer.code == 0, answer.err
     told = read(tmp_path / f"{command}.json")
-    (name,) = (written["name"] for written in told["tables"])
+    name, tests = (written["name"] for written in told["tables"])
     assert [row["model"].strip() for row in table(tmp_path / f"{name}.csv")] == models
     for figure in told["figures"]:
         assert (tmp_path / f"{figure['name']}.png").read_bytes().startswith(b"\x89PNG")
@@ -57,7 +57,7 @@ def test_from_flags_to_an_answer(command, crossrec, here, tmp_path, read):
         assert len(table(tmp_path / f"{figure['name']}.csv")) == rows_behind[figure["name"]]
         assert f"{figure['name']}.png" in answer.out
     assert len(told["findings"]) >= 2
-    assert all(finding in answer.out.replace("\n", " ") for finding in told["findings"])
+    assert all(finding in " ".join(answer.out.split()) for finding in told["findings"])
 
     # the first row is what its two runs came to
     plain = [
@@ -65,7 +65,16 @@ def test_from_flags_to_an_answer(command, crossrec, here, tmp_path, read):
     ]
     assert {cell["seed"] for cell in plain} == {0, 1}
     found = [read(tmp_path / cell["folder"] / "metrics.json")["test"]["recall@10"] for cell in plain]
-    assert float(table(tmp_path / f"{name}.csv")[0]["R@10 mean"]) == pytest.approx(sum(found) / 2, abs=1e-12)
+    rows = table(tmp_path / f"{name}.csv")
+    assert float(rows[0]["R@10 mean"]) == pytest.approx(sum(found) / 2, abs=1e-12)
+
+    # the first test is of its second row against its first
+    first = table(tmp_path / f"{tests}.csv")[0]
+    assert float(first["base"]) == pytest.approx(float(rows[0]["R@10 mean"]), abs=1e-12)
+    assert float(first["new"]) == pytest.approx(float(rows[1]["R@10 mean"]), abs=1e-12)
+    assert first["verdict"] in ("higher", "lower", "no difference shown")
+    judged = [finding for finding in told["findings"] if "claim" in finding]
+    assert all("chance" in finding for finding in judged if "alone" not in finding or "strongest" not in finding)
 
 
 @pytest.mark.slow

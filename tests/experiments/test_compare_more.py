@@ -116,11 +116,11 @@ def test_what_is_found(measured):
     ) in said[1]
     claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
     assert claims == [
-        "CROSS improves every backbone does not hold (not lightgcn and vbpr).",
+        "CROSS improves every backbone does not hold in the mean, which may be chance (not lightgcn and vbpr).",
         "collaborative backbones gain more than multi-modal ones holds (+99.5 % and +0.0 % on average; the paper: "
         "+36.6 % and +12.6 %).",
-        "CROSS outperforms FETTLE on average and on most backbones does not hold (+16.6 % on average, ahead on 1 of "
-        "3).",
+        "CROSS outperforms FETTLE on average and on most backbones does not hold in the mean, which may be chance "
+        "(+16.6 % on average, ahead on 1 of 3).",
     ]
 
 

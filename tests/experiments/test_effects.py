@@ -20,6 +20,7 @@ from crossrec.experiments.effects import (
     short,
     verdict,
 )
+from crossrec.experiments.paired import UNSHOWN
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,22 @@ def test_words():
     assert verdict("bpr", "x is", True) == "bpr: the paper's claim that x is holds."
     assert verdict("bpr", "x is", False, "not y") == "bpr: the paper's claim that x is does not hold (not y)."
     assert "cannot be judged" in verdict("bpr", "x is", None)
+
+
+@pytest.mark.parametrize(
+    ("holds", "shown", "judged"),
+    [
+        (True, ["higher", "higher"], "holds beyond chance."),
+        (True, ["higher", UNSHOWN], "holds in the mean, which may be chance."),
+        (True, ["higher", None], "holds beyond chance."),
+        (True, [None], "holds."),
+        (False, ["higher", UNSHOWN], "does not hold in the mean, which may be chance."),
+        (False, ["higher", "lower"], "does not hold: the contrary is beyond chance."),
+        (None, ["higher"], "cannot be judged, as results are missing."),
+    ],
+)
+def test_a_claim_is_told_apart_from_chance(holds, shown, judged):
+    assert verdict("bpr", "x is", holds, shown=shown) == f"bpr: the paper's claim that x is {judged}"
 
 
 def test_a_table_and_a_figure_do_not_overwrite_each_other():

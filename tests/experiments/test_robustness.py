@@ -83,7 +83,9 @@ def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
 def test_table_and_figure_have_the_same_numbers():
     options = RobustnessConfig(missing=(0, 0.4, 0.8), clicks=(0, 0.2))
     answer = answer_of(ROBUSTNESS, options, worn)
-    assert list(answer.tables) == ["robustness-missing", "robustness-clicks"]
+    assert list(answer.tables) == [
+        f"robustness-{name}" for name in ("missing", "missing-tests", "clicks", "clicks-tests")
+    ]
     assert list(answer.figures) == ["robustness-missing-figure", "robustness-clicks-figure"]
     shown = lines(answer.tables["robustness-missing"])
     assert [(row["model"], row["noise"]) for row in shown] == [

@@ -172,7 +172,7 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
 def test_a_table_and_a_figure_per_backbone():
     options = SensitivityConfig(backbones=("bpr", "vbpr"), parameters=("gamma",), seeds=(0,))
     answer = answer_of(SENSITIVITY, options, flat_enough)
-    assert list(answer.tables) == ["sensitivity-bpr", "sensitivity-vbpr"]
+    assert list(answer.tables) == [f"sensitivity-{name}" for name in ("bpr", "bpr-tests", "vbpr", "vbpr-tests")]
     assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
@@ -33,6 +33,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import bar_style, label_bar, points
+from crossrec.experiments.paired import HEADS, paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, known, over_seeds
 from crossrec.experiments.tables import Column, Table
 
@@ -53,9 +54,16 @@ PAPER = (
     *("ILDA&DT", "ILDA&CNA", "ILDA&CLA", "CNA&CLA", "ILDA&CNA&CLA", ALL),
 )
 """The subsets of Figure 6 and the pairs between them."""
+ADDED = (
+    ("ILDA&CNA&CLA", "ILDA", "CNA and CLA add to ILDA"),
+    (ALL, "ILDA&CNA&CLA", "DT adds to the other three"),
+)
+"""A subset, the one it adds to, and what the paper claims of the two."""
 LITTLE = 1.0
 """A change of Recall@10, in %, that the paper calls little or none (it has -0.16 for DT on Baby)."""
-SHOWN = ("recall@10", "ndcg@10")
+METRIC = "recall@10"
+"""The metric that claims are judged by."""
+SHOWN = (METRIC, "ndcg@10")
 """The metrics of Figure 6."""
 
 
@@ -85,6 +93,7 @@ def cells(options: AblateConfig, base: Base) -> list[Cell]:
 def answer(options: AblateConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]) -> Answer:
     """One table, a figure of its Recall@10 and NDCG@10, and what the paper says of the components."""
     blocks, data = blocks_of(results), next(iter(datasets.values())).name
+    tests = tested_pairs((pair for block in blocks for pair in _pairs(block)), datasets, METRIC)
     notes = [
         f"Test metrics{over_seeds(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, CLA: "
         "clusters of items and of users.",
@@ -95,8 +104,8 @@ def answer(options: AblateConfig, base: Base, results: Results, datasets: Mappin
     shown = Table(title, [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
     return Answer(
         "What does each component of CROSS do, alone and with the others?",
-        [finding for block in blocks for finding in _findings(block)],
-        {"ablate": shown},
+        [finding for block in blocks for finding in _findings(block, verdicts(tests))],
+        {"ablate": shown, "ablate-tests": paired_table(f"{data}: is it chance? {named(METRIC)}", HEADS, tests)},
         {"ablate-figure": _figure(blocks, data, options.seeds)},
     )
 
@@ -137,9 +146,18 @@ def _weightless(block: Sequence[Row]) -> list[str]:
     return [f"{backbone}: the weight of {name_of(sorted(without))} is 0, so it is not computed."] if without else []
 
 
-def _findings(block: Sequence[Row]) -> list[str]:
+def _pairs(block: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+    """What is tested for chance: every subset against the backbone, and what the paper adds against what it adds to."""
+    rows = {row.name: row for row in block}
+    pairs = [(name, PLAIN) for name in rows if name != PLAIN] + [(richer, poorer) for richer, poorer, _ in ADDED]
+    for new, base in pairs:
+        if {new, base} <= rows.keys():
+            yield (block[0].backbone, versus(new, base)), rows[new].results, rows[base].results
+
+
+def _findings(block: Sequence[Row], shown: Mapping[tuple[str, ...], str]) -> list[str]:
     backbone = block[0].backbone
-    value = {row.name: row.values("recall@10") for row in block}
+    value = {row.name: row.values(METRIC) for row in block}
     plain = value.pop(PLAIN)
     alone = {name: value[name] for name in COMPONENTS if name in value}
     said = [f"{backbone}: {name} alone changes Recall@10 by {rise(found, plain)}." for name, found in alone.items()]
@@ -147,10 +165,16 @@ def _findings(block: Sequence[Row]) -> list[str]:
         said.append(f"{backbone}: all components change Recall@10 by {rise(value[ALL], plain)}.")
     if (highest := best(value)) and len(value) > 1:
         said.append(f"{backbone}: {highest} has the highest Recall@10 of the {len(value)} subsets.")
-    return said + _verdicts(backbone, value, plain, alone)
+    return said + _verdicts(backbone, value, plain, alone, shown)
 
 
-def _verdicts(backbone: str, value: dict[str, Values], plain: Values, alone: dict[str, Values]) -> list[str]:
+def _verdicts(
+    backbone: str,
+    value: dict[str, Values],
+    plain: Values,
+    alone: dict[str, Values],
+    shown: Mapping[tuple[str, ...], str],
+) -> list[str]:
     """The claims of Section 7.3, as far as the subsets they are about were asked for."""
     said = []
     helpful = [name for name in ("ILDA", "CNA", "CLA") if name in alone]
@@ -158,7 +182,9 @@ def _verdicts(backbone: str, value: dict[str, Values], plain: Values, alone: dic
         lifted = {name: above(alone[name], plain) for name in helpful}
         fallen = [name for name, up in lifted.items() if up is False]
         claim = f"{listed(helpful)} alone raise{'s' * (len(helpful) == 1)} Recall@10"
-        said.append(verdict(backbone, claim, every(lifted.values()), f"not {listed(fallen)}" if fallen else ""))
+        tested = [shown.get((backbone, versus(name, PLAIN))) for name in helpful]
+        detail = f"not {listed(fallen)}" if fallen else ""
+        said.append(verdict(backbone, claim, every(lifted.values()), detail, tested))
     if "ILDA" in alone and len(alone) > 1:
         strongest = best(alone)
         holds = None if strongest is None else strongest == "ILDA"
@@ -168,13 +194,11 @@ def _verdicts(backbone: str, value: dict[str, Values], plain: Values, alone: dic
         percent = change(alone["DT"], plain)
         holds = abs(percent) < LITTLE if isinstance(percent, float) and math.isfinite(percent) else None
         said.append(verdict(backbone, f"DT alone does little, less than {LITTLE:g} % either way,", holds))
-    for richer, poorer, claim in (
-        ("ILDA&CNA&CLA", "ILDA", "CNA and CLA add to ILDA"),
-        (ALL, "ILDA&CNA&CLA", "DT adds to the other three"),
-    ):
+    for richer, poorer, claim in ADDED:
         if richer in value and poorer in value:
             new, old = value[richer], value[poorer]
-            said.append(verdict(backbone, claim, above(new, old), rise(new, old)))
+            tested = [shown.get((backbone, versus(richer, poorer)))]
+            said.append(verdict(backbone, claim, above(new, old), rise(new, old), tested))
     return said
 
 

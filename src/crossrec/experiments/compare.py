@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby
 from pathlib import Path
 from statistics import fmean
@@ -29,7 +29,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.outcomes import Outcome, outcomes_of
-from crossrec.experiments.paired import Comparison, compared, judged, paired_table, versus
+from crossrec.experiments.paired import Comparison, compared, paired_table, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -127,7 +127,7 @@ def block_tests(block: Sequence[Row], outcomes: Mapping[str, Sequence[Outcome] |
 def _findings(blocks: Sequence[Sequence[Row]], tests: Sequence[Comparison]) -> list[str]:
     """Recall@20 of each alignment against the first, and of CROSS against FETTLE; then the claims of Section 7.2."""
     said: list[str] = []
-    shown: dict[tuple[str, ...], str] = {one.labels: one.verdict for one in judged(tests)}
+    shown = verdicts(tests)
     names = list(dict.fromkeys(row.name for block in blocks for row in block))
     pairs: list[tuple[str, str]] = [(new, names[0]) for new in names[1:]]
     pairs += [("cross", "fettle")] if {"cross", "fettle"} <= set(names[1:]) else []
@@ -137,18 +137,18 @@ def _findings(blocks: Sequence[Sequence[Row]], tests: Sequence[Comparison]) -> l
         if not gain:
             said.append(f"{what} cannot be compared, as results are missing.")
             continue
-        verdicts = [shown.get((backbone, versus(new, base), short(SELECTION))) for backbone in gain]
-        beyond = f"{verdicts.count('higher')} of {len(gain)} higher and {verdicts.count('lower')} lower beyond chance"
+        told = [shown.get((backbone, versus(new, base), short(SELECTION))) for backbone in gain]
+        beyond = f"{told.count('higher')} of {len(gain)} higher and {told.count('lower')} lower beyond chance"
         if len(gain) == 1:
             ((backbone, percent),) = gain.items()
-            said.append(f"{what} changes by {percent:+.1f} % on {backbone}, {verdicts[0] or 'not tested'} over users.")
+            said.append(f"{what} changes by {percent:+.1f} % on {backbone}, {told[0] or 'not tested'} over users.")
         else:
             low, high = min(gain, key=gain.__getitem__), max(gain, key=gain.__getitem__)
             said.append(
                 f"{what} changes by {fmean(gain.values()):+.1f} % on average of {len(gain)} backbones, from "
                 f"{gain[low]:+.1f} % ({low}) to {gain[high]:+.1f} % ({high}); {beyond}."
             )
-    return said + _verdicts(blocks, gains)
+    return said + _verdicts(blocks, gains, shown)
 
 
 def _gains(blocks: Sequence[Sequence[Row]], new: str, base: str) -> dict[str, float]:
@@ -163,13 +163,21 @@ def _gains(blocks: Sequence[Sequence[Row]], new: str, base: str) -> dict[str, fl
     return found
 
 
-def _verdicts(blocks: Sequence[Sequence[Row]], gains: Mapping[tuple[str, str], Mapping[str, float]]) -> list[str]:
+def _verdicts(
+    blocks: Sequence[Sequence[Row]],
+    gains: Mapping[tuple[str, str], Mapping[str, float]],
+    shown: Mapping[tuple[str, ...], str],
+) -> list[str]:
+    def tested(new: str, base: str, on: Iterable[str]) -> list[str | None]:
+        return [shown.get((backbone, versus(new, base), short(SELECTION))) for backbone in on]
+
     said, over = list[str](), listed([block[0].backbone for block in blocks])
     gain, against = gains.get(("cross", PLAIN)), gains.get(("cross", "fettle"))
     if gain is not None:
         worse = [backbone for backbone, percent in gain.items() if percent <= 0]
         risen = False if worse else True if len(gain) == len(blocks) else None
-        said.append(verdict(over, "CROSS improves every backbone", risen, f"not {listed(worse)}" if worse else ""))
+        detail = f"not {listed(worse)}" if worse else ""
+        said.append(verdict(over, "CROSS improves every backbone", risen, detail, tested("cross", PLAIN, gain)))
         kinds = {kind: [p for b, p in gain.items() if BACKBONES[b].multimodal == kind] for kind in (False, True)}
         if all(kinds.values()):
             cf, mrs = fmean(kinds[False]), fmean(kinds[True])
@@ -180,7 +188,8 @@ def _verdicts(blocks: Sequence[Sequence[Row]], gains: Mapping[tuple[str, str], M
         average = fmean(against.values()) if against else math.nan
         detail = f"{average:+.1f} % on average, ahead on {len(ahead)} of {len(against)}" if against else ""
         holds = average > 0 and 2 * len(ahead) > len(against) if len(against) == len(blocks) else None
-        said.append(verdict(over, "CROSS outperforms FETTLE on average and on most backbones", holds, detail))
+        claim = "CROSS outperforms FETTLE on average and on most backbones"
+        said.append(verdict(over, claim, holds, detail, tested("cross", "fettle", against)))
     return said
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import bar_style, below, label_bar, points
+from crossrec.experiments.paired import HEADS, paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.tables import Column, Table
 from crossrec.types import Direction
@@ -41,6 +42,12 @@ METRIC = "recall@10"
 """The metric of Figure 7."""
 OFF = "off"
 """In place of a rule: the alignment without its item level."""
+CLAIMS = (
+    ("dynamic gains most", "dynamic", (("dynamic", "one_way"), ("dynamic", "bidirectional"))),
+    ("bidirectional gains least", "bidirectional", (("one_way", "bidirectional"), ("dynamic", "bidirectional"))),
+    ("topmost gains less than the rules for pairs", "topmost", (("one_way", "topmost"), ("dynamic", "topmost"))),
+)
+"""What Sections 5 and 7.4 claim of which rule: pairs of the one that gains more and the one that gains less."""
 ITEM_LEVEL = ("item", "tuning")
 """The terms that a direction is for."""
 
@@ -86,11 +93,12 @@ def answer(options: DirectionsConfig, base: Base, results: Results, datasets: Ma
         f"Test metrics{over_seeds(options.seeds)}. Everything but the direction of the item level is as in {of}.",
         DELTA,
     )
+    tests = tested_pairs((pair for block in blocks for pair in _pairs(block)), datasets, METRIC)
     shown = Table(f"{data}: directions", [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
     return Answer(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
-        _findings(blocks),
-        {"directions": shown},
+        _findings(blocks, verdicts(tests)),
+        {"directions": shown, "directions-tests": paired_table(f"{data}: is it chance? {named(METRIC)}", HEADS, tests)},
         {"directions-figure": _figure(blocks, data, options.seeds)},
     )
 
@@ -121,7 +129,16 @@ def _average_changes(blocks: Sequence[Sequence[Row]]) -> dict[str, list[float]]:
     return changes
 
 
-def _findings(blocks: Sequence[Sequence[Row]]) -> list[str]:
+def _pairs(block: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+    """What is tested for chance: every rule against the backbone, and the rules that claims compare."""
+    rows = {row.name: row for row in block}
+    pairs = [(name, PLAIN) for name in rows if name != PLAIN] + [pair for *_, pairs in CLAIMS for pair in pairs]
+    for new, base in dict.fromkeys(pairs):
+        if {new, base} <= rows.keys():
+            yield (block[0].backbone, versus(new, base)), rows[new].results, rows[base].results
+
+
+def _findings(blocks: Sequence[Sequence[Row]], shown: Mapping[tuple[str, ...], str]) -> list[str]:
     changes = _average_changes(blocks)
     if len(blocks) == 1:
         over, plain = blocks[0][0].backbone, blocks[0][0].values(METRIC)
@@ -137,7 +154,7 @@ def _findings(blocks: Sequence[Sequence[Row]]) -> list[str]:
     for name in dict.fromkeys(known.values()):
         on = [backbone for backbone, winner in known.items() if winner == name]
         said.append(f"{_told(name)} has the best Recall@10 on {len(on)} of {len(known)} backbones: {listed(on)}.")
-    return said + _verdicts(over, {n: fmean(f) for n, f in changes.items() if len(f) == len(blocks)}, blocks)
+    return said + _verdicts(over, {n: fmean(f) for n, f in changes.items() if len(f) == len(blocks)}, blocks, shown)
 
 
 def _told(rule: str) -> str:
@@ -145,25 +162,21 @@ def _told(rule: str) -> str:
     return {PLAIN: "the backbone alone", OFF: "no item level"}.get(rule, rule.replace("_", "-"))
 
 
-def _verdicts(over: str, gain: Mapping[str, float], blocks: Sequence[Sequence[Row]]) -> list[str]:
+def _verdicts(
+    over: str, gain: Mapping[str, float], blocks: Sequence[Sequence[Row]], shown: Mapping[tuple[str, ...], str]
+) -> list[str]:
     """The claims of Sections 5 and 7.4, as far as the rules they are about were asked for."""
-    asked = {row.name for row in blocks[0]}
-    claims = (
-        ("dynamic gains most", "dynamic", ("one_way", "bidirectional")),
-        ("bidirectional gains least", "bidirectional", ("one_way", "dynamic")),
-        ("topmost gains less than the rules for pairs", "topmost", ("one_way", "dynamic")),
-    )
+    asked, backbones = {row.name for row in blocks[0]}, [block[0].backbone for block in blocks]
     said = []
-    for claim, name, others in claims:
-        rivals = [other for other in others if other in asked]
-        if name not in asked or not rivals:
+    for claim, name, claimed in CLAIMS:
+        pairs = [pair for pair in claimed if set(pair) <= asked]
+        if not pairs:
             continue
-        holds = None
-        if {name, *rivals} <= gain.keys():
-            ahead = [gain[name] > gain[other] for other in rivals]
-            holds = all(ahead) if name == "dynamic" else not any(ahead)
-        shown = ", ".join(f"{_told(rule)} {gain[rule]:+.1f} %" for rule in (name, *rivals) if rule in gain)
-        said.append(verdict(over, claim, holds, shown))
+        rules = list(dict.fromkeys([name, *(rule for pair in pairs for rule in pair)]))
+        holds = None if set(rules) - gain.keys() else all(gain[more] > gain[less] for more, less in pairs)
+        told = ", ".join(f"{_told(rule)} {gain[rule]:+.1f} %" for rule in rules if rule in gain)
+        tested = [shown.get((backbone, versus(*pair))) for backbone in backbones for pair in pairs]
+        said.append(verdict(over, claim, holds, told, tested))
     return said
 
 

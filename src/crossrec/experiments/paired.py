@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import PairedTest, PerUser, adjust
-from crossrec.experiments.outcomes import Outcome, compare_outcomes
+from crossrec.experiments.outcomes import Outcome, compare_outcomes, outcomes_of
+from crossrec.experiments.plan import Results
 from crossrec.experiments.tables import RULE, Cell, Column, Table
 from crossrec.randomness import numpy_generator
 
@@ -17,6 +20,8 @@ CONFIDENCE = 0.95
 LEVEL = 0.05
 """A corrected p up to this counts as a difference."""
 UNSHOWN = "no difference shown"
+HEADS = ("backbone", "compared")
+"""What the labels of a comparison are, where all are in one metric."""
 NOTE = (
     "Paired over test users, each user's values averaged over seeds first. Interval: 95 %, bootstrap over users. p: "
     "paired t-test, two-sided; p (Holm): corrected for all {count} tests of this table; a difference is told at "
@@ -69,6 +74,29 @@ def compared(
     except DataError:
         return Comparison(labels, "no test pairs")
     return Comparison(labels, tests[metric])
+
+
+def tested_pairs(
+    pairs: Iterable[tuple[tuple[str, ...], Results, Results]], datasets: Mapping[DataConfig, Dataset], metric: str
+) -> list[Comparison]:
+    """Test in one metric, per pair: its labels, the runs of what is new, and of what it is compared with.
+
+    Results that occur in several pairs are measured once.
+    """
+    known: dict[tuple[Path, ...], list[Outcome] | str] = {}
+
+    def outcomes(results: Results) -> list[Outcome] | str:
+        folders = tuple(result.folder for result in results)
+        if folders not in known:
+            known[folders] = outcomes_of(results, datasets)
+        return known[folders]
+
+    return [compared(labels, outcomes(new), outcomes(base), metric) for labels, new, base in pairs]
+
+
+def verdicts(comparisons: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
+    """ "higher", "lower" or UNSHOWN by labels, of those that could be tested."""
+    return {one.labels: one.verdict for one in judged(comparisons)}
 
 
 def judged(comparisons: Sequence[Comparison]) -> list[Judged]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import below, curve
+from crossrec.experiments.paired import paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -47,6 +48,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name → alignment and what is changed in its settings: ILA and ILDA are the item level (Eq. 4) alone."""
 NAMES = {"none": "backbone alone", "ila": "ILA", "ilda": "ILDA", "fettle": "FETTLE", "cross": "CROSS"}
+RIVALS = {"missing": ("ila", "ilda"), "clicks": ("fettle", "cross")}
+"""The methods of FETTLE and of CROSS that the paper compares, by kind of noise."""
 METRIC = "recall@10"
 """The metric of Figure 8."""
 
@@ -127,9 +130,12 @@ def answer(options: RobustnessConfig, base: Base, results: Results, datasets: Ma
     for kind in KINDS:
         runs = [_Runs(kind, backbone, results) for backbone in options.backbones]
         if any(of_backbone.methods for of_backbone in runs):
+            tests = tested_pairs((pair for of_backbone in runs for pair in of_backbone.pairs()), datasets, METRIC)
+            title = f"{data}, {KINDS[kind].title}: is it chance? {named(METRIC)}"
             tables[f"robustness-{kind}"] = _table(kind, runs, data, options)
+            tables[f"robustness-{kind}-tests"] = paired_table(title, ("backbone", "noise", "compared"), tests)
             figures[f"robustness-{kind}-figure"] = _figure(kind, runs, data, options.seeds)
-            findings += [finding for of_backbone in runs for finding in of_backbone.findings()]
+            findings += [finding for of_backbone in runs for finding in of_backbone.findings(verdicts(tests))]
     question = "Who keeps recommending well when features are missing or clicks are false?"
     return Answer(question, findings, tables, figures)
 
@@ -192,7 +198,20 @@ class _Runs:
         """How a row is named."""
         return self.backbone if method == PLAIN else f"  + {NAMES[method]}"
 
-    def findings(self) -> list[str]:
+    def pairs(self) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+        """What is tested for chance: at every share every method against the first, and CROSS's against FETTLE's."""
+        pairs = [(method, self.methods[0]) for method in self.methods[1:]]
+        weaker, stronger = RIVALS[self.kind]
+        pairs += [(stronger, weaker)] if {weaker, stronger} <= set(self.methods) else []
+        for share in self.shares:
+            for new, base in dict.fromkeys(pairs):
+                yield self.labels(share, new, base), self.of[share, new], self.of[share, base]
+
+    def labels(self, share: str, new: str, base: str) -> tuple[str, str, str]:
+        """Of a test."""
+        return self.backbone, share, versus(NAMES[new], NAMES[base])
+
+    def findings(self, shown: Mapping[tuple[str, ...], str]) -> list[str]:
         """What became of each method, and the claims of Section 7.5 as far as the methods they are about were asked."""
         if not self.noisy:
             return []
@@ -212,21 +231,23 @@ class _Runs:
         ]
         if known:
             said.append(f"{where}: of the Recall@10 without noise, this is left at {most}: {', '.join(known)}.")
-        return said + self._verdicts(where)
+        return said + self._verdicts(where, shown)
 
-    def _verdicts(self, where: str) -> list[str]:
-        weaker, stronger = ("ila", "ilda") if self.kind == "missing" else ("fettle", "cross")
+    def _verdicts(self, where: str, shown: Mapping[tuple[str, ...], str]) -> list[str]:
+        weaker, stronger = RIVALS[self.kind]
         said = []
         for method in (weaker, stronger):
             if {PLAIN, method} <= set(self.methods):
                 higher = {s: above(self.values(s, method), self.values(s, PLAIN)) for s in self.noisy}
                 fallen = ", ".join(share for share, up in higher.items() if up is False)
                 claim = f"{NAMES[method]} is above the backbone at every share"
-                said.append(verdict(where, claim, every(higher.values()), f"not at {fallen}" if fallen else ""))
+                tested = [shown.get(self.labels(share, method, PLAIN)) for share in self.noisy]
+                said.append(verdict(where, claim, every(higher.values()), f"not at {fallen}" if fallen else "", tested))
         if {weaker, stronger} <= set(self.methods):
             new, old = self.average(stronger), self.average(weaker)
             claim = f"{NAMES[stronger]} is above {NAMES[weaker]} on average"
-            said.append(verdict(where, claim, above(new, old), rise(new, old)))
+            tested = [shown.get(self.labels(share, stronger, weaker)) for share in self.noisy]
+            said.append(verdict(where, claim, above(new, old), rise(new, old), tested))
         return said
 
 

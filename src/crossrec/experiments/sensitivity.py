@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import COLOURS, curve, points
+from crossrec.experiments.paired import paired_table, tested_pairs, verdicts
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -121,8 +122,11 @@ def answer(options: SensitivityConfig, base: Base, results: Results, datasets: M
     for backbone in options.backbones:
         sweep = _Sweep(backbone, options, [r for r in results if r.cell.group[0] == backbone])
         stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
+        tests = tested_pairs(sweep.pairs(), datasets, METRIC)
         tables[stem], figures[f"{stem}-figure"] = sweep.table(data), sweep.figure(data)
-        findings += sweep.findings()
+        title = f"{data}: is it chance? {named(METRIC)} on {backbone}, against it alone"
+        tables[f"{stem}-tests"] = paired_table(title, ("setting", "value"), tests)
+        findings += sweep.findings(verdicts(tests))
     return Answer("How much does it matter how CROSS is set?", findings, tables, figures)
 
 
@@ -148,6 +152,14 @@ class _Sweep:
     def shown(self, parameter: str, value: float | None = None) -> TableCell:
         found = self.metric(parameter, value)
         return told(found) if isinstance(found, str) else found
+
+    def pairs(self) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+        """What is tested for chance: CROSS as it is set, and with every value, against the backbone alone."""
+        plain = self.runs(PLAIN)
+        yield (SET, ""), self.runs(SET), plain
+        for parameter in self.options.parameters:
+            for value in self.options.values(parameter):
+                yield (SYMBOLS[parameter], f"{value:g}"), self.runs(parameter, value), plain
 
     def base_value(self, parameter: str) -> float:
         """What a parameter is at the base setting."""
@@ -225,7 +237,7 @@ class _Sweep:
         symbol = SYMBOLS[parameter]
         axes.set_xlabel(f"${symbol.replace('λ', chr(92) + 'lambda')}$" if "_" in symbol else symbol)
 
-    def findings(self) -> list[str]:
+    def findings(self, shown: Mapping[tuple[str, ...], str]) -> list[str]:
         """A sentence a parameter, and the claim of Section 7.8."""
         plain, as_set = self.metric(PLAIN), mean(self.metric(SET))
         said = [f"{self.backbone}: CROSS as set changes Recall@10 by {rise(self.metric(SET), plain)}."]
@@ -249,7 +261,9 @@ class _Sweep:
             return said
         fallen = ", ".join(f"{SYMBOLS[name]} = {value:g}" for (name, value), up in claimed.items() if up is False)
         claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"
-        return [*said, verdict(self.backbone, claim, every(claimed.values()), f"not at {fallen}" if fallen else "")]
+        tested = [shown.get((SYMBOLS[name], f"{value:g}")) for name, value in claimed]
+        detail = f"not at {fallen}" if fallen else ""
+        return [*said, verdict(self.backbone, claim, every(claimed.values()), detail, tested)]
 
 
 SENSITIVITY = Experiment(
