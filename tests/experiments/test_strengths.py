@@ -155,6 +155,12 @@ def test_all_but_the_one_way_rule(answered):
     ]
 
 
+def test_of_one_epoch_no_claim_is_judged(answered):
+    said = answered(StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0)]).findings
+    assert "freedom + cross: one epoch says nothing of how strengths go on." in said
+    assert not any("claim" in finding for finding in said)
+
+
 def test_the_id_alone(answered):
     options = StrengthsConfig(backbones=("bpr",), alignments=("none", "cross"), seeds=(0,))
 

@@ -59,6 +59,8 @@ class Course:
         if self.failure:
             return [f"{self.title}: nothing can be said, as a run is missing ({self.failure})."]
         last = self.epochs
+        if last == 1:
+            return [f"{self.title}: one epoch says nothing of how strengths go on.", *self._of_directions()]
         first_mean, last_mean = ({m: self.mean(e, f"mean {m}") for m in self.modalities} for e in (1, last))
         moved = f"from {_shown(first_mean)} to {_shown(last_mean)}"
         said = [f"{self.title}: between epochs 1 and {last} the mean strength goes {moved}."]
