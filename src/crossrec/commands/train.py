@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, keep_pages, parse, use_threads
 from crossrec.commands.show import metrics_table, training_progress
 from crossrec.data import DataConfig
+from crossrec.errors import ConfigError
 from crossrec.run import RunConfig, load_config, run
 from crossrec.training import TrainingConfig
 
@@ -87,6 +88,8 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
     threads
         Processor threads; 0 for all.
     """
+    if not config.is_file():
+        raise ConfigError(f"--config {config}: no such file; give the config.json of a run, or a best.json of 'tune'")
     return _train(load_config(config), out, resume, threads)
 
 
