@@ -1,0 +1,39 @@
+"""How evenly a run's vectors are spread, how close users are to their items: ``python docs/results/spread.py RUN …``.
+
+Of the vectors that rank, at length 1, over touched items and over users with training interactions: uniformity,
+log mean exp(-2 ‖x - y‖²), the lower the more even, and the mean ‖u - i‖² over training interactions (Wang and Isola
+2020). Beside them validation and test Recall@20.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from crossrec.data import load
+from crossrec.losses import mean_square_distance, uniformity, unit
+from crossrec.run import load_config, open_snapshot
+from crossrec.storage import read_json
+
+
+def main(runs: list[str]) -> None:
+    print("model,seed,valid recall@20,test recall@20,uniformity of users,uniformity of items,users to their items")
+    for run in map(Path, runs):
+        config, metrics, made = load_config(run / "config.json"), read_json(run / "metrics.json"), open_snapshot(run)
+        train = load(config.data).train
+        user_N, item_N = torch.from_numpy(train.user_N), torch.from_numpy(train.item_N)
+        user_US, item_IS = unit(made.user_US), unit(made.item_IS)
+        values = [
+            metrics["valid"]["recall@20"],
+            metrics["test"]["recall@20"],
+            float(uniformity(user_US[user_N.unique()])),
+            float(uniformity(item_IS[item_N.unique()])),
+            float(mean_square_distance(user_US[user_N], item_IS[item_N])),
+        ]
+        print(config.label, config.training.seed, *(f"{value:.4f}" for value in values), sep=",", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
