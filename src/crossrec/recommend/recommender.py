@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
 from crossrec.losses import unit
+from crossrec.recommend.additions import content_of, with_rows, with_rows_anew
 from crossrec.recommend.catalogue import Catalogue
 from crossrec.recommend.ids import IdMap, Ints
 from crossrec.recommend.newcomers import DEFAULT, FoldIn, History, Newcomers, NewItem
@@ -324,7 +324,8 @@ class Recommender:
         ``how``, ``quantile``: see ``crossrec.recommend.newcomers.Newcomers``. Raises ConfigError where the run knows no
         content, DataError for an unknown modality, a wrong length or a number that is not finite.
         """
-        return self.newcomers.vectors(self._content({m: [row] for m, row in features.items()}), how, quantile)[0]
+        content = content_of(self.newcomers.snapshot, {m: [row] for m, row in features.items()})
+        return self.newcomers.vectors(content, how, quantile)[0]
 
     def with_items(
         self, ids: Iterable[Any], features: Mapping[str, Any], how: NewItem = DEFAULT, *, quantile: float = 0.5
@@ -336,40 +337,24 @@ class Recommender:
         """
         ids = list(ids)
         items = self.items.extended(ids)
-        content = self._content(features)
-        if len(next(iter(content.values()))) != len(ids):
-            raise DataError(f"{len(ids)} ids and {len(next(iter(content.values())))} rows of features: one row an item")
-        made_NS, old = self.newcomers.vectors(content, how, quantile), self.vectors
-        width = old.item_IL.shape[1]
-        item_IS = torch.cat([old.item_IS, made_NS])
-        item_IL = torch.cat([old.item_IL, torch.zeros(len(ids), width)]) if old.item_IL is not old.item_IS else item_IS
-        lacking = torch.zeros(len(ids), width)
-        vectors = replace(
-            old,
-            item_IS=item_IS,
-            item_IL=item_IL,
-            degree_I=torch.cat([old.degree_I, torch.zeros(len(ids), dtype=torch.int64)]),
-            made_I=torch.cat([_made(old), (made_NS != 0).any(1)]),
-            modality_IL={m: torch.cat([table, content.get(m, lacking)]) for m, table in old.modality_IL.items()},
-        )
-        return self._with(vectors, items)
+        content = content_of(self.newcomers.snapshot, features)
+        count = len(next(iter(content.values())))
+        if count != len(ids):
+            raise DataError(f"{len(ids)} ids and {count} rows of features: one row an item")
+        made_NS = self.newcomers.vectors(content, how, quantile)
+        return self._with(with_rows(self.vectors, made_NS, content), items)
 
     def with_untouched(self, how: NewItem = DEFAULT, *, quantile: float = 0.5) -> Recommender:
         """Another recommender, in which the items without any training interaction have vectors made from content.
 
         As trained, such an item has a vector that nothing but chance has made. One without content keeps it.
         """
-        old, made = self.vectors, self.newcomers
-        row_N = (~old.has_vector).nonzero()[:, 0]
+        row_N = (~self.vectors.has_vector).nonzero()[:, 0]
         if not len(row_N):
             return self
-        made_NS = made.vectors({m: table[row_N] for m, table in old.modality_IL.items()}, how, quantile)
-        found = (made_NS != 0).any(1)
-        item_IS = old.item_IS.index_copy(0, row_N[found], made_NS[found])
-        item_IL = item_IS if old.item_IL is old.item_IS else old.item_IL.index_fill(0, row_N[found], 0.0)
-        parts = {name: table.index_fill(0, row_N[found], 0.0) for name, table in old.part_IS.items()}
-        made_I = _made(old).index_fill(0, row_N[found], True)
-        return self._with(replace(old, item_IS=item_IS, item_IL=item_IL, part_IS=parts, made_I=made_I), self.items)
+        content = {m: table[row_N] for m, table in self.vectors.modality_IL.items()}
+        made_NS = self.newcomers.vectors(content, how, quantile)
+        return self._with(with_rows_anew(self.vectors, row_N, made_NS), self.items)
 
     def _with(self, vectors: Snapshot, items: IdMap) -> Recommender:
         catalogue = None if self.catalogue is None else self.catalogue.widened(len(items))
@@ -377,31 +362,6 @@ class Recommender:
         # what was fitted on the touched items stays fitted on them
         vars(made).update(newcomers=self.newcomers)
         return made
-
-    def _content(self, features: Mapping[str, Any]) -> dict[str, Tensor]:
-        """i^m by modality, of raw features without trust."""
-        vectors = self.newcomers.snapshot
-        if not features:
-            raise DataError(f"no features: give at least one of {', '.join(vectors.paths)}")
-        raw: dict[str, np.ndarray] = {}
-        for m, given in features.items():
-            if m not in vectors.paths:
-                raise DataError(f"unknown modality '{m}': this run has {', '.join(vectors.paths)}")
-            width = vectors.paths[m].weights[0].shape[1]
-            try:
-                matrix = np.asarray(given, dtype=np.float64)
-            except (TypeError, ValueError, OverflowError):
-                raise DataError(f"features '{m}': not numbers; give {width} an item") from None
-            if matrix.ndim != 2 or matrix.shape[1] != width:
-                shape = " x ".join(map(str, matrix.shape[1:])) or "0"
-                raise DataError(f"features '{m}': {shape} numbers an item, the run was trained with {width}")
-            if not (np.abs(matrix) <= np.finfo(np.float32).max).all():
-                raise DataError(f"features '{m}': a number is not finite; leave the modality out if there is none")
-            raw[m] = matrix
-        if len({len(matrix) for matrix in raw.values()}) > 1:
-            raise DataError("modalities with different numbers of rows: one row an item")
-        with torch.no_grad():
-            return vectors.features(raw)
 
     def allowed(
         self, allow: Iterable[Any] | None, deny: Iterable[Any] | None, category: str | Iterable[str] | None
@@ -434,10 +394,6 @@ class Recommender:
                 "score": pl.Series(score_CK.numpy()[kept], dtype=pl.Float32),
             }
         )
-
-
-def _made(vectors: Snapshot) -> Tensor:
-    return torch.zeros(vectors.num_items, dtype=torch.bool) if vectors.made_I is None else vectors.made_I
 
 
 def _check_k(k: int) -> None:
