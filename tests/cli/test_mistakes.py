@@ -41,7 +41,10 @@ TRAIN = {
     "out below a file": (["--out", "a file/out"], ["a file/out", "--out"]),
     "out holds other files": (["--out", "."], ["'a file'", "--out", "new or empty"]),
     "empty out": (["--out", ""], ["'a file'", "--out"]),
-    "config is not there": (["--config", "none.json", "--out", "out"], ["--config none.json", "no such file", "config.json"]),
+    "config is not there": (
+        ["--config", "none.json", "--out", "out"],
+        ["--config none.json", "no such file", "config.json"],
+    ),
     "config without out": (["--config", "good.json"], ["--out"]),
     "config and a setting": (["--config", "good.json", "--out", "out", "--epochs", "2"], ["--epochs"]),
 }
