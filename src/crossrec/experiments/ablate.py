@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
@@ -33,7 +33,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import bar_style, label_bar, points
-from crossrec.experiments.paired import HEADS, paired_table, tested_pairs, verdicts, versus
+from crossrec.experiments.paired import HEADS, paired_table, pairs_of, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, known, over_seeds
 from crossrec.experiments.tables import Column, Table
 
@@ -93,7 +93,8 @@ def cells(options: AblateConfig, base: Base) -> list[Cell]:
 def answer(options: AblateConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]) -> Answer:
     """One table, a figure of its Recall@10 and NDCG@10, and what the paper says of the components."""
     blocks, data = blocks_of(results), next(iter(datasets.values())).name
-    tests = tested_pairs((pair for block in blocks for pair in _pairs(block)), datasets, METRIC)
+    added = [(richer, poorer) for richer, poorer, _ in ADDED]
+    tests = tested_pairs((pair for block in blocks for pair in pairs_of(block, added)), datasets, METRIC)
     notes = [
         f"Test metrics{over_seeds(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, CLA: "
         "clusters of items and of users.",
@@ -144,15 +145,6 @@ def _weightless(block: Sequence[Row]) -> list[str]:
     configs = [cast(CrossConfig, row.results[0].cell.config.alignment) for row in block if row.name != PLAIN]
     without = {term for config in configs for term in config.terms if not config.weight(term)}
     return [f"{backbone}: the weight of {name_of(sorted(without))} is 0, so it is not computed."] if without else []
-
-
-def _pairs(block: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
-    """What is tested for chance: every subset against the backbone, and what the paper adds against what it adds to."""
-    rows = {row.name: row for row in block}
-    pairs = [(name, PLAIN) for name in rows if name != PLAIN] + [(richer, poorer) for richer, poorer, _ in ADDED]
-    for new, base in pairs:
-        if {new, base} <= rows.keys():
-            yield (block[0].backbone, versus(new, base)), rows[new].results, rows[base].results
 
 
 def _findings(block: Sequence[Row], shown: Mapping[tuple[str, ...], str]) -> list[str]:

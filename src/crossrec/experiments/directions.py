@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import bar_style, below, label_bar, points
-from crossrec.experiments.paired import HEADS, paired_table, tested_pairs, verdicts, versus
+from crossrec.experiments.paired import HEADS, paired_table, pairs_of, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.tables import Column, Table
 from crossrec.types import Direction
@@ -93,7 +93,8 @@ def answer(options: DirectionsConfig, base: Base, results: Results, datasets: Ma
         f"Test metrics{over_seeds(options.seeds)}. Everything but the direction of the item level is as in {of}.",
         DELTA,
     )
-    tests = tested_pairs((pair for block in blocks for pair in _pairs(block)), datasets, METRIC)
+    claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
+    tests = tested_pairs((pair for block in blocks for pair in pairs_of(block, claimed)), datasets, METRIC)
     shown = Table(f"{data}: directions", [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
     return Answer(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
@@ -127,15 +128,6 @@ def _average_changes(blocks: Sequence[Sequence[Row]]) -> dict[str, list[float]]:
             if isinstance(percent, float) and math.isfinite(percent):
                 changes.setdefault(row.name, []).append(percent)
     return changes
-
-
-def _pairs(block: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
-    """What is tested for chance: every rule against the backbone, and the rules that claims compare."""
-    rows = {row.name: row for row in block}
-    pairs = [(name, PLAIN) for name in rows if name != PLAIN] + [pair for *_, pairs in CLAIMS for pair in pairs]
-    for new, base in dict.fromkeys(pairs):
-        if {new, base} <= rows.keys():
-            yield (block[0].backbone, versus(new, base)), rows[new].results, rows[base].results
 
 
 def _findings(blocks: Sequence[Sequence[Row]], shown: Mapping[tuple[str, ...], str]) -> list[str]:

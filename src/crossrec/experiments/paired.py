@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import PairedTest, PerUser, adjust
+from crossrec.experiments.effects import Row
 from crossrec.experiments.outcomes import Outcome, compare_outcomes, outcomes_of
 from crossrec.experiments.plan import Results
 from crossrec.experiments.tables import RULE, Cell, Column, Table
@@ -76,10 +77,20 @@ def compared(
     return Comparison(labels, tests[metric])
 
 
-def tested_pairs(
-    pairs: Iterable[tuple[tuple[str, ...], Results, Results]], datasets: Mapping[DataConfig, Dataset], metric: str
-) -> list[Comparison]:
-    """Test in one metric, per pair: its labels, the runs of what is new, and of what it is compared with.
+Pair = tuple[tuple[str, ...], Results, Results]
+"""Labels of a test, the runs of what is new, and the runs that it is compared with."""
+
+
+def pairs_of(block: Sequence[Row], further: Iterable[tuple[str, str]]) -> Iterator[Pair]:
+    """Every row of a block against its first one, and ``further`` rows (new, base) by name, where both are there."""
+    rows, first = {row.name: row for row in block}, block[0]
+    for new, base in dict.fromkeys([*((name, first.name) for name in list(rows)[1:]), *further]):
+        if {new, base} <= rows.keys():
+            yield (first.backbone, versus(new, base)), rows[new].results, rows[base].results
+
+
+def tested_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> list[Comparison]:
+    """Test every pair in one metric.
 
     Results that occur in several pairs are measured once.
     """

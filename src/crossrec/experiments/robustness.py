@@ -30,7 +30,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import below, curve
-from crossrec.experiments.paired import paired_table, tested_pairs, verdicts, versus
+from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -198,7 +198,7 @@ class _Runs:
         """How a row is named."""
         return self.backbone if method == PLAIN else f"  + {NAMES[method]}"
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+    def pairs(self) -> Iterator[Pair]:
         """What is tested for chance: at every share every method against the first, and CROSS's against FETTLE's."""
         pairs = [(method, self.methods[0]) for method in self.methods[1:]]
         weaker, stronger = RIVALS[self.kind]

@@ -27,7 +27,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import COLOURS, curve, points
-from crossrec.experiments.paired import paired_table, tested_pairs, verdicts
+from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -153,7 +153,7 @@ class _Sweep:
         found = self.metric(parameter, value)
         return told(found) if isinstance(found, str) else found
 
-    def pairs(self) -> Iterator[tuple[tuple[str, ...], Results, Results]]:
+    def pairs(self) -> Iterator[Pair]:
         """What is tested for chance: CROSS as it is set, and with every value, against the backbone alone."""
         plain = self.runs(PLAIN)
         yield (SET, ""), self.runs(SET), plain
