@@ -176,6 +176,12 @@ def test_a_table_and_a_figure_per_backbone():
     assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 
+def test_the_base_setting_is_tested_once():
+    options = SensitivityConfig(parameters=("gamma", "neighbors"), gamma_values=(0.01, 0.1), neighbors_values=(5, 1))
+    tests = lines(answer_of(SENSITIVITY, options, flat_enough).tables["sensitivity-tests"])
+    assert [(row["setting"], row["value"]) for row in tests] == [("cross", ""), ("γ", "0.1"), ("K", "1")]
+
+
 def test_without_the_backbone_there_is_no_line():
     options = SensitivityConfig(parameters=("gamma", "neighbors"))
     answer = answer_of(SENSITIVITY, options, lambda c: None if c.group[1] == "none" else flat_enough(c))

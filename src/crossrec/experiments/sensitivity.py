@@ -154,12 +154,20 @@ class _Sweep:
         return told(found) if isinstance(found, str) else found
 
     def pairs(self) -> Iterator[Pair]:
-        """What is tested for chance: CROSS as it is set, and with every value, against the backbone alone."""
+        """What is tested for chance: CROSS as it is set, and with every other value, against the backbone alone."""
         plain = self.runs(PLAIN)
         yield (SET, ""), self.runs(SET), plain
         for parameter in self.options.parameters:
             for value in self.options.values(parameter):
-                yield (SYMBOLS[parameter], f"{value:g}"), self.runs(parameter, value), plain
+                if self.label(parameter, value) != (SET, ""):
+                    yield self.label(parameter, value), self.runs(parameter, value), plain
+
+    def label(self, parameter: str, value: float) -> tuple[str, str]:
+        """Under which name a value is tested: runs that are those of the base setting are tested once, as such."""
+        as_set = [result.folder for result in self.runs(SET)]
+        if [result.folder for result in self.runs(parameter, value)] == as_set:
+            return SET, ""
+        return SYMBOLS[parameter], f"{value:g}"
 
     def base_value(self, parameter: str) -> float:
         """What a parameter is at the base setting."""
@@ -261,7 +269,7 @@ class _Sweep:
             return said
         fallen = ", ".join(f"{SYMBOLS[name]} = {value:g}" for (name, value), up in claimed.items() if up is False)
         claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"
-        tested = [shown.get((SYMBOLS[name], f"{value:g}")) for name, value in claimed]
+        tested = [shown.get(self.label(name, value)) for name, value in claimed]
         detail = f"not at {fallen}" if fallen else ""
         return [*said, verdict(self.backbone, claim, every(claimed.values()), detail, tested)]
 
