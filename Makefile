@@ -50,7 +50,7 @@ results: $(VENV)/run
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
 		--settings runs/baby/settings.json --seeds 0 1 2 --jobs 2 --out runs/baby
-	$(BIN)/crossrec compare --data tiktok --backbones directau dualgnn slmrec lattice \
+	$(BIN)/crossrec compare --data tiktok --backbones sgl directau ncl grcn dualgnn slmrec lattice \
 		--settings docs/results/tiktok-tuned.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
 
 bench: $(VENV)/dev
