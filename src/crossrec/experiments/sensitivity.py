@@ -159,8 +159,9 @@ class _Sweep:
         yield (SET, ""), self.runs(SET), plain
         for parameter in self.options.parameters:
             for value in self.options.values(parameter):
-                if self.label(parameter, value) != (SET, ""):
-                    yield self.label(parameter, value), self.runs(parameter, value), plain
+                label = self.label(parameter, value)
+                if label != (SET, ""):
+                    yield label, self.runs(parameter, value), plain
 
     def label(self, parameter: str, value: float) -> tuple[str, str]:
         """Under which name a value is tested: runs that are those of the base setting are tested once, as such."""
