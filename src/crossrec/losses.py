@@ -150,6 +150,8 @@ def logsumexp_dot(
 _BLOCK_NUMBERS, _BLOCK_ROWS, _BLOCK_LIMIT = 1 << 18, 192, 1 << 23
 """Entries of a block of logits for each thread: about 1 MB of float32, so that it stays in a core's cache between
 passes; but rows enough that a matrix product runs at its full rate; but never more than 32 MB in all."""
+_TILE = 2048
+"""Columns of a block at a time: a block of 20,000 columns takes 15 MB, which no core's cache holds."""
 APART = 16
 """Numbers between the rows of a block: rows a power of two apart fall on the same lines of a cache, which costs a
 product with its transpose a quarter of its rate."""
@@ -239,6 +241,15 @@ def add_product_(total: Tensor, left: Tensor, right: Tensor, scale: float = 1.0)
         total.add_(torch.mm(left, right.to(left.dtype)), alpha=scale)
 
 
+def _column_tiles(rows: int, columns: int, right_PL: Tensor, small: bool) -> list[tuple[slice, Tensor]]:
+    """Columns of a block that are worked on together, and memory for them, tile by tile: what a product has just
+    written is then still in the cache for the next. One tile where a row's maximum comes first, and on a GPU."""
+    length, by_columns = len(right_PL), torch.get_num_threads() > 1 and columns > rows
+    width = _TILE if small and right_PL.device.type == "cpu" else max(1, length)
+    tiles = [slice(start, min(start + width, length)) for start in range(0, length, width)]
+    return [(own, block_room(rows, own.stop - own.start, right_PL, by_columns=by_columns)) for own in tiles]
+
+
 def _softmax_products(
     left: Tensor,
     right: Tensor,
@@ -256,23 +267,26 @@ def _softmax_products(
     weight = left.new_ones(len(left)) if weight is None else filled_up(weight, precision)
     kind = left.dtype if precision is None else torch.bfloat16
     left_k, right_k = left.to(kind), right.to(kind)
-    grad_left = torch.empty_like(left) if needs[0] else None
+    grad_left = torch.zeros_like(left) if needs[0] else None
     grad_right = torch.zeros_like(right) if needs[1] else None
-    total_N, top_N = torch.empty_like(weight), torch.zeros_like(weight)
+    total_N, top_N = torch.zeros_like(weight), torch.zeros_like(weight)
     size = row_blocks(left, columns)
-    room = block_room(size, len(right), left_k, by_columns=torch.get_num_threads() > 1 and columns > size)
+    tiles = _column_tiles(size, columns, right_k, small)
     for start in range(0, len(left), size):
         part = slice(start, start + size)
-        whole = torch.mm(left_k[part], right_k.T, out=room[: len(weight[part])])
-        logit = whole[:, :columns]
-        top = exp2_rows_(logit, small)
-        if top is not None:
-            top_N[part] = top
-        total = torch.sum(logit, 1, dtype=left.dtype, out=total_N[part])
-        if grad_left is not None:
-            product_into(grad_left[part], whole, right_k)
+        for own, room in tiles:
+            whole = torch.mm(left_k[part], right_k[own].T, out=room[: len(weight[part])])
+            logit = whole[:, : columns - own.start]
+            top = exp2_rows_(logit, small)
+            if top is not None:
+                top_N[part] = top
+            total_N[part] += torch.sum(logit, 1, dtype=left.dtype)
+            if grad_left is not None:
+                add_product_(grad_left[part], whole, right_k[own])
         if grad_right is not None:
-            add_product_(grad_right, whole.T, left[part] * (weight[part] / total).unsqueeze(1), 1 / LOG2E)
+            scaled = left[part] * (weight[part] / total_N[part]).unsqueeze(1)
+            for own, room in tiles:
+                add_product_(grad_right[own], room[: len(scaled)].T, scaled, 1 / LOG2E)
     value_N = total_N.log2().add_(top_N).mul_(1 / LOG2E)[:rows]
     if grad_left is not None:
         grad_left = grad_left[:rows].mul_((weight / total_N)[:rows].unsqueeze(1))

@@ -103,9 +103,11 @@ def test_logsumexp_dot(weighted):
     close(logsumexp_dot(left, right, weight), expected)
 
 
-def test_logsumexp_dot_over_more_than_one_block():
-    # 300 x 2,000 logits are more than one block holds
-    left, right = randn(1, 300, 2).requires_grad_(), randn(2, 2000, 2).requires_grad_()
+@pytest.mark.parametrize("columns", [2000, 5000])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_logsumexp_dot_over_more_than_one_block(columns, scale):
+    # 300 x 2,000 logits are more than one block holds; 5,000 columns make several tiles where no maximum is looked for
+    left, right = (scale * randn(1, 300, 2)).requires_grad_(), randn(2, columns, 2).requires_grad_()
     actual = logsumexp_dot(left, right)
     found = torch.autograd.grad(actual, (left, right))
     expected = torch.logsumexp(left @ right.T, dim=1).sum()
