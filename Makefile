@@ -52,6 +52,8 @@ results: $(VENV)/run
 		--settings runs/baby/settings.json --seeds 0 1 2 --jobs 2 --out runs/baby
 	$(BIN)/crossrec compare --data tiktok --backbones sgl directau ncl grcn dualgnn slmrec lattice \
 		--settings docs/results/tiktok-tuned.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
+	$(BIN)/crossrec compare --data baby --backbones sgl directau ncl --alignments none cross \
+		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby-more
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench
