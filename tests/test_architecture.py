@@ -13,7 +13,7 @@ every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)
 
 LAYERS = (
     {"types", "errors", "config", "devices", "randomness", "_version"},
-    {"storage"},
+    {"storage", "blocks"},
     {"data", "graph", "losses"},
     {"kmeans", "content"},
     {"alignment", "backbones", "evaluation"},

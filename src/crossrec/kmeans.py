@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossrec.losses import block_room, row_blocks
+from crossrec.blocks import block_room, row_blocks
 
 
 @torch.no_grad()

@@ -13,24 +13,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.losses import (
+from crossrec.blocks import (
     APART,
     LOG2E,
     Precision,
     add_product_,
     block_room,
-    bounded,
-    counts,
     exp2_rows_,
     filled_up,
     product_into,
     row_blocks,
-    rows,
-    scaled_gradients,
-    unit,
     wide,
-    zero_like,
 )
+from crossrec.losses import bounded, counts, rows, scaled_gradients, unit, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05

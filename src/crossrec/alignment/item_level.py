@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crossrec.losses import Precision, info_nce, unit, zero_like
+from crossrec.blocks import Precision
+from crossrec.losses import info_nce, unit, zero_like
 
 AlignerKind = Literal["linear", "ffn"]
 

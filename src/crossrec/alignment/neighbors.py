@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.losses import Precision, info_nce, logsumexp_dot, unit, zero_like
+from crossrec.blocks import Precision
+from crossrec.losses import info_nce, logsumexp_dot, unit, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
 
