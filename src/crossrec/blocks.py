@@ -136,3 +136,21 @@ def softmax_products(
     if grad_left is not None:
         grad_left = grad_left[:rows].mul_((weight / total_N)[:rows].unsqueeze(1))
     return value_N, grad_left, None if grad_right is None else grad_right[:columns]
+
+
+def kernel_products(vector: Tensor, weight: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Σ_m E_nm, (N,), and Σ_m E_nm x_m, (N, L), of E_nm = w_n w_m exp(scale · x_n · x_m), 0 on the diagonal.
+
+    No product may need a shift. Block of rows by block of rows: nothing of size N × N outlives a block.
+    """
+    left, weighted = vector * (scale * LOG2E), vector * weight.unsqueeze(1)
+    total_N, sum_NL = torch.zeros_like(weight), torch.zeros_like(vector)
+    size = row_blocks(vector, len(vector))
+    room = block_room(min(size, len(vector)), len(vector), vector)
+    for start in range(0, len(vector), size):
+        part = slice(start, min(start + size, len(vector)))
+        kernel = torch.mm(left[part], vector.T, out=room[: part.stop - start]).exp2_()
+        kernel[:, part].fill_diagonal_(0)
+        total_N[part].addmv_(kernel, weight)
+        sum_NL[part].addmm_(kernel, weighted)
+    return total_N.mul_(weight), sum_NL.mul_(weight.unsqueeze(1))

@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.blocks import LOG2E, Precision, softmax_products, wide
+from crossrec.blocks import LOG2E, Precision, kernel_products, softmax_products, wide
 
 
 def rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
     """Rows of a matrix, (N, L): a gather whose backward pass is fast and deterministic on a CPU."""
     if table_IL.device.type == "cpu":
         taken: Tensor = _Rows.apply(table_IL, index_N)  # type: ignore[no-untyped-call]
-        return taken
-    return F.embedding(index_N, table_IL)
+    else:
+        taken = F.embedding(index_N, table_IL)
+    return known_unit(taken) if _is_unit(table_IL) else taken
 
 
 class _Rows(torch.autograd.Function):
@@ -162,7 +163,7 @@ def bounded(left_NL: Tensor, right_PL: Tensor, scale: Tensor | float = 1.0) -> b
 
 
 def _longest(vector_NL: Tensor) -> float:
-    return 1.0 if _is_unit(vector_NL) else float(torch.linalg.vector_norm(vector_NL, dim=1).max())
+    return 1.0 if _is_unit(vector_NL) else float(torch.linalg.vector_norm(vector_NL.detach(), dim=1).max())
 
 
 class _LogSumExpDot(torch.autograd.Function):
@@ -243,13 +244,35 @@ def uniformity(vector_NL: Tensor, count_N: Tensor | None = None, *, sharpness: f
     """log mean_{n≠m} exp(-t ‖x_n - x_m‖²), a scalar (Wang and Isola 2020); t = ``sharpness``.
 
     ``count_N``: how often each vector is there (once unless given); its pairs with itself have distance 0. 0 for a
-    single vector.
+    single vector. No N × N matrix is kept where the vectors are of moderate length; has no second derivative there.
     """
     if len(vector_NL) < 2:
         return zero_like(vector_NL)
     count_N = torch.ones_like(vector_NL[:, 0]) if count_N is None else count_N.to(vector_NL.dtype)
+    if bounded(vector_NL, vector_NL, 2 * sharpness):
+        value: Tensor = _Uniformity.apply(vector_NL, count_N, sharpness)  # type: ignore[no-untyped-call]
+        return value
     lowered_N = count_N.log() - sharpness * vector_NL.square().sum(-1)
     exponent_NN = torch.addmm(lowered_N, vector_NL, vector_NL.T, alpha=2 * sharpness) + lowered_N.unsqueeze(1)
     apart = exponent_NN.fill_diagonal_(-torch.inf).flatten().logsumexp(0)
     total = count_N.sum()
     return torch.logaddexp(apart, (count_N * (count_N - 1)).sum().log()) - (total * (total - 1)).log()
+
+
+class _Uniformity(torch.autograd.Function):
+    """From Σ_{n≠m} w_n w_m exp(2t x_n · x_m), w = count · exp(-t ‖x‖²): symmetric, so both of a pair move alike."""
+
+    @staticmethod
+    def forward(ctx: Any, vector_NL: Tensor, count_N: Tensor, sharpness: float) -> Tensor:
+        vector, count = wide(vector_NL), wide(count_N)
+        weight = count * torch.exp(-sharpness * vector.square().sum(-1))
+        total_N, pull_NL = kernel_products(vector, weight, 2 * sharpness)
+        near, pairs = total_N.sum() + (count * (count - 1)).sum(), count.sum() * (count.sum() - 1)
+        ctx.save_for_backward(pull_NL.addcmul_(vector, total_N.unsqueeze(1), value=-1).mul_(4 * sharpness / near))
+        ctx.dtypes = (vector_NL.dtype,)
+        return (near / pairs).log().to(vector_NL.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *scaled_gradients(ctx, grad), None, None

@@ -11,9 +11,10 @@ import math
 import pytest
 import torch
 
+from crossrec.blocks import row_blocks
 from crossrec.errors import ConfigError
 from crossrec.graph import edge_drop, node_drop
-from crossrec.losses import uniformity
+from crossrec.losses import uniformity, unit
 
 from . import reference as ref
 from .backbone_worlds import BATCH, EDGES, ITEMS, USERS, backbone, dense, expected_bpr, expected_norm
@@ -137,14 +138,43 @@ def test_directau_may_score_by_cosine():
     close(made.propagate().user_US, [ref.unit(row) for row in state["user"]])
 
 
-def test_uniformity_of_any_vectors():
-    table = randn(0, 6, 3).requires_grad_()
+@pytest.mark.parametrize("length", [1.0, 3.0, 30.0])
+def test_uniformity_of_any_vectors(length):
+    """Far apart, only the nearest pair counts: exponents below -1000 are no 0 and no infinity."""
+    table = (length * randn(0, 6, 3)).requires_grad_()
     made = uniformity(table)
-    close(made, spread(numbers(table)))
+    distances = torch.pdist(table).square()
+    close(made, (torch.logsumexp(-2 * distances, 0) - math.log(len(distances))).item())
     made.backward()
-    expected = torch.autograd.grad(torch.pdist(table).square().mul(-2).exp().mean().log(), table)[0]
+    expected = torch.autograd.grad(torch.logsumexp(-2 * torch.pdist(table).square(), 0), table)[0]
     close(table.grad, expected)
     assert uniformity(randn(0, 1, 3).requires_grad_()).item() == 0
+
+
+def test_uniformity_from_its_formula():
+    table = randn(0, 6, 3)
+    close(uniformity(table), spread(numbers(table)))
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 2.0])
+def test_uniformity_in_blocks_of_rows(sharpness):
+    table, count = unit(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
+    assert row_blocks(table, len(table)) < len(table)
+    made = uniformity(table, count, sharpness=sharpness)
+    exponent = -sharpness * torch.pdist(table).square()
+    i, j = torch.triu_indices(1200, 1200, 1)
+    same = (count * (count - 1)).sum()
+    total = 2 * (exponent.exp() * count[i] * count[j]).sum() + same
+    expected = (total / (count.sum() * (count.sum() - 1))).log()
+    close(made, expected.item())
+    close(torch.autograd.grad(3 * made, table)[0], torch.autograd.grad(3 * expected, table)[0])
+
+
+def test_uniformity_of_unit_vectors_in_half_precision():
+    table = unit(randn(0, 300, 8))
+    made = uniformity(table.to(torch.bfloat16))
+    assert made.dtype == torch.bfloat16
+    close(made.float(), uniformity(table.to(torch.bfloat16).double()).item(), 1e-2)
 
 
 def test_uniformity_of_repeated_vectors():
