@@ -116,13 +116,23 @@ def test_out_holds_a_run(crossrec, tiny, tmp_path, content):
     }
 
 
-def test_a_run_is_not_written_into_its_data(crossrec, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train --epochs 1", "holds 'log.csv'"),
+        ("compare --backbones bpr --epochs 1", "is the folder of the data set"),
+        ("tune --backbone bpr --trials 1 --search random", "is the folder of the data set"),
+    ],
+)
+def test_nothing_is_written_into_the_data(command, told, crossrec, tmp_path):
     shop = tmp_path / "shop"
     shop.mkdir()
     rows = [f"u{user},i{(user + step) % 9}" for user in range(8) for step in range(5)]
     (shop / "log.csv").write_text("\n".join(["user,item", *rows]) + "\n")
-    line = crossrec("train", "--data", shop, "--epochs", "1", "--out", shop).mistake
-    assert f"{shop} holds 'log.csv'" in line
+    line = crossrec(*command.split(), "--data", shop, "--out", shop / "." / "../shop").mistake
+    assert str(shop) in line
+    assert told in line
+    assert "--out" in line
     assert [path.name for path in shop.iterdir()] == ["log.csv"]
 
 

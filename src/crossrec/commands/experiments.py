@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 
 from crossrec.commands.flags import flat, parse
 from crossrec.commands.show import stderr, stdout
-from crossrec.data import DataConfig
+from crossrec.data import DataConfig, data_folder
 from crossrec.errors import ConfigError
 from crossrec.experiments.ablate import ABLATE
 from crossrec.experiments.about import about
@@ -159,6 +159,7 @@ def _ask(experiment: Experiment, options: Any, base: Base, work: Work) -> int:
     todo, datasets = experiment.cells(options, base), Datasets()
     for cell in todo:  # a mistake in the data is told once, before any cell starts
         datasets[cell.config.data]
+    keep_apart(work.out, datasets)
     with watched("cells", len({cell.name for cell in todo})) as watch:
         on_change = watch.on_cell
         results = run_cells(todo, work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=on_change)
@@ -168,6 +169,13 @@ def _ask(experiment: Experiment, options: Any, base: Base, work: Work) -> int:
     write_answer(answer, work.out, experiment.name, about(results, datasets, work.out, asked_for, seconds))
     tell(answer, work.out)
     return 1 if any(result.failure for result in results) else 0
+
+
+def keep_apart(out: Path, datasets: Iterable[DataConfig]) -> None:
+    """Raise ConfigError where ``out`` is the folder of a data set: its tables would be taken for interactions."""
+    for config in datasets:
+        if data_folder(config) == out.resolve():
+            raise ConfigError(f"--out {out}: is the folder of the data set; give another one, such as {out / 'runs'}")
 
 
 def tell(answer: Answer, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.commands.experiments import Work, asked, tell, watched
+from crossrec.commands.experiments import Work, asked, keep_apart, tell, watched
 from crossrec.commands.show import stderr, stdout
 from crossrec.experiments.about import about
 from crossrec.experiments.answer import write_answer
@@ -34,6 +34,7 @@ def _ask(options: TuneConfig, base: Base, work: Work) -> int:
     started = time.monotonic()
     datasets = Datasets()
     dataset = datasets[base.data]
+    keep_apart(work.out, datasets)
     todo = stages(options, base, dataset)
     for stage in todo:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from crossrec.data.description import Description, describe
 from crossrec.data.encode import FeatureCard, FeaturesConfig, encode_features
 from crossrec.data.findings import Finding
 from crossrec.data.importers import Card, ImportConfig, import_data
-from crossrec.data.loading import load, validate
+from crossrec.data.loading import data_folder, load, validate
 
 __all__ = [
     "Card",
@@ -19,6 +19,7 @@ __all__ = [
     "Finding",
     "ImportConfig",
     "Interactions",
+    "data_folder",
     "describe",
     "encode_features",
     "import_data",

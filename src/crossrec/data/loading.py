@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from crossrec.data.features import Scaler, choose_modalities, missing_rows, open
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.interactions import TEST, TRAIN, VALID, Log, read_log
 from crossrec.data.items import item_rows, user_rows
-from crossrec.data.sources import Source, locate
+from crossrec.data.sources import Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.data.tables import Table, open_table
@@ -36,6 +37,14 @@ def load(config: DataConfig) -> Dataset:
         more = f" [and {len(errors) - 1} more; 'crossrec data validate' lists them]" if len(errors) > 1 else ""
         raise DataError(f"{errors[0].message}{more}")
     return dataset
+
+
+def data_folder(config: DataConfig) -> Path | None:
+    """The folder whose files are the data set; None for a built-in one and for a file that is named by itself."""
+    if config.data in RECIPES:
+        return None
+    path = existing(config.data, list(RECIPES))
+    return path.resolve() if path.is_dir() else None
 
 
 def validate(config: DataConfig) -> list[Finding]:
