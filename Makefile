@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format results bench bench-quick clean
+.PHONY: help demo test lint format results questions bench bench-quick clean
 
 help:
 	@echo "make demo    plain, FETTLE and CROSS on LightGCN, on the built-in data"
 	@echo "make test    all tests"
 	@echo "make lint    ruff and mypy"
-	@echo "make results the tables of docs/results; CROSSREC_DATA names the folder of tiktok/ and baby/; hours"
+	@echo "make results the tables of RQ1 in docs/results; CROSSREC_DATA names the folder of tiktok/ and baby/; hours"
+	@echo "make questions RQ2 to RQ7 and Figure 2 on TikTok, LightGCN and FREEDOM; a day"
 	@echo "make bench   speed and memory against plain references, into runs/bench; bench-quick: the same, tiny"
 	@echo "make format  put the code into its format"
 
@@ -44,16 +45,26 @@ lint: $(VENV)/dev
 results: $(VENV)/run
 	$(BIN)/crossrec tune --data tiktok --backbones bpr lightgcn vbpr freedom --alignments none fettle cross \
 		--space docs/results/space-tiktok.json --search grid --jobs 2 --out runs/tiktok
-	$(BIN)/crossrec tune --data baby --backbones bpr lightgcn --alignments none cross \
-		--space docs/results/space-baby.json --search grid --jobs 2 --out runs/baby
 	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings runs/tiktok/settings.json \
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
-	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn --alignments none cross \
-		--settings runs/baby/settings.json --seeds 0 1 2 --jobs 2 --out runs/baby
 	$(BIN)/crossrec compare --data tiktok --backbones sgl directau ncl grcn dualgnn slmrec lattice \
 		--settings docs/results/tiktok-tuned.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
-	$(BIN)/crossrec compare --data baby --backbones sgl directau ncl --alignments none cross \
-		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby-more
+	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn sgl directau ncl \
+		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
+
+# One folder and strengths recorded throughout, so that the runs they have in common are trained once.
+QUESTIONS := --data tiktok --backbones lightgcn freedom --settings docs/results/tiktok.json --seeds 0 1 2 \
+	--record-strengths --jobs 2 --out runs/questions
+
+questions: $(VENV)/run
+	$(BIN)/crossrec strengths $(QUESTIONS)
+	$(BIN)/crossrec directions $(QUESTIONS)
+	$(BIN)/crossrec ablate $(QUESTIONS)
+	$(BIN)/crossrec popularity $(QUESTIONS) --alignments cna+cla fettle cross
+	$(BIN)/crossrec visualize $(QUESTIONS)
+	$(BIN)/crossrec robustness $(QUESTIONS)
+	$(BIN)/crossrec sensitivity $(QUESTIONS)
+	$(BIN)/crossrec report runs/questions
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench
