@@ -18,6 +18,8 @@ from crossrec.storage import read_json
 
 HERE = Path(__file__).parent
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+UNSEEN = ("record_strengths",)
+"""Settings that leave a run bit for bit as it is."""
 KEY = ("data", "backbone", "alignment", "setting", "seed")
 
 
@@ -59,7 +61,7 @@ def _row(run: Path, metrics: dict[str, Any]) -> dict[str, str]:
 
 def _differences(own: Any, default: Any) -> Iterator[str]:
     for name, value in own.model_dump().items():
-        if value != getattr(default, name):
+        if value != getattr(default, name) and name not in UNSEEN:
             yield f"{name} {'+'.join(value) if isinstance(value, tuple | list) else value}"
 
 
