@@ -13,7 +13,7 @@ every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)
 
 LAYERS = (
     {"types", "errors", "config", "devices", "randomness", "_version"},
-    {"storage", "blocks"},
+    {"storage", "blocks", "sparse"},
     {"data", "graph", "losses"},
     {"kmeans", "content"},
     {"alignment", "backbones", "evaluation"},

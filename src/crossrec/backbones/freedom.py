@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.content import ContentPath
 from crossrec.errors import ConfigError
-from crossrec.graph import SparseMatrix, bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
+from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
 from crossrec.losses import bpr, rows
+from crossrec.sparse import SparseMatrix
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 

@@ -12,8 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
 from crossrec.content import ContentPath
-from crossrec.graph import SparsePattern
 from crossrec.losses import bpr, rows, unit
+from crossrec.sparse import SparsePattern
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, OnDemand, negatives, xavier_table
 from crossrec.content import ContentPath
-from crossrec.graph import SparsePattern, knn, mean_adjacency, propagate_mean
+from crossrec.graph import knn, mean_adjacency, propagate_mean
 from crossrec.losses import bpr, rows, unit
+from crossrec.sparse import SparsePattern
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 

@@ -1,0 +1,191 @@
+"""Sparse matrices times dense ones, differentiable: in the dense one where values are constant, else in both."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+
+class SparseMatrix:
+    """A constant CSR matrix whose product with a dense matrix is differentiable in the dense one.
+
+    ``indptr`` (rows + 1,), ``indices`` (nnz,) of one integer type; ``values`` (nnz,) floating point.
+    ``transposed`` is what the backward pass multiplies with: the matrix itself where it is symmetric, so that no second
+    copy is kept.
+    """
+
+    def __init__(
+        self,
+        indptr: Tensor,
+        indices: Tensor,
+        values: Tensor,
+        num_columns: int,
+        transposed: SparseMatrix | None = None,
+    ) -> None:
+        self.indptr, self.indices, self.values, self.num_columns = indptr, indices, values, num_columns
+        self.transposed = transposed or self
+
+    @classmethod
+    def from_scipy(cls, matrix: sp.spmatrix, *, symmetric: bool, device: torch.device | str = "cpu") -> SparseMatrix:
+        """From any scipy sparse matrix; ``symmetric`` promises that it equals its transpose."""
+        csr = sp.csr_matrix(matrix)
+        csr.sort_indices()
+        index = np.int32 if max(csr.nnz, *csr.shape) < 2**31 else np.int64
+        made = cls(
+            torch.from_numpy(csr.indptr.astype(index)).to(device),
+            torch.from_numpy(csr.indices.astype(index)).to(device),
+            torch.from_numpy(np.asarray(csr.data, dtype=np.float32)).to(device),
+            csr.shape[1],
+        )
+        if not symmetric:
+            made.transposed = cls.from_scipy(csr.T, symmetric=True, device=device)
+        return made
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.indptr.shape[0] - 1, self.num_columns
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        """The product with a dense (columns, L) matrix, (rows, L); gradient for the dense matrix only."""
+        product: Tensor = _SparseProduct.apply(dense, self)  # type: ignore[no-untyped-call]
+        return product
+
+    def product(self, dense: Tensor) -> Tensor:
+        """The product without a gradient."""
+        return F.embedding_bag(
+            self.indices,
+            dense,
+            self.indptr,
+            mode="sum",
+            per_sample_weights=self.values.to(dense.dtype),
+            include_last_offset=True,
+        )
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: SparseMatrix) -> Tensor:
+        ctx.transposed = matrix.transposed
+        return matrix.product(dense)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.transposed @ grad.contiguous(), None
+
+
+class SparsePattern:
+    """Where the entries of a sparse matrix stand whose values are learnt.
+
+    ``row_E``, ``column_E``: int64, sorted by row; an entry may occur twice and then counts twice. Values are tensors
+    (E,) in the order of the entries. ``order_E`` is the entry at each place of the transposed pattern.
+    """
+
+    def __init__(self, row_E: Tensor, column_E: Tensor, num_rows: int, num_columns: int) -> None:
+        self.row_E, self.column_E, self.shape = row_E, column_E, (num_rows, num_columns)
+        self.order_E = torch.argsort(column_E, stable=True)
+        self.indptr = _pointers(row_E, num_rows)
+        self.transposed_row_E = row_E[self.order_E]
+        self.transposed_indptr = _pointers(column_E[self.order_E], num_columns)
+
+    def transposed(self) -> SparsePattern:
+        """The pattern of the transposed matrix; its values are ``values_E[order_E]``."""
+        return SparsePattern(self.column_E[self.order_E], self.transposed_row_E, *self.shape[::-1])
+
+    def matrix(self, values_E: Tensor) -> SparseMatrix:
+        """A constant matrix of these values."""
+        values_E, order_E = values_E.detach(), self.order_E
+        turned = SparseMatrix(self.transposed_indptr, self.transposed_row_E, values_E[order_E], self.shape[0])
+        return SparseMatrix(self.indptr, self.column_E, values_E, self.shape[1], turned)
+
+    def zeros(self, dtype: torch.dtype) -> Tensor:
+        """The pattern as torch's own sparse matrix, all its values 0."""
+        with warnings.catch_warnings():  # that such tensors are in beta
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.sparse_csr_tensor(
+                self.indptr,
+                self.column_E,
+                self.indptr.new_zeros(len(self.row_E), dtype=dtype),
+                self.shape,
+                check_invariants=False,
+            )
+
+    def product(self, values_E: Tensor, dense: Tensor) -> Tensor:
+        """The matrix of these values times a dense (columns, L) one, (rows, L); gradient for both."""
+        product: Tensor = _WeightedProduct.apply(values_E, dense, self)  # type: ignore[no-untyped-call]
+        return product
+
+    def dots(self, left_RL: Tensor, right_CL: Tensor) -> Tensor:
+        """left_r · right_c at every entry (r, c), (E,); gradient for both."""
+        dots: Tensor = _EntryDots.apply(left_RL, right_CL, self)  # type: ignore[no-untyped-call]
+        return dots
+
+    def softmax(self, values_E: Tensor) -> Tensor:
+        """Softmax over the entries of every row, (E,)."""
+        top = values_E.new_full(self.shape[:1], -torch.inf)
+        top = top.scatter_reduce(0, self.row_E, values_E.detach(), "amax")
+        mass_E = (values_E - top.index_select(0, self.row_E)).exp()
+        total = mass_E.new_zeros(self.shape[:1]).index_add(0, self.row_E, mass_E)
+        return mass_E / total.index_select(0, self.row_E)
+
+
+def _pointers(sorted_E: Tensor, count: int) -> Tensor:
+    return torch.searchsorted(sorted_E, torch.arange(count + 1, device=sorted_E.device))
+
+
+def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
+    return F.embedding_bag(
+        index_E, dense, indptr, mode="sum", per_sample_weights=values_E.contiguous(), include_last_offset=True
+    )
+
+
+def _entry_dots(pattern: SparsePattern, left_RL: Tensor, right_CL: Tensor) -> Tensor:
+    # torch's kernel, four times as fast on a CPU, gathers no rows; it takes no more entries than a full matrix has.
+    if left_RL.device.type == "cpu" and len(pattern.row_E) <= pattern.shape[0] * pattern.shape[1]:
+        dots: Tensor = torch.sparse.sampled_addmm(pattern.zeros(left_RL.dtype), left_RL, right_CL.T, beta=0)
+        return dots.values()
+    return (left_RL.index_select(0, pattern.row_E) * right_CL.index_select(0, pattern.column_E)).sum(-1)
+
+
+class _WeightedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values_E: Tensor, dense: Tensor, pattern: SparsePattern) -> Tensor:
+        ctx.save_for_backward(values_E, dense)
+        ctx.pattern = pattern
+        return _weighted_sums(pattern.indptr, pattern.column_E, values_E, dense)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (values_E, dense), pattern, order_E = ctx.saved_tensors, ctx.pattern, ctx.pattern.order_E
+        grad, by_values, by_dense = grad.contiguous(), None, None
+        if ctx.needs_input_grad[0]:
+            by_values = _entry_dots(pattern, grad, dense)
+        if ctx.needs_input_grad[1]:
+            by_dense = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, values_E[order_E], grad)
+        return by_values, by_dense, None
+
+
+class _EntryDots(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left_RL: Tensor, right_CL: Tensor, pattern: SparsePattern) -> Tensor:
+        ctx.save_for_backward(left_RL, right_CL)
+        ctx.pattern = pattern
+        return _entry_dots(pattern, left_RL, right_CL)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_E: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (left_RL, right_CL), pattern, order_E = ctx.saved_tensors, ctx.pattern, ctx.pattern.order_E
+        by_left = by_right = None
+        if ctx.needs_input_grad[0]:
+            by_left = _weighted_sums(pattern.indptr, pattern.column_E, grad_E, right_CL)
+        if ctx.needs_input_grad[1]:
+            by_right = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, grad_E[order_E], left_RL)
+        return by_left, by_right, None
