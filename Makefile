@@ -56,7 +56,7 @@ results: $(VENV)/run
 QUESTIONS := --data tiktok --backbones lightgcn freedom --settings docs/results/tiktok.json --seeds 0 1 2 \
 	--record-strengths --jobs 2 --out runs/questions
 
-questions: $(VENV)/run
+questions: $(VENV)/dev
 	$(BIN)/crossrec strengths $(QUESTIONS)
 	$(BIN)/crossrec directions $(QUESTIONS)
 	$(BIN)/crossrec ablate $(QUESTIONS)
