@@ -50,6 +50,11 @@ def space(tmp_path):
     return write
 
 
+def opened(path):
+    """How often this process has a file open; where the system does not tell, never."""
+    return sum(os.path.realpath(link) == str(path) for link in Path("/proc/self/fd").glob("*"))
+
+
 def trials(out):
     with (out / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -184,6 +189,7 @@ def test_random_and_tpe(crossrec, quick, space, tmp_path, read):
             assert len(tuning.starts(out)) == 6
     assert found["one"] == found["two"] != found["other"]
     assert found["three"] == found["four"]
+    assert not opened(tmp_path / "study.db")
 
 
 def test_a_search_without_being_told(crossrec, quick, space, tmp_path):
@@ -388,8 +394,12 @@ def test_an_unfinished_question_is_not_counted(tmp_path):
     from crossrec.experiments.lease import Lease
     from crossrec.experiments.spaces import Range, Space
 
+    def journal():
+        with study.open_storage(None, tmp_path) as storage:
+            return storage  # a file stays good
+
     space = Space({"alpha": Range(0.1, 1), "beta": Range(0.1, 1)})
-    made = study.Study(study.open_storage(None, tmp_path), "a", space, trials=2, seed=0, turns=tmp_path / "turns")
+    made = study.Study(journal(), "a", space, trials=2, seed=0, turns=tmp_path / "turns")
     inner = made._study
     inner.ask({"alpha": FloatDistribution(0.1, 1)})
     turn = Lease(tmp_path / "turns")
@@ -402,7 +412,7 @@ def test_an_unfinished_question_is_not_counted(tmp_path):
     assert [trial.state for trial in inner.get_trials()] == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
 
     # a second worker is told of the same two, and both may say what they came to
-    other = study.Study(study.open_storage(None, tmp_path), "a", space, trials=2, seed=0, turns=tmp_path / "turns")
+    other = study.Study(journal(), "a", space, trials=2, seed=0, turns=tmp_path / "turns")
     assert [other.propose(), other.propose(), other.propose()] == asked
     made.tell(1, 0.5)
     other.tell(1, 0.5)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -133,14 +134,28 @@ def study_name(label: str, *parts: Any) -> str:
     return f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def open_storage(given: str | None, out: Path) -> BaseStorage:
+@contextmanager
+def open_storage(given: str | None, out: Path) -> Iterator[BaseStorage]:
     """The storage of ``--storage``: a URL of a database, a file for optuna's journal, or OUT/study/journal.log.
 
-    Raises ConfigError where optuna is missing or the storage cannot be opened.
+    Connections to a database are closed at the end. Raises ConfigError where optuna is missing or the storage cannot
+    be opened.
     """
+    storage = _opened(given, out)
+    from optuna.storages import RDBStorage
+
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _opened(given: str | None, out: Path) -> BaseStorage:
     try:
         import optuna
-        from optuna.storages import JournalStorage
+        from optuna.storages import JournalStorage, RDBStorage
         from optuna.storages.journal import JournalFileBackend
     except ModuleNotFoundError:
         raise ConfigError(
@@ -150,7 +165,7 @@ def open_storage(given: str | None, out: Path) -> BaseStorage:
     path = out / FOLDER / "journal.log" if given is None else Path(given)
     try:
         if given is not None and "://" in given:
-            return optuna.storages.get_storage(given)
+            return RDBStorage(given)
         path.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(path)))
     except Exception as error:  # whatever a database's driver raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -152,18 +153,21 @@ def search(
     An alignment is searched on the backbone's own settings that proved best. One whose backbone has none, because all
     failed or the time was up, has no trials.
     """
-    storage = open_storage(options.storage, out) if any(stage.search == "tpe" for stage in todo) else None
     deadline = None if options.timeout is None else time.monotonic() + options.timeout
     found: list[Trial] = []
-    for own_settings in (True, False):
-        runs = []
-        for stage in todo:
-            before = [t for t in found if t.stage.backbone == stage.backbone and t.stage.alignment == "none"]
-            chosen = best(before)
-            if (stage.alignment == "none") == own_settings and (chosen is not None or not before):
-                run = _Run(stage, base, options.seeds, chosen.setting if chosen else {})
-                runs.append((run, _proposer(run, options, dataset, storage, out)))
-        found += _explore(runs, pool, deadline, on_trial)
+    with ExitStack() as opened:
+        storage = None
+        if any(stage.search == "tpe" for stage in todo):
+            storage = opened.enter_context(open_storage(options.storage, out))
+        for own_settings in (True, False):
+            runs = []
+            for stage in todo:
+                before = [t for t in found if t.stage.backbone == stage.backbone and t.stage.alignment == "none"]
+                chosen = best(before)
+                if (stage.alignment == "none") == own_settings and (chosen is not None or not before):
+                    run = _Run(stage, base, options.seeds, chosen.setting if chosen else {})
+                    runs.append((run, _proposer(run, options, dataset, storage, out)))
+            found += _explore(runs, pool, deadline, on_trial)
     return found
 
 
