@@ -185,7 +185,11 @@ def _verdicts(
     if "DT" in alone:
         percent = change(alone["DT"], plain)
         holds = abs(percent) < LITTLE if isinstance(percent, float) and math.isfinite(percent) else None
-        said.append(verdict(backbone, f"DT alone does little, less than {LITTLE:g} % either way,", holds))
+        claim, detail, tested = f"DT alone does little, less than {LITTLE:g} % either way,", "", []
+        if holds is False:
+            detail, found = rise(alone["DT"], plain), shown.get((backbone, versus("DT", PLAIN)))
+            tested = [found.replace("higher", "lower")] if found else []  # either is the contrary
+        said.append(verdict(backbone, claim, holds, detail, tested))
     for richer, poorer, claim in ADDED:
         if richer in value and poorer in value:
             new, old = value[richer], value[poorer]
