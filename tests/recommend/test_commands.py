@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from crossrec.cli import main
-from crossrec.errors import RunError
+from crossrec.errors import DataError, RunError
 from crossrec.recommend.files import write_frames
 
 
@@ -108,15 +108,16 @@ def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, f
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
 
 
-def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path):
+@pytest.mark.parametrize("stop", [KeyboardInterrupt("Ctrl-C"), DataError("row 3: no number")])
+def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path, stop):
     path = tmp_path / "lists.csv"
     path.write_text("as it was")
 
     def frames():
         yield tiny.recommend([1])
-        raise KeyboardInterrupt
+        raise stop
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(stop), match=str(stop)):
         write_frames(frames(), path, tiny.empty())
     assert path.read_text() == "as it was"
     assert list(tmp_path.iterdir()) == [path]

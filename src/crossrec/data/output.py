@@ -44,11 +44,19 @@ def write_frames(
 
     check_ending(path)
 
+    raised: list[BaseException] = []
+
     def source(*_: object) -> Iterator[pl.DataFrame]:
         yield schema
-        for frame in frames:
-            on_frame(frame)
-            yield frame
+        try:
+            for frame in frames:
+                on_frame(frame)
+                yield frame
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raised.append(error)
+            raise
 
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -62,6 +70,8 @@ def write_frames(
             lazy.sink_ndjson(draft)
         os.replace(draft, path)
     except (OSError, PolarsError) as error:
+        if raised:  # polars before 2.0 hides what the frames stopped for, Ctrl-C too, in an error of its own
+            raise raised[0] from None
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RunError(f"{path}: cannot be written ({reason}); is there space and permission?") from None
     finally:
