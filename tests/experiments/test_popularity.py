@@ -23,16 +23,21 @@ PAPER = {"Tail 1": 0.3614, "Tail 2": 0.25, "Tail 3": 0.2, "Tail 4": 0.1, "Head":
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Ten test users' Recall@10 in a group is 0.2, lifted by these changes under CNA&CLA, twice so under cross."""
+    """Ten test users' Recall@10 in a group is 0.2, lifted by these changes under CNA&CLA, twice so under cross.
+
+    A group whose change is None has no hit without an alignment.
+    """
     dataset = load(TINY.data)
     items = popularity_groups(np.bincount(dataset.train.item_N, minlength=dataset.num_items))
-    changes = dict(PAPER)
+    changes: dict[str, float | None] = dict(PAPER)
 
     def outcome(name, seed):
         factor = {"none": 0, "CNA&CLA": 1, "cross": 2}[name]
         wave = np.linspace(-0.001, 0.001, 10) * (1 + seed)
 
         def recall(group):
+            if changes[group] is None:
+                return {"recall@10": np.full(10, 0.1 * factor)}
             value = 0.2 * (1 + factor * changes[group]) + wave * (1 + factor)
             value = np.where(np.arange(10) < 8, value, math.nan) if group == "Tail 1" else value
             return {"recall@10": value}
@@ -138,6 +143,17 @@ def test_the_paper_s_claims_where_they_do_not_hold(measured):
     ]
     assert "not Tail 1 and Tail 2" in claims[0]
     assert "Head gains most, +30.0 %" in claims[2]
+
+
+def test_a_group_that_the_backbone_never_hits_gains_without_a_percentage(measured):
+    measured["Tail 2"] = None
+    said = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    unknown = "cannot be judged, as freedom alone has no hit in Tail 2."
+    assert [finding.split(" claim that ")[1] for finding in said if "claim" in finding] == [
+        "every group of items gains holds.",
+        f"tail items gain more than head items {unknown}",
+        f"the rarest items gain most {unknown}",
+    ]
 
 
 def test_a_group_with_nothing_to_lift_is_no_gain_without_end(measured):

@@ -172,13 +172,20 @@ def rise(new: Values, old: Values) -> str:
     return f"{percent:+.1f} %, higher in {higher} of {len(new)} seeds"
 
 
-def verdict(where: str, claim: str, holds: bool | None, detail: str = "", shown: Sequence[str | None] = ()) -> str:
-    """Whether what the paper claims holds here, in a sentence; None where it cannot be told.
+def verdict(
+    where: str,
+    claim: str,
+    holds: bool | None,
+    detail: str = "",
+    shown: Sequence[str | None] = (),
+    unknown: str = "results are missing",
+) -> str:
+    """Whether what the paper claims holds here, in a sentence; None where it cannot be told, and ``unknown`` is why.
 
     ``holds`` goes by means. ``shown``: what the paired tests say of the differences that the claim is made of, each
     claimed to be "higher"; without any the sentence is silent about chance.
     """
-    judged = {True: "holds", False: "does not hold", None: "cannot be judged, as results are missing"}[holds]
+    judged = {True: "holds", False: "does not hold", None: f"cannot be judged, as {unknown}"}[holds]
     tested = [one for one in shown if one is not None]
     if tested and holds is not None:
         told = " beyond chance" if holds else ": the contrary is beyond chance"

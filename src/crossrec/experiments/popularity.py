@@ -19,10 +19,13 @@ from crossrec.experiments.effects import (
     PLAIN,
     Row,
     Values,
+    above,
     blocks_of,
     change,
     change_cell,
+    every,
     listed,
+    mean,
     named,
     told,
     verdict,
@@ -211,26 +214,34 @@ def _findings(
         beyond = [f"{one.labels[2]} ({one.verdict})" for one in own if one.verdict != UNSHOWN]
         said.append(f"{where}: beyond chance over users after correction: {listed(beyond) if beyond else 'no group'}.")
         if row.name == COLLABORATIVE:
-            said += _verdicts(where, changes, known, tail)
+            said += _verdicts(where, measured[row.name], plain, known, tail)
     return said
 
 
 def _verdicts(
-    where: str, changes: Mapping[str, float | str], known: Mapping[str, float], tail: float | str
+    where: str,
+    own: Mapping[str, Values],
+    plain: Mapping[str, Values],
+    known: Mapping[str, float],
+    tail: float | str,
 ) -> list[str]:
-    """The claims of Section 7.7."""
-    groups = [name for name in changes if name != TOTAL]
-    complete = all(name in known for name in groups)
-    fallen = [name for name in groups if known.get(name, 1.0) <= 0]
-    risen = False if fallen else True if complete else None
-    said = [verdict(where, "every group of items gains", risen, f"not {listed(fallen)}" if fallen else "")]
+    """The claims of Section 7.7. ``known``: changes in %, of the groups that have one."""
+    groups = [name for name in own if name != TOTAL]
+    risen = {name: above(own[name], plain[name]) for name in groups}
+    fallen = [name for name, up in risen.items() if up is False]
+    said = [
+        verdict(where, "every group of items gains", every(risen.values()), f"not {listed(fallen)}" if fallen else "")
+    ]
+    nothing = [name for name in groups if mean(plain[name]) == 0]
+    unknown = {"unknown": f"{where.split()[0]} alone has no hit in {listed(nothing)}"} if nothing else {}
     more = known[HEAD] < tail if isinstance(tail, float) and HEAD in known else None
     detail = "" if more is None else f"tail {tail:+.1f} %, head {known[HEAD]:+.1f} %"
-    said.append(verdict(where, "tail items gain more than head items", more, detail))
+    said.append(verdict(where, "tail items gain more than head items", more, detail, **unknown))
     most = max(known, key=lambda name: known[name] if name != TOTAL else -math.inf)
-    rarest = groups[0]
+    complete = all(name in known for name in groups)
     detail = f"{most} gains most, {known[most]:+.1f} %" if complete else ""
-    return [*said, verdict(where, "the rarest items gain most", most == rarest if complete else None, detail)]
+    rarest = most == groups[0] if complete else None
+    return [*said, verdict(where, "the rarest items gain most", rarest, detail, **unknown)]
 
 
 POPULARITY = Experiment(
