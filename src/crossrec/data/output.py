@@ -43,7 +43,6 @@ def write_frames(
     from polars.io.plugins import register_io_source
 
     check_ending(path)
-
     raised: list[BaseException] = []
 
     def source(*_: object) -> Iterator[pl.DataFrame]:
@@ -52,7 +51,7 @@ def write_frames(
             for frame in frames:
                 on_frame(frame)
                 yield frame
-        except GeneratorExit:
+        except (GeneratorExit, OSError, PolarsError):
             raise
         except BaseException as error:
             raised.append(error)

@@ -172,13 +172,17 @@ def rise(new: Values, old: Values) -> str:
     return f"{percent:+.1f} %, higher in {higher} of {len(new)} seeds"
 
 
+MISSING = "results are missing"
+"""Why a claim cannot be judged, most of the time."""
+
+
 def verdict(
     where: str,
     claim: str,
     holds: bool | None,
     detail: str = "",
     shown: Sequence[str | None] = (),
-    unknown: str = "results are missing",
+    unknown: str = MISSING,
 ) -> str:
     """Whether what the paper claims holds here, in a sentence; None where it cannot be told, and ``unknown`` is why.
 

@@ -16,6 +16,7 @@ from crossrec.experiments.ablate import name_of, terms_of
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell
 from crossrec.experiments.effects import (
+    MISSING,
     PLAIN,
     Row,
     Values,
@@ -214,34 +215,34 @@ def _findings(
         beyond = [f"{one.labels[2]} ({one.verdict})" for one in own if one.verdict != UNSHOWN]
         said.append(f"{where}: beyond chance over users after correction: {listed(beyond) if beyond else 'no group'}.")
         if row.name == COLLABORATIVE:
-            said += _verdicts(where, measured[row.name], plain, known, tail)
+            said += _verdicts(row, measured[row.name], plain, known, tail)
     return said
 
 
 def _verdicts(
-    where: str,
+    row: Row,
     own: Mapping[str, Values],
     plain: Mapping[str, Values],
     known: Mapping[str, float],
     tail: float | str,
 ) -> list[str]:
     """The claims of Section 7.7. ``known``: changes in %, of the groups that have one."""
-    groups = [name for name in own if name != TOTAL]
+    where, groups = f"{row.backbone} + {row.name}", [name for name in own if name != TOTAL]
     risen = {name: above(own[name], plain[name]) for name in groups}
     fallen = [name for name, up in risen.items() if up is False]
     said = [
         verdict(where, "every group of items gains", every(risen.values()), f"not {listed(fallen)}" if fallen else "")
     ]
     nothing = [name for name in groups if mean(plain[name]) == 0]
-    unknown = {"unknown": f"{where.split()[0]} alone has no hit in {listed(nothing)}"} if nothing else {}
+    unknown = f"{row.backbone} alone has no hit in {listed(nothing)}" if nothing else MISSING
     more = known[HEAD] < tail if isinstance(tail, float) and HEAD in known else None
     detail = "" if more is None else f"tail {tail:+.1f} %, head {known[HEAD]:+.1f} %"
-    said.append(verdict(where, "tail items gain more than head items", more, detail, **unknown))
+    said.append(verdict(where, "tail items gain more than head items", more, detail, unknown=unknown))
     most = max(known, key=lambda name: known[name] if name != TOTAL else -math.inf)
     complete = all(name in known for name in groups)
     detail = f"{most} gains most, {known[most]:+.1f} %" if complete else ""
     rarest = most == groups[0] if complete else None
-    return [*said, verdict(where, "the rarest items gain most", rarest, detail, **unknown)]
+    return [*said, verdict(where, "the rarest items gain most", rarest, detail, unknown=unknown)]
 
 
 POPULARITY = Experiment(

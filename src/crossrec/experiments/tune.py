@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -155,10 +155,8 @@ def search(
     """
     deadline = None if options.timeout is None else time.monotonic() + options.timeout
     found: list[Trial] = []
-    with ExitStack() as opened:
-        storage = None
-        if any(stage.search == "tpe" for stage in todo):
-            storage = opened.enter_context(open_storage(options.storage, out))
+    asking = any(stage.search == "tpe" for stage in todo)
+    with open_storage(options.storage, out) if asking else nullcontext() as storage:
         for own_settings in (True, False):
             runs = []
             for stage in todo:

@@ -35,7 +35,7 @@ class Texts:
         self.config, self.modality, self.sources = config, config.text_name, config.text
         self.texts = join([as_text(items.cells(name), items.column(name)) for name in config.text]).to_list()
         self.digest_I = np.array([digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
-        if not (self.digest_I != b"").any():
+        if not any(self.texts):
             raise DataError(f"{items.column(config.text[0])} is empty for every item; name columns with text")
         self.settings = {"prompt": config.text_prompt, "tokens": config.text_tokens}
 
