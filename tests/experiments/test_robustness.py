@@ -123,6 +123,15 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
     assert sum("cannot be judged" in finding for finding in answer.findings) == 2
 
 
+def test_error_bars_at_the_same_share_do_not_cover_each_other():
+    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]).axes
+    (zero, _) = axes.transData.transform((0, 0.05))
+    for part in (0, 2):  # the markers, and the bars over seeds
+        drawn = [bars.lines[part][0] if part else bars.lines[part] for bars in axes.containers]
+        places = [float(artist.get_transform().transform((0, 0.05))[0]) - zero for artist in drawn]
+        assert places == pytest.approx([-axes.figure.dpi / 24, 0, axes.figure.dpi / 24], abs=1e-6)
+
+
 def test_what_the_paper_claims_is_found_where_it_is_so():
     said = answer_of(ROBUSTNESS, RobustnessConfig(), worn).findings
     assert "freedom, missing content, average of 20 % … 80 %: Recall@10 of ILDA against the backbone alone: " in said[1]

@@ -35,6 +35,8 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 DOTS_PER_INCH = 200
+ASIDE = 1 / 24
+"""Inches between curves at the same x; the second is at its place."""
 
 
 def line_style(number: int) -> dict[str, Any]:
@@ -67,9 +69,15 @@ def points(cells: Sequence[Cell]) -> tuple[list[float], list[float]]:
 
 
 def curve(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
-    """One line over ``x`` with error bars over seeds, in the style of its number."""
+    """One line over ``x`` with error bars over seeds, in the style of its number.
+
+    It is moved sideways by its number, a little, so that error bars at the same x do not cover each other.
+    """
+    from matplotlib.transforms import offset_copy
+
     means, deviations = points(cells)
-    axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
+    moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * (number - 1), units="inches")
+    axes.errorbar(x, means, yerr=deviations, label=label, transform=moved, elinewidth=0.8, **line_style(number))
 
 
 def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
