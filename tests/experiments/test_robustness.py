@@ -126,10 +126,20 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
 def test_error_bars_at_the_same_share_do_not_cover_each_other():
     (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]).axes
     (zero, _) = axes.transData.transform((0, 0.05))
-    for part in (0, 2):  # the markers, and the bars over seeds
-        drawn = [bars.lines[part][0] if part else bars.lines[part] for bars in axes.containers]
-        places = [float(artist.get_transform().transform((0, 0.05))[0]) - zero for artist in drawn]
+    for bars in axes.containers:
+        assert len(bars.get_children()) == 4, "markers, ends above and below, bars"
+    for artists in zip(*(bars.get_children() for bars in axes.containers), strict=True):
+        places = [float(artist.get_transform().transform((0, 0.05))[0]) - zero for artist in artists]
         assert places == pytest.approx([-axes.figure.dpi / 24, 0, axes.figure.dpi / 24], abs=1e-6)
+
+
+def test_limits_are_those_of_the_numbers():
+    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]).axes
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    y = [value for bars in axes.containers for end in bars.lines[1] for value in end.get_ydata()]
+    assert (left, right) == pytest.approx((-4, 84), abs=0.5)
+    assert low < min(y) < max(y) < high
+    assert high - low < 1.2 * (max(y) - min(y))
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():

@@ -76,8 +76,10 @@ def curve(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, la
     from matplotlib.transforms import offset_copy
 
     means, deviations = points(cells)
+    bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
     moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * (number - 1), units="inches")
-    axes.errorbar(x, means, yerr=deviations, label=label, transform=moved, elinewidth=0.8, **line_style(number))
+    for artist in bars.get_children():  # now, for the limits of the axes are taken from where they are in the data
+        artist.set_transform(moved)
 
 
 def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
