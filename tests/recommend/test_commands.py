@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -123,6 +125,22 @@ def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path, stop):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(RunError, match="cannot be written"):
         write_frames(iter([]), path / "below.csv", tiny.empty())
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
+def test_a_failing_disk_is_told_in_one_line(ending, tiny, tmp_path):
+    path = tmp_path / f"lists{ending}"
+    path.write_text("as it was")
+
+    def frames():
+        yield tiny.recommend([1])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(RunError, match=r"lists\.\w+: cannot be written \(.*No space left on device") as caught:
+        write_frames(frames(), path, tiny.empty())
+    assert "\n" not in str(caught.value)
+    assert path.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("index", ["none", "flat", "hnsw"])
