@@ -123,8 +123,9 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
     assert sum("cannot be judged" in finding for finding in answer.findings) == 2
 
 
-def test_error_bars_at_the_same_share_do_not_cover_each_other():
-    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]).axes
+@pytest.mark.parametrize("kind", ["missing", "clicks"])
+def test_error_bars_at_the_same_share_do_not_cover_each_other(kind):
+    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(), worn).figures[f"robustness-{kind}-figure"]).axes
     (zero, _) = axes.transData.transform((0, 0.05))
     for bars in axes.containers:
         assert len(bars.get_children()) == 4, "markers, ends above and below, bars"

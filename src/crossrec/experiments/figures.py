@@ -36,7 +36,7 @@ STYLE: dict[str, Any] = {
 }
 DOTS_PER_INCH = 200
 ASIDE = 1 / 24
-"""Inches between curves at the same x; the second is at its place."""
+"""Inches between curves at the same x."""
 
 
 def line_style(number: int) -> dict[str, Any]:
@@ -68,16 +68,18 @@ def points(cells: Sequence[Cell]) -> tuple[list[float], list[float]]:
     return means, [math.nan if numbers is None or numbers[1] is None else numbers[1] for numbers in found]
 
 
-def curve(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
+def curve(
+    axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str, *, aside: float = 0.0
+) -> None:
     """One line over ``x`` with error bars over seeds, in the style of its number.
 
-    It is moved sideways by its number, a little, so that error bars at the same x do not cover each other.
+    ``aside``: moved to the right by so many steps, so that error bars at the same x do not cover each other.
     """
     from matplotlib.transforms import offset_copy
 
     means, deviations = points(cells)
     bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
-    moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * (number - 1), units="inches")
+    moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * aside, units="inches")
     for artist in bars.get_children():  # now, for the limits of the axes are taken from where they are in the data
         artist.set_transform(moved)
 

@@ -280,7 +280,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
     def draw(canvas: Canvas) -> None:
         panels = canvas.subplots(1, len(runs), squeeze=False)[0]
         for axes, of in zip(panels, runs, strict=True):
-            for method in of.methods:
+            for place, method in enumerate(of.methods):
                 line = [row for row in rows if row[:2] == [of.backbone, method]]
                 places = [float(row[2]) for row in line if isinstance(row[2], float)]
                 curve(
@@ -289,6 +289,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
                     [row[3] for row in line],
                     list(METHODS).index(method),
                     NAMES[method] if method == PLAIN else f"+ {NAMES[method]}",
+                    aside=place - (len(of.methods) - 1) / 2,
                 )
                 axes.set_xticks(places)
             axes.set_title(of.backbone, fontsize=9)
