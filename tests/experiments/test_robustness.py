@@ -57,6 +57,16 @@ def test_without_noise_the_cells_are_those_of_other_experiments():
     assert clean["ilda"] in {c.name for c in ablate.cells(ablate.AblateConfig(**options), TINY)}
 
 
+@pytest.mark.parametrize("redraw", [False, True])
+def test_a_backbone_that_reads_no_content_is_trained_once_for_all_missing_content(redraw):
+    base = Base(TINY.data.model_copy(update={"missing_content": 0.3}))
+    made = cells(RobustnessConfig(backbones=("lightgcn",), clicks=(), seeds=(0,), redraw=redraw), base)
+    assert {c.config.data for c in made if c.group[3] == "none"} == {TINY.data}
+    assert len({c.name for c in made}) == 1 + 2 * 5, "the alignment reads it"
+    clicks = cells(RobustnessConfig(backbones=("lightgcn",), missing=(), seeds=(0,), redraw=redraw), TINY)
+    assert len({c.name for c in clicks}) == 3 * 5, "everyone meets false clicks"
+
+
 @pytest.mark.parametrize(("redraw", "seeds"), [(False, [5, 5]), (True, [0, 3])])
 def test_the_draw_is_that_of_the_data_or_of_the_seed(redraw, seeds):
     base = Base(TINY.data.model_copy(update={"corruption_seed": 5}))

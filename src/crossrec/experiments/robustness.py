@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.config import Share
 from crossrec.errors import ConfigError
@@ -34,6 +35,7 @@ from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdic
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
+from crossrec.run import RunConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -92,16 +94,7 @@ def cells(options: RobustnessConfig, base: Base) -> list[Cell]:
     if not options.missing and not options.clicks:
         raise ConfigError("--empty-missing --empty-clicks: nothing is asked; give shares for one of them")
     return [
-        Cell(
-            base.config(
-                backbone,
-                METHODS[method][0],
-                seed,
-                data=_noisy(options, base, kind, share, seed),
-                aligned=METHODS[method][1],
-            ),
-            group=(kind, backbone, percent(share), method),
-        )
+        Cell(_config(options, base, kind, backbone, share, method, seed), (kind, backbone, percent(share), method))
         for kind, (shares, methods) in asked.items()
         for backbone in options.backbones
         for share in sorted(shares)
@@ -113,6 +106,17 @@ def cells(options: RobustnessConfig, base: Base) -> list[Cell]:
 def percent(share: float) -> str:
     """20 % for 0.2."""
     return f"{100 * share:g} %"
+
+
+def _config(
+    options: RobustnessConfig, base: Base, kind: str, backbone: str, share: float, method: str, seed: int
+) -> RunConfig:
+    """A run under noise. A backbone alone that reads no content never meets what is missing of it: its run is clean."""
+    alignment, changed = METHODS[method]
+    clean = base.config(backbone, alignment, seed, aligned=changed)
+    if kind == "missing" and clean.alignment is None and not BACKBONES[backbone].multimodal:
+        share = 0.0
+    return clean.model_copy(update={"data": _noisy(options, base, kind, share, seed)})
 
 
 def _noisy(options: RobustnessConfig, base: Base, kind: str, share: float, seed: int) -> DataConfig:
