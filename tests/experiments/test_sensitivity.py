@@ -10,7 +10,8 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 
 from crossrec.alignment import CrossConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments import compare
+from crossrec.experiments import compare, sensitivity
+from crossrec.experiments.paired import UNSHOWN
 from crossrec.experiments.plan import Base
 from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
 
@@ -176,10 +177,48 @@ def test_a_table_and_a_figure_per_backbone():
     assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 
-def test_the_base_setting_is_tested_once():
+def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
     options = SensitivityConfig(parameters=("gamma", "neighbors"), gamma_values=(0.01, 0.1), neighbors_values=(5, 1))
     tests = lines(answer_of(SENSITIVITY, options, flat_enough).tables["sensitivity-tests"])
-    assert [(row["setting"], row["value"]) for row in tests] == [("cross", ""), ("γ", "0.1"), ("K", "1")]
+    assert [(row["setting"], row["value"], row["compared with"]) for row in tests] == [
+        ("cross", "", "backbone alone"),
+        *(("γ", "0.1", other) for other in ("backbone alone", "as set")),
+        *(("K", "1", other) for other in ("backbone alone", "as set")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"0.1": "lower"}, " Against CROSS as set it is lower at 0.1, beyond chance."),
+        ({"0.1": "lower", "0.001": "higher"}, " Against CROSS as set it is higher at 0.001 and lower at 0.1, beyond"),
+        ({}, " No value differs from CROSS as set beyond chance."),
+    ],
+)
+def test_how_far_it_moves_is_told_from_chance(monkeypatch, found, said):
+    tested = {("γ", value, "as set"): found.get(value, UNSHOWN) for value in ("1e-05", "0.0001", "0.001", "0.1")}
+    monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested)
+    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    assert said in findings[1]
+    assert "chance" not in findings[-1], "the claim is about the backbone alone, and nothing was tested against it"
+    del tested["γ", "0.001", "as set"]
+    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    assert findings[1].endswith(" values."), "where a run has failed, nothing is said"
+
+
+def test_what_the_paper_claims_is_told_from_chance(monkeypatch):
+    tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS} | {("cross", "", "as set"): "lower"}
+    monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested | {("cross", "", "backbone alone"): "higher"})
+    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    assert findings[-1].endswith("holds beyond chance.")
+
+
+def test_axes_have_powers_of_ten_as_such():
+    asked = {"alpha": (1e-5, 0.1), "lambda_n": (0.2, 20), "neighbors": (1, 10), "lambda_f": (0.1,), "gamma": (0, 0.1)}
+    options = SensitivityConfig(parameters=tuple(asked), **{f"{name}_values": values for name, values in asked.items()})
+    axes = draw(answer_of(SENSITIVITY, options, flat_enough).figures["sensitivity-figure"]).axes
+    written = [[label.get_text() for label in panel.get_xticklabels()] for panel in axes if panel.get_visible()]
+    assert written == [["$10^{-5}$", "$10^{-1}$"], ["0.2", "20"], ["1", "10"], ["0.1"], ["0", "0.1"]]
 
 
 def test_without_the_backbone_there_is_no_line():

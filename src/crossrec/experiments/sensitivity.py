@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +20,7 @@ from crossrec.experiments.effects import (
     Values,
     above,
     every,
+    listed,
     mean,
     measured,
     named,
@@ -27,7 +29,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import COLOURS, curve, points
-from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts
+from crossrec.experiments.paired import UNSHOWN, Pair, paired_table, tested_pairs, verdicts
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -48,6 +50,8 @@ METRIC = "recall@10"
 """The metric of Figure 11."""
 SET = "cross"
 """Group of the runs at the base setting."""
+ALONE, AS_SET = "backbone alone", "as set"
+"""What CROSS with a value is compared with."""
 ACROSS, MOST_TICKS = 4, 6
 """Panels in a row, and values that are all written at an axis."""
 
@@ -124,8 +128,8 @@ def answer(options: SensitivityConfig, base: Base, results: Results, datasets: M
         stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
         tests = tested_pairs(sweep.pairs(), datasets, METRIC)
         tables[stem], figures[f"{stem}-figure"] = sweep.table(data), sweep.figure(data)
-        title = f"{data}: is it chance? {named(METRIC)} on {backbone}, against it alone"
-        tables[f"{stem}-tests"] = paired_table(title, ("setting", "value"), tests)
+        title = f"{data}: is it chance? {named(METRIC)} of CROSS on {backbone}"
+        tables[f"{stem}-tests"] = paired_table(title, ("setting", "value", "compared with"), tests)
         findings += sweep.findings(verdicts(tests))
     return Answer("How much does it matter how CROSS is set?", findings, tables, figures)
 
@@ -154,14 +158,15 @@ class _Sweep:
         return told(found) if isinstance(found, str) else found
 
     def pairs(self) -> Iterator[Pair]:
-        """What is tested for chance: CROSS as it is set, and with every other value, against the backbone alone."""
-        plain = self.runs(PLAIN)
-        yield (SET, ""), self.runs(SET), plain
+        """What is tested for chance: CROSS as it is set against the backbone alone, every other value against both."""
+        plain, as_set = self.runs(PLAIN), self.runs(SET)
+        yield (SET, "", ALONE), as_set, plain
         for parameter in self.options.parameters:
             for value in self.options.values(parameter):
-                label = self.label(parameter, value)
+                label, runs = self.label(parameter, value), self.runs(parameter, value)
                 if label != (SET, ""):
-                    yield label, self.runs(parameter, value), plain
+                    yield (*label, ALONE), runs, plain
+                    yield (*label, AS_SET), runs, as_set
 
     def label(self, parameter: str, value: float) -> tuple[str, str]:
         """Under which name a value is tested: runs that are those of the base setting are tested once, as such."""
@@ -178,7 +183,7 @@ class _Sweep:
         """The backbone alone and CROSS as it is set, then a block per parameter."""
         plain = self.runs(PLAIN)
         rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None)]]
-        rows.append(["  + cross", "as set", *measured(self.runs(SET), plain)])
+        rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain)])
         for parameter in self.options.parameters:
             rows.append(RULE)
             rows += [
@@ -202,7 +207,7 @@ class _Sweep:
 
     def figure(self, data: str) -> Figure:
         """A panel per parameter: the curve, the backbone alone as a line with a band, and the base setting."""
-        rows: list[Sequence[TableCell]] = [["backbone alone", "", self.shown(PLAIN)], ["as set", "", self.shown(SET)]]
+        rows: list[Sequence[TableCell]] = [[ALONE, "", self.shown(PLAIN)], [AS_SET, "", self.shown(SET)]]
         parameters = self.options.parameters
         for name in parameters:
             rows += [[SYMBOLS[name], value, self.shown(name, value)] for value in self.options.values(name)]
@@ -218,7 +223,7 @@ class _Sweep:
                     axes.set_visible(False)
                     continue
                 self._panel(axes, parameters[place])
-                axes.axhline(plain, color=COLOURS[0], linestyle="--", linewidth=1, label="backbone alone", zorder=1)
+                axes.axhline(plain, color=COLOURS[0], linestyle="--", linewidth=1, label=ALONE, zorder=1)
                 if deviation == deviation:
                     axes.axhspan(plain - deviation, plain + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
                 if place % across == 0:
@@ -240,9 +245,9 @@ class _Sweep:
         elif parameter in LOGARITHMIC:  # a weight of 0 has a place beside the powers
             axes.set_xscale("symlog", linthresh=min((value for value in values if value > 0), default=1.0))
         if len(values) <= MOST_TICKS:
-            axes.set_xticks(values, [f"{value:g}".replace("e-0", "e-") for value in values], fontsize=7)
+            axes.set_xticks(values, _ticks(parameter, values), fontsize=7)
             axes.minorticks_off()
-        axes.axvline(self.base_value(parameter), color="black", linestyle=":", linewidth=0.8, label="as set")
+        axes.axvline(self.base_value(parameter), color="black", linestyle=":", linewidth=0.8, label=AS_SET)
         symbol = SYMBOLS[parameter]
         axes.set_xlabel(f"${symbol.replace('λ', chr(92) + 'lambda')}$" if "_" in symbol else symbol)
 
@@ -263,16 +268,36 @@ class _Sweep:
                     f"{self.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves Recall@10 by "
                     f"{100 * (known[high] - known[low]) / as_set:.1f} %, from {known[low]:.4f} (at {low:g}) to "
                     f"{known[high]:.4f} (at {high:g}), above the backbone alone at {judged.count(True)} of "
-                    f"{len(values)} values."
+                    f"{len(values)} values.{self._moved(parameter, shown)}"
                 )
         claimed = {key: up for key, up in higher.items() if key in CLAIMED}
         if not claimed:
             return said
         fallen = ", ".join(f"{SYMBOLS[name]} = {value:g}" for (name, value), up in claimed.items() if up is False)
         claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"
-        tested = [shown.get(self.label(name, value)) for name, value in claimed]
+        tested = [shown.get((*self.label(name, value), ALONE)) for name, value in claimed]
         detail = f"not at {fallen}" if fallen else ""
         return [*said, verdict(self.backbone, claim, every(claimed.values()), detail, tested)]
+
+    def _moved(self, parameter: str, shown: Mapping[tuple[str, ...], str]) -> str:
+        """At which values the tests tell CROSS from CROSS as it is set; nothing where they do not know all of them."""
+        labels = [self.label(parameter, value) for value in self.options.values(parameter)]
+        found = {label[1]: shown.get((*label, AS_SET)) for label in labels if label != (SET, "")}
+        if not found or None in found.values():
+            return ""
+        apart = [f"{outcome} at {value}" for value, outcome in found.items() if outcome != UNSHOWN]
+        if not apart:
+            return " No value differs from CROSS as set beyond chance."
+        return f" Against CROSS as set it is {listed(apart)}, beyond chance."
+
+
+def _ticks(parameter: str, values: Sequence[float]) -> list[str]:
+    """What is written at an axis: powers of ten as such, where it is logarithmic and all are, else the numbers."""
+    if parameter in LOGARITHMIC and min(values) > 0:
+        powers = [round(math.log10(value)) for value in values]
+        if [10.0**power for power in powers] == list(values):
+            return [f"$10^{{{power}}}$" for power in powers]
+    return [f"{value:g}" for value in values]
 
 
 SENSITIVITY = Experiment(
