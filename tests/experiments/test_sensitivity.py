@@ -191,7 +191,10 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
     ("found", "said"),
     [
         ({"0.1": "lower"}, " Against CROSS as set it is lower at 0.1, beyond chance."),
-        ({"0.1": "lower", "0.001": "higher"}, " Against CROSS as set it is higher at 0.001 and lower at 0.1, beyond"),
+        (
+            {"0.1": "lower", "1e-05": "lower", "0.001": "higher"},
+            " Against CROSS as set it is lower at 1e-05 and 0.1, higher at 0.001, beyond chance.",
+        ),
         ({}, " No value differs from CROSS as set beyond chance."),
     ],
 )

@@ -29,7 +29,7 @@ from crossrec.experiments.effects import (
     verdict,
 )
 from crossrec.experiments.figures import COLOURS, curve, points
-from crossrec.experiments.paired import UNSHOWN, Pair, paired_table, tested_pairs, verdicts
+from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
@@ -285,10 +285,11 @@ class _Sweep:
         found = {label[1]: shown.get((*label, AS_SET)) for label in labels if label != (SET, "")}
         if not found or None in found.values():
             return ""
-        apart = [f"{outcome} at {value}" for value, outcome in found.items() if outcome != UNSHOWN]
+        at = {outcome: [value for value in found if found[value] == outcome] for outcome in ("lower", "higher")}
+        apart = [f"{outcome} at {listed(values)}" for outcome, values in at.items() if values]
         if not apart:
             return " No value differs from CROSS as set beyond chance."
-        return f" Against CROSS as set it is {listed(apart)}, beyond chance."
+        return f" Against CROSS as set it is {', '.join(apart)}, beyond chance."
 
 
 def _ticks(parameter: str, values: Sequence[float]) -> list[str]:
