@@ -15,13 +15,24 @@ from matplotlib.figure import Figure as Canvas
 
 from crossrec.data import DataConfig, load
 from crossrec.evaluation import Groups
+from crossrec.experiments.ablate import ABLATE
 from crossrec.experiments.answer import Answer
 from crossrec.experiments.cells import Cell, Result
+from crossrec.experiments.coldstart import COLDSTART
+from crossrec.experiments.compare import COMPARE
+from crossrec.experiments.directions import DIRECTIONS
 from crossrec.experiments.outcomes import Outcome
 from crossrec.experiments.plan import Base, Experiment
+from crossrec.experiments.popularity import POPULARITY
+from crossrec.experiments.robustness import ROBUSTNESS
+from crossrec.experiments.sensitivity import SENSITIVITY
+from crossrec.experiments.strengths import STRENGTHS
 from crossrec.experiments.tables import Table, spread, to_csv
+from crossrec.experiments.visualize import VISUALIZE
 
 TINY = Base(data=DataConfig(data="synthetic-tiny"))
+ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS, COLDSTART)
+EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 NO_MEMORY = "failed: no memory"
 
 

@@ -6,24 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.experiments.made import TINY
+from tests.experiments.made import EXPERIMENTS, TINY
 
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig
 from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig
-from crossrec.experiments.coldstart import COLDSTART
-from crossrec.experiments.compare import COMPARE
-from crossrec.experiments.directions import DIRECTIONS
-from crossrec.experiments.popularity import POPULARITY
-from crossrec.experiments.robustness import METHODS, ROBUSTNESS
-from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
-from crossrec.experiments.strengths import STRENGTHS
-from crossrec.experiments.visualize import VISUALIZE
+from crossrec.experiments.robustness import METHODS
+from crossrec.experiments.sensitivity import SensitivityConfig, cells
 from crossrec.training import TrainingConfig
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"
-ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS, COLDSTART)
-EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 
 def page(name):
