@@ -18,12 +18,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from pydantic import SerializeAsAny, field_serializer, field_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from crossrec import snapshot
 from crossrec._version import __version__
 from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.config import Config, nearest
@@ -238,6 +239,20 @@ def open_snapshot(out: Path) -> snapshot.Snapshot:
         reason = str(error).splitlines()[0]
         raise RunError(f"{out}/model.safetensors: missing or damaged ({reason}); train again") from None
     return _snapshot(config, objective, dataset, identity)
+
+
+def learnt_temperatures(out: Path) -> dict[str, float]:
+    """λ_f and λ_c, by the names of their settings, that a done run has learnt by its best epoch.
+
+    One that was not learnt is left out, and both are where the run's ``model.safetensors`` is missing or damaged.
+    """
+    bounds = {"lambda_f": LAMBDA_F_BOUNDS, "lambda_c": LAMBDA_C_BOUNDS}
+    try:
+        with safe_open(out / "model.safetensors", "pt") as file:
+            learnt = {name: f"cross.{name}" for name in bounds if f"cross.{name}" in file.keys()}  # noqa: SIM118
+            return {name: float(file.get_tensor(key).clamp(*bounds[name])) for name, key in learnt.items()}
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _identity(out: Path) -> str:

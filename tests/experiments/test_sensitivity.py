@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
 
 from crossrec.alignment import CrossConfig
@@ -117,6 +120,71 @@ def test_table_and_figure_have_the_same_numbers():
         "α 0.01, β 0.01, γ 0.01, λ_f 0.1, λ_c 0.2, λ_n 0.2, K 5. λ_f and λ_c: learnt"
         in (answer.tables["sensitivity"].footnotes[0])
     )
+
+
+def learnt_by(folders, ends):
+    """Let runs have learnt temperatures: ``ends`` of a cell by name."""
+    for cell in folders:
+        Path(cell.name).mkdir(exist_ok=True)
+        weights = {f"cross.{name}": torch.tensor(end) for name, end in ends(cell).items()}
+        save_file(weights, Path(cell.name, "model.safetensors"))
+
+
+def test_where_learning_takes_temperatures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = SensitivityConfig(parameters=("lambda_f", "neighbors", "lambda_c"), lambda_f_values=(0.05, 0.25))
+
+    def value(cell):
+        return None if (cell.group[2], cell.config.training.seed) == ("0.05", 2) else flat_enough(cell)
+
+    learnt_by(
+        cells(options, TINY)[3:],
+        lambda cell: (
+            {"lambda_c": 0.25}
+            | ({"lambda_f": 0.03 + cell.config.training.seed / 1000} if cell.group[2] != "0.25" else {"lambda_f": 0.9})
+        ),
+    )
+    answer = answer_of(SENSITIVITY, options, value)
+    ends = {
+        (row["model"], row["value"]): row["learnt to"] for row in lines(answer.tables["sensitivity"]) if row["value"]
+    }
+    assert ends.pop(("+ cross", "as set")) == ends["K", 5] == ""
+    assert ends["λ_f", 0.05] == pytest.approx((0.03, 0.031)), "of the seeds that are done"
+    assert ends["λ_f", 0.25] == (0.5, 0.5, 0.5)
+    assert {ends["λ_c", each] for each in VALUES["lambda_c"]} == {(0.25, 0.25, 0.25)}
+    said = {finding.split()[1]: finding for finding in answer.findings}
+    assert said["λ_f"].endswith(" It is learnt from there and ends between 0.0300 and 0.5000.")
+    assert said["λ_c"].endswith(" It is learnt from there and ends between 0.2500 and 0.2500.")
+    assert "learnt" not in said["K"]
+
+
+def test_where_learning_has_taken_temperatures_is_not_known():
+    answer = answer_of(SENSITIVITY, SensitivityConfig(parameters=("lambda_f",)), flat_enough)
+    assert [row["learnt to"] for row in lines(answer.tables["sensitivity"])] == ["", "", *["–"] * 5]
+    assert "learnt" not in " ".join(answer.findings)
+
+
+FIXED = Base(TINY.data, TINY.training, {"freedom": {"cross": {"learn_lambda_f": False}}})
+
+
+@pytest.mark.parametrize(
+    ("fixed", "base", "notes"),
+    [
+        (True, TINY, {"λ_f and λ_c: kept at the value."}),
+        (False, FIXED, {"λ_c: learnt, the value is where it starts", "λ_f: kept at the value."}),
+    ],
+)
+def test_temperatures_that_are_kept(fixed, base, notes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = SensitivityConfig(parameters=("lambda_f", "lambda_c"), fixed_temperatures=fixed)
+    learnt_by(cells(options, base), lambda cell: {"lambda_c": 0.25})
+    answer = answer_of(SENSITIVITY, options, flat_enough, base)
+    table = answer.tables["sensitivity"]
+    assert all(note in table.footnotes[0] for note in notes)
+    shown = {row["model"]: row.get("learnt to") for row in lines(table)}
+    assert shown["λ_f"] == (None if fixed else "")
+    assert shown["λ_c"] == (None if fixed else (0.25, 0.25, 0.25))
+    assert sum("It is learnt" in finding for finding in answer.findings) == (not fixed)
 
 
 def test_curves_are_the_numbers_and_a_failure_a_gap():

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
-from crossrec.run import held_out, run, training_set
+from crossrec.run import held_out, learnt_temperatures, run, training_set
 from crossrec.training import TrainingConfig, fit, validate
 
 from .runs import CROSS, history, tiny
@@ -92,6 +92,22 @@ def test_the_saved_model_is_that_of_the_best_epoch(dataset, tmp_path):
     best = rows[metrics["best_epoch"] - 1]
     assert valid == metrics["valid"] == {name: float(best[f"valid_{name}"]) for name in valid}
     assert validate(objective, held_out(dataset, dataset.test)) == metrics["test"]
+
+
+def test_temperatures_that_were_learnt(dataset, tmp_path):
+    cross = CROSS.model_copy(update={"lambda_f": 0.7})
+    run(tiny("bpr", cross), tmp_path / "both", dataset=dataset)
+    weights = load_file(tmp_path / "both" / "model.safetensors")
+    assert weights["cross.lambda_c"] != pytest.approx(cross.lambda_c, abs=1e-6), "it was learnt"
+    assert weights["cross.lambda_f"] == pytest.approx(0.7), "beyond its range it does not move"
+    learnt = {"lambda_f": 0.5, "lambda_c": weights["cross.lambda_c"].item()}
+    assert learnt_temperatures(tmp_path / "both") == learnt, "as the losses read them"
+    run(tiny("bpr", cross.model_copy(update={"learn_lambda_c": False})), tmp_path / "one", dataset=dataset)
+    assert learnt_temperatures(tmp_path / "one") == {"lambda_f": 0.5}
+    run(tiny("bpr"), tmp_path / "none", dataset=dataset)
+    assert learnt_temperatures(tmp_path / "none") == {}
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"?")
+    assert learnt_temperatures(tmp_path / "one") == learnt_temperatures(tmp_path / "nothing") == {}
 
 
 def test_history_has_the_mean_of_every_term(world, monkeypatch):

@@ -33,6 +33,7 @@ from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdic
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
 from crossrec.experiments.tables import Cell as TableCell
+from crossrec.run import learnt_temperatures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ def cells(options: SensitivityConfig, base: Base) -> list[Cell]:
             raise ConfigError(f"--{flag}: {parameter} is not varied; add it to --parameters, or leave its values out")
     variants: list[tuple[str, str, dict[str, Any]]] = [(PLAIN, "", {}), (SET, "", {})]
     for parameter in options.parameters:
-        fixed = {f"learn_{parameter}": False} if _learnt(parameter) and options.fixed_temperatures else {}
+        fixed = {f"learn_{parameter}": False} if _learnable(parameter) and options.fixed_temperatures else {}
         variants += [(parameter, f"{value:g}", {parameter: value, **fixed}) for value in options.values(parameter)]
     return [
         Cell(
@@ -134,7 +135,7 @@ def answer(options: SensitivityConfig, base: Base, results: Results, datasets: M
     return Answer("How much does it matter how CROSS is set?", findings, tables, figures)
 
 
-def _learnt(parameter: str) -> bool:
+def _learnable(parameter: str) -> bool:
     return parameter in ("lambda_f", "lambda_c")
 
 
@@ -179,31 +180,42 @@ class _Sweep:
         """What a parameter is at the base setting."""
         return float(getattr(self.runs(SET)[0].cell.config.alignment, parameter))
 
+    def learns(self, parameter: str) -> bool:
+        """Whether a swept parameter is a temperature that is learnt from its value on, not kept there."""
+        runs = self.runs(parameter, self.options.values(parameter)[0]) if _learnable(parameter) else []
+        return any(getattr(run.cell.config.alignment, f"learn_{parameter}") for run in runs)
+
+    def learnt(self, parameter: str, value: float) -> tuple[float, ...]:
+        """Where learning has taken a temperature from this value, a number a run of which it is known."""
+        ends = (learnt_temperatures(run.folder).get(parameter) for run in self.runs(parameter, value) if run.metrics)
+        return tuple(end for end in ends if end is not None)
+
     def table(self, data: str) -> Table:
         """The backbone alone and CROSS as it is set, then a block per parameter."""
-        plain = self.runs(PLAIN)
-        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None)]]
-        rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain)])
+        plain, learnt = self.runs(PLAIN), [name for name in self.options.parameters if self.learns(name)]
+        ends: list[Column] = [Column("learnt to")] if learnt else []
+        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None), *("" for _ in ends)]]
+        rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain), *("" for _ in ends)])
         for parameter in self.options.parameters:
             rows.append(RULE)
-            rows += [
-                [SYMBOLS[parameter], value, *measured(self.runs(parameter, value), plain)]
-                for value in self.options.values(parameter)
-            ]
+            for value in self.options.values(parameter):
+                end = self.learnt(parameter, value) or "–" if parameter in learnt else ""
+                row = [SYMBOLS[parameter], value, *measured(self.runs(parameter, value), plain)]
+                rows.append([*row, *(end for _ in ends)])
         as_set = ", ".join(f"{SYMBOLS[name]} {self.base_value(name):g}" for name in SYMBOLS)
         notes = (
-            f"Test metrics{over_seeds(self.options.seeds)}. As set: {as_set}.{self._temperatures()}",
+            f"Test metrics{over_seeds(self.options.seeds)}. As set: {as_set}.{self._temperatures(learnt)}",
             "Δ: change of the mean against the backbone alone, in %.",
         )
-        columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS]
+        columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS, *ends]
         return Table(f"{data}: settings of CROSS on {self.backbone}, one at a time", columns, rows, notes)
 
-    def _temperatures(self) -> str:
-        swept = [SYMBOLS[name] for name in self.options.parameters if _learnt(name)]
-        if not swept:
-            return ""
-        how = "kept at the value" if self.options.fixed_temperatures else "learnt, the value is where it starts"
-        return f" {' and '.join(swept)}: {how}."
+    def _temperatures(self, learnt: Sequence[str]) -> str:
+        kept = [name for name in self.options.parameters if _learnable(name) and name not in learnt]
+        said = {"learnt, the value is where it starts": learnt, "kept at the value": kept}
+        return "".join(
+            f" {' and '.join(SYMBOLS[name] for name in names)}: {how}." for how, names in said.items() if names
+        )
 
     def figure(self, data: str) -> Figure:
         """A panel per parameter: the curve, the backbone alone as a line with a band, and the base setting."""
@@ -268,7 +280,7 @@ class _Sweep:
                     f"{self.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves Recall@10 by "
                     f"{100 * (known[high] - known[low]) / as_set:.1f} %, from {known[low]:.4f} (at {low:g}) to "
                     f"{known[high]:.4f} (at {high:g}), above the backbone alone at {judged.count(True)} of "
-                    f"{len(values)} values.{self._moved(parameter, shown)}"
+                    f"{len(values)} values.{self._moved(parameter, shown)}{self._ended(parameter)}"
                 )
         claimed = {key: up for key, up in higher.items() if key in CLAIMED}
         if not claimed:
@@ -290,6 +302,12 @@ class _Sweep:
         if not apart:
             return " No value differs from CROSS as set beyond chance."
         return f" Against CROSS as set it is {', '.join(apart)}, beyond chance."
+
+    def _ended(self, parameter: str) -> str:
+        """Between which temperatures learning ends; nothing where the parameter is not learnt or that is not known."""
+        values = self.options.values(parameter) if self.learns(parameter) else ()
+        ends = [end for value in values for end in self.learnt(parameter, value)]
+        return f" It is learnt from there and ends between {min(ends):.4f} and {max(ends):.4f}." if ends else ""
 
 
 def _ticks(parameter: str, values: Sequence[float]) -> list[str]:
