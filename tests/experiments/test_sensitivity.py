@@ -122,9 +122,9 @@ def test_table_and_figure_have_the_same_numbers():
     )
 
 
-def learnt_by(folders, ends):
+def learnt_by(made, ends):
     """Let runs have learnt temperatures: ``ends`` of a cell by name."""
-    for cell in folders:
+    for cell in made:
         Path(cell.name).mkdir(exist_ok=True)
         weights = {f"cross.{name}": torch.tensor(end) for name, end in ends(cell).items()}
         save_file(weights, Path(cell.name, "model.safetensors"))

@@ -193,21 +193,25 @@ class _Sweep:
     def table(self, data: str) -> Table:
         """The backbone alone and CROSS as it is set, then a block per parameter."""
         plain, learnt = self.runs(PLAIN), [name for name in self.options.parameters if self.learns(name)]
-        ends: list[Column] = [Column("learnt to")] if learnt else []
-        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None), *("" for _ in ends)]]
-        rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain), *("" for _ in ends)])
+        blank: list[TableCell] = [""] if learnt else []
+        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None), *blank]]
+        rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain), *blank])
         for parameter in self.options.parameters:
             rows.append(RULE)
             for value in self.options.values(parameter):
-                end = self.learnt(parameter, value) or "–" if parameter in learnt else ""
-                row = [SYMBOLS[parameter], value, *measured(self.runs(parameter, value), plain)]
-                rows.append([*row, *(end for _ in ends)])
+                end = [self.learnt(parameter, value) or "–"] if parameter in learnt else blank
+                rows.append([SYMBOLS[parameter], value, *measured(self.runs(parameter, value), plain), *end])
         as_set = ", ".join(f"{SYMBOLS[name]} {self.base_value(name):g}" for name in SYMBOLS)
         notes = (
             f"Test metrics{over_seeds(self.options.seeds)}. As set: {as_set}.{self._temperatures(learnt)}",
             "Δ: change of the mean against the backbone alone, in %.",
         )
-        columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS, *ends]
+        columns = [
+            Column("model", "left"),
+            Column("value", format="g"),
+            *COLUMNS,
+            *([Column("learnt to")] if learnt else []),
+        ]
         return Table(f"{data}: settings of CROSS on {self.backbone}, one at a time", columns, rows, notes)
 
     def _temperatures(self, learnt: Sequence[str]) -> str:
