@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from benchmarks import plain
 from benchmarks.harness import Result, alone, compare, median_seconds
@@ -19,6 +20,7 @@ from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.data.sampling import Sampler
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.graph import co_occurrence_neighbors
+from crossrec.losses import info_nce, known_unit
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.types import ID, Batch, TrainingSet
@@ -75,6 +77,34 @@ def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side
         return [loss(), *torch.autograd.grad(loss(), leaves)] if quick else list(torch.autograd.grad(loss(), leaves))
 
     return run, [float(x.double().norm()) for x in run()] if quick else None
+
+
+def contrast(quick: bool) -> list[Result]:
+    """A direction of the item level, forward and backward, at temperatures as they start and as they are learnt."""
+    name = "a direction of the item level, 1,356 items"
+    return [
+        compare(f"{name}, λ_f {value}", case, quick=quick, rounds=15)
+        for value, case in ((0.1, "contrast"), (0.008, "contrast_sharp"))
+    ]
+
+
+def contrast_side(side: str, quick: bool, *, temperature: float) -> Side:
+    """Items as a trained model has them: near one other in thirty, at right angles to most, opposite to some."""
+    draw, size = torch.Generator().manual_seed(0), 60 if quick else 1356
+    centre = torch.randn(30, 64, generator=draw).repeat(size // 30 + 1, 1)[:size]
+    made = [F.normalize(centre + 0.5 * torch.randn(size, 64, generator=draw)) for _ in range(2)]
+    anchor, candidate = (known_unit(vector.requires_grad_()) for vector in made)
+    learnt, own = torch.tensor(temperature, requires_grad=True), torch.arange(size)
+
+    def loss() -> Tensor:
+        if side == "ours":
+            return info_nce(anchor, candidate, own, temperature=learnt)
+        return plain.contrast(anchor, candidate, own, learnt)
+
+    def run() -> list[Tensor]:
+        return list(torch.autograd.grad(loss(), [anchor, candidate, learnt]))
+
+    return run, [float(x.double().norm()) for x in (loss(), *run())] if quick else None
 
 
 def step(quick: bool) -> list[Result]:
@@ -283,10 +313,12 @@ def start(quick: bool) -> list[Result]:
     ]
 
 
-CASES = {f.__name__: f for f in (clusters, step, epoch, ranking, neighbors, catalogue, start)}
+CASES = {f.__name__: f for f in (clusters, contrast, step, epoch, ranking, neighbors, catalogue, start)}
 SIDES: dict[str, Callable[[str, bool], Side]] = {
     "clusters": cluster_side,
     "clusters_batch": lambda side, quick: cluster_side(side, quick, batch_of_data=True),
+    "contrast": lambda side, quick: contrast_side(side, quick, temperature=0.1),
+    "contrast_sharp": lambda side, quick: contrast_side(side, quick, temperature=0.008),
     "step": step_side,
     "step_paper": lambda side, quick: step_side(side, quick, prototypes=PAPER),
     "step_half": lambda side, quick: step_side(side, quick, precision="bfloat16"),

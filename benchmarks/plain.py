@@ -40,6 +40,11 @@ def user_clusters(user_BL: Tensor, item_BL: Tensor, codebook_PL: Tensor, tempera
     return item_clusters([user_BL, item_BL], codebook_PL, temperature)
 
 
+def contrast(anchor_DL: Tensor, candidate_NL: Tensor, positive_D: Tensor, temperature: Tensor) -> Tensor:
+    """One direction of Equation 4."""
+    return F.cross_entropy(anchor_DL @ candidate_NL.T / temperature, positive_D, reduction="sum")
+
+
 class LightGCN(torch.nn.Module):
     """LightGCN with a COO matrix, stacked layers and sums of gathered rows; the loss of crossrec's own."""
 

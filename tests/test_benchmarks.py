@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CASES = ("clusters", "step", "epoch", "ranking", "neighbors", "catalogue", "start")
+CASES = ("clusters", "contrast", "step", "epoch", "ranking", "neighbors", "catalogue", "start")
 
 
 @pytest.mark.slow
@@ -35,6 +35,7 @@ def test_every_case_runs_and_agrees_with_its_reference(tmp_path):
     names = [result["name"] for result in results]
     for part in (
         "cluster terms",
+        "a direction of the item level",
         "CROSS step",
         "bfloat16",
         "LightGCN epoch",

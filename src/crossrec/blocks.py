@@ -45,12 +45,17 @@ def block_room(rows: int, columns: int, like: Tensor, *, by_columns: bool = Fals
 
 
 def exp2_rows_(logit_NP: Tensor, small: bool) -> Tensor | None:
-    """2 to the power of every entry, in place; unless ``small``, of what it is below its row's maximum, (N,)."""
+    """2 to the power of every entry, in place; unless ``small``, of what it is below its row's maximum, (N,).
+
+    Of that, what is less than the root of the type's least normal number is 0. It is far below what a sum that has a 1
+    in it can hold, and numbers that are no longer normal take a processor ten times as long to multiply.
+    """
     if small:
         logit_NP.exp2_()
         return None
     top = logit_NP.amax(1, keepdim=True)
-    logit_NP.sub_(top).exp2_()
+    least = math.log2(torch.finfo(logit_NP.dtype).tiny) / 2
+    torch.threshold_(logit_NP.sub_(top), least, -math.inf).exp2_()
     return top.squeeze(1)
 
 

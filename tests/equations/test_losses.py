@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 from torch.nn.functional import cross_entropy
 
+from crossrec.blocks import exp2_rows_
 from crossrec.losses import bpr, cosine, embedding_norm, info_nce, logsumexp_dot, rows, unit, zero_like
 
 from . import reference as ref
@@ -114,6 +115,29 @@ def test_logsumexp_dot_over_more_than_one_block(columns, scale):
     close(actual, expected)
     for one, other in zip(found, torch.autograd.grad(expected, (left, right)), strict=True):
         close(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_exponentials_are_normal_numbers_or_zero(dtype):
+    # and so are products of two of them: a processor takes ten times as long for what is not
+    tiny = torch.finfo(dtype).tiny
+    logit = torch.linspace(1.5 * math.log2(tiny), 3.0, 2047, dtype=torch.float64)[None].to(dtype)
+    expected = torch.exp2((logit - 3.0).double())
+    assert ((expected > 0) & (expected < tiny)).any()
+    made = logit.clone()
+    assert exp2_rows_(made, small=False) == 3.0
+    left = made[made > 0].double()
+    assert 0 < len(left) < made.numel()
+    assert left.min() ** 2 >= tiny
+    # what is left out is nothing beside the largest, which is 1
+    torch.testing.assert_close(made.double(), expected, rtol=0.01, atol=2 * math.sqrt(tiny))
+
+
+def test_exponentials_keep_what_is_not_a_number():
+    made = torch.tensor([[math.nan, 0.0], [-500.0, 0.0]])
+    exp2_rows_(made, small=False)
+    assert made[0].isnan().all()
+    assert made[1].tolist() == [0.0, 1.0]
 
 
 def test_logsumexp_dot_of_large_logits():
