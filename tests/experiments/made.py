@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
@@ -21,6 +22,7 @@ from crossrec.experiments.cells import Cell, Result
 from crossrec.experiments.coldstart import COLDSTART
 from crossrec.experiments.compare import COMPARE
 from crossrec.experiments.directions import DIRECTIONS
+from crossrec.experiments.figures import STYLE
 from crossrec.experiments.outcomes import Outcome
 from crossrec.experiments.plan import Base, Experiment
 from crossrec.experiments.popularity import POPULARITY
@@ -56,12 +58,15 @@ def answer_of(experiment: Experiment, options: Any, value: Callable[[Cell], floa
 
 
 def draw(figure: Any) -> Canvas:
-    """The figure on a canvas, laid out; a warning is an error."""
-    canvas = Canvas(figsize=figure.inches, layout="constrained")
-    with warnings.catch_warnings():
+    """The figure on a canvas, laid out; a warning is an error, and so is a legend that does not fit."""
+    with warnings.catch_warnings(), matplotlib.rc_context(STYLE):
         warnings.simplefilter("error")
+        canvas = Canvas(figsize=figure.inches, layout="constrained")
         figure.draw(canvas)
         canvas.draw_without_rendering()
+    for legend in (*canvas.legends, *(axes.get_legend() for axes in canvas.axes if axes.get_legend())):
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= canvas.bbox.width
     return canvas
 
 

@@ -28,7 +28,7 @@ from crossrec.experiments.effects import (
     rise,
     verdict,
 )
-from crossrec.experiments.figures import bar_style, below, label_bar, points
+from crossrec.experiments.figures import bar_style, below, entries, label_bar, points
 from crossrec.experiments.paired import HEADS, paired_table, pairs_of, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.tables import Column, Table
@@ -201,7 +201,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
         axes.set_ylabel(named(METRIC))
         axes.margins(y=0.22)
         axes.set_ylim(bottom=0)
-        below(canvas, axes, len(names))
+        below(canvas, entries(axes))
 
     caption = (
         f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"

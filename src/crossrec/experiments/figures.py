@@ -114,9 +114,18 @@ def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float,
     )
 
 
-def below(canvas: Canvas, axes: Axes, columns: int) -> None:
-    """One legend for all panels, below them; the entries are those of ``axes``."""
-    canvas.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+def below(canvas: Canvas, handles: Sequence[Any]) -> None:
+    """One legend for all panels, below them, in as many columns as there is room for."""
+    for columns in range(max(1, len(handles)), 0, -1):
+        legend = canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+            break
+        legend.remove()
+
+
+def entries(axes: Axes) -> list[Any]:
+    """What has a label, for a legend."""
+    return list(axes.get_legend_handles_labels()[0])
 
 
 def save(draw: Callable[[Canvas], None], stem: Path, inches: tuple[float, float]) -> None:

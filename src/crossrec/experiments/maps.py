@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crossrec.data import Dataset
+from crossrec.experiments.figures import below
 from crossrec.experiments.geometry import tsne
 from crossrec.experiments.tables import Cell, Column, Table
 from crossrec.randomness import numpy_generator
@@ -92,7 +93,7 @@ def draw_maps(canvas: Canvas, placed: Table, titles: Mapping[str, str], told: Ma
             if not x:
                 axes.set_ylabel(label)
     keys = [Line2D([], [], linestyle="", label=kind, **_dot(*looks[kind], size=5)) for kind in looks if kind in kinds]
-    canvas.legend(handles=keys, loc="outside lower center", ncols=max(1, len(keys)))
+    below(canvas, keys)
 
 
 def _dot(colour: str, marker: str, size: float = 3.0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from crossrec.evaluation import Groups
 from crossrec.experiments.answer import Figure
 from crossrec.experiments.effects import PLAIN, Row, Values, change, named, told
-from crossrec.experiments.figures import bar_style, below, label_bar, points
+from crossrec.experiments.figures import bar_style, below, entries, label_bar, points
 from crossrec.experiments.plan import over_seeds
 from crossrec.experiments.tables import Cell as TableCell
 from crossrec.experiments.tables import Column, Table
@@ -86,7 +86,7 @@ def by_group(
         panels = canvas.subplots(len(blocks), 1, squeeze=False, sharex=True)[:, 0]
         for axes, block in zip(panels, blocks, strict=True):
             _bars(axes, block, [row for row in rows if row[0] == block[0].backbone], names, named(metric))
-        below(canvas, panels[0], len(blocks[0]))
+        below(canvas, entries(panels[0]))
 
     caption = (
         f"{data}: Recall@10 of the held-out items of each group, rarest items left{over_seeds(seeds)}; the percentages "

@@ -30,7 +30,7 @@ from crossrec.experiments.effects import (
     told,
     verdict,
 )
-from crossrec.experiments.figures import below, curve
+from crossrec.experiments.figures import below, curve, entries
 from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
@@ -299,7 +299,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
             axes.set_title(of.backbone, fontsize=9)
             axes.set_xlabel(KINDS[kind].axis)
             axes.set_ylabel(named(METRIC))
-        below(canvas, panels[0], len(runs[0].methods))
+        below(canvas, entries(panels[0]))
 
     caption = f"{data}: {KINDS[kind].title}. Test Recall@10{over_seeds(seeds)}, by the share of noise in training."
     return Figure(KINDS[kind].title.capitalize(), caption, shown, draw, (1.2 + 3.0 * len(runs), 3.0))

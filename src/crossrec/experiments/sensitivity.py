@@ -28,7 +28,7 @@ from crossrec.experiments.effects import (
     told,
     verdict,
 )
-from crossrec.experiments.figures import COLOURS, curve, points
+from crossrec.experiments.figures import COLOURS, below, curve, entries, points
 from crossrec.experiments.paired import Pair, paired_table, tested_pairs, verdicts
 from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
 from crossrec.experiments.tables import RULE, Column, Table
@@ -244,7 +244,7 @@ class _Sweep:
                     axes.axhspan(plain - deviation, plain + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
                 if place % across == 0:
                     axes.set_ylabel(named(METRIC))
-            canvas.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+            below(canvas, entries(panels[0][0]))
 
         caption = (
             f"{data}, {self.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "
