@@ -37,11 +37,13 @@ def block_room(rows: int, columns: int, like: Tensor, *, by_columns: bool = Fals
     """Memory that every block of logits is written to in turn: fresh pages cost more than what is written to them.
 
     ``by_columns``: a column's numbers lie together. Threads then share a product by its columns, otherwise by its rows,
-    and that goes well along the longer side only.
+    and that goes well along the longer side only. Half precision begins as zeros: a processor with tiles of bfloat16
+    (AMX) reads what stands between the rows too, times 0, which a NaN left in the memory would survive.
     """
+    make = like.new_empty if like.dtype.itemsize > 2 else like.new_zeros
     if by_columns:
-        return like.new_empty(columns, rows + APART)[:, :rows].T
-    return like.new_empty(rows, columns + APART)[:, :columns]
+        return make((columns, rows + APART))[:, :rows].T
+    return make((rows, columns + APART))[:, :columns]
 
 
 def exp2_rows_(logit_NP: Tensor, small: bool) -> Tensor | None:

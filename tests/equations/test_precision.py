@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from crossrec.alignment import Cross, CrossConfig
+from crossrec.blocks import block_room
 from crossrec.types import Batch, Representations
 
 from .worlds import TERMS, generator, make
@@ -72,6 +73,23 @@ def test_products_in_bfloat16_are_near_float64(settings):
         assert value < ROUNDED_VALUE, name
         assert gradient < ROUNDED_GRADIENT, name
     assert found["neighbor"][1] > GRADIENT  # the option does something
+
+
+def test_nothing_that_memory_held_before_gets_into_products_in_bfloat16(monkeypatch):
+    # 1,500 prototypes are no multiple of what a processor reads at a time
+    new_empty = torch.Tensor.new_empty
+
+    def full_of_nan(*args, **kwargs):
+        made = new_empty(*args, **kwargs)
+        return made.fill_(torch.nan) if made.is_floating_point() else made
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", full_of_nan)
+    for by_columns in (False, True):
+        room = block_room(4, 30, torch.zeros(1, dtype=torch.bfloat16), by_columns=by_columns)
+        assert not torch.as_strided(room, (4 * 30 + 1,), (1,)).isnan().any()
+    for value, gradient in errors(precision="bfloat16").values():
+        assert value < ROUNDED_VALUE
+        assert gradient < ROUNDED_GRADIENT
 
 
 @pytest.mark.parametrize("settings", [{}, {"negatives": "items"}, {"clusterer": "kmeans"}], ids=str)
