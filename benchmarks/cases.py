@@ -15,14 +15,16 @@ from benchmarks import plain
 from benchmarks.harness import Result, alone, compare, median_seconds
 from benchmarks.worlds import generated, real_or_like
 from crossrec.alignment import CrossConfig
-from crossrec.alignment.clusters import Room, item_cluster_loss, user_cluster_loss
+from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.backbones.lightgcn import LightGCNConfig
-from crossrec.data.sampling import Sampler
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.graph import co_occurrence_neighbors
-from crossrec.losses import info_nce, known_unit
+from crossrec.losses import info_nce
 from crossrec.objective import Objective
+from crossrec.ops.blockwise import Workspace
+from crossrec.ops.vectors import known_unit
 from crossrec.randomness import torch_generator
+from crossrec.sampling import Sampler
 from crossrec.types import ID, Batch, TrainingSet
 
 PAPER = {"prototypes_itv": 10_240, "prototypes_ui": 20_480}
@@ -60,7 +62,7 @@ def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side
     codebook_itv, codebook_ui = leaf(itv), leaf(ui)
     temperature = torch.tensor(0.2, requires_grad=True)
     leaves = [*item, user, codebook_itv, codebook_ui, temperature]
-    room = Room()  # as Cross keeps one
+    room = Workspace()  # as Cross keeps one
 
     def loss() -> Tensor:
         if side == "ours":

@@ -21,7 +21,7 @@ import torch
 from crossrec.backbones.freedom import item_graph
 from crossrec.backbones.lattice import LATTICE, LATTICEConfig
 from crossrec.graph import co_interaction_graph
-from crossrec.sparse import SparseMatrix
+from crossrec.ops.sparse import SparseMatrix
 from crossrec.types import TrainingSet
 
 GIB = 2**30

@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.worlds import random_vectors
 from crossrec.recommend import Recommender
-from crossrec.recommend.files import write_frames
-from crossrec.recommend.ids import IdMap
+from crossrec.recommend.id_files import write_frames
+from crossrec.recommend.id_map import IdMap
 
 
 def world(users: int, items: int, width: int) -> Recommender:

@@ -31,9 +31,9 @@ import polars as pl
 
 from benchmarks.malformed import KINDS, UNFINISHED, requests
 from benchmarks.worlds import random_vectors
+from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import numpy_generator
-from crossrec.snapshot import FILE
-from crossrec.storage import write_json_atomic
+from crossrec.runs.embeddings import FILE
 
 Make = Callable[[], bytes]
 LENGTH = 20

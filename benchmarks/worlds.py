@@ -7,8 +7,8 @@ import torch
 
 from crossrec.data import DataConfig, load
 from crossrec.errors import DataError
-from crossrec.run import training_set
-from crossrec.snapshot import Snapshot
+from crossrec.runs.embeddings import TrainedEmbeddings
+from crossrec.runs.execute import training_set
 from crossrec.types import TrainingSet
 
 SIZES = {"tiktok": (9308, 6710, 59541, (128, 128)), "baby": (19445, 7050, 118551, ())}
@@ -41,12 +41,12 @@ def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), 
     return TrainingSet(users, items, user, item, features)
 
 
-def random_vectors(users: int, items: int, width: int, taken: int = 20) -> Snapshot:
+def random_vectors(users: int, items: int, width: int, taken: int = 20) -> TrainedEmbeddings:
     """What a run recommends with, made by chance alone; every user has taken ``taken`` items."""
     draw = torch.Generator().manual_seed(0)
     user, item = torch.randn(users, width, generator=draw), torch.randn(items, width, generator=draw)
     seen = np.sort(np.random.default_rng(0).integers(0, items, (users, taken)), axis=1).ravel()
-    return Snapshot(
+    return TrainedEmbeddings(
         backbone="random",
         alignment=None,
         identity="random",

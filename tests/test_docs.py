@@ -17,9 +17,11 @@ import torch
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
-from crossrec.data import DataConfig, FeaturesConfig, ImportConfig, describe, validate
+from crossrec.data import DataConfig, ImportConfig, describe, validate
+from crossrec.features import FeaturesConfig
 from crossrec.randomness import torch_generator
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 from crossrec.types import Batch, TrainingSet
 

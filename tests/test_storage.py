@@ -9,8 +9,9 @@ import os
 import pytest
 import torch
 
+from crossrec.checkpoint import load_checkpoint, save_checkpoint
+from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
-from crossrec.storage import load_checkpoint, read_json, save_checkpoint, write_json_atomic, write_text_atomic
 
 DTYPES = [
     torch.float32,

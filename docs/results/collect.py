@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crossrec.run import load_config
-from crossrec.storage import read_json
+from crossrec.data.io.atomic import read_json
+from crossrec.runs.config import load_config
 
 HERE = Path(__file__).parent
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")

@@ -22,8 +22,9 @@ import torch
 from crossrec.data import load
 from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut, evaluate
-from crossrec.recommend.newcomers import Newcomers, NewItem
-from crossrec.run import load_config, open_snapshot
+from crossrec.recommend.cold_start import Newcomers, NewItem
+from crossrec.runs.config import load_config
+from crossrec.runs.directory import open_embeddings
 
 PARTS = 5
 
@@ -32,7 +33,7 @@ def main(runs: list[str]) -> None:
     torch.set_num_threads(1)
     found = defaultdict(list)
     for run in map(Path, runs):
-        dataset, snapshot = load(load_config(run / "config.json").data), open_snapshot(run)
+        dataset, snapshot = load(load_config(run / "config.json").data), open_embeddings(run)
         train, valid, user_E = dataset.train, dataset.valid, np.unique(dataset.train.user_N)
         touched = np.random.default_rng(0).permutation(np.unique(train.item_N))
         for part in map(np.sort, np.array_split(touched, PARTS)):

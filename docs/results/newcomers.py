@@ -19,9 +19,10 @@ from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.evaluation import evaluate
 from crossrec.recommend import Recommender
+from crossrec.recommend.cold_start import trained_matrix
 from crossrec.recommend.measure import fold_in_metrics
-from crossrec.recommend.newcomers import trained_matrix
-from crossrec.run import RunConfig, held_out, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import held_out, run
 from crossrec.training import TrainingConfig
 
 RUNS = ("bpr+cross", "lightgcn+cross", "vbpr", "vbpr+cross", "freedom", "freedom+cross", "grcn+cross", "dualgnn")

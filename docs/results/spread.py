@@ -13,18 +13,20 @@ from pathlib import Path
 import torch
 
 from crossrec.data import load
-from crossrec.losses import mean_square_distance, uniformity, unit
-from crossrec.run import load_config, open_snapshot
-from crossrec.storage import read_json
+from crossrec.data.io.atomic import read_json
+from crossrec.losses import mean_square_distance, uniformity
+from crossrec.ops.vectors import l2_normalize
+from crossrec.runs.config import load_config
+from crossrec.runs.directory import open_embeddings
 
 
 def main(runs: list[str]) -> None:
     print("model,seed,valid recall@20,test recall@20,uniformity of users,uniformity of items,users to their items")
     for run in map(Path, runs):
-        config, metrics, made = load_config(run / "config.json"), read_json(run / "metrics.json"), open_snapshot(run)
+        config, metrics, made = load_config(run / "config.json"), read_json(run / "metrics.json"), open_embeddings(run)
         train = load(config.data).train
         user_N, item_N = torch.from_numpy(train.user_N), torch.from_numpy(train.item_N)
-        user_US, item_IS = unit(made.user_US), unit(made.item_IS)
+        user_US, item_IS = l2_normalize(made.user_US), l2_normalize(made.item_IS)
         values = [
             metrics["valid"]["recall@20"],
             metrics["test"]["recall@20"],

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossrec.sparse import SparseMatrix
+from crossrec.ops.sparse import SparseMatrix
 
 
 def bipartite_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:

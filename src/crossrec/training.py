@@ -13,14 +13,14 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.config import Config
-from crossrec.data.sampling import Sampler
 from crossrec.devices import Device, torch_device
 from crossrec.errors import RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
-from crossrec.storage import MANIFEST, load_checkpoint, save_checkpoint
+from crossrec.sampling import Sampler
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.experiments.made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE, copy_made
 
-from crossrec.experiments.report import ROWS_SHOWN, write_report
+from crossrec.experiments.reporting.html import ROWS_SHOWN, write_report
 
 WIDTHS = {"wide": 1400, "phone": 375}
 WEIGHTS = "sensitivity-2-weights"

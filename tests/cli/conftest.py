@@ -16,8 +16,9 @@ import torch
 
 from crossrec.cli import main
 from crossrec.commands import experiments
-from crossrec.experiments.cells import Result
-from crossrec.run import RunConfig, run
+from crossrec.experiments.runner.jobs import Result
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 
 
 @dataclass

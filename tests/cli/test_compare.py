@@ -19,11 +19,12 @@ import pytest
 
 from crossrec.alignment import CrossConfig
 from crossrec.backbones.bpr import BPRConfig
-from crossrec.experiments import cells as cells_module
-from crossrec.experiments.cells import Cell, Result
-from crossrec.experiments.compare import CompareConfig, cells, table
-from crossrec.experiments.plan import Base
-from crossrec.run import RunConfig, run
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions.compare import CompareConfig, cells, table
+from crossrec.experiments.runner import jobs as cells_module
+from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 METRICS = {"R@10": "recall@10", "R@20": "recall@20", "N@10": "ndcg@10", "N@20": "ndcg@20"}

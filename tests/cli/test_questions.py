@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from crossrec.experiments.cells import Cell
-from crossrec.run import RunConfig, run
+from crossrec.experiments.runner.jobs import Cell
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 FLAGS = ("--data", "synthetic-tiny", "--epochs", 2, "--batch-size", 256, "--device", "cpu", "--seeds", 0, 1)

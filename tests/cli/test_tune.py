@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from crossrec.experiments import answer as answer_module
-from crossrec.experiments import cells, study
+from crossrec.experiments.reporting import result as answer_module
+from crossrec.experiments.runner import jobs as cells
+from crossrec.experiments.search import study
 
 from . import tuning
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from crossrec.data import DataConfig, load
-from crossrec.experiments import cells
-from crossrec.run import load_config
+from crossrec.experiments.runner import jobs as cells
+from crossrec.runs.config import load_config
 
 SCRIPT = """
 import json, os, pathlib, sys, time

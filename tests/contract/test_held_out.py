@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset, Interactions, load
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 from .worlds import same

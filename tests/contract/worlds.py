@@ -9,9 +9,9 @@ from torch import Tensor
 
 from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
-from crossrec.data.sampling import Sampler
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
+from crossrec.sampling import Sampler
 from crossrec.types import Batch, TrainingSet
 
 USERS, ITEMS, DIM = 14, 18, 8

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from crossrec.data import DataConfig, load, validate
-from crossrec.data.features import Scaler
+from crossrec.data.io.features import Scaler
 from crossrec.errors import ConfigError, DataError
-from crossrec.run import RunConfig, training_set
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import training_set
 
 COLD = DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=3)
 

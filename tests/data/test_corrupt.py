@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crossrec.data import DataConfig, Interactions, describe, load, validate
 from crossrec.data.corrupt import add_false_clicks, replace_features
 from crossrec.errors import ConfigError, DataError
-from crossrec.run import RunConfig
+from crossrec.runs.config import RunConfig
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from crossrec.data import features as module
-from crossrec.data.features import mean_pairwise_cosine, open_features, scale
+from crossrec.data.io import features as module
+from crossrec.data.io.features import mean_pairwise_cosine, open_features, scale
 
 MATRICES = st.integers(2, 9).flatmap(
     lambda rows: arrays(np.float64, (rows, 3), elements=st.integers(-8, 8).map(lambda whole: whole / 4))

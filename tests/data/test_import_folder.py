@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from crossrec.data import Card, DataConfig, ImportConfig, import_data, load, validate
-from crossrec.data.output import new_folder
+from crossrec.data.io.output import new_folder
 from crossrec.errors import ConfigError, DataError, RunError
 
 LOG = "user,item,rating\n" + "".join(f"u{u},i{(u * k) % 7},{k}\n" for u in range(6) for k in range(1, 6))

@@ -12,9 +12,9 @@ import pytest
 
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data import splits as splits_module
-from crossrec.data.importers import intake
+from crossrec.data.importers import read_parts as intake
 from crossrec.data.importers.codes import Ids, Times
-from crossrec.data.importers.intake import Log
+from crossrec.data.importers.read_parts import Log
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError, DataError
@@ -238,7 +238,7 @@ def test_times_of_parquet_keep_their_type(put):
 
 
 def test_whole_times_and_fractions_may_come_in_different_blocks(put, monkeypatch):
-    from crossrec.data import pieces
+    from crossrec.data.io import text_chunks as pieces
 
     monkeypatch.setattr(pieces, "PIECE", 16)
     _, frame = imported(put, "user,item,time\na,x,1\na,y,2\na,z,2.5\na,w,3\n")

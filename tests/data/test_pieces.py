@@ -7,8 +7,8 @@ import gzip
 import polars as pl
 import pytest
 
-from crossrec.data import pieces
-from crossrec.data.tables import open_table
+from crossrec.data.io import text_chunks as pieces
+from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 
 QUOTED = 'user,item,note\n"a","x","says ""no""\nand, again"\n\nb,y,\nc,"z\n",1\nd,w,\n'

@@ -27,7 +27,7 @@ def test_tiktok_warns_of_its_ten_users_and_is_scaled_to_unit_rows(real):
         np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, atol=1e-5)
 
 
-def test_baby_has_no_content_and_the_published_split_sizes(real):
+def test_baby_has_image_and_text_and_the_published_split_sizes(real):
     dataset = load(DataConfig(data=str(real("baby"))))
-    assert (dataset.num_users, dataset.num_items, dataset.features) == (19445, 7050, {})
+    assert (dataset.num_users, dataset.num_items, sorted(dataset.features)) == (19445, 7050, ["image", "text"])
     assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (118551, 20559, 21682)

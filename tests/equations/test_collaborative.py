@@ -11,10 +11,11 @@ import math
 import pytest
 import torch
 
-from crossrec.blocks import row_blocks
 from crossrec.errors import ConfigError
 from crossrec.graph import edge_drop, node_drop
-from crossrec.losses import uniformity, unit
+from crossrec.losses import uniformity
+from crossrec.ops.blockwise import row_blocks
+from crossrec.ops.vectors import l2_normalize
 
 from . import reference as ref
 from .backbone_worlds import BATCH, EDGES, ITEMS, USERS, backbone, dense, expected_bpr, expected_norm
@@ -121,15 +122,15 @@ def test_directau(encoder):
     table = state["user"] + state["item"]
     if encoder == "lightgcn":
         table = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), table, 2)
-    unit = [ref.unit(row) for row in table]
-    users, items = [unit[u] for u in USER_B], [unit[USERS + i] for i in ITEM_B]
+    rows = [ref.unit(row) for row in table]
+    users, items = [rows[u] for u in USER_B], [rows[USERS + i] for i in ITEM_B]
     apart = [ref.norm([a - b for a, b in zip(u, i, strict=True)]) ** 2 for u, i in zip(users, items, strict=True)]
     terms = made.losses(made.propagate(), BATCH)
     tolerance = 1e-10 if encoder == "mf" else 1e-6
     close(terms["closeness"], ref.mean(apart), tolerance)
     close(terms["uniformity"], 0.6 * (spread(users) + spread(items)) / 2, tolerance)
     reps = made.propagate()
-    close(reps.item_IL, unit[USERS:], tolerance)
+    close(reps.item_IL, rows[USERS:], tolerance)
     close(reps.item_IS, table[USERS:], tolerance)
 
 
@@ -158,7 +159,7 @@ def test_uniformity_from_its_formula():
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0])
 def test_uniformity_in_blocks_of_rows(sharpness):
-    table, count = unit(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
+    table, count = l2_normalize(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
     assert row_blocks(table, len(table)) < len(table)
     made = uniformity(table, count, sharpness=sharpness)
     exponent = -sharpness * torch.pdist(table).square()
@@ -171,7 +172,7 @@ def test_uniformity_in_blocks_of_rows(sharpness):
 
 
 def test_uniformity_of_unit_vectors_in_half_precision():
-    table = unit(randn(0, 300, 8))
+    table = l2_normalize(randn(0, 300, 8))
     made = uniformity(table.to(torch.bfloat16))
     assert made.dtype == torch.bfloat16
     close(made.float(), uniformity(table.to(torch.bfloat16).double()).item(), 1e-2)

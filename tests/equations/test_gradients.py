@@ -13,7 +13,8 @@ from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import compensation, mean_preference, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import bipartite_adjacency, propagate_mean
-from crossrec.losses import bpr, cosine, embedding_norm, info_nce, logsumexp_dot, rows, unit
+from crossrec.losses import bpr, embedding_norm, info_nce, logsumexp_dot
+from crossrec.ops.vectors import cosine, gather_rows, l2_normalize
 from crossrec.types import Representations
 
 from .worlds import close, double, generator, make, randn
@@ -28,9 +29,9 @@ def warm(value: float) -> torch.Tensor:
 
 
 HELPERS = {
-    "unit": (unit, (leaf(0, 4, 3),)),
+    "unit": (l2_normalize, (leaf(0, 4, 3),)),
     "cosine": (cosine, (leaf(0, 4, 3), leaf(1, 4, 3))),
-    "rows": (lambda table: rows(table, torch.tensor([2, 0, 2, 2])), (leaf(0, 4, 3),)),
+    "rows": (lambda table: gather_rows(table, torch.tensor([2, 0, 2, 2])), (leaf(0, 4, 3),)),
     "bpr": (bpr, (leaf(0, 5), leaf(1, 5))),
     "embedding_norm": (embedding_norm, (leaf(0, 4, 3), leaf(1, 4, 3), leaf(2, 4, 3))),
     "info_nce": (

@@ -9,8 +9,9 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 from torch.nn.functional import cross_entropy
 
-from crossrec.blocks import exp2_rows_
-from crossrec.losses import bpr, cosine, embedding_norm, info_nce, logsumexp_dot, rows, unit, zero_like
+from crossrec.losses import bpr, embedding_norm, info_nce, logsumexp_dot
+from crossrec.ops.blockwise import exp2_rows_
+from crossrec.ops.vectors import cosine, gather_rows, l2_normalize, zero_like
 
 from . import reference as ref
 from .worlds import close, double, numbers, randn
@@ -24,13 +25,13 @@ def with_zero_row(seed, *shape):
 
 def test_unit_by_hand():
     # 3-4-5 triangle; a zero row stays zero
-    close(unit(double([[3.0, 4.0], [0.0, 0.0], [0.0, -2.0]])), [[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
+    close(l2_normalize(double([[3.0, 4.0], [0.0, 0.0], [0.0, -2.0]])), [[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_unit_and_cosine(seed):
     left, right = with_zero_row(seed, 5, 3), with_zero_row(seed + 7, 5, 3)
-    close(unit(left), [ref.unit(row) for row in numbers(left)])
+    close(l2_normalize(left), [ref.unit(row) for row in numbers(left)])
     close(cosine(left, right), [ref.cosine(a, b) for a, b in zip(numbers(left), numbers(right), strict=True)])
     close(cosine(left, right), cosine_similarity(left.numpy(), right.numpy()).diagonal().tolist())
 
@@ -38,12 +39,12 @@ def test_unit_and_cosine(seed):
 def test_unit_of_tiny_and_huge_vectors():
     # the length of a vector must not matter, down to and up to where float64 itself ends
     for scale in (1e-30, 1e-9, 1.0, 1e30):
-        close(unit(double([[3.0, 4.0]]) * scale), [[0.6, 0.8]])
+        close(l2_normalize(double([[3.0, 4.0]]) * scale), [[0.6, 0.8]])
 
 
 def test_zero_row_passes_no_gradient():
     table = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=torch.float64, requires_grad=True)
-    (unit(table) * torch.tensor([[1.0, 2.0], [1.0, 0.0]])).sum().backward()
+    (l2_normalize(table) * torch.tensor([[1.0, 2.0], [1.0, 0.0]])).sum().backward()
     # d(x/‖x‖)/dx at (3, 4): (1 - .36)/5 = .128 and -.48/5 = -.096
     close(table.grad, [[0.0, 0.0], [0.128, -0.096]])
 
@@ -51,7 +52,7 @@ def test_zero_row_passes_no_gradient():
 def test_rows():
     table = randn(1, 4, 3)
     index = torch.tensor([2, 0, 2])
-    close(rows(table, index), table[index])
+    close(gather_rows(table, index), table[index])
 
 
 def test_bpr():
@@ -71,7 +72,7 @@ def test_embedding_norm():
 @pytest.mark.parametrize("anchors", [1, 4])
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 20.0])
 def test_info_nce(anchors, temperature):
-    anchor, candidate = unit(randn(anchors, anchors, 3)), unit(with_zero_row(5, 6, 3))
+    anchor, candidate = l2_normalize(randn(anchors, anchors, 3)), l2_normalize(with_zero_row(5, 6, 3))
     positive = torch.tensor([4, 0, 0, 5])[:anchors]
     actual = info_nce(anchor, candidate, positive, temperature=temperature)
     expected = sum(

@@ -7,8 +7,8 @@ import torch
 from sklearn.cluster import KMeans
 
 from crossrec.graph import mean_adjacency, sum_adjacency
-from crossrec.kmeans import kmeans, nearest
-from crossrec.sparse import SparsePattern
+from crossrec.ops.kmeans import kmeans, nearest
+from crossrec.ops.sparse import SparsePattern
 
 from . import reference as ref
 from .backbone_worlds import EDGE_T, EDGES, ITEMS, USERS, dense

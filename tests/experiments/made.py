@@ -16,21 +16,21 @@ from matplotlib.figure import Figure as Canvas
 
 from crossrec.data import DataConfig, load
 from crossrec.evaluation import Groups
-from crossrec.experiments.ablate import ABLATE
-from crossrec.experiments.answer import Answer
-from crossrec.experiments.cells import Cell, Result
-from crossrec.experiments.coldstart import COLDSTART
-from crossrec.experiments.compare import COMPARE
-from crossrec.experiments.directions import DIRECTIONS
-from crossrec.experiments.figures import STYLE
-from crossrec.experiments.outcomes import Outcome
-from crossrec.experiments.plan import Base, Experiment
-from crossrec.experiments.popularity import POPULARITY
-from crossrec.experiments.robustness import ROBUSTNESS
-from crossrec.experiments.sensitivity import SENSITIVITY
-from crossrec.experiments.strengths import STRENGTHS
-from crossrec.experiments.tables import Table, spread, to_csv
-from crossrec.experiments.visualize import VISUALIZE
+from crossrec.experiments.analysis.run_evaluation import RunEvaluation
+from crossrec.experiments.experiment import Base, Experiment
+from crossrec.experiments.questions.ablate import ABLATE
+from crossrec.experiments.questions.coldstart import COLDSTART
+from crossrec.experiments.questions.compare import COMPARE
+from crossrec.experiments.questions.directions import DIRECTIONS
+from crossrec.experiments.questions.popularity import POPULARITY
+from crossrec.experiments.questions.robustness import ROBUSTNESS
+from crossrec.experiments.questions.sensitivity import SENSITIVITY
+from crossrec.experiments.questions.strengths import STRENGTHS
+from crossrec.experiments.questions.visualize import VISUALIZE
+from crossrec.experiments.reporting.figures import STYLE
+from crossrec.experiments.reporting.result import ExperimentResult
+from crossrec.experiments.reporting.tables import Table, spread, to_csv
+from crossrec.experiments.runner.jobs import Cell, Result
 
 TINY = Base(data=DataConfig(data="synthetic-tiny"))
 ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS, COLDSTART)
@@ -50,7 +50,9 @@ def results_of(cells: list[Cell], value: Callable[[Cell], float | None]) -> list
     return made
 
 
-def answer_of(experiment: Experiment, options: Any, value: Callable[[Cell], float | None], base: Base = TINY) -> Answer:
+def answer_of(
+    experiment: Experiment, options: Any, value: Callable[[Cell], float | None], base: Base = TINY
+) -> ExperimentResult:
     """What the experiment answers where its cells come to ``value``."""
     cells = experiment.cells(options, base)
     datasets = {config: load(config) for config in {cell.config.data for cell in cells}}
@@ -89,14 +91,14 @@ def behind(figure: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(to_csv(figure.data))))
 
 
-def outcome_of(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> Outcome:
+def outcome_of(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> RunEvaluation:
     """What a run might have come to: ``values`` of every test user, who all are in the first group of users."""
     test = {metric: np.array(of_users, dtype=float) for metric, of_users in values.items()}
     count = len(next(iter(test.values())))
     nobody = {metric: np.full(count, np.nan) for metric in test}
     of_users = {name: nobody if place else test for place, name in enumerate(users.names)}
     lists = {f"{name}@20": np.full(count, float(n)) for n, name in enumerate(("popularity", "novelty", "tail"), 2)}
-    made = Outcome(
+    made = RunEvaluation(
         user_E=np.arange(count),
         valid_user_E=np.arange(count),
         test=test,

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from crossrec.data import DataConfig, load
-from crossrec.experiments.about import about
-from crossrec.experiments.answer import Answer, Figure, write_answer
-from crossrec.experiments.cells import Cell, Result
-from crossrec.experiments.compare import CompareConfig, cells
-from crossrec.experiments.plan import Base
-from crossrec.experiments.tables import RULE, Column, Table
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions.compare import CompareConfig, cells
+from crossrec.experiments.reporting.provenance import provenance
+from crossrec.experiments.reporting.result import ExperimentResult, Figure, write_result
+from crossrec.experiments.reporting.tables import RULE, Column, Table
+from crossrec.experiments.runner.jobs import Cell, Result
 
 EVIL = "<script>document.title = 'run'</script>"
 FAILURE = "failed: training stopped at epoch 4, batch 17: term 'neighbor' is not finite; lower --gamma"
@@ -80,20 +80,25 @@ def made_results():
 def write_made(folder: Path) -> None:
     """Answers of three experiments, two of them in folders of their own, and a run beside them."""
     data = DataConfig(data="synthetic-tiny")
-    facts = about(made_results(), {data: load(data)}, folder, {"experiment": {"seeds": [0, 4]}, "training": {}}, 5025.3)
+    facts = provenance(
+        made_results(), {data: load(data)}, folder, {"experiment": {"seeds": [0, 4]}, "training": {}}, 5025.3
+    )
     facts["command"] = "crossrec compare --data 'a b' --seeds 0 4 --out runs"
     curve = Figure("Sensitivity to α", "Bars: the deviation.", CURVE, draw, (4, 2))
     points = Figure("Items before and after", "t-SNE.", POINTS, draw, (6, 2))
     answers = {
         "sensitivity": (
             folder / "tiktok",
-            Answer("Is it steady?", ["Not <b>quite</b>."], {"weights": WIDE}, {"alpha": curve}),
+            ExperimentResult("Is it steady?", ["Not <b>quite</b>."], {"weights": WIDE}, {"alpha": curve}),
         ),
-        "own": (folder / "own", Answer("What of one's own?", [], {"wide": CURVE})),
-        "compare": (folder, Answer("Does it help?", ["It does & more."], {"compare": CURVE}, {"points": points})),
+        "own": (folder / "own", ExperimentResult("What of one's own?", [], {"wide": CURVE})),
+        "compare": (
+            folder,
+            ExperimentResult("Does it help?", ["It does & more."], {"compare": CURVE}, {"points": points}),
+        ),
     }
     for name, (out, answer) in answers.items():
-        write_answer(answer, out, name, facts)
+        write_result(answer, out, name, facts)
     run = folder / "bpr-seed0-0123456789"
     run.mkdir()
     (run / "metrics.json").write_text("{}")

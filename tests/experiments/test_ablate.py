@@ -8,12 +8,12 @@ import pytest
 from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
 
 from crossrec.errors import ConfigError
-from crossrec.experiments import ablate, compare
-from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig, cells, name_of, terms_of
-from crossrec.experiments.effects import PLAIN
-from crossrec.experiments.paired import UNSHOWN, versus
-from crossrec.experiments.plan import Base
-from crossrec.run import RunConfig
+from crossrec.experiments.analysis.comparison import PLAIN
+from crossrec.experiments.analysis.significance_tables import UNSHOWN, versus
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions import ablate, compare
+from crossrec.experiments.questions.ablate import ABLATE, PAPER, AblateConfig, cells, name_of, terms_of
+from crossrec.runs.config import RunConfig
 
 ALL = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
 GAIN = {

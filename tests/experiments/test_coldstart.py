@@ -13,13 +13,14 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 from crossrec.alignment import CrossConfig
 from crossrec.data import Cold, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
-from crossrec.experiments import coldstart
-from crossrec.experiments.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training
-from crossrec.experiments.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
-from crossrec.experiments.effects import METRICS
-from crossrec.experiments.plan import Base
+from crossrec.experiments.analysis.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
+from crossrec.experiments.analysis.comparison import METRICS
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions import coldstart
+from crossrec.experiments.questions.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training
 from crossrec.recommend.measure import cold_metrics, metrics_among_all
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 BY_FEATURES = ("neighbors by features", "blend by features")
@@ -160,9 +161,9 @@ def test_ways_of_a_run_and_their_vectors(trained):
 
 def test_neighbors_by_features_need_no_content_in_the_run(trained):
     dataset, folders = trained
-    from crossrec.run import open_snapshot
+    from crossrec.runs.directory import open_embeddings
 
-    vectors = open_snapshot(folders["lightgcn"])
+    vectors = open_embeddings(folders["lightgcn"])
     raw = {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in dataset.cold.features.items()}
     made = []
     for row in range(len(dataset.cold.item_ids)):

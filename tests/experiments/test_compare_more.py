@@ -9,12 +9,12 @@ from tests.experiments.made import NO_MEMORY, TINY, lines, outcome_of, results_o
 
 from crossrec.data import load
 from crossrec.evaluation import popularity_groups
-from crossrec.experiments import compare
-from crossrec.experiments.beyond import LISTS, lists_table
-from crossrec.experiments.compare import COMPARE, CompareConfig, block_tests, cells
-from crossrec.experiments.effects import blocks_of
-from crossrec.experiments.outcomes import user_groups
-from crossrec.experiments.paired import compared, judged, paired_table
+from crossrec.experiments.analysis.comparison import blocks_of
+from crossrec.experiments.analysis.list_tables import LISTS, lists_table
+from crossrec.experiments.analysis.run_evaluation import user_groups
+from crossrec.experiments.analysis.significance_tables import compared, judged, paired_table
+from crossrec.experiments.questions import compare
+from crossrec.experiments.questions.compare import COMPARE, CompareConfig, block_tests, cells
 
 USERS = 40
 GAIN = {"none": 0.0, "fettle": 0.1, "cross": 0.2}
@@ -43,7 +43,7 @@ def measured(groups, monkeypatch):
         made = [(r.cell.group[-1], r.cell.config.training.seed, r.cell.group[-2]) for r in results]
         return failed[0] if failed else [outcome_of(values(a, s, b), *groups) for a, s, b in made]
 
-    monkeypatch.setattr(compare, "outcomes_of", outcomes_of)
+    monkeypatch.setattr(compare, "evaluate_runs", outcomes_of)
 
 
 def answered(options, value):

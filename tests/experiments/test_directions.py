@@ -11,9 +11,9 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
-from crossrec.experiments import compare
-from crossrec.experiments.directions import DIRECTIONS, DirectionsConfig, cells
-from crossrec.experiments.plan import Base
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions import compare
+from crossrec.experiments.questions.directions import DIRECTIONS, DirectionsConfig, cells
 
 RULES = ("bidirectional", "one_way", "dynamic", "topmost")
 TWO = ("lightgcn", "vbpr")

@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from crossrec.experiments.answer import Answer
-from crossrec.experiments.effects import (
+from crossrec.experiments.analysis.comparison import (
     above,
     average,
     best,
@@ -20,7 +19,8 @@ from crossrec.experiments.effects import (
     short,
     verdict,
 )
-from crossrec.experiments.paired import UNSHOWN
+from crossrec.experiments.analysis.significance_tables import UNSHOWN
+from crossrec.experiments.reporting.result import ExperimentResult
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_a_claim_is_told_apart_from_chance(holds, shown, judged):
 
 def test_a_table_and_a_figure_do_not_overwrite_each_other():
     with pytest.raises(ValueError, match="both called rq"):
-        Answer("?", [], {"rq": None, "a": None}, {"rq": None})
+        ExperimentResult("?", [], {"rq": None, "a": None}, {"rq": None})

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.experiments.made import answer_of, draw
 
-from crossrec.experiments.ablate import ABLATE, AblateConfig
-from crossrec.experiments.directions import DIRECTIONS, DirectionsConfig
-from crossrec.experiments.robustness import ROBUSTNESS, RobustnessConfig
-from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig
+from crossrec.experiments.questions.ablate import ABLATE, AblateConfig
+from crossrec.experiments.questions.directions import DIRECTIONS, DirectionsConfig
+from crossrec.experiments.questions.robustness import ROBUSTNESS, RobustnessConfig
+from crossrec.experiments.questions.sensitivity import SENSITIVITY, SensitivityConfig
 
 ASKED = {
     "ablate": (ABLATE, AblateConfig()),

@@ -6,8 +6,8 @@ import statistics
 
 import pytest
 
-from crossrec.experiments.grids import grid
-from crossrec.experiments.tables import RULE, Column, Table, to_csv, to_latex
+from crossrec.experiments.reporting.html_tables import grid
+from crossrec.experiments.reporting.tables import RULE, Column, Table, to_csv, to_latex
 
 from .made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from crossrec.data.io import lock as module
+from crossrec.data.io.lock import FolderLock, born
 from crossrec.errors import RunError
-from crossrec.experiments import lease as module
-from crossrec.experiments.lease import Lease, born
 
 ELSEWHERE = "another host"
 
@@ -35,7 +35,7 @@ def elsewhere(monkeypatch):
     def take(folder):
         with monkeypatch.context() as patch:
             patch.setattr(module, "_host", lambda: ELSEWHERE)
-            lease = Lease(folder)
+            lease = FolderLock(folder)
             assert lease.take()
         return lease
 
@@ -43,7 +43,7 @@ def elsewhere(monkeypatch):
 
 
 def test_one_at_a_time(tmp_path):
-    one, two = Lease(tmp_path / "cell"), Lease(tmp_path / "cell")
+    one, two = FolderLock(tmp_path / "cell"), FolderLock(tmp_path / "cell")
     assert one.take()
     assert not two.take()
     assert one.renew()
@@ -56,11 +56,11 @@ def test_one_at_a_time(tmp_path):
 def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path):
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
-    worker = Lease(tmp_path)
+    worker = FolderLock(tmp_path)
     worker.take()
     left = tmp_path / "worker-0.json"
     left.write_text(json.dumps(json.loads(left.read_text()) | {"processes": [[ended.pid, "1"]]}))
-    lease, second = Lease(tmp_path), Lease(tmp_path)
+    lease, second = FolderLock(tmp_path), FolderLock(tmp_path)
     assert lease.take()
     assert left.exists()
     assert not second.take()
@@ -70,7 +70,7 @@ def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path):
 
 def test_a_process_that_outlives_its_worker_keeps_the_lease(tmp_path):
     child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
-    worker = Lease(tmp_path)
+    worker = FolderLock(tmp_path)
     worker.take()
     worker.add(child.pid)
     path = tmp_path / "worker-0.json"
@@ -78,7 +78,7 @@ def test_a_process_that_outlives_its_worker_keeps_the_lease(tmp_path):
     assert [process for process, _ in content["processes"]] == [os.getpid(), child.pid]
     content["processes"][0] = [os.getpid(), "began another day"]  # the number is used again
     path.write_text(json.dumps(content))
-    other = Lease(tmp_path)
+    other = FolderLock(tmp_path)
     assert not other.take()
     child.kill()  # a zombie until it is waited for
     while born(child.pid) is not None:
@@ -90,7 +90,7 @@ def test_a_process_that_outlives_its_worker_keeps_the_lease(tmp_path):
 def test_another_host_is_waited_for_while_it_shows_signs_of_life(tmp_path, clock, elsewhere):
     worker = elsewhere(tmp_path)
     progress = tmp_path / "history.csv"
-    mine = Lease(tmp_path, progress, grace=100)
+    mine = FolderLock(tmp_path, progress, grace=100)
     assert not mine.take()
     clock.now += 90
     assert worker.renew()
@@ -106,12 +106,12 @@ def test_another_host_is_waited_for_while_it_shows_signs_of_life(tmp_path, clock
     assert not worker.renew(), "who only slept finds out"
     worker.release()
     assert mine.renew()
-    assert not Lease(tmp_path).take()
+    assert not FolderLock(tmp_path).take()
 
 
 def test_only_one_succeeds_a_dead_worker(tmp_path, clock, elsewhere):
     elsewhere(tmp_path)
-    others = [Lease(tmp_path, grace=10) for _ in range(3)]
+    others = [FolderLock(tmp_path, grace=10) for _ in range(3)]
     assert not any(lease.take() for lease in others)
     clock.now += 11
     assert [lease.take() for lease in others] == [True, False, False]
@@ -119,7 +119,7 @@ def test_only_one_succeeds_a_dead_worker(tmp_path, clock, elsewhere):
 
 def test_a_lease_cut_short_is_not_taken_for_a_dead_one(tmp_path, clock):
     (tmp_path / "worker-0.json").write_text('{"host"')
-    lease = Lease(tmp_path, grace=10)
+    lease = FolderLock(tmp_path, grace=10)
     assert not lease.take()
     clock.now += 11
     assert lease.take()
@@ -129,4 +129,4 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("text")
     for folder in (tmp_path / "file", tmp_path / "file" / "cell"):
         with pytest.raises(RunError, match=r"file.*; give another --out|file: give another --out"):
-            Lease(folder).take()
+            FolderLock(folder).take()

@@ -13,9 +13,10 @@ from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.errors import DataError, RunError
 from crossrec.evaluation import HEAD, PairedTest, group_means, mean_metrics
-from crossrec.experiments.outcomes import compare_outcomes, run_evaluation
+from crossrec.experiments.analysis.run_evaluation import compare_evaluations, run_evaluation
 from crossrec.randomness import numpy_generator
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 
@@ -82,15 +83,17 @@ def test_bounds_of_users_are_asked_for(runs, dataset):
 def test_two_models_are_compared_over_users(outcomes):
     new, base = outcomes["cross"], outcomes["none"]
     generator = numpy_generator(0, "tests")
-    found = compare_outcomes([new], [base], generator, draws=200)
+    found = compare_evaluations([new], [base], generator, draws=200)
     for metric, test in found.items():
         assert test.new == pytest.approx(new.test[metric].mean())
         assert test.base == pytest.approx(base.test[metric].mean())
         assert test.users == len(new.user_E)
-    head = compare_outcomes([new], [base], generator, of=lambda o: o.of_items[HEAD], metrics=["recall@10"], draws=200)
+    head = compare_evaluations(
+        [new], [base], generator, of=lambda o: o.of_items[HEAD], metrics=["recall@10"], draws=200
+    )
     assert list(head) == ["recall@10"]
     assert head["recall@10"].users == group_means(new.of_items)[HEAD].users < len(new.user_E)
-    same = compare_outcomes([new, base], [base, new], generator, of=lambda o: o.lists, draws=200)
+    same = compare_evaluations([new, base], [base, new], generator, of=lambda o: o.lists, draws=200)
     assert all((test.difference, test.p_t, test.p_permutation) == (0, 1, 1) for test in same.values())
 
 
@@ -99,7 +102,7 @@ def test_other_users_are_not_compared(outcomes):
     for field in ("user_E", "valid_user_E"):
         other = replace(base, **{field: getattr(base, field)[::-1].copy()})
         with pytest.raises(DataError, match="different users"):
-            compare_outcomes([new], [other], numpy_generator(0, "tests"))
+            compare_evaluations([new], [other], numpy_generator(0, "tests"))
 
 
 def test_nothing_to_test_on(runs, dataset):

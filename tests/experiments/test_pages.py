@@ -10,9 +10,9 @@ from tests.experiments.made import EXPERIMENTS, TINY
 
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig
-from crossrec.experiments.ablate import ABLATE, PAPER, AblateConfig
-from crossrec.experiments.robustness import METHODS
-from crossrec.experiments.sensitivity import SensitivityConfig, cells
+from crossrec.experiments.questions.ablate import ABLATE, PAPER, AblateConfig
+from crossrec.experiments.questions.robustness import METHODS
+from crossrec.experiments.questions.sensitivity import SensitivityConfig, cells
 from crossrec.training import TrainingConfig
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"

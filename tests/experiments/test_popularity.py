@@ -12,9 +12,9 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 from crossrec.data import load
 from crossrec.errors import ConfigError
 from crossrec.evaluation import popularity_groups
-from crossrec.experiments import ablate, compare, popularity
-from crossrec.experiments.outcomes import user_groups
-from crossrec.experiments.popularity import POPULARITY, PopularityConfig, cells, tail_change
+from crossrec.experiments.analysis.run_evaluation import user_groups
+from crossrec.experiments.questions import ablate, compare, popularity
+from crossrec.experiments.questions.popularity import POPULARITY, PopularityConfig, cells, tail_change
 
 GROUPS = ("Tail 1", "Tail 2", "Tail 3", "Tail 4", "Head")
 PAPER = {"Tail 1": 0.3614, "Tail 2": 0.25, "Tail 3": 0.2, "Tail 4": 0.1, "Head": 0.0381}
@@ -49,7 +49,7 @@ def measured(monkeypatch):
         failed = [result.failure for result in results if result.failure]
         return failed[0] if failed else [outcome(r.cell.group[-1], r.cell.config.training.seed) for r in results]
 
-    monkeypatch.setattr(popularity, "outcomes_of", outcomes_of)
+    monkeypatch.setattr(popularity, "evaluate_runs", outcomes_of)
     return changes
 
 

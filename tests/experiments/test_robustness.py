@@ -8,9 +8,9 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments import ablate, compare
-from crossrec.experiments.plan import Base
-from crossrec.experiments.robustness import ROBUSTNESS, RobustnessConfig, cells
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions import ablate, compare
+from crossrec.experiments.questions.robustness import ROBUSTNESS, RobustnessConfig, cells
 
 GAIN = {"none": 0.0, "ila": 0.02, "ilda": 0.03, "fettle": 0.1, "cross": 0.12}
 

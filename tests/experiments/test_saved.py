@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from crossrec.errors import RunError
-from crossrec.experiments.answer import Answer, Figure, write_answer
-from crossrec.experiments.saved import read_answers
-from crossrec.experiments.tables import RULE, Column, Table, best_cells, to_csv, to_latex, to_text
+from crossrec.experiments.reporting.result import ExperimentResult, Figure, write_result
+from crossrec.experiments.reporting.result_files import read_answers
+from crossrec.experiments.reporting.tables import RULE, Column, Table, best_cells, to_csv, to_latex, to_text
 
 from .made_answers import CURVE, WIDE, copy_made
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)
 def test_a_table_reads_back_in_every_form(table, tmp_path):
     shown = Figure("title", "caption", table, lambda canvas: None, (1, 1))
-    write_answer(Answer("Why?", ["So."], {"one": table}, {"two": shown}), tmp_path, "own", {})
+    write_result(ExperimentResult("Why?", ["So."], {"one": table}, {"two": shown}), tmp_path, "own", {})
     ((path, answer),) = read_answers(tmp_path).items()
     assert path == tmp_path / "own.json"
     assert (answer.experiment, answer.question, answer.findings) == ("own", "Why?", ["So."])
@@ -67,8 +67,8 @@ def test_the_order_is_the_paper_s_then_that_of_names(tmp_path):
     names = ["zeta", "coldstart", "tune", "strengths", "sensitivity", "popularity", "visualize", "robustness"]
     names += ["directions", "ablate", "compare", "alpha"]
     for name in names:
-        write_answer(Answer("?", [], {}), tmp_path / ("b" if name == "tune" else "a"), name, {})
-    write_answer(Answer("?", [], {}), tmp_path / "a" / "deep", "tune", {})
+        write_result(ExperimentResult("?", [], {}), tmp_path / ("b" if name == "tune" else "a"), name, {})
+    write_result(ExperimentResult("?", [], {}), tmp_path / "a" / "deep", "tune", {})
     assert [str(path.relative_to(tmp_path)) for path in read_answers(tmp_path)] == [
         *(f"a/{name}.json" for name in names[-2:3:-1]),
         *("a/strengths.json", "a/deep/tune.json", "b/tune.json", "a/coldstart.json", "a/alpha.json", "a/zeta.json"),

@@ -13,10 +13,10 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 
 from crossrec.alignment import CrossConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments import compare, sensitivity
-from crossrec.experiments.paired import UNSHOWN
-from crossrec.experiments.plan import Base
-from crossrec.experiments.sensitivity import SENSITIVITY, SensitivityConfig, cells
+from crossrec.experiments.analysis.significance_tables import UNSHOWN
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.questions import compare, sensitivity
+from crossrec.experiments.questions.sensitivity import SENSITIVITY, SensitivityConfig, cells
 
 WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 VALUES = {

@@ -12,8 +12,8 @@ import pytest
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
-from crossrec.experiments.plan import Base
-from crossrec.experiments.spaces import Choice, Range, Share, Space, space_for
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.search.spaces import Choice, Range, Share, Space, space_for
 
 
 @pytest.mark.parametrize("space", ["paper", "wide"])

@@ -8,8 +8,8 @@ import pytest
 from tests.experiments.made import NO_MEMORY, TINY, behind, draw, lines, results_of
 
 from crossrec.data import load
-from crossrec.experiments import compare
-from crossrec.experiments.strengths import STRENGTHS, StrengthsConfig, cells
+from crossrec.experiments.questions import compare
+from crossrec.experiments.questions.strengths import STRENGTHS, StrengthsConfig, cells
 
 NAMES = ("id", "image", "text")
 

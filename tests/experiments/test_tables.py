@@ -10,7 +10,7 @@ import statistics
 import pytest
 
 from crossrec.errors import RunError
-from crossrec.experiments.tables import (
+from crossrec.experiments.reporting.tables import (
     RULE,
     Column,
     Table,

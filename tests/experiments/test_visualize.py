@@ -12,10 +12,11 @@ from tests.experiments.made import NO_MEMORY, TINY, behind, draw, lines, mean, r
 
 from crossrec.data import Interactions, load
 from crossrec.errors import ConfigError, RunError
-from crossrec.experiments import compare, maps, visualize
-from crossrec.experiments.geometry import RAW, TEST, TRAIN, UNIT, cosines, distances, measure, tsne
-from crossrec.experiments.visualize import VISUALIZE, VisualizeConfig, cells, relative
-from crossrec.snapshot import Snapshot
+from crossrec.experiments.analysis import tsne_plots as maps
+from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, cosines, distances, measure, tsne
+from crossrec.experiments.questions import compare, visualize
+from crossrec.experiments.questions.visualize import VISUALIZE, VisualizeConfig, cells, relative
+from crossrec.runs.embeddings import TrainedEmbeddings
 
 SMALL = {"items": 8, "pairs": 6}
 
@@ -48,7 +49,7 @@ def test_cosines_by_hand(monkeypatch):
     pairs = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 0])
     diagonal = math.sqrt(0.5)
     for block in (1 << 18, 3):
-        monkeypatch.setattr("crossrec.experiments.geometry.PAIRS", block)
+        monkeypatch.setattr("crossrec.experiments.analysis.embedding_metrics.PAIRS", block)
         found = cosines(user, vectors, *pairs)
         assert found["id"] == pytest.approx((1 + 0 - diagonal + diagonal) / 4)
         assert found["sound"] == pytest.approx((0 + 1 + diagonal) / 3), "the second item makes no sound"
@@ -61,7 +62,7 @@ def test_what_a_run_is_measured_on(dataset, snapshots):
     made = snapshots["none", 0]
     degree = made.degree_I.clone()
     degree[0] = 0
-    trained = measure(Snapshot(**vars(made) | {"degree_I": degree}), dataset)
+    trained = measure(TrainedEmbeddings(**vars(made) | {"degree_I": degree}), dataset)
     rows = {m: x[1:] for m, x in {"id": made.item_IL, **made.modality_IL}.items()}
     assert trained.distance == {UNIT: distances(rows, normalised=True), RAW: distances(rows, normalised=False)}
     test = dataset.test
@@ -96,11 +97,11 @@ def snapshots(dataset, monkeypatch):
                 content = [item + 0.1 * x for x in content]
                 user = user + 2
             empty = torch.zeros(dataset.num_users + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-            made[alignment, seed] = Snapshot(
+            made[alignment, seed] = TrainedEmbeddings(
                 *("freedom", alignment, "", user, item, user, item, degree, *empty, torch.zeros(0, dtype=torch.bool)),
                 modality_IL=dict(zip(("image", "text"), content, strict=True)),
             )
-    monkeypatch.setattr(visualize, "open_snapshot", lambda folder: made[_run(folder)])
+    monkeypatch.setattr(visualize, "open_embeddings", lambda folder: made[_run(folder)])
     return made
 
 
@@ -228,7 +229,7 @@ def test_a_run_that_cannot_be_read_is_told(dataset, snapshots, monkeypatch):
     def damaged(folder):
         raise RunError("it is damaged")
 
-    monkeypatch.setattr(visualize, "open_snapshot", damaged)
+    monkeypatch.setattr(visualize, "open_embeddings", damaged)
     answer = answered(VisualizeConfig(seeds=(0,), pictures=False), dataset)
     assert lines(answer.tables["visualize-cosines"])[0]["alone"] == "failed: it is damaged"
 

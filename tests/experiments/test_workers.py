@@ -8,8 +8,10 @@ from pathlib import Path
 from tests.cli import tuning
 
 from crossrec.data import DataConfig
-from crossrec.experiments import cells, lease, study
-from crossrec.experiments.plan import Base
+from crossrec.data.io import lock as lease
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.runner import jobs as cells
+from crossrec.experiments.search import study
 
 
 def test_a_worker_that_slept_too_long_makes_way(tmp_path, monkeypatch):
@@ -39,8 +41,8 @@ def test_an_unfinished_question_is_not_counted(tmp_path):
     from optuna.distributions import FloatDistribution
     from optuna.trial import TrialState
 
-    from crossrec.experiments.lease import Lease
-    from crossrec.experiments.spaces import Range, Space
+    from crossrec.data.io.lock import FolderLock
+    from crossrec.experiments.search.spaces import Range, Space
 
     def journal():
         with study.open_storage(None, tmp_path) as storage:
@@ -50,7 +52,7 @@ def test_an_unfinished_question_is_not_counted(tmp_path):
     made = study.Study(journal(), "a", space, trials=2, seed=0, turns=tmp_path / "turns")
     inner = made._study
     inner.ask({"alpha": FloatDistribution(0.1, 1)})
-    turn = Lease(tmp_path / "turns")
+    turn = FolderLock(tmp_path / "turns")
     assert turn.take()
     assert (made.propose(), made.exhausted) == (None, False), "another worker is asking"
     turn.release()

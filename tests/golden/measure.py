@@ -2,8 +2,8 @@
 
     python tests/golden/measure.py
 
-Run it only where a formula or a default was changed on purpose, raise METHOD_VERSION in crossrec/run.py with it, and
-look at the difference of golden.json before it is committed.
+Run it only where a formula or a default was changed on purpose, raise METHOD_VERSION in crossrec/runs/config.py
+with it, and look at the difference of golden.json before it is committed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, load
 from crossrec.objective import Objective
-from crossrec.run import held_out, training_set
+from crossrec.runs.execute import held_out, training_set
 from crossrec.training import TrainingConfig, fit, validate
 
 FILE = Path(__file__).with_name("golden.json")

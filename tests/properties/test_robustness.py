@@ -8,7 +8,7 @@ from tests.equations.worlds import TERMS, Case, close, generator, make, numbers,
 
 from crossrec.alignment import Cross, CrossConfig
 from crossrec.alignment.clusters import sinkhorn
-from crossrec.losses import unit
+from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Batch, Representations
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
@@ -183,7 +183,7 @@ def test_sinkhorn_of_many_merged_samples():
 def test_unit_in_float32_at_any_length(scale):
     # the squares of such numbers leave float32, their lengths do not
     vector = (torch.tensor([[3.0, 4.0]]) * scale).requires_grad_()
-    found = unit(vector)
+    found = l2_normalize(vector)
     found[0, 0].backward()
     close(found, [[0.6, 0.8]], 1e-3)
     assert torch.isfinite(vector.grad).all()

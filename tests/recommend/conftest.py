@@ -12,7 +12,8 @@ from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig
 from crossrec.recommend import Recommender
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 

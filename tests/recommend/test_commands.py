@@ -14,7 +14,7 @@ import pytest
 
 from crossrec.cli import main
 from crossrec.errors import DataError, RunError
-from crossrec.recommend.files import write_frames
+from crossrec.recommend.id_files import write_frames
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from crossrec.cli import main
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.recommend import Extended, Recommender, extend
-from crossrec.run import run
+from crossrec.runs.execute import run
 from crossrec.serving import Slot
 
 from .conftest import config

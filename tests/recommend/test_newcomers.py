@@ -9,9 +9,9 @@ import torch
 from crossrec.data import DataConfig, load
 from crossrec.errors import ConfigError, CrossrecError
 from crossrec.recommend import Recommender
+from crossrec.recommend.cold_start import Newcomers, Ridge
 from crossrec.recommend.measure import fold_in_metrics
-from crossrec.recommend.newcomers import Newcomers, Ridge
-from crossrec.run import held_out, run
+from crossrec.runs.execute import held_out, run
 
 from .conftest import config
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from crossrec.data import load
 from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
 from crossrec.objective import Objective
+from crossrec.ops.topk import best
 from crossrec.recommend import Recommender
-from crossrec.recommend.topk import best
-from crossrec.run import load_config, training_set
+from crossrec.runs.config import load_config
+from crossrec.runs.execute import training_set
 
 
 def slow(run, user, k, *, seen=True, keep=lambda item: True):

@@ -11,9 +11,10 @@ from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig
 from crossrec.recommend import Recommender
-from crossrec.run import RunConfig, run
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 from crossrec.serving import ServeConfig, Slot, create_app
-from crossrec.serving.messages import ForUser, Similar
+from crossrec.serving.schemas import ForUser, Similar
 from crossrec.training import TrainingConfig
 
 from .worlds import EVIL, ITEM_IDS, NO_TEXT, RAW, TITLES, UNTOUCHED, USER_IDS, a_png, a_run

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 
 from crossrec.errors import ConfigError
 from crossrec.serving import ServeConfig, Slot, connection, create_app
-from crossrec.serving.answers import Answers
-from crossrec.serving.guard import Buckets, Guard
-from crossrec.serving.pictures import Pictures, read_picture
+from crossrec.serving.images import Pictures, read_picture
+from crossrec.serving.middleware import Buckets, Guard
+from crossrec.serving.service import Answers
 
 from .worlds import EVIL, ITEM_IDS, RAW, USER_IDS, a_png, a_run, served, some_pictures
 
@@ -263,7 +263,7 @@ def test_what_is_too_much_at_once_is_sent_away_and_the_rest_answered(slots, monk
 
 
 def test_a_request_that_never_ends_is_let_go(monkeypatch):
-    monkeypatch.setattr("crossrec.serving.guard.SECONDS", 0.05)
+    monkeypatch.setattr("crossrec.serving.middleware.SECONDS", 0.05)
     sent = []
 
     async def ask() -> None:
@@ -347,7 +347,7 @@ def test_a_table_cannot_make_the_service_show_other_files(tmp_path):
 def test_a_run_without_content_says_so(tmp_path):
     from dataclasses import replace
 
-    from crossrec import snapshot
+    from crossrec.runs import embeddings as snapshot
 
     run = a_run(tmp_path / "run")
     bare = replace(snapshot.load(run / snapshot.FILE), modality_IL={}, paths={}, aligners={})

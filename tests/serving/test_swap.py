@@ -11,9 +11,9 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from crossrec import snapshot
+from crossrec.runs import embeddings as snapshot
 from crossrec.serving import ServeConfig, Slot, create_app
-from crossrec.serving.runs import Watcher
+from crossrec.serving.hot_swap import Watcher
 
 from .worlds import ITEM_IDS, USER_IDS, a_run, a_table
 

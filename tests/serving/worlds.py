@@ -15,11 +15,11 @@ import polars as pl
 import torch
 
 from crossrec.alignment.item_level import Aligner
-from crossrec.content import ContentPath
+from crossrec.backbones.content_encoder import ContentPath
+from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import torch_generator
+from crossrec.runs.embeddings import FILE, TrainedEmbeddings
 from crossrec.serving import ServeConfig, Slot, create_app
-from crossrec.snapshot import FILE, Snapshot
-from crossrec.storage import write_json_atomic
 from crossrec.types import ID
 
 USERS, ITEMS, WIDTH = 30, 40, 8
@@ -55,7 +55,7 @@ def a_run(
     seen = torch.tensor([one for row in taken for one in row])
     trained = torch.tensor([place < len(row) - 1 for row in taken for place in range(len(row))])
     identity = f"{seed:064x}"[::-1]
-    Snapshot(
+    TrainedEmbeddings(
         backbone="lightgcn" if alignment else "vbpr",
         alignment=alignment,
         identity=identity,

@@ -10,7 +10,7 @@ from typing import Any
 from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig
-from crossrec.run import RunConfig
+from crossrec.runs.config import RunConfig
 from crossrec.training import TrainingConfig
 
 TIMES = ("train_seconds", "eval_seconds")

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
-from crossrec.run import held_out, learnt_temperatures, run, training_set
+from crossrec.runs.directory import learnt_temperatures
+from crossrec.runs.execute import held_out, run, training_set
 from crossrec.training import TrainingConfig, fit, validate
 
 from .runs import CROSS, history, tiny

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crossrec.alignment import CrossConfig
 from crossrec.backbones.lightgcn import LightGCNConfig
-from crossrec.run import RunConfig
+from crossrec.runs.config import RunConfig
 
 
 class LaterCross(CrossConfig):

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from crossrec.backbones import BACKBONES
+from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.data import DataConfig, Interactions, load
+from crossrec.data.io.atomic import read_json, write_json_atomic
 from crossrec.errors import RunError
 from crossrec.objective import Objective
-from crossrec.run import RunConfig, run
-from crossrec.storage import MANIFEST, load_checkpoint, read_json, save_checkpoint, write_json_atomic
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
 
 from .runs import CROSS, outcome, tiny
 
@@ -128,7 +130,7 @@ def test_stopped_after_training_before_the_metrics(dataset, tmp_path, monkeypatc
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("crossrec.storage.os.replace", no_space)
+        patch.setattr("crossrec.data.io.atomic.os.replace", no_space)
         with pytest.raises(RunError, match=r"model\.safetensors.*No space left"):
             run(config, tmp_path / "stopped", dataset=dataset)
     assert not (tmp_path / "stopped" / "metrics.json").exists()

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from crossrec.data.sampling import Sampler
 from crossrec.errors import DataError
 from crossrec.randomness import torch_generator
+from crossrec.sampling import Sampler
 from crossrec.types import TrainingSet
 
 

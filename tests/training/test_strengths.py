@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.data import DataConfig, load
 from crossrec.objective import Objective
-from crossrec.run import run, training_set
-from crossrec.strengths import strengths
+from crossrec.runs.execute import run, training_set
+from crossrec.runs.strengths import strengths
 from crossrec.training import TrainingConfig
 
 from .runs import CROSS, history, tiny

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.data.encode.conftest import minilm, save_vision, vit  # noqa: F401
+from tests.features.conftest import minilm, save_vision, vit  # noqa: F401
 
 from .preloaded import tools as preloaded
 

@@ -31,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as connection:
     socket.send_fds(connection, [json.dumps(asked).encode() + b"\\n"], [0, 1, 2])
     sys.exit(int(connection.recv(4) or b"70"))
 """
-LIBRARIES = ("PIL.Image", "sentence_transformers", "crossrec.data.encode.run", "crossrec.commands.train")
+LIBRARIES = ("PIL.Image", "sentence_transformers", "crossrec.features.encode", "crossrec.commands.train")
 
 
 @contextmanager

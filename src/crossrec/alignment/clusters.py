@@ -13,19 +13,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from crossrec.blocks import (
-    APART,
+from crossrec.losses import bounded, scaled_gradients
+from crossrec.ops.blockwise import (
     LOG2E,
     Precision,
+    Workspace,
     add_product_,
-    block_room,
+    block_workspace,
     exp2_rows_,
     filled_up,
     product_into,
     row_blocks,
     wide,
 )
-from crossrec.losses import bounded, counts, rows, scaled_gradients, unit, zero_like
+from crossrec.ops.vectors import counts, gather_rows, l2_normalize, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -99,7 +100,7 @@ def _cross_entropy(
     rounds: int,
     weight_N: Tensor,
     partitions: int,
-    room: Room | None,
+    room: Workspace | None,
     precision: Precision | None,
 ) -> Tensor:
     """Σ_n [ partitions · w_n log Σ_p exp(x_n c_p / λ_c) - t_n · C q_n / λ_c ], q the codes of x, t = ``towards_NL``.
@@ -117,7 +118,7 @@ def _cross_entropy(
         rounds if clusterer == "sinkhorn" else None,
         weight_N,
         partitions,
-        Room() if room is None else room,
+        Workspace() if room is None else room,
         precision,
     )
     return value
@@ -126,28 +127,6 @@ def _cross_entropy(
 KEPT_NUMBERS = 1 << 27
 """Entries of a Sinkhorn kernel that is kept between its rounds (512 MB of float32); a larger one is made anew in every
 round, block by block, so that memory does not grow with the number of prototypes."""
-
-
-class Room:
-    """Memory for the one matrix of N × P that a cluster loss needs, kept for the next loss and the next step.
-
-    On a CPU fresh pages cost more than what is written to them, and matrices of changing size leave holes in the heap
-    that the next does not fit into. On other devices torch's own allocator sees to that.
-    """
-
-    def __init__(self) -> None:
-        self._memory: Tensor | None = None
-
-    def matrix(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """An uninitialised (rows, columns) of the type of ``like``, good until the next call."""
-        if like.device.type != "cpu":
-            return like.new_empty(rows, columns)
-        stride = columns + APART
-        size = rows * stride
-        if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
-            self._memory = None  # first freed, then replaced, with a little to spare for a batch of more items
-            self._memory = like.new_empty(size + size // 16)
-        return self._memory[:size].view(rows, stride)[:, :columns]
 
 
 class _ClusterCrossEntropy(torch.autograd.Function):
@@ -169,11 +148,11 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         rounds: int | None,
         weight_N: Tensor,
         partitions: int,
-        room: Room,
+        room: Workspace,
         precision: Precision | None,
     ) -> Tensor:
         towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
-        rows, weight = len(vector), weight_N.to(vector.dtype)
+        num_rows, weight = len(vector), weight_N.to(vector.dtype)
         towards, vector, weight = (filled_up(part, precision) for part in (towards, vector, weight))
         inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
         scaled = vector * (inverse * LOG2E)
@@ -184,10 +163,10 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
         small = bounded(vector_NL, prototype_PL, inverse)
         size = row_blocks(vector, len(prototype))
-        logits = block_room(size, len(prototype), vector)
+        logits = block_workspace(size, len(prototype), vector)
         kernel_block = None if keep else torch.empty_like(logits)
         kind = vector.dtype if precision is None else torch.bfloat16
-        read = None if precision is None else block_room(size, len(prototype), prototype.to(kind))
+        read = None if precision is None else block_workspace(size, len(prototype), prototype.to(kind))
         prototype_k = prototype.to(kind)
         parts = [slice(start, start + size) for start in range(0, len(vector), size)]
         for part in parts:
@@ -239,7 +218,7 @@ class _ClusterCrossEntropy(torch.autograd.Function):
         grad_temperature = None
         if ctx.needs_input_grad[3]:
             grad_temperature = inverse * (met * inverse - torch.dot(vector.flatten(), grad_vector.flatten()))
-        ctx.save_for_backward(centre[:rows] * -inverse, grad_vector[:rows], grad_prototype, grad_temperature)
+        ctx.save_for_backward(centre[:num_rows] * -inverse, grad_vector[:num_rows], grad_prototype, grad_temperature)
         temperature_type = temperature.dtype if isinstance(temperature, Tensor) else None
         ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, temperature_type
         return (partitions * (partition_N @ weight) - inverse * met).to(vector_NL.dtype)
@@ -262,7 +241,7 @@ def item_cluster_loss(
     weight_N: Tensor | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
-    room: Room | None = None,
+    room: Workspace | None = None,
     precision: Precision | None = None,
 ) -> Tensor:
     """1/(|M|(|M|-1)) Σ_{m≠n} mean_b -Σ_p q_p^n log softmax(i^m C / λ_c)_p, a scalar (Equation 11).
@@ -274,10 +253,10 @@ def item_cluster_loss(
     """
     if len(item) < 2 or not len(item[0]):
         return zero_like(codebook_PL)
-    prototype_PL = unit(codebook_PL)
-    units = [unit(vector) for vector in item]
+    prototype_PL = l2_normalize(codebook_PL)
+    units = [l2_normalize(vector) for vector in item]
     weight_N = _ones(units[0]) if weight_N is None else weight_N.to(units[0].dtype)
-    everyone_NL, total, room = torch.stack(units).sum(0), zero_like(prototype_PL), room or Room()
+    everyone_NL, total, room = torch.stack(units).sum(0), zero_like(prototype_PL), room or Workspace()
     for vector_NL in units:
         others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
         total = total + _cross_entropy(
@@ -304,7 +283,7 @@ def user_cluster_loss(
     pairs: tuple[Tensor, Tensor] | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
-    room: Room | None = None,
+    room: Workspace | None = None,
     precision: Precision | None = None,
 ) -> Tensor:
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
@@ -315,14 +294,14 @@ def user_cluster_loss(
     """
     if not len(user_NL):
         return zero_like(codebook_PL)
-    prototype_PL, user_NL, item_NL = unit(codebook_PL), unit(user_NL), unit(item_NL)
+    prototype_PL, user_NL, item_NL = l2_normalize(codebook_PL), l2_normalize(user_NL), l2_normalize(item_NL)
     if pairs is None:
         own_B = torch.arange(len(user_NL), device=user_NL.device)
         pairs = (own_B, own_B)
     # Every user meets the codes of the items it is paired with, and the other way round: sums over its pairs.
-    meets_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], rows(item_NL, pairs[1]))
-    meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], rows(user_NL, pairs[0]))
-    total, room = zero_like(prototype_PL), room or Room()
+    meets_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], gather_rows(item_NL, pairs[1]))
+    meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], gather_rows(user_NL, pairs[0]))
+    total, room = zero_like(prototype_PL), room or Workspace()
     for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
         weight_N = counts(index_B, len(vector_NL), vector_NL.dtype)
         total = total + _cross_entropy(

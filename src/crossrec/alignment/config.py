@@ -9,8 +9,8 @@ from pydantic import Field
 from crossrec.alignment.clusters import Clusterer
 from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
-from crossrec.blocks import Precision
 from crossrec.config import Config
+from crossrec.ops.blockwise import Precision
 from crossrec.types import Direction
 
 Term = Literal["item", "tuning", "neighbor", "cluster_items", "cluster_users"]

@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment.clusters import Room, item_cluster_loss, user_cluster_loss
-from crossrec.alignment.config import (
-    LAMBDA_C_BOUNDS,
-    LAMBDA_F_BOUNDS,
-    CrossConfig,
-    default_prototypes,
-)
+from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
+from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
 from crossrec.alignment.direction import directions
 from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import neighbor_loss, neighborhood
@@ -22,7 +17,8 @@ from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, mean_preference_of, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
-from crossrec.losses import known_unit, rows, unit, zero_like
+from crossrec.ops.blockwise import Workspace
+from crossrec.ops.vectors import gather_rows, known_unit, l2_normalize, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -84,7 +80,7 @@ class Cross(nn.Module):
         self.codebook_itv = _codebook(count, dim, generator) if "cluster_items" in active else None
         count = config.prototypes_ui or 2 * count
         self.codebook_ui = _codebook(count, dim, generator) if "cluster_users" in active else None
-        self._room = Room()
+        self._room = Workspace()
 
         if "neighbor" in active and neighbors is None:
             if interactions is None:
@@ -110,7 +106,9 @@ class Cross(nn.Module):
             strengths = {m: strength(preference_NL, v) for m, v in view.item.items()}
             mask = directions(torch.stack(list(strengths.values())), config.direction)
             supported = self._supported(mask)
-            aligned = {(m, n): unit(self.aligners[f"{m}->{n}"](view.rows(m, r))) for (m, n), r in supported.items()}
+            aligned = {
+                (m, n): l2_normalize(self.aligners[f"{m}->{n}"](view.rows(m, r))) for (m, n), r in supported.items()
+            }
             if "item" in active:
                 temperature = _clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS)
                 terms["item"] = item_level_loss(
@@ -177,20 +175,20 @@ class Cross(nn.Module):
         if with_neighbors:
             assert self.neighbor_IK is not None
             needed_R, neighbor_NK = _with_neighbors(item_N, self.neighbor_IK)
-        table = {m: unit(self._vectors(m, reps, needed_R)) for m in self.modalities}
+        table = {m: l2_normalize(self._vectors(m, reps, needed_R)) for m in self.modalities}
         item = {m: known_unit(t[: len(item_N)]) for m, t in table.items()} if with_neighbors else table
-        user_NL = unit(rows(reps.user_UL, user_N))
+        user_NL = l2_normalize(gather_rows(reps.user_UL, user_N))
         return _View(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
 
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor) -> Tensor:
         if modality == ID:
-            return rows(reps.item_IL, item_R)
+            return gather_rows(reps.item_IL, item_R)
         if f"{modality}_feat" in self.projections:
             projected: Tensor = self.projections[f"{modality}_feat"](item_R)
             return projected
         if modality not in reps.modality_IL:
             raise ValueError(f"modality '{modality}' was announced, but Representations.modality_IL does not hold it")
-        return rows(reps.modality_IL[modality], item_R)
+        return gather_rows(reps.modality_IL[modality], item_R)
 
     def _neighbor_term(self, view: _View) -> Tensor:
         assert view.neighbor_NK is not None
@@ -222,12 +220,12 @@ class _View:
     neighbor_NK: Tensor | None
 
     def user(self) -> Tensor:
-        return known_unit(rows(self.distinct_user_L, self.user_index_B))
+        return known_unit(gather_rows(self.distinct_user_L, self.user_index_B))
 
     def rows(self, modality: str, row_D: Tensor) -> Tensor:
         """Vectors of some of the distinct items."""
         item_NL = self.item[modality]
-        return item_NL if len(row_D) == len(item_NL) else known_unit(rows(item_NL, row_D))
+        return item_NL if len(row_D) == len(item_NL) else known_unit(gather_rows(item_NL, row_D))
 
 
 def _with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
@@ -247,7 +245,7 @@ def _with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor
 
 
 def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Parameter:
-    return nn.Parameter(unit(torch.randn(count, dim, generator=generator)))
+    return nn.Parameter(l2_normalize(torch.randn(count, dim, generator=generator)))
 
 
 def _clamped(learnt: Tensor | None, fixed: float, bounds: tuple[float, float]) -> Tensor | float:

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crossrec.blocks import Precision
-from crossrec.losses import info_nce, unit, zero_like
+from crossrec.losses import info_nce
+from crossrec.ops.blockwise import Precision
+from crossrec.ops.vectors import l2_normalize, zero_like
 
 AlignerKind = Literal["linear", "ffn"]
 
@@ -34,7 +35,7 @@ class Aligner(nn.Module):
 
     def forward(self, item_NL: Tensor) -> Tensor:
         """The aligned vectors î, (N, L), not normalised."""
-        item_NL = unit(item_NL)
+        item_NL = l2_normalize(item_NL)
         if self.second is None:
             return item_NL + item_NL @ self.weight.T
         hidden = torch.relu(item_NL @ self.weight.T + self.bias)
@@ -60,6 +61,6 @@ def item_level_loss(
     total = zero_like(reference)
     for (source, target), row_D in supported.items():
         if len(row_D):
-            anchor_DL, target_NL = unit(aligned[source, target]), unit(item[target]).detach()
+            anchor_DL, target_NL = l2_normalize(aligned[source, target]), l2_normalize(item[target]).detach()
             total = total + info_nce(anchor_DL, target_NL, row_D, temperature=temperature, precision=precision)
     return total / max(len(reference), 1)

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.blocks import Precision
-from crossrec.losses import info_nce, logsumexp_dot, unit, zero_like
+from crossrec.losses import info_nce, logsumexp_dot
+from crossrec.ops.blockwise import Precision
+from crossrec.ops.vectors import l2_normalize, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
 
@@ -21,7 +22,7 @@ def neighborhood(table_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
     ``table_RL``: vectors of one modality; ``neighbor_NK``: int64 rows of it, -1 where there is no neighbour. The mean
     is over the neighbours an item has; an item without any gets the zero vector.
     """
-    mean: Tensor = _NeighborMean.apply(unit(table_RL), neighbor_NK)  # type: ignore[no-untyped-call]
+    mean: Tensor = _NeighborMean.apply(l2_normalize(table_RL), neighbor_NK)  # type: ignore[no-untyped-call]
     return mean
 
 
@@ -66,7 +67,7 @@ def neighbor_loss(
     """
     if not len(item_NL):
         return zero_like(item_NL)
-    item_NL, neighborhood_NL = unit(item_NL), unit(neighborhood_NL)
+    item_NL, neighborhood_NL = l2_normalize(item_NL), l2_normalize(neighborhood_NL)
     if negatives == "neighborhoods":
         own_N = torch.arange(len(item_NL), device=item_NL.device)
         total = info_nce(item_NL, neighborhood_NL, own_N, temperature=temperature, precision=precision)

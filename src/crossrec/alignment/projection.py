@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from crossrec.losses import rows
+from crossrec.ops.vectors import gather_rows
 
 
 class Projection(nn.Module):
@@ -25,4 +25,4 @@ class Projection(nn.Module):
 
     def forward(self, item_N: Tensor) -> Tensor:
         """i^m of the items asked for, (N, L)."""
-        return rows(self.feature_ID, item_N).to(self.weight.dtype) @ self.weight.T
+        return gather_rows(self.feature_ID, item_N).to(self.weight.dtype) @ self.weight.T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossrec.losses import counts, unit
+from crossrec.ops.vectors import counts, l2_normalize
 
 PAIRS = 1 << 18
 """Pairs whose users' vectors are gathered at a time, where all training pairs are looked at: 64 MB at L = 64."""
@@ -17,7 +17,7 @@ def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int) -> Tensor:
     ``user_BL``: u of each pair; ``index_B``: int64, which of the N distinct items the pair is of. The mean over pairs
     of cos(u, x) is the dot product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it.
     """
-    user_BL = unit(user_BL).detach()
+    user_BL = l2_normalize(user_BL).detach()
     total = user_BL.new_zeros(num_items, user_BL.shape[1]).index_add_(0, index_B, user_BL)
     return total / counts(index_B, num_items, user_BL.dtype).clamp_min(1).unsqueeze(1)
 
@@ -40,7 +40,7 @@ def strength(preference_NL: Tensor, item_NL: Tensor) -> Tensor:
     ``preference_NL``: from ``mean_preference``; ``item_NL``: i^m. The paper writes a raw dot product; cosine is what
     Equation 2 needs (docs/deviations.md).
     """
-    return (preference_NL.detach() * unit(item_NL).detach()).sum(-1)
+    return (preference_NL.detach() * l2_normalize(item_NL).detach()).sum(-1)
 
 
 def compensation(strength_N: Tensor) -> Tensor:

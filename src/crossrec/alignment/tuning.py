@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from crossrec.losses import unit, zero_like
+from crossrec.ops.vectors import l2_normalize, zero_like
 
 
 def direction_tuning_loss(
@@ -26,6 +26,6 @@ def direction_tuning_loss(
     for (source, target), row_D in supported.items():
         total = total + zero_like(aligned[source, target])
         if len(row_D):
-            preferred_D = (preference_NL[row_D].detach() * unit(aligned[source, target])).sum(-1)
+            preferred_D = (preference_NL[row_D].detach() * l2_normalize(aligned[source, target])).sum(-1)
             total = total + (strength[source][row_D].detach() - preferred_D).mean()
     return total / max(len(strength) * (len(strength) - 1), 1)

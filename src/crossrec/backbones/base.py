@@ -11,10 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from crossrec.backbones.content_encoder import ContentPath
 from crossrec.config import Config
-from crossrec.content import ContentPath
 from crossrec.errors import ConfigError
-from crossrec.losses import logsumexp_dot, rows, unit
+from crossrec.losses import logsumexp_dot
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -82,9 +83,9 @@ class Backbone(nn.Module, ABC):
         """Whatever is renewed every epoch (graph views, clusters); ``epoch`` counts from 1."""
 
 
-def xavier_table(rows: int, dim: int, generator: torch.Generator) -> nn.Parameter:
-    """A (rows, dim) table of Xavier-uniform values (Glorot and Bengio 2010)."""
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(rows, dim), generator=generator))
+def xavier_table(num_rows: int, dim: int, generator: torch.Generator) -> nn.Parameter:
+    """A (num_rows, dim) table of Xavier-uniform values (Glorot and Bengio 2010)."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_rows, dim), generator=generator))
 
 
 def negatives(batch: Batch) -> Tensor:
@@ -103,9 +104,9 @@ def contrast(
     each anchor belongs to; the one of the same row unless given.
     """
     index_D, count_D = torch.unique(index_B, return_counts=True)
-    anchor_DL = unit(rows(anchor_NL, index_D)) / temperature
-    candidate_PL, weight_D = unit(candidate_PL), count_D.to(anchor_DL.dtype)
-    positive_DL = rows(candidate_PL, index_D if own_N is None else own_N[index_D])
+    anchor_DL = l2_normalize(gather_rows(anchor_NL, index_D)) / temperature
+    candidate_PL, weight_D = l2_normalize(candidate_PL), count_D.to(anchor_DL.dtype)
+    positive_DL = gather_rows(candidate_PL, index_D if own_N is None else own_N[index_D])
     matched = ((anchor_DL * positive_DL).sum(-1) * weight_D).sum()
     total: Tensor = logsumexp_dot(anchor_DL, candidate_PL, weight_D) - matched
     return total

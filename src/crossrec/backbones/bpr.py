@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
-from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.losses import bpr, embedding_norm
+from crossrec.ops.vectors import gather_rows
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -39,9 +40,9 @@ class BPR(Backbone):
         return Representations(self.user, self.item)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = rows(reps.user_UL, batch.user_B)
-        positive_BL = rows(reps.item_IL, batch.item_B)
-        negative_BL = rows(reps.item_IL, negatives(batch))
+        user_BL = gather_rows(reps.user_UL, batch.user_B)
+        positive_BL = gather_rows(reps.item_IL, batch.item_B)
+        negative_BL = gather_rows(reps.item_IL, negatives(batch))
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
             "reg": self.reg * embedding_norm(user_BL, positive_BL, negative_BL),

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from crossrec.backbones.base import Backbone, BackboneConfig, xavier_table
 from crossrec.graph import bipartite_adjacency, propagate_mean
-from crossrec.losses import mean_square_distance, rows, uniformity, unit
+from crossrec.losses import mean_square_distance, uniformity
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -57,13 +58,13 @@ class DirectAU(Backbone):
             everything = propagate_mean(self.adjacency, torch.cat([user_UL, item_IL]), self.config.layers)
             user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
         encoded = (user_UL, item_IL) if self.config.scores == "dot" else None
-        return Representations(unit(user_UL), unit(item_IL), scoring=encoded)
+        return Representations(l2_normalize(user_UL), l2_normalize(item_IL), scoring=encoded)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        apart = mean_square_distance(rows(reps.user_UL, batch.user_B), rows(reps.item_IL, batch.item_B))
+        apart = mean_square_distance(gather_rows(reps.user_UL, batch.user_B), gather_rows(reps.item_IL, batch.item_B))
         user_D, item_D = (torch.unique(index, return_counts=True) for index in (batch.user_B, batch.item_B))
-        spread = uniformity(rows(reps.user_UL, user_D[0]), user_D[1])
-        spread = spread + uniformity(rows(reps.item_IL, item_D[0]), item_D[1])
+        spread = uniformity(gather_rows(reps.user_UL, user_D[0]), user_D[1])
+        spread = spread + uniformity(gather_rows(reps.item_IL, item_D[0]), item_D[1])
         return {
             "closeness": apart,
             "uniformity": self.config.gamma_uniformity / 2 * spread,

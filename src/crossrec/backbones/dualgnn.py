@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
-from crossrec.content import ContentPath
+from crossrec.backbones.content_encoder import ContentPath
 from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
-from crossrec.losses import bpr, rows, unit
+from crossrec.losses import bpr
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -63,8 +64,8 @@ class DualGNN(Backbone):
         return self._modalities
 
     def propagate(self) -> Representations:
-        users = [unit(table) for table in self.preference]
-        items = [unit(content()) for content in self.content]
+        users = [l2_normalize(table) for table in self.preference]
+        items = [l2_normalize(content()) for content in self.content]
         # all modalities side by side, so that the graph is walked once
         ego = torch.cat([torch.cat(users, dim=1), torch.cat(items, dim=1)])
         total = torch.stack(propagate_layers([self.adjacency] * self.config.layers, ego)).sum(0)
@@ -85,11 +86,11 @@ class DualGNN(Backbone):
         return {m: content.path(unit_output=True) for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = rows(reps.user_UL, batch.user_B)
-        positive_BL, negative_BL = rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+        user_BL = gather_rows(reps.user_UL, batch.user_B)
+        positive_BL, negative_BL = gather_rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
         squares = self.fusion.square().mean()
         for table in self.preference:
-            squares = squares + rows(table, batch.user_B).square().mean()
+            squares = squares + gather_rows(table, batch.user_B).square().mean()
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)) / math.log(2),
             "reg": self.config.reg * squares,

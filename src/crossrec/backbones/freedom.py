@@ -13,11 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
-from crossrec.content import ContentPath
+from crossrec.backbones.content_encoder import ContentPath
 from crossrec.errors import ConfigError
 from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
-from crossrec.losses import bpr, rows
-from crossrec.sparse import SparseMatrix
+from crossrec.losses import bpr
+from crossrec.ops.sparse import SparseMatrix
+from crossrec.ops.vectors import gather_rows
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -97,11 +98,11 @@ class FREEDOM(Backbone):
         return {m: ContentPath((part.weight,), (part.bias,)) for m, part in content.items()}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL, negative_B = rows(reps.user_UL, batch.user_B), negatives(batch)
+        user_BL, negative_B = gather_rows(reps.user_UL, batch.user_B), negatives(batch)
 
         def preference(item_IL: Tensor) -> Tensor:
-            positive = (user_BL * rows(item_IL, batch.item_B)).sum(-1)
-            return bpr(positive, (user_BL * rows(item_IL, negative_B)).sum(-1))
+            positive = (user_BL * gather_rows(item_IL, batch.item_B)).sum(-1)
+            return bpr(positive, (user_BL * gather_rows(item_IL, negative_B)).sum(-1))
 
         terms = {"bpr": preference(reps.item_IL)}
         for modality, content_IL in reps.modality_IL.items():

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
-from crossrec.content import ContentPath
-from crossrec.losses import bpr, rows, unit
-from crossrec.sparse import SparsePattern
+from crossrec.backbones.content_encoder import ContentPath
+from crossrec.losses import bpr
+from crossrec.ops.sparse import SparsePattern
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -64,10 +65,11 @@ class GRCN(Backbone):
 
     def propagate(self) -> Representations:
         attended = [
-            self.attend(unit(p), unit(F.leaky_relu(c()))) for p, c in zip(self.preference, self.content, strict=True)
+            self.attend(l2_normalize(p), l2_normalize(F.leaky_relu(c())))
+            for p, c in zip(self.preference, self.content, strict=True)
         ]
         weight_E, back_E = self.edge_weights([(a, b) for _, _, a, b in attended])
-        user, item = unit(self.user), unit(self.item)
+        user, item = l2_normalize(self.user), l2_normalize(self.item)
         user_UL, item_IL = user, item
         for _ in range(2):
             user, item = self.to_user.product(weight_E, item), self.to_item.product(back_E, user)
@@ -93,7 +95,7 @@ class GRCN(Backbone):
         """One modality: x of users, x of items, and the attention on every edge, of users to items and back, (E,)."""
         for _ in range(self.config.routing):
             share_E = self.to_user.softmax(self.to_user.dots(user_UL, item_IL))
-            user_UL = unit(user_UL + self.to_user.product(share_E, item_IL))
+            user_UL = l2_normalize(user_UL + self.to_user.product(share_E, item_IL))
         dot_E = self.to_user.dots(user_UL, item_IL)
         share_E = self.to_user.softmax(dot_E)
         back_E = self.to_item.softmax(dot_E.index_select(0, self.to_user.order_E))
@@ -104,17 +106,17 @@ class GRCN(Backbone):
     def edge_weights(self, attention: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """max(0, max_m attention · confidence of the source): of edges item → user, and user → item, (E,) each."""
         user_UM, item_IM = torch.split(self.confidence, [self.num_users, self.num_items])
-        to_user_EM = torch.stack([a for a, _ in attention], dim=1) * rows(item_IM, self.to_user.column_E)
-        to_item_EM = torch.stack([b for _, b in attention], dim=1) * rows(user_UM, self.to_item.column_E)
+        to_user_EM = torch.stack([a for a, _ in attention], dim=1) * gather_rows(item_IM, self.to_user.column_E)
+        to_item_EM = torch.stack([b for _, b in attention], dim=1) * gather_rows(user_UM, self.to_item.column_E)
         return to_user_EM.amax(1).relu(), to_item_EM.amax(1).relu()
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         item_2B = torch.cat([batch.item_B, negatives(batch)])
-        user_BS = rows(reps.user_US, batch.user_B)
-        positive_BS, negative_BS = rows(reps.item_IS, item_2B).chunk(2)
-        squares = rows(self.user, batch.user_B).square().mean() + rows(self.item, item_2B).square().mean()
+        user_BS = gather_rows(reps.user_US, batch.user_B)
+        positive_BS, negative_BS = gather_rows(reps.item_IS, item_2B).chunk(2)
+        squares = gather_rows(self.user, batch.user_B).square().mean() + gather_rows(self.item, item_2B).square().mean()
         for table in self.preference:
-            squares = squares + rows(table, batch.user_B).square().mean()
+            squares = squares + gather_rows(table, batch.user_B).square().mean()
         return {
             "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
             "reg": self.config.reg * (squares + self.confidence.square().mean()),

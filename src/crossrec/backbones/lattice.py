@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, OnDemand, negatives, xavier_table
-from crossrec.content import ContentPath
+from crossrec.backbones.content_encoder import ContentPath
 from crossrec.graph import knn, mean_adjacency, propagate_mean
-from crossrec.losses import bpr, rows, unit
-from crossrec.sparse import SparsePattern
+from crossrec.losses import bpr
+from crossrec.ops.sparse import SparsePattern
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -110,13 +111,13 @@ class LATTICE(Backbone):
                 similar_IL = self.frozen @ similar_IL
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
         user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
-        return Representations(user_UL, item_IL + unit(similar_IL), content)
+        return Representations(user_UL, item_IL + l2_normalize(similar_IL), content)
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
         similar_IL: Tensor = self.item
         for _ in range(self.config.item_layers):
             similar_IL = self.frozen @ similar_IL
-        similar_IL = unit(similar_IL)
+        similar_IL = l2_normalize(similar_IL)
         return {ID: reps.item_IL - similar_IL, "content": similar_IL}
 
     def content_paths(self) -> dict[str, ContentPath]:
@@ -124,8 +125,8 @@ class LATTICE(Backbone):
         return {m: content.path() for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = rows(reps.user_UL, batch.user_B)
-        positive_BL, negative_BL = rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+        user_BL = gather_rows(reps.user_UL, batch.user_B)
+        positive_BL, negative_BL = gather_rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
         squares = user_BL.square().sum() + positive_BL.square().sum() + negative_BL.square().sum()
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
@@ -152,7 +153,7 @@ class LATTICE(Backbone):
 
     def _neighbours(self, content_IL: Tensor, has_I: Tensor) -> tuple[Tensor, Tensor]:
         """The k items of highest cosine, (I, k), and the cosines with gradient; zero where there are fewer items."""
-        unit_IL = unit(content_IL) * has_I.unsqueeze(1)
+        unit_IL = l2_normalize(content_IL) * has_I.unsqueeze(1)
         index_IK, found_IK = knn(unit_IL.detach(), self.config.knn)
         cosine_IK = self._pattern(index_IK).dots(unit_IL, unit_IL).view(index_IK.shape)
         return index_IK, torch.where(found_IK > 0, cosine_IK, 0.0)
@@ -170,7 +171,7 @@ def _symmetric(index_IK: Tensor, value_IK: Tensor) -> Tensor:
     """D^-1/2 S D^-1/2 of a graph with values S at columns ``index_IK``, D its row sums; (I, K). No edges: zeros."""
     degree_I = value_IK.sum(1, keepdim=True)
     inverse_root_I = torch.where(degree_I > 0, degree_I.clamp_min(1e-12).rsqrt(), 0.0)
-    other_IK = rows(inverse_root_I, index_IK.flatten()).view(index_IK.shape)
+    other_IK = gather_rows(inverse_root_I, index_IK.flatten()).view(index_IK.shape)
     return inverse_root_I * value_IK * other_IK
 
 

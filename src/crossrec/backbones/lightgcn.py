@@ -10,7 +10,8 @@ from torch import Tensor
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.graph import bipartite_adjacency, propagate_mean
-from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.losses import bpr, embedding_norm
+from crossrec.ops.vectors import gather_rows
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -46,9 +47,9 @@ class LightGCN(Backbone):
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_B, item_2B = batch.user_B, torch.cat([batch.item_B, negatives(batch)])
-        user_BL = rows(reps.user_UL, user_B)
-        positive_BL, negative_BL = rows(reps.item_IL, item_2B).chunk(2)
-        ego = (rows(self.user, user_B), *rows(self.item, item_2B).chunk(2))
+        user_BL = gather_rows(reps.user_UL, user_B)
+        positive_BL, negative_BL = gather_rows(reps.item_IL, item_2B).chunk(2)
+        ego = (gather_rows(self.user, user_B), *gather_rows(self.item, item_2B).chunk(2))
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
             "reg": self.reg * embedding_norm(*ego),

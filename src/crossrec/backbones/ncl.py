@@ -14,7 +14,7 @@ from crossrec.backbones.base import contrast
 from crossrec.backbones.lightgcn import LightGCN, LightGCNConfig
 from crossrec.errors import ConfigError
 from crossrec.graph import propagate_layers
-from crossrec.kmeans import kmeans
+from crossrec.ops.kmeans import kmeans
 from crossrec.types import Batch, Representations, TrainingSet
 
 

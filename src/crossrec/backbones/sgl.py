@@ -11,7 +11,7 @@ from torch import Tensor
 from crossrec.backbones.base import contrast
 from crossrec.backbones.lightgcn import LightGCN, LightGCNConfig
 from crossrec.graph import bipartite_adjacency, edge_drop, node_drop, propagate_layers, propagate_mean
-from crossrec.sparse import SparseMatrix
+from crossrec.ops.sparse import SparseMatrix
 from crossrec.types import Batch, Representations, TrainingSet
 
 

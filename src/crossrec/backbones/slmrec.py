@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, Linear, xavier_table
-from crossrec.content import ContentPath
+from crossrec.backbones.content_encoder import ContentPath
 from crossrec.graph import bipartite_adjacency, propagate_mean
-from crossrec.losses import info_nce, rows, unit
+from crossrec.losses import info_nce
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -70,7 +71,7 @@ class SLMRec(Backbone):
         dim, count = config.dim, len(data.features)
         self.user = xavier_table(data.num_users, dim, generator)
         self.item = xavier_table(data.num_items, dim, generator)
-        self.content = nn.ModuleList(ContentMap(unit(f), (dim,), generator) for f in data.features.values())
+        self.content = nn.ModuleList(ContentMap(l2_normalize(f), (dim,), generator) for f in data.features.values())
         self.fuse_user, self.fuse_item = (Linear((count + 1) * dim, dim, generator) for _ in range(2))
         self.chain, self.side = nn.ModuleList(), nn.ModuleList()
         if config.task == "fac":
@@ -114,9 +115,12 @@ class SLMRec(Backbone):
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, Blocks)
         assert reps.item_IS_parts is not None
-        user_BL, item_BL = unit(rows(reps.user_UL, batch.user_B)), unit(rows(reps.item_IL, batch.item_B))
+        user_BL, item_BL = (
+            l2_normalize(gather_rows(reps.user_UL, batch.user_B)),
+            l2_normalize(gather_rows(reps.item_IL, batch.item_B)),
+        )
         terms = {"contrast": self._matched(user_BL, item_BL, self.config.temperature)}
-        item_NS = rows(reps.item_IS_parts, torch.unique(batch.item_B))
+        item_NS = gather_rows(reps.item_IS_parts, torch.unique(batch.item_B))
         task = {"fac": self._fine_and_coarse, "fd": self._dropout, "fm": self._masking}[self.config.task]
         terms["ssl"] = self.config.ssl * task(item_NS)
         return terms
@@ -131,7 +135,9 @@ class SLMRec(Backbone):
         total = item_NS.new_zeros(())
         for chain, side, part_NL in zip(self.chain, self.side, parts, strict=True):
             fused_NL = chain(fused_NL)
-            total = total + self._matched(unit(fused_NL), unit(side(part_NL)), self.config.ssl_temperature)
+            total = total + self._matched(
+                l2_normalize(fused_NL), l2_normalize(side(part_NL)), self.config.ssl_temperature
+            )
         return total
 
     def _dropout(self, item_NS: Tensor) -> Tensor:
@@ -140,7 +146,7 @@ class SLMRec(Backbone):
         for _ in range(2):
             drawn = torch.rand(content_NS.shape, generator=self.generator, device=item_NS.device)
             left_NS = content_NS * (drawn >= self.config.dropout) / (1 - self.config.dropout)
-            views.append(unit(self.fuse_item(torch.cat([id_NL, left_NS], dim=1))))
+            views.append(l2_normalize(self.fuse_item(torch.cat([id_NL, left_NS], dim=1))))
         return self._matched(views[0], views[1], self.config.ssl_temperature)
 
     def _masking(self, item_NS: Tensor) -> Tensor:
@@ -148,5 +154,5 @@ class SLMRec(Backbone):
         masked = torch.randint(count, (len(item_NS),), generator=self.generator, device=item_NS.device) + 1
         block = torch.arange(count + 1, device=item_NS.device).repeat_interleave(item_NS.shape[1] // (count + 1))
         lacking_NS = item_NS * (block != masked.unsqueeze(1))
-        whole, part = (unit(self.fuse_item(view)) for view in (item_NS, lacking_NS))
+        whole, part = (l2_normalize(self.fuse_item(view)) for view in (item_NS, lacking_NS))
         return self._matched(whole, part, self.config.ssl_temperature)

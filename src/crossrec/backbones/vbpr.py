@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
-from crossrec.content import ContentPath
-from crossrec.losses import bpr, embedding_norm, rows
+from crossrec.backbones.content_encoder import ContentPath
+from crossrec.losses import bpr, embedding_norm
+from crossrec.ops.vectors import gather_rows
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -66,9 +67,9 @@ class VBPR(Backbone):
         return dict(zip(self.widths, torch.split(matrix_ND, list(self.widths.values()), dim=1), strict=True))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BS = rows(reps.user_US, batch.user_B)
-        positive_BS = rows(reps.item_IS, batch.item_B)
-        negative_BS = rows(reps.item_IS, negatives(batch))
+        user_BS = gather_rows(reps.user_US, batch.user_B)
+        positive_BS = gather_rows(reps.item_IS, batch.item_B)
+        negative_BS = gather_rows(reps.item_IS, negatives(batch))
         return {
             "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
             "reg": self.reg * embedding_norm(user_BS, positive_BS, negative_BS),

@@ -17,20 +17,20 @@ from crossrec.commands.flags import flat, parse
 from crossrec.commands.show import stderr, stdout
 from crossrec.data import DataConfig, data_folder
 from crossrec.errors import ConfigError
-from crossrec.experiments.ablate import ABLATE
-from crossrec.experiments.about import about
-from crossrec.experiments.answer import Answer, write_answer
-from crossrec.experiments.cells import Cell, Datasets, run_cells
-from crossrec.experiments.coldstart import COLDSTART
-from crossrec.experiments.compare import COMPARE
-from crossrec.experiments.directions import DIRECTIONS
-from crossrec.experiments.plan import Base, Experiment, ExperimentConfig, read_object
-from crossrec.experiments.popularity import POPULARITY
-from crossrec.experiments.robustness import ROBUSTNESS
-from crossrec.experiments.sensitivity import SENSITIVITY
-from crossrec.experiments.strengths import STRENGTHS
-from crossrec.experiments.tables import to_rich
-from crossrec.experiments.visualize import VISUALIZE
+from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, read_object
+from crossrec.experiments.questions.ablate import ABLATE
+from crossrec.experiments.questions.coldstart import COLDSTART
+from crossrec.experiments.questions.compare import COMPARE
+from crossrec.experiments.questions.directions import DIRECTIONS
+from crossrec.experiments.questions.popularity import POPULARITY
+from crossrec.experiments.questions.robustness import ROBUSTNESS
+from crossrec.experiments.questions.sensitivity import SENSITIVITY
+from crossrec.experiments.questions.strengths import STRENGTHS
+from crossrec.experiments.questions.visualize import VISUALIZE
+from crossrec.experiments.reporting.provenance import provenance
+from crossrec.experiments.reporting.result import ExperimentResult, write_result
+from crossrec.experiments.reporting.tables import to_rich
+from crossrec.experiments.runner.jobs import Cell, Datasets, run_cells
 from crossrec.training import TrainingConfig
 
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -166,7 +166,7 @@ def _ask(experiment: Experiment, options: Any, base: Base, work: Work) -> int:
     answer = experiment.answer(options, base, results, datasets)
     seconds = time.monotonic() - started
     asked_for = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
-    write_answer(answer, work.out, experiment.name, about(results, datasets, work.out, asked_for, seconds))
+    write_result(answer, work.out, experiment.name, provenance(results, datasets, work.out, asked_for, seconds))
     tell(answer, work.out)
     return 1 if any(result.failure for result in results) else 0
 
@@ -178,7 +178,7 @@ def keep_apart(out: Path, datasets: Iterable[DataConfig]) -> None:
             raise ConfigError(f"--out {out}: is the folder of the data set; give another one, such as {out / 'runs'}")
 
 
-def tell(answer: Answer, out: Path) -> None:
+def tell(answer: ExperimentResult, out: Path) -> None:
     """Print tables, where the figures are, and findings."""
     for table in answer.tables.values():
         stdout.print(to_rich(table))

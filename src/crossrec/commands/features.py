@@ -14,7 +14,7 @@ from rich.table import Table
 
 from crossrec.commands.flags import use_threads
 from crossrec.commands.show import stderr, stdout
-from crossrec.data import FeatureCard, FeaturesConfig, encode_features
+from crossrec.features import FeatureCard, FeaturesConfig, encode_features
 
 SAYING = {
     "encoded": "with a vector",

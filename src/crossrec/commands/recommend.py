@@ -14,11 +14,11 @@ from rich.table import Table
 from crossrec.commands.show import stderr, stdout
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldIn, NewItem, Recommender
+from crossrec.recommend.cold_start import DEFAULT
 from crossrec.recommend.export import Index
 from crossrec.recommend.export import export as export_vectors
 from crossrec.recommend.extend import extend as extend_run
-from crossrec.recommend.files import check_ending, read_ids, write_frames
-from crossrec.recommend.newcomers import DEFAULT
+from crossrec.recommend.id_files import check_ending, read_ids, write_frames
 
 if TYPE_CHECKING:
     import polars as pl

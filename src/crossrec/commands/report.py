@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crossrec.experiments.report import write_report
+from crossrec.experiments.reporting.html import write_report
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> int:

@@ -53,7 +53,7 @@ def serve(
         except ConfigError:
             raise ConfigError(f"${TOKEN}: give at least {MIN_TOKEN} printable ASCII characters") from None
     settings.check()
-    from crossrec.serving.runs import Slot
+    from crossrec.serving.hot_swap import Slot
     from crossrec.serving.server import serve as run_service
 
     logging.basicConfig(level=logging.WARNING, format="crossrec: %(message)s")

@@ -11,7 +11,8 @@ from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, k
 from crossrec.commands.show import metrics_table, training_progress
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
-from crossrec.run import RunConfig, load_config, run
+from crossrec.runs.config import RunConfig, load_config
+from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 

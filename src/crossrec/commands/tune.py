@@ -9,12 +9,12 @@ from cyclopts import Parameter
 
 from crossrec.commands.experiments import Work, asked, keep_apart, tell, watched
 from crossrec.commands.show import stderr, stdout
-from crossrec.experiments.about import about
-from crossrec.experiments.answer import write_answer
-from crossrec.experiments.cells import Datasets, Pool
-from crossrec.experiments.plan import Base
-from crossrec.experiments.tune import Trial, TuneConfig, best, search, stages
-from crossrec.experiments.tuned import answer, in_words, write_choice
+from crossrec.experiments.experiment import Base
+from crossrec.experiments.reporting.provenance import provenance
+from crossrec.experiments.reporting.result import write_result
+from crossrec.experiments.runner.jobs import Datasets, Pool
+from crossrec.experiments.search.summary import answer, in_words, write_choice
+from crossrec.experiments.search.tune import Trial, TuneConfig, best, search, stages
 
 HELP = "Search settings on validation alone, and keep the best ones for train and compare (Section 7.1)."
 ONE = {"--backbone": "--backbones", "--alignment": "--alignments"}
@@ -57,7 +57,7 @@ def _ask(options: TuneConfig, base: Base, work: Work) -> int:
     told = answer(options, todo, trials, dataset.name)
     written = write_choice(base, todo, trials, work.out)
     seconds = time.monotonic() - started
-    write_answer(told, work.out, "tune", about(results, datasets, work.out, asked_for, seconds))
+    write_result(told, work.out, "tune", provenance(results, datasets, work.out, asked_for, seconds))
     tell(told, work.out)
     for path in written:
         stdout.print(f"written: {path}", soft_wrap=True, highlight=False)

@@ -1,9 +1,8 @@
-"""Data sets: import, read, check, split, scale, describe, generate; features from texts and pictures."""
+"""Data sets: import, read, check, split, scale, describe, generate."""
 
 from crossrec.data.config import DataConfig
 from crossrec.data.dataset import Cold, Dataset, Interactions
 from crossrec.data.description import Description, describe
-from crossrec.data.encode import FeatureCard, FeaturesConfig, encode_features
 from crossrec.data.findings import Finding
 from crossrec.data.importers import Card, ImportConfig, import_data
 from crossrec.data.loading import data_folder, load, validate
@@ -14,14 +13,11 @@ __all__ = [
     "DataConfig",
     "Dataset",
     "Description",
-    "FeatureCard",
-    "FeaturesConfig",
     "Finding",
     "ImportConfig",
     "Interactions",
     "data_folder",
     "describe",
-    "encode_features",
     "import_data",
     "load",
     "validate",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from crossrec.data.dataset import Interactions
-from crossrec.data.features import Scaler, missing_rows
+from crossrec.data.io.features import Scaler, missing_rows
 from crossrec.errors import DataError
 from crossrec.randomness import numpy_generator
 

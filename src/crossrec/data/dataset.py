@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     import polars as pl
 
-    from crossrec.data.features import Scaler
+    from crossrec.data.io.features import Scaler
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossrec.data.config import DataConfig
-from crossrec.data.features import mean_pairwise_cosine, missing_rows
+from crossrec.data.io.features import mean_pairwise_cosine, missing_rows
 from crossrec.data.loading import load
 
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrec.data.cold import take_out
 from crossrec.data.config import DataConfig
 from crossrec.data.corrupt import add_false_clicks, replace_features
 from crossrec.data.dataset import Dataset, Interactions
-from crossrec.data.features import Scaler, choose_modalities, missing_rows, open_features
 from crossrec.data.findings import Finding, Findings
-from crossrec.data.interactions import TEST, TRAIN, VALID, Log, read_log
-from crossrec.data.items import item_rows, user_rows
+from crossrec.data.holdout_items import take_out
+from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features
+from crossrec.data.io.id_column import item_rows, user_rows
+from crossrec.data.io.parse_log import TEST, TRAIN, VALID, Log, read_log
+from crossrec.data.io.tables import Table, open_table
 from crossrec.data.sources import Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
-from crossrec.data.tables import Table, open_table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:

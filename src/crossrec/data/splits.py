@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from crossrec.data.interactions import TEST, TRAIN, VALID
+from crossrec.data.io.parse_log import TEST, TRAIN, VALID
 
 BLOCK = 2**20
 """Interactions that are sorted at a time."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import DataError
-from crossrec.snapshot import Snapshot
+from crossrec.runs.embeddings import TrainedEmbeddings
 
 
-def content_of(vectors: Snapshot, features: Mapping[str, Any]) -> dict[str, Tensor]:
+def content_of(vectors: TrainedEmbeddings, features: Mapping[str, Any]) -> dict[str, Tensor]:
     """i^m, (N, L) by modality, of raw features (N, D_m) that nobody has looked at.
 
     Raises DataError for none, an unknown modality, another width than the run was trained with, numbers of rows that
@@ -43,7 +43,7 @@ def content_of(vectors: Snapshot, features: Mapping[str, Any]) -> dict[str, Tens
         return vectors.features(raw)
 
 
-def with_rows(old: Snapshot, made_NS: Tensor, content: Mapping[str, Tensor]) -> Snapshot:
+def with_rows(old: TrainedEmbeddings, made_NS: Tensor, content: Mapping[str, Tensor]) -> TrainedEmbeddings:
     """Items behind the known ones: ``made_NS`` rank them, ``content`` is i^m, (N, L), zeros for what is not there."""
     count, width = len(made_NS), old.item_IL.shape[1]
     item_IS = torch.cat([old.item_IS, made_NS])
@@ -59,7 +59,7 @@ def with_rows(old: Snapshot, made_NS: Tensor, content: Mapping[str, Tensor]) -> 
     )
 
 
-def with_rows_anew(old: Snapshot, row_N: Tensor, made_NS: Tensor) -> Snapshot:
+def with_rows_anew(old: TrainedEmbeddings, row_N: Tensor, made_NS: Tensor) -> TrainedEmbeddings:
     """Items ``row_N`` ranked by ``made_NS`` instead of what they had; where that is zero they keep it."""
     found = (made_NS != 0).any(1)
     row_N, made_NS = row_N[found], made_NS[found]
@@ -73,5 +73,5 @@ def with_rows_anew(old: Snapshot, row_N: Tensor, made_NS: Tensor) -> Snapshot:
     )
 
 
-def _made(vectors: Snapshot) -> Tensor:
+def _made(vectors: TrainedEmbeddings) -> Tensor:
     return torch.zeros(vectors.num_items, dtype=torch.bool) if vectors.made_I is None else vectors.made_I

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from crossrec.data.output import new_folder
+from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic
+from crossrec.data.io.output import new_folder
 from crossrec.errors import ConfigError, RunError
 from crossrec.recommend.recommender import Recommender
-from crossrec.storage import write_bytes_atomic, write_json_atomic
 
 Index = Literal["none", "flat", "hnsw"]
 """No index, an exact one, or a graph that is searched approximately (both by dot product, of faiss)."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrec.data.encode.items import feature_path, listed_ids, row_indices
-from crossrec.data.features import open_features
-from crossrec.data.output import new_folder
+from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.features import open_features
+from crossrec.data.io.output import new_folder
 from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
-from crossrec.recommend.newcomers import DEFAULT, NewItem
+from crossrec.features.items import feature_path, listed_ids, row_indices
+from crossrec.recommend.cold_start import DEFAULT, NewItem
 from crossrec.recommend.recommender import Recommender
-from crossrec.snapshot import FILE
-from crossrec.storage import read_json, write_json_atomic
+from crossrec.runs.embeddings import FILE
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,7 +9,7 @@ from torch import Tensor
 from crossrec.data import Cold, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
-from crossrec.recommend.newcomers import FoldIn, trained_matrix
+from crossrec.recommend.cold_start import FoldIn, trained_matrix
 from crossrec.recommend.recommender import Recommender
 
 

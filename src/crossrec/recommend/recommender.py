@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.losses import unit
+from crossrec.ops.topk import best, chunk_of, longest_of, rows_of
+from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.additions import content_of, with_rows, with_rows_anew
-from crossrec.recommend.catalogue import Catalogue
-from crossrec.recommend.ids import IdMap, Ints
-from crossrec.recommend.newcomers import DEFAULT, FoldIn, History, Newcomers, NewItem
-from crossrec.recommend.topk import best, chunk_of, longest_of, rows_of
-from crossrec.run import open_snapshot
-from crossrec.snapshot import Snapshot
+from crossrec.recommend.cold_start import DEFAULT, FoldIn, History, Newcomers, NewItem
+from crossrec.recommend.id_map import IdMap, Ints
+from crossrec.recommend.item_table import ItemTable
+from crossrec.runs.directory import open_embeddings
+from crossrec.runs.embeddings import TrainedEmbeddings
 from crossrec.types import ID
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class Recommender:
     what is known about items besides, or None. All methods may be called from several threads.
     """
 
-    def __init__(self, vectors: Snapshot, users: IdMap, items: IdMap, catalogue: Catalogue | None = None) -> None:
+    def __init__(
+        self, vectors: TrainedEmbeddings, users: IdMap, items: IdMap, catalogue: ItemTable | None = None
+    ) -> None:
         self.vectors, self.users, self.items, self.catalogue = vectors, users, items, catalogue
         self._indptr, self._seen = vectors.seen_indptr.numpy(), vectors.seen_item.numpy()
 
@@ -63,10 +65,10 @@ class Recommender:
         Raises RunError where the run is missing, not done or damaged, DataError where the table is.
         """
         run = Path(run)
-        vectors = open_snapshot(run)
+        vectors = open_embeddings(run)
         users = IdMap.read(run / "users.parquet", "user", vectors.num_users)
         known = IdMap.read(run / "items.parquet", "item", vectors.num_items)
-        return cls(vectors, users, known, None if items is None else Catalogue.read(Path(items), known))
+        return cls(vectors, users, known, None if items is None else ItemTable.read(Path(items), known))
 
     @property
     def label(self) -> str:
@@ -188,7 +190,7 @@ class Recommender:
     ) -> pl.DataFrame:
         """The k best items for somebody who was not in training, by the items they took: columns rank, item, score.
 
-        ``how``: see ``crossrec.recommend.newcomers.History``. ``exclude_seen`` leaves out the history itself. Raises
+        ``how``: see ``crossrec.recommend.cold_start.History``. ``exclude_seen`` leaves out the history itself. Raises
         what ``recommend`` raises, and ConfigError for an empty history.
         """
         _check_k(k)
@@ -242,7 +244,7 @@ class Recommender:
     def like(self, vector_S: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Rows and cosines of the items most similar by behaviour to any vector, that of a new item, say: (≤ k,)."""
         _, known_A, candidate_AS, candidate_SA = self._unit(BEHAVIOUR)
-        position, score = best(unit(vector_S[None]), candidate_AS, k, longest=1.001, item_SA=candidate_SA)
+        position, score = best(l2_normalize(vector_S[None]), candidate_AS, k, longest=1.001, item_SA=candidate_SA)
         return torch.from_numpy(known_A)[position[0]], score[0]
 
     def audience(self, vector_S: Tensor, k: int, without: Ints = NOBODY) -> tuple[Tensor, Tensor]:
@@ -270,7 +272,7 @@ class Recommender:
                 known = (table != 0).any(1)
             else:
                 raise ConfigError(f"no similarity by '{by}': this run has {', '.join((BEHAVIOUR, *self.modalities))}")
-            unit_IS, known_A = unit(table), known.nonzero()[:, 0]
+            unit_IS, known_A = l2_normalize(table), known.nonzero()[:, 0]
             candidate_AS = unit_IS if len(known_A) == len(unit_IS) else unit_IS[known_A]
             self._views[by] = unit_IS, known_A.numpy(), candidate_AS, candidate_AS.T.contiguous()
         return self._views[by]
@@ -291,10 +293,10 @@ class Recommender:
 
     def _explained(self, user_S: Tensor, user_L: Tensor, item: Any) -> Explanation:
         vectors, row = self.vectors, int(self.items.rows([item])[0])
-        user_L = unit(user_L[None])[0]
+        user_L = l2_normalize(user_L[None])[0]
 
         def cosine(vector_L: Tensor) -> float:
-            return float(user_L @ unit(vector_L[None])[0])
+            return float(user_L @ l2_normalize(vector_L[None])[0])
 
         content = {m: table[row] for m, table in vectors.modality_IL.items() if bool((table[row] != 0).any())}
         aligned = {m: vectors.aligners[m, ID](x[None])[0] for m, x in content.items() if (m, ID) in vectors.aligners}
@@ -321,8 +323,8 @@ class Recommender:
         """The vector, (S,), of an item that nobody has touched, from raw features by modality: {"image": [...], …}.
 
         The features are those of the files that the run was trained with, before scaling; a modality may be left out.
-        ``how``, ``quantile``: see ``crossrec.recommend.newcomers.Newcomers``. Raises ConfigError where the run knows no
-        content, DataError for an unknown modality, a wrong length or a number that is not finite.
+        ``how``, ``quantile``: see ``crossrec.recommend.cold_start.Newcomers``. Raises ConfigError where the run knows
+        no content, DataError for an unknown modality, a wrong length or a number that is not finite.
         """
         content = content_of(self.newcomers.snapshot, {m: [row] for m, row in features.items()})
         return self.newcomers.vectors(content, how, quantile)[0]
@@ -356,7 +358,7 @@ class Recommender:
         made_NS = self.newcomers.vectors(content, how, quantile)
         return self._with(with_rows_anew(self.vectors, row_N, made_NS), self.items)
 
-    def _with(self, vectors: Snapshot, items: IdMap) -> Recommender:
+    def _with(self, vectors: TrainedEmbeddings, items: IdMap) -> Recommender:
         catalogue = None if self.catalogue is None else self.catalogue.widened(len(items))
         made = Recommender(vectors, self.users, items, catalogue)
         # what was fitted on the touched items stays fitted on them

@@ -5,26 +5,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crossrec.serving.config import ServeConfig
+from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from crossrec.serving.app import create_app
-    from crossrec.serving.runs import Slot
+    from crossrec.serving.config import ServeConfig
+    from crossrec.serving.hot_swap import Slot
     from crossrec.serving.server import serve
-
-_HOME = {
-    "Slot": "crossrec.serving.runs",
-    "create_app": "crossrec.serving.app",
-    "serve": "crossrec.serving.server",
-}
 
 __all__ = ["ServeConfig", "Slot", "create_app", "serve"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'crossrec.serving' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ServeConfig": "crossrec.serving.config",
+        "Slot": "crossrec.serving.hot_swap",
+        "create_app": "crossrec.serving.app",
+        "serve": "crossrec.serving.server",
+    },
+)

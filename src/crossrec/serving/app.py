@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 
 from crossrec._version import __version__
 from crossrec.errors import ConfigError, CrossrecError, DataError
-from crossrec.serving import messages as m
-from crossrec.serving.answers import UnknownError, each
+from crossrec.serving import schemas as m
+from crossrec.serving.batching import Desk
 from crossrec.serving.config import ServeConfig
-from crossrec.serving.desk import Desk
-from crossrec.serving.guard import Guard, short
-from crossrec.serving.pictures import read_picture
-from crossrec.serving.runs import Served, Slot
+from crossrec.serving.hot_swap import Served, Slot
+from crossrec.serving.images import read_picture
+from crossrec.serving.middleware import Guard, short
+from crossrec.serving.service import UnknownError, each
 
 Words = Annotated[str, Query(max_length=200, description="A part of an id or a title, in any case.")]
 Text = Annotated[str, Query(max_length=512, description="An original id.")]

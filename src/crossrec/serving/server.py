@@ -13,8 +13,8 @@ from crossrec.errors import ConfigError
 from crossrec.serving.app import create_app
 from crossrec.serving.config import ServeConfig
 from crossrec.serving.connection import SPARE, Connection, most
-from crossrec.serving.guard import Guard
-from crossrec.serving.runs import Slot, Watcher
+from crossrec.serving.hot_swap import Slot, Watcher
+from crossrec.serving.middleware import Guard
 
 BACKLOG = SPARE // 5
 """Connections that may wait to be taken. asyncio takes so many at once, a few times over before the first is sent away

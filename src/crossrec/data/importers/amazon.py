@@ -18,9 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import Features, Files, Raw, Tell, find_roles, only, table_parts, target_rows
-from crossrec.data.pieces import open_bytes
-from crossrec.data.tables import open_table
+from crossrec.data.importers.import_source import (
+    Features,
+    Files,
+    ImportSource,
+    Tell,
+    find_roles,
+    only,
+    table_parts,
+    target_rows,
+)
+from crossrec.data.io.tables import open_table
+from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +57,7 @@ def is_amazon(path: Path) -> bool:
     return category(path) is not None
 
 
-def open_source(files: Files, config: ImportConfig) -> Raw:
+def open_source(files: Files, config: ImportConfig) -> ImportSource:
     """Reviews are the log (reviewerID, asin, overall, unixReviewTime), metadata the items, the ``.b`` the features.
 
     Raises DataError if there are no reviews, or files of one kind several times, or the ``.b`` is cut short.
@@ -61,7 +70,7 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     if reviews is None:
         raise DataError(f"{files.where}: no reviews_*.json.gz; the metadata alone hold no interactions")
     table = open_table(reviews)
-    return Raw(
+    return ImportSource(
         table_parts([table], find_roles(table, config), [None]),
         [] if images is None else [_image_features(images)],
         None if meta is None else lambda ids, tell: read_meta(meta, ids, tell),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrec.data.importers.config import as_bound
-from crossrec.data.interactions import parse_times, plain_ids
+from crossrec.data.io.parse_log import parse_times, plain_ids
 from crossrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 from crossrec.config import nearest
 from crossrec.data.importers import amazon, json_lists, mmrec, recbole, tables
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import Files, Raw, stem
-from crossrec.data.pieces import ending
+from crossrec.data.importers.import_source import Files, ImportSource, stem
+from crossrec.data.io.tables import open_table
+from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES
-from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
-IMPORTERS: dict[str, Callable[[Files, ImportConfig], Raw]] = {
+IMPORTERS: dict[str, Callable[[Files, ImportConfig], ImportSource]] = {
     "tables": tables.open_source,
     "recbole": recbole.open_source,
     "mmrec": mmrec.open_source,

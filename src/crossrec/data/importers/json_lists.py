@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import Files, Part, Raw, numbered
-from crossrec.data.pieces import open_bytes
-from crossrec.data.tables import Block
+from crossrec.data.importers.import_source import Files, ImportSource, Part, numbered
+from crossrec.data.io.tables import Block
+from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def is_lists(path: Path) -> bool:
     return path.suffix.lower() == ".json" and any(path.stem.lower() in names for names in FILES.values())
 
 
-def open_source(files: Files, config: ImportConfig) -> Raw:
+def open_source(files: Files, config: ImportConfig) -> ImportSource:
     """Item n is row n of the features. Every file is read whole, some 100 bytes of memory an interaction.
 
     Raises DataError if there is no train.json, or two files for one split.
@@ -52,7 +52,7 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     ]
     paths = files.features()
     features, rows = numbered(paths)
-    return Raw(parts, features, rows=rows, used=[*found.values(), *paths.values()])
+    return ImportSource(parts, features, rows=rows, used=[*found.values(), *paths.values()])
 
 
 def _reader(path: Path) -> Callable[[], Iterator[Block]]:

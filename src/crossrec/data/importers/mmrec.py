@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import Files, Raw, find_roles, numbered, only, table_parts
-from crossrec.data.pieces import ending
+from crossrec.data.importers.import_source import Files, ImportSource, find_roles, numbered, only, table_parts
+from crossrec.data.io.tables import open_table
+from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
-from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 
-def open_source(files: Files, config: ImportConfig) -> Raw:
+def open_source(files: Files, config: ImportConfig) -> ImportSource:
     """Item n is row n of the features. Raises DataError if there is not one ``.inter`` file or it lacks a column."""
     path = only([path for path in files.paths if ending(path) == INTER], files.where, f"{INTER} file")
     if path is None:
@@ -19,4 +19,4 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     paths = files.features()
     features, rows = numbered(paths)
     parts = table_parts([table], find_roles(table, config), [None])
-    return Raw(parts, features, rows=rows, used=[path, *paths.values()])
+    return ImportSource(parts, features, rows=rows, used=[path, *paths.values()])

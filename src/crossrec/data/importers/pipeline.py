@@ -12,11 +12,11 @@ import numpy as np
 from crossrec.data.importers.card import CARD, TEXT, Card, File, Ledger, Modality, versions
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, detect, gather
-from crossrec.data.importers.intake import Log, Progress, read_log
-from crossrec.data.importers.raw import Raw
+from crossrec.data.importers.import_source import ImportSource
+from crossrec.data.importers.read_parts import Log, Progress, read_log
 from crossrec.data.importers.rules import k_core, rated_below, repeated
-from crossrec.data.interactions import TEST, TRAIN, VALID, positions
-from crossrec.data.output import new_folder, write_frames
+from crossrec.data.io.output import new_folder, write_frames
+from crossrec.data.io.parse_log import TEST, TRAIN, VALID, positions
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import make_split
 from crossrec.errors import ConfigError, DataError
@@ -55,7 +55,7 @@ def import_data(
 
 
 def build_folder(
-    raw: Raw,
+    raw: ImportSource,
     out: Path,
     config: ImportConfig,
     *,
@@ -175,7 +175,7 @@ def _split(log: Log, config: ImportConfig, on_progress: Progress) -> np.ndarray 
 
 
 def _items(
-    raw: Raw, log: Log, config: ImportConfig, ledger: Ledger, on_progress: Progress
+    raw: ImportSource, log: Log, config: ImportConfig, ledger: Ledger, on_progress: Progress
 ) -> tuple[pl.Series, pl.DataFrame]:
     """(ids of the items in row order, what is known of them): in the order of the source's list, then sorted."""
     import polars as pl
@@ -232,7 +232,7 @@ def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_pro
     write_frames(frames(), path, rows(slice(0)))
 
 
-def _write_features(draft: Path, raw: Raw, ids: pl.Series, on_progress: Progress) -> list[Modality]:
+def _write_features(draft: Path, raw: ImportSource, ids: pl.Series, on_progress: Progress) -> list[Modality]:
     cards = []
     for features in raw.features:
         target = np.lib.format.open_memmap(

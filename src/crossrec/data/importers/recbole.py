@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from crossrec.data.importers.catalogue import is_prose, known_columns, known_users
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import (
+from crossrec.data.importers.import_source import (
     Files,
-    Raw,
+    ImportSource,
     find_roles,
     npy_features,
     numbered,
@@ -19,10 +19,10 @@ from crossrec.data.importers.raw import (
     stem,
     table_parts,
 )
-from crossrec.data.items import listed_items
-from crossrec.data.pieces import ending
+from crossrec.data.io.id_column import listed_items
+from crossrec.data.io.tables import Table, open_table
+from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
-from crossrec.data.tables import Table, open_table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def typed_names(table: Table) -> dict[str, str]:
     return names
 
 
-def open_source(files: Files, config: ImportConfig) -> Raw:
+def open_source(files: Files, config: ImportConfig) -> ImportSource:
     """``NAME.inter``, or ``NAME.train.inter``, ``NAME.valid.inter`` and ``NAME.test.inter``, which are the splits.
 
     Raises DataError if there is none, or several that are no splits, or a column has no type.
@@ -73,10 +73,10 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
     parts = table_parts(tables, roles, labels)
     if catalogue is None:
         features, rows = numbered(paths)
-        return Raw(parts, features, users=users, rows=rows, used=used)
+        return ImportSource(parts, features, users=users, rows=rows, used=used)
     assert item_path is not None
     features = npy_features(paths, catalogue["item"], item_path.name)
-    return Raw(parts, features, lambda _, __: catalogue, users, used=used)
+    return ImportSource(parts, features, lambda _, __: catalogue, users, used=used)
 
 
 def _untyped(config: ImportConfig) -> ImportConfig:

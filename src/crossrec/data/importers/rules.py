@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from crossrec.data.importers.intake import Log, counts, spans
+from crossrec.data.importers.read_parts import Log, counts, spans
 from crossrec.data.splits import by_user
 
 

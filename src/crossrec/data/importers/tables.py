@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from crossrec.data.importers.catalogue import known_columns, known_users
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.raw import (
+from crossrec.data.importers.import_source import (
     Files,
-    Raw,
+    ImportSource,
     find_roles,
     npy_features,
     numbered,
@@ -15,14 +15,14 @@ from crossrec.data.importers.raw import (
     stem,
     table_parts,
 )
-from crossrec.data.items import listed_items
-from crossrec.data.pieces import ending
+from crossrec.data.io.id_column import listed_items
+from crossrec.data.io.tables import open_table
+from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import SUFFIXES
-from crossrec.data.tables import open_table
 from crossrec.errors import DataError
 
 
-def open_source(files: Files, config: ImportConfig) -> Raw:
+def open_source(files: Files, config: ImportConfig) -> ImportSource:
     """The log is ``interactions.*`` if there is one, else all tables that are not called items or users, in the order
     of their names; files called like splits (train.csv, valid.csv, …) are these. ``items.*`` lists item ids, in the row
     order of the features where there are any, with whatever else is known of them. Raises DataError if the files do not
@@ -49,8 +49,8 @@ def open_source(files: Files, config: ImportConfig) -> Raw:
         users = known_users(*listed_items(people, roles["user"], extra=True, role="user"))
     if listed is None:
         features, rows = numbered(paths)
-        return Raw(parts, features, users=users, rows=rows, used=used)
+        return ImportSource(parts, features, users=users, rows=rows, used=used)
     ids, columns = listed_items(listed, roles["item"], extra=True)
     catalogue = known_columns(ids, columns)
 
-    return Raw(parts, npy_features(paths, ids, listed.name), lambda _, __: catalogue, users, used=used)
+    return ImportSource(parts, npy_features(paths, ids, listed.name), lambda _, __: catalogue, users, used=used)

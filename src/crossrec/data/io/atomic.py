@@ -1,0 +1,105 @@
+"""Files that are whole or not there: atomic text and JSON, and checkpoints that survive a kill at any instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossrec.errors import RunError
+
+if TYPE_CHECKING:
+    pass
+
+
+def write_text_atomic(path: Path | str, text: str) -> None:
+    """Write UTF-8 text so that ``path`` holds the old or the new text at any instant, never a part.
+
+    Folders are made as needed. Raises RunError where the file cannot be written.
+    """
+    write_bytes_atomic(path, text.encode())
+
+
+def write_json_atomic(path: Path | str, obj: Any) -> None:
+    """Write ``obj`` as indented JSON, atomically; floats read back bit-equal.
+
+    Raises RunError where the file cannot be written, or ``obj`` holds what JSON has no word for (NaN, inf, arrays).
+    """
+    write_text_atomic(path, json_text(Path(path), obj))
+
+
+def read_json(path: Path | str) -> Any:
+    """The content of a JSON file. Raises RunError naming the file where it is missing or damaged."""
+    path = Path(path)
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise RunError(
+            f"{path}: damaged, not valid JSON ({error}); restore it or run again into a new folder"
+        ) from None
+
+
+def json_text(path: Path, obj: Any) -> str:
+    """``obj`` as indented JSON. Raises RunError naming ``path`` where JSON cannot express it."""
+    try:
+        return json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path}: cannot be written as JSON: {error}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises RunError naming it where it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; is this the folder of a run that has got this far?") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def write_bytes_atomic(path: Path | str, content: bytes) -> None:
+    """Write a file by way of a temporary one in the same folder, flushed to disk and renamed over ``path``.
+
+    Folders are made as needed. Raises RunError where the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def move_into_place(draft: Path, path: Path) -> None:
+    """Rename a file that is whole and flushed over ``path``, durably. Raises RunError where that cannot be done."""
+    try:
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: Path, error: OSError) -> RunError:
+    """What to tell a user when the system refuses to write ``path``."""
+    return RunError(f"{path}: cannot be written: {error.strerror or error}; is there space and permission?")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets folders be flushed."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,136 @@
+"""A run that is done, measured again from its vectors: per user, per group of items and users, and what lists hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crossrec.data import DataConfig, Dataset
+from crossrec.errors import DataError, RunError
+from crossrec.evaluation import (
+    HEAD,
+    Groups,
+    PairedTest,
+    PerUser,
+    activity_groups,
+    activity_quantiles,
+    by_item_group,
+    by_user_group,
+    exposure,
+    list_values,
+    paired_tests,
+    per_user,
+    popularity_groups,
+    rank_together,
+    top_k,
+)
+from crossrec.experiments.experiment import Results
+from crossrec.runs.directory import open_embeddings
+from crossrec.runs.execute import held_out
+
+
+@dataclass(frozen=True, eq=False)
+class RunEvaluation:
+    """What came of a run. All but ``valid`` is of the test split.
+
+    ``user_E``: the test users; arrays per test user are in this order. ``test``: recall, NDCG, precision and MAP per
+    user, (E,). ``valid``: the same for ``valid_user_E``. ``item_EK``: the lists of the test users, best first, -1 where
+    there is no item. ``of_items``, ``of_users``: the metrics within each group of ``items`` (Tail 1 … Head) and of
+    ``users`` (by training interactions), NaN where a user has no value in the group. ``lists``: popularity, novelty
+    and share of tail items of every list. ``exposure``: coverage and Gini of all lists together.
+
+    ``mean_metrics`` and ``group_means`` of ``crossrec.evaluation`` take the means; docs/evaluation.md has formulas.
+    """
+
+    user_E: np.ndarray
+    valid_user_E: np.ndarray
+    test: PerUser
+    valid: PerUser
+    item_EK: np.ndarray
+    items: Groups
+    users: Groups
+    of_items: dict[str, PerUser]
+    of_users: dict[str, PerUser]
+    lists: PerUser
+    exposure: dict[str, float]
+
+
+def run_evaluation(
+    folder: Path, dataset: Dataset, *, ks: Sequence[int] = (10, 20), user_bounds: Sequence[int] | None = None
+) -> RunEvaluation:
+    """Measure the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
+
+    ``user_bounds``: of the groups of users (``user_groups``). Raises RunError where the run is missing, not done,
+    damaged or of other interactions.
+    """
+    made = open_embeddings(folder)
+    if not made.knows(dataset):
+        raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
+    train, depth = dataset.train, max(ks)
+    valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
+    of_valid, of_test = rank_together(made.user_US, made.item_IS, [valid, test], depth=depth)
+    item_EK, _ = top_k(made.user_US, made.item_IS, test.user_E, train.user_N, train.item_N, depth)
+    degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
+    items = popularity_groups(degree_I)
+    users = user_groups(dataset, user_bounds)
+    metrics = per_user(of_test, ks)
+    return RunEvaluation(
+        user_E=test.user_E,
+        valid_user_E=valid.user_E,
+        test=metrics,
+        valid=per_user(of_valid, ks),
+        item_EK=item_EK,
+        items=items,
+        users=users,
+        of_items=by_item_group(of_test, items, ks),
+        of_users=by_user_group(test.user_E, metrics, users),
+        lists=list_values(item_EK, degree_I, ~items.members(HEAD), ks),
+        exposure=exposure(item_EK, dataset.num_items, ks),
+    )
+
+
+def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups:
+    """Users by training interactions: by ``bounds``, or quarters of those with any, as far as ties allow."""
+    degree_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users)
+    return activity_groups(degree_U, bounds or activity_quantiles(degree_U[degree_U > 0]))
+
+
+def evaluate_runs(results: Results, datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
+    """``run_evaluation`` of the runs of a row of a table, one a seed; or, in words, why there is nothing to measure."""
+    failed = [result.failure for result in results if result.metrics is None]
+    if failed:
+        return failed[0]
+    try:
+        return [run_evaluation(result.folder, datasets[result.cell.config.data]) for result in results]
+    except RunError as error:
+        return f"failed: {error}"
+
+
+def compare_evaluations(
+    new: Sequence[RunEvaluation],
+    base: Sequence[RunEvaluation],
+    generator: np.random.Generator,
+    *,
+    of: Callable[[RunEvaluation], PerUser] = lambda outcome: outcome.test,
+    metrics: Sequence[str] | None = None,
+    draws: int = 10_000,
+    confidence: float = 0.95,
+) -> dict[str, PairedTest]:
+    """``paired_tests`` of two models, each given by the outcomes of its seeds' runs.
+
+    ``of``: which values of an outcome; ``lambda o: o.of_items["Tail 1"]`` for a group, ``lambda o: o.lists`` for lists.
+    Raises DataError where the outcomes are of different users, else as ``paired_tests`` does.
+    """
+    outcomes = [*new, *base]
+    if any(
+        not np.array_equal(a, b)
+        for o in outcomes[1:]
+        for a, b in ((o.user_E, outcomes[0].user_E), (o.valid_user_E, outcomes[0].valid_user_E))
+    ):
+        raise DataError("the runs were measured on different users: compare runs on one data set and split")
+    return paired_tests(
+        [of(o) for o in new], [of(o) for o in base], generator, metrics=metrics, draws=draws, confidence=confidence
+    )

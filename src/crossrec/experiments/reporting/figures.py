@@ -1,0 +1,145 @@
+"""Figures fit for a paper: readable in grey, the same file for the same numbers. matplotlib without global state."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossrec.data.io.atomic import write_bytes_atomic
+from crossrec.experiments.reporting.tables import Cell, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's, told apart by the colour-blind; grey, for what the others are compared with, comes first."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("--", "-", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+HATCHES = ("", "//", "\\\\", "..", "xx", "--", "++")
+"""So that series are told apart without colour too."""
+
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.grid.axis": "y",
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,
+}
+DOTS_PER_INCH = 200
+ASIDE = 1 / 24
+"""Inches between curves at the same x."""
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the series of that number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": LINES[number % len(LINES)],
+        "linewidth": 1.2,
+        "markersize": 4,
+        "capsize": 2,
+    }
+
+
+def bar_style(number: int) -> dict[str, Any]:
+    """Colour, hatching and edge of the bars of that number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "hatch": HATCHES[number % len(HATCHES)],
+        "edgecolor": "white",
+        "error_kw": {"elinewidth": 0.8, "capsize": 2},
+    }
+
+
+def points(cells: Sequence[Cell]) -> tuple[list[float], list[float]]:
+    """Means and deviations of cells, NaN for none: a failure is a gap, a single seed has no error bar."""
+    found = [spread(cell) for cell in cells]
+    means = [math.nan if numbers is None else numbers[0] for numbers in found]
+    return means, [math.nan if numbers is None or numbers[1] is None else numbers[1] for numbers in found]
+
+
+def curve(
+    axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str, *, aside: float = 0.0
+) -> None:
+    """One line over ``x`` with error bars over seeds, in the style of its number.
+
+    ``aside``: moved to the right by so many steps, so that error bars at the same x do not cover each other.
+    """
+    from matplotlib.transforms import offset_copy
+
+    means, deviations = points(cells)
+    bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
+    moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * aside, units="inches")
+    for artist in bars.get_children():  # now, for the limits of the axes are taken from where they are in the data
+        artist.set_transform(moved)
+
+
+def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
+    """One line over many ``x`` with a band of the deviation over seeds, ten markers, in the style of its number."""
+    means, deviations = points(cells)
+    style = {name: value for name, value in line_style(number).items() if name != "capsize"}
+    # a line along the floor is drawn whole; an empty one that is not clipped would have no place in the layout
+    axes.plot(x, means, label=label, markevery=max(1, len(x) // 10), clip_on=not len(x), **style)
+    low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
+    """A change in %, written behind the end of a bar and its error bar; nothing where it is not known."""
+    change = spread(cell)
+    if change is None or math.isnan(change[0]):
+        return
+    end = 0.0 if math.isnan(deviation) else deviation
+    place = (at[0] + end, at[1]) if sideways else (at[0], at[1] + end)
+    offset, alignment = ((3, 0), ("left", "center")) if sideways else ((0, 3), ("center", "bottom"))
+    axes.annotate(
+        f"{change[0]:+.1f} %",
+        place,
+        offset,
+        textcoords="offset points",
+        ha=alignment[0],
+        va=alignment[1],
+        rotation=0 if sideways else 90,
+        fontsize=7,
+    )
+
+
+def below(canvas: Canvas, handles: Sequence[Any]) -> None:
+    """One legend for all panels, below them, in as many columns as there is room for."""
+    for columns in range(max(1, len(handles)), 0, -1):
+        legend = canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+            break
+        legend.remove()
+
+
+def entries(axes: Axes) -> list[Any]:
+    """What has a label, for a legend."""
+    return list(axes.get_legend_handles_labels()[0])
+
+
+def save(draw: Callable[[Canvas], None], stem: Path, inches: tuple[float, float]) -> None:
+    """Draw and write STEM.png and STEM.pdf, each whole or not at all. Raises RunError where they cannot be written."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        canvas = Canvas(figsize=inches, layout="constrained")
+        draw(canvas)
+        for ending, options in (
+            ("png", {"dpi": DOTS_PER_INCH, "metadata": {"Software": None}}),
+            ("pdf", {"metadata": {"CreationDate": None}}),
+        ):
+            buffer = io.BytesIO()
+            canvas.savefig(buffer, format=ending, **options)
+            write_bytes_atomic(stem.with_name(f"{stem.name}.{ending}"), buffer.getvalue())

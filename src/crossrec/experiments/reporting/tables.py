@@ -1,0 +1,237 @@
+"""Tables of results: one value, shown as plain text, Markdown, LaTeX or CSV. Nothing is dropped, nothing recomputed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import rich.table
+from rich import box
+from rich.console import Console
+from rich.text import Text
+
+from crossrec.data.io.atomic import write_text_atomic
+
+Cell = str | int | float | Sequence[float] | None
+"""Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
+
+LONG = 30
+"""Characters of "failed: WHY" above which a console shows the reason below the table."""
+
+RULE: tuple[Cell, ...] = ()
+"""As a row: a line between two blocks of rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, alignment, the format of its floats, and whether the largest or smallest is the best.
+
+    Neighbouring columns with the same ``group`` stand below that name.
+    """
+
+    header: str
+    align: Literal["left", "right", "center"] = "right"
+    format: str = ".4f"
+    best: Literal["max", "min"] | None = None
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """Group and header in one line."""
+        return f"{self.group} {self.header}" if self.group else self.header
+
+
+@dataclass(frozen=True)
+class Table:
+    """Title, columns, rows of as many cells (or RULE), footnotes.
+
+    In columns with ``best``, the best number is emphasised; equal ones all are. Numbers compete within a column and
+    between two RULEs, or, with ``compete="row"``, within a row and a group of columns. Seeds compete by their mean.
+    Raises ValueError for a row of another length.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    footnotes: Sequence[str] = ()
+    compete: Literal["column", "row"] = "column"
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) not in (0, len(self.columns)):
+                raise ValueError(f"row {number} has {len(row)} cells for {len(self.columns)} columns")
+
+
+def spread(cell: Cell) -> tuple[float, float | None, int] | None:
+    """(mean, deviation, n) of a numeric cell, else None.
+
+    The deviation is the sample's, sqrt(Σ (x - mean)² / (n - 1)), and None for n = 1.
+    """
+    if cell is None or isinstance(cell, str):
+        return None
+    values = [float(value) for value in cell] if isinstance(cell, Sequence) else [float(cell)]
+    if not values:
+        return None
+    n, finite = len(values), all(map(math.isfinite, values))
+    mean = statistics.fmean(values) if finite else sum(values) / n
+    deviation = None if n == 1 else statistics.stdev(values) if finite else math.nan
+    return mean, deviation, n
+
+
+def show(cell: Cell, format: str) -> str:
+    """A cell as text; the deviation of a single seed is '–'."""
+    if isinstance(cell, str | int):
+        return str(cell)
+    numbers = spread(cell)
+    if numbers is None:
+        return "not run"
+    mean, deviation, _ = numbers
+    if isinstance(cell, float):
+        return f"{mean:{format}}"
+    return f"{mean:{format}} ± " + ("–" if deviation is None else f"{deviation:{format}}")
+
+
+def best_cells(table: Table) -> set[tuple[int, int]]:
+    """(row, column) of every cell to emphasise."""
+    groups: dict[tuple[object, ...], list[tuple[float, tuple[int, int]]]] = {}
+    block = 0
+    for y, row in enumerate(table.rows):
+        block += not row
+        for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
+            numbers = spread(cell)
+            if column.best and numbers and math.isfinite(numbers[0]):
+                key = (y, column.group, column.best) if table.compete == "row" else (block, x)
+                value = numbers[0] if column.best == "max" else -numbers[0]
+                groups.setdefault(key, []).append((value, (y, x)))
+    return {at for cells in groups.values() for value, at in cells if value == max(cells)[0]}
+
+
+def to_rich(table: Table) -> rich.table.Table:
+    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
+
+    The first column names the row: it is not folded while another can be. A long reason of a failure stands below the
+    table: "failed [1]".
+    """
+    best = best_cells(table)
+    out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
+    told = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
+    long = dict.fromkeys(cell for cell in told if len(cell) > LONG)
+    places = {text: f"failed [{number}]" for number, text in enumerate(long, 1)}
+    notes = [*(f"[{number}] {text}" for number, text in enumerate(long, 1)), *table.footnotes]
+    out.caption = Text("\n".join(notes)) if notes else None
+    grouped = any(column.group for column in table.columns)
+    for x, column in enumerate(table.columns):
+        header = f"{column.group}\n{column.header}" if grouped else column.header
+        out.add_column(Text(header), justify=column.align, overflow="fold", no_wrap=x == 0)
+    for y, row in enumerate(table.rows):
+        texts = []
+        for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
+            mark = "*" if (y, x) in best else ""
+            shown = show(cell, column.format)
+            shown = places.get(shown, shown) if x else shown
+            texts.append(Text(mark + shown, style="bold" if (y, x) in best else ""))
+        out.add_row(*texts) if row else out.add_section()
+    return out
+
+
+def to_text(table: Table, width: int = 100) -> str:
+    """Plain text of at most ``width`` columns, without colours; cells that do not fit are folded."""
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(to_rich(table))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n") + "\n"
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub Markdown table with title and footnotes; the best in bold."""
+    best = best_cells(table)
+    marks = {"left": ":--", "right": "--:", "center": ":-:"}
+    lines = [[_markdown(column.name) for column in table.columns], [marks[column.align] for column in table.columns]]
+    lines += [_row(table, y, best, _markdown, "**{}**") for y, row in enumerate(table.rows) if row]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = "".join(f"\n{_markdown(note)}\n" for note in table.footnotes)
+    return f"**{_markdown(table.title)}**\n\n{body}\n{notes}"
+
+
+def to_latex(table: Table) -> str:
+    r"""A table environment for \usepackage{booktabs}; the best in bold, special characters escaped."""
+    best = best_cells(table)
+    lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
+    lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
+    if any(column.group for column in table.columns):
+        heads, rules, start = [], [], 1
+        for group, members in itertools.groupby(table.columns, key=lambda column: column.group):
+            size = len(list(members))
+            heads.append(rf"\multicolumn{{{size}}}{{c}}{{{_latex(group)}}}")
+            rules += [rf"\cmidrule(lr){{{start}-{start + size - 1}}}"] if group else []
+            start += size
+        lines += [" & ".join(heads) + r" \\", " ".join(rules)]
+    lines += [" & ".join(_latex(column.header) for column in table.columns) + r" \\", r"\midrule"]
+    for y, row in enumerate(table.rows):
+        lines.append(" & ".join(_row(table, y, best, _latex, r"\textbf{{{}}}")) + r" \\" if row else r"\midrule")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip\footnotesize {_latex(note)}" for note in table.footnotes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Numbers in full precision; a column with seeds becomes three: NAME mean, NAME deviation, NAME n.
+
+    Text in such a column ("not run") stands under its mean, with n = 0. Title, footnotes and rules are left out.
+    """
+    rows = [row for row in table.rows if row]
+    names: list[str] = []
+    cells: list[list[object]] = [[] for _ in rows]
+    for x, column in enumerate(table.columns):
+        seeds = any(isinstance(row[x], Sequence) and not isinstance(row[x], str) for row in rows)
+        names += [f"{column.name} {part}" for part in ("mean", "deviation", "n")] if seeds else [column.name]
+        for line, row in zip(cells, rows, strict=True):
+            cell, numbers = row[x], spread(row[x])
+            text = show(cell, column.format) if numbers is None else cell
+            line += (numbers or (text, None, 0)) if seeds else (text,)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([names, *cells])
+    return file.getvalue()
+
+
+def write_all(table: Table, folder: Path | str, stem: str) -> None:
+    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot.
+
+    A line of STEM.txt has at most 200 columns.
+    """
+    writers: dict[str, Callable[[Table], str]] = {
+        "txt": partial(to_text, width=200),
+        "md": to_markdown,
+        "tex": to_latex,
+        "csv": to_csv,
+    }
+    for ending, writer in writers.items():
+        write_text_atomic(Path(folder) / f"{stem}.{ending}", writer(table))
+
+
+def _row(table: Table, y: int, best: set[tuple[int, int]], escape: Callable[[str], str], bold: str) -> list[str]:
+    texts = [escape(show(cell, column.format)) for column, cell in zip(table.columns, table.rows[y], strict=True)]
+    return [bold.format(text) if (y, x) in best else text for x, text in enumerate(texts)]
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\|*_`<\[\]])", r"\\\1", text).replace("\n", " ")
+
+
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"}
+_LATEX |= {char: f"{{{char}}}" for char in "[]*"}  # \\ at the end of the row before takes these for its arguments
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "\n": " "}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$"}
+_LATEX |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "λ": r"$\lambda$", "τ": r"$\tau$"}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)

@@ -1,0 +1,1 @@
+"""Many runs as one experiment: which are done, and training the others."""

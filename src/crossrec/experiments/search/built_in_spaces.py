@@ -1,0 +1,143 @@
+"""The built-in search spaces: the grids of the published tables (Section 7.1), and ranges far beyond them.
+
+Plain values as in a file for ``--space`` (see ``crossrec.experiments.search.spaces``): a list, a range
+{"low": 1e-5, "high": 100, "log": True}, or so many times another setting, {"of": "alpha"}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossrec.backbones import BACKBONES
+
+Values = dict[str, Any]
+"""What may be searched of each setting."""
+
+
+def _log(low: float, high: float) -> Values:
+    return {"low": low, "high": high, "log": True}
+
+
+_REG = [2, 1, 0.1, 0.01, 1e-3, 1e-4, 1e-5]
+_LAMBDAS = {"lambda_f": [0.05, 0.1, 0.15], "lambda_c": [0.1, 0.2, 0.3]}
+
+PAPER_BACKBONES: dict[str, Values] = {
+    "bpr": {"reg": _REG},
+    "lightgcn": {"layers": [1, 2, 3, 4], "reg": [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]},
+    "sgl": {"ssl": [0.005, 0.05, 0.1], "temperature": [0.2, 0.5]},
+    "directau": {"gamma_uniformity": [0.1, 0.2, 0.5, 1, 2, 5, 10]},
+    "ncl": {"reg": [1e-4], "temperature": [0.1], "ssl": [1e-7], "proto": [8e-8], "clusters": [1000]},
+    "vbpr": {"reg": _REG},
+    "grcn": {"reg": [0.1, 0.01, 1e-3, 1e-4, 1e-5], "learning_rate": [1, 0.1, 0.01, 1e-3, 1e-4]},
+    "dualgnn": {"reg": [0.1, 0.01, 1e-3, 1e-4, 1e-5], "learning_rate": [0.1, 0.01, 1e-3, 1e-4, 1e-5]},
+    "slmrec": {
+        "ssl": [0.01, 0.05, 0.1, 0.5, 1],
+        "ssl_temperature": [0.1, 0.2, 0.5, 1],
+        "learning_rate": [1e-4, 1e-3, 0.01, 0.1],
+    },
+    "lattice": {"reg": [0, 1e-5, 1e-4, 1e-3], "learning_rate": [1e-4, 5e-4, 1e-3, 5e-3]},
+    "freedom": {"dropout": [0.8, 0.9], "reg": [0, 1e-5, 1e-4, 1e-3]},
+}
+"""A backbone's own settings: the grids behind the paper's tables. Those of NCL are one setting."""
+PAPER_WEIGHTS: dict[bool, Values] = {
+    False: {"alpha": [1, 10, 100], "beta": [1, 10, 100]},
+    True: {"alpha": [1e-4, 1e-3, 1e-2], "beta": [1e-4, 1e-3, 1e-2]},
+}
+"""Weights on collaborative backbones, and on multi-modal ones (True)."""
+PAPER_ALIGNMENTS: dict[str, Values] = {
+    "fettle": _LAMBDAS,
+    "cross": {"gamma": {"of": "alpha"}, **_LAMBDAS, "lambda_n": [0.2, 2, 20], "neighbors": [3, 5, 10]},
+}
+"""The alignments' other settings."""
+
+_RATE = _log(1e-4, 1e-2)
+_WEIGHT = _log(1e-5, 100)
+_WIDE_LAMBDAS = {"lambda_f": _log(0.02, 0.3), "lambda_c": _log(0.05, 0.5)}
+
+WIDE_BACKBONES: dict[str, Values] = {
+    "bpr": {"reg": _log(1e-5, 2), "learning_rate": _RATE},
+    "lightgcn": {"layers": {"low": 1, "high": 4}, "reg": _log(1e-6, 0.1), "learning_rate": _RATE},
+    "sgl": {
+        "layers": {"low": 1, "high": 4},
+        "reg": _log(1e-6, 0.1),
+        "dropout": {"low": 0.05, "high": 0.5},
+        "ssl": _log(1e-3, 1),
+        "temperature": _log(0.05, 1),
+        "learning_rate": _RATE,
+    },
+    "directau": {
+        "encoder": ["mf", "lightgcn"],
+        "gamma_uniformity": _log(0.1, 10),
+        "weight_decay": _log(1e-8, 1e-3),
+        "learning_rate": _RATE,
+    },
+    "ncl": {
+        "layers": {"low": 2, "high": 4},
+        "reg": _log(1e-6, 0.1),
+        "temperature": _log(0.05, 0.5),
+        "ssl": _log(1e-8, 1e-5),
+        "proto": _log(1e-9, 1e-6),
+        "clusters": _log(50, 2000),
+        "learning_rate": _RATE,
+    },
+    "vbpr": {"reg": _log(1e-5, 2), "learning_rate": _RATE},
+    "grcn": {"routing": {"low": 1, "high": 4}, "reg": _log(1e-6, 1), "learning_rate": _log(1e-4, 1)},
+    "dualgnn": {
+        "layers": {"low": 1, "high": 3},
+        "user_neighbors": _log(5, 80),
+        "reg": _log(1e-6, 1),
+        "learning_rate": _log(1e-5, 0.1),
+    },
+    "slmrec": {
+        "layers": {"low": 1, "high": 4},
+        "temperature": _log(0.05, 1),
+        "ssl": _log(0.01, 1),
+        "ssl_temperature": _log(0.05, 1),
+        "learning_rate": _log(1e-4, 0.1),
+    },
+    "lattice": {
+        "layers": {"low": 1, "high": 3},
+        "knn": _log(5, 30),
+        "original": {"low": 0, "high": 1},
+        "reg": _log(1e-6, 0.01),
+        "learning_rate": _RATE,
+    },
+    "freedom": {
+        "layers": {"low": 1, "high": 3},
+        "knn": _log(5, 30),
+        "dropout": {"low": 0, "high": 0.95},
+        "reg": _log(1e-6, 0.1),
+        "learning_rate": _RATE,
+    },
+}
+"""A backbone's own settings, as far as they can sensibly go."""
+WIDE_ALIGNMENTS: dict[str, Values] = {
+    "fettle": {"alpha": _WEIGHT, "beta": _WEIGHT, **_WIDE_LAMBDAS},
+    "cross": {
+        **{"alpha": _WEIGHT, "beta": _WEIGHT, "gamma": _WEIGHT},
+        **_WIDE_LAMBDAS,
+        **{"lambda_n": _log(0.05, 20), "neighbors": _log(1, 20)},
+    },
+}
+"""Every weight for itself, from 1e-5 to 100: those that work on TikTok are far from the paper's (docs/results)."""
+
+Spaces = dict[str, dict[str, Values]]
+"""Per backbone: its own settings under ``backbone``, those of an alignment on it under its name."""
+
+
+def _paper() -> Spaces:
+    return {
+        name: {
+            "backbone": PAPER_BACKBONES.get(name, {}),
+            **{a: PAPER_WEIGHTS[kind.multimodal] | values for a, values in PAPER_ALIGNMENTS.items()},
+        }
+        for name, kind in BACKBONES.items()
+    }
+
+
+def _wide() -> Spaces:
+    return {name: {"backbone": WIDE_BACKBONES.get(name, {}), **WIDE_ALIGNMENTS} for name in BACKBONES}
+
+
+BUILT_IN = {"paper": _paper, "wide": _wide}
+"""What ``--space`` may say, beside a file."""

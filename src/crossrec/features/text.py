@@ -1,0 +1,151 @@
+"""Texts of items, and their vectors by a sentence encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrec.devices import torch_device
+from crossrec.errors import ConfigError, DataError
+from crossrec.features.config import FeaturesConfig
+from crossrec.features.items import Items
+from crossrec.features.model_folder import ModelFolder, find_model, need
+from crossrec.features.store import DIGEST, Encoded, Mark, digest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PROBE = "crossrec"
+
+
+class Texts:
+    """What there is to encode: one text an item, its columns one below the other; empty where it has none."""
+
+    kind, absent, counted = "text", "no_text", {"cut": Mark.CUT}
+    packages = ("sentence-transformers",)
+
+    def __init__(self, config: FeaturesConfig, items: Items) -> None:
+        if config.text_model is None:
+            raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
+        need("sentence_transformers")
+        self.config, self.modality, self.sources = config, config.text_name, config.text
+        self.texts = join([as_text(items.cells(name), items.column(name)) for name in config.text]).to_list()
+        self.digest_I = np.array([digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
+        if not any(self.texts):
+            raise DataError(f"{items.column(config.text[0])} is empty for every item; name columns with text")
+        self.settings = {"prompt": config.text_prompt, "tokens": config.text_tokens}
+
+    @cached_property
+    def model(self) -> ModelFolder:
+        """Fetched when first asked for, after everything else has been checked."""
+        return find_model("--text-model", self.config.text_model or "")
+
+    def order(self, rows: np.ndarray) -> np.ndarray:
+        """Longest first, so that texts of a batch are of like length and memory runs out at once if it does."""
+        length = np.array([len(self.texts[row]) for row in rows], dtype=np.int64)
+        ordered: np.ndarray = rows[np.argsort(-length, kind="stable")]
+        return ordered
+
+    def encoder(self) -> SentenceEncoder:
+        """The model, loaded."""
+        return SentenceEncoder(self.model, self.config, self.texts)
+
+
+class SentenceEncoder:
+    """What ``sentence_transformers.SentenceTransformer.encode`` makes of the texts, computed in float32."""
+
+    def __init__(self, folder: ModelFolder, config: FeaturesConfig, texts: Sequence[str]) -> None:
+        import torch
+
+        self.texts = texts
+        with folder.loading():
+            from sentence_transformers import SentenceTransformer
+
+            model = SentenceTransformer(
+                str(folder.path),
+                device=str(torch_device(config.device)),
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+            lacking = _lacking(model, folder)
+            self.prompt = config.text_prompt
+            if self.prompt is None and model.default_prompt_name is not None:
+                self.prompt = model.prompts.get(model.default_prompt_name)
+            limit, self.tokenizer = model.max_seq_length, getattr(model, "tokenizer", None)
+        if lacking:
+            raise folder.complaint(f"its weights lack {lacking}; give the folder of a whole model")
+        self.limit = min((n for n in (limit, config.text_tokens) if n is not None), default=None)
+        self.model: Any = model
+        if config.text_tokens is not None:
+            model.max_seq_length = self.limit
+        with folder.loading():
+            once, again = self._vectors([PROBE]), self._vectors([PROBE])
+            self._cut([PROBE])
+        if once.ndim != 2 or not np.allclose(once, again, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise folder.complaint("makes another vector of the same text each time; give another model")
+        self.dimension = once.shape[1]
+        self.rule = " → ".join(type(module).__name__ for module in model)
+
+    def run(self, batches: Iterable[np.ndarray]) -> Generator[Encoded]:
+        """Batch by batch: rows, vectors (float32), marks."""
+        for rows in batches:
+            texts = [self.texts[row] for row in rows]
+            yield Encoded(rows, self._vectors(texts), np.where(self._cut(texts), Mark.CUT, Mark(0)))
+
+    def _vectors(self, texts: list[str]) -> np.ndarray:
+        made: np.ndarray = self.model.encode(
+            texts, batch_size=len(texts), prompt=self.prompt, show_progress_bar=False, convert_to_numpy=True
+        )
+        return made
+
+    def _cut(self, texts: list[str]) -> np.ndarray:
+        """Which texts have more tokens than the model reads, bool (n,)."""
+        if self.limit is None or not callable(self.tokenizer):
+            return np.zeros(len(texts), dtype=bool)
+        tokens = self.tokenizer([(self.prompt or "") + text for text in texts], truncation=False, padding=False)
+        return np.array([len(ids) for ids in tokens["input_ids"]]) > self.limit
+
+
+def _lacking(model: Any, folder: ModelFolder) -> str | None:
+    """The first weight that the transformer needs and its file has not: it would be random. Poolers are not used."""
+    transformer = getattr(model, "transformers_model", None)
+    modules = folder.path / "modules.json"
+    place = (
+        folder.path / json.loads(modules.read_text(encoding="utf-8"))[0]["path"] if modules.is_file() else folder.path
+    )
+    if transformer is None or not (place / "config.json").is_file():
+        return None
+    _, told = type(transformer).from_pretrained(
+        place, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    return next(iter(sorted(key for key in told["missing_keys"] if "pooler" not in key)), None)
+
+
+def as_text(cells: pl.Series, column: str) -> pl.Series:
+    """Cells as text: numbers, dates and truth values written out, of a list its elements; null where there is none.
+
+    Raises DataError naming the column where it holds something else.
+    """
+    import polars as pl
+
+    kind = cells.dtype
+    if isinstance(kind, pl.List | pl.Array) and not kind.inner.is_nested():
+        cells = cells.cast(pl.List(pl.String)).list.join(" ", ignore_nulls=True)
+    elif kind.is_nested() or kind in (pl.Binary, pl.Object):
+        raise DataError(f"{column} holds {kind}; give a column of text, numbers or lists of them")
+    if kind.is_float():
+        cells = cells.fill_nan(None)
+    text = cells.cast(pl.String).str.strip_chars()
+    return text.set(text == "", None)
+
+
+def join(columns: list[pl.Series]) -> pl.Series:
+    """The parts that there are, one below the other; "" where there is none."""
+    import polars as pl
+
+    return pl.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series().fill_null("")

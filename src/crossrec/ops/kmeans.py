@@ -1,0 +1,50 @@
+"""k-means clustering (Lloyd 1982) in torch: seeded by a generator, in blocks, on whatever device the vectors are.
+
+Forty lines here spare a dependency (faiss) that exists on some platforms only and seeds itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crossrec.ops.blockwise import block_workspace, row_blocks
+
+
+@torch.no_grad()
+def kmeans(
+    vector_NL: Tensor, clusters: int, generator: torch.Generator, *, rounds: int = 20, sample: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Centroids (P, L) that locally minimise Σ_n min_p ‖x_n - c_p‖², and every vector's nearest one, (N,) int64.
+
+    P = ``clusters``, or N where there are fewer vectors. It starts from vectors drawn without replacement, moves each
+    centroid to the mean of its vectors at most ``rounds`` times, and leaves a centroid without vectors where it is.
+    Centroids are fitted on ``sample`` vectors per cluster at most, drawn at random. Without gradient.
+    """
+    clusters = min(clusters, len(vector_NL))
+    order = torch.randperm(len(vector_NL), generator=generator, device=generator.device)
+    fitted = vector_NL[order[: sample * clusters].to(vector_NL.device)]
+    centroid_PL = fitted[:clusters].clone()
+    for _ in range(rounds):
+        index = nearest(fitted, centroid_PL)
+        total = torch.zeros_like(centroid_PL).index_add_(0, index, fitted)
+        count = torch.bincount(index, minlength=clusters).unsqueeze(1)
+        moved = torch.where(count > 0, total / count.clamp_min(1), centroid_PL)
+        if torch.equal(moved, centroid_PL):
+            break
+        centroid_PL = moved
+    return centroid_PL, nearest(vector_NL, centroid_PL)
+
+
+@torch.no_grad()
+def nearest(vector_NL: Tensor, centroid_PL: Tensor) -> Tensor:
+    """argmin_p ‖x_n - c_p‖ of every vector, (N,) int64, the first of equals; in blocks of rows."""
+    half_square_P = centroid_PL.square().sum(1) / 2
+    index_N = torch.empty(len(vector_NL), dtype=torch.int64, device=vector_NL.device)
+    size = row_blocks(vector_NL, len(centroid_PL))
+    room = block_workspace(size, len(centroid_PL), vector_NL)
+    for start in range(0, len(vector_NL), size):
+        block = vector_NL[start : start + size]
+        score = torch.mm(block, centroid_PL.T, out=room[: len(block)]).sub_(half_square_P)
+        index_N[start : start + size] = score.argmax(1)
+    return index_N

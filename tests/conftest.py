@@ -1,0 +1,45 @@
+"""Small data sets on disk, and the real ones where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder ``set/`` of files (text, bytes, arrays, data frames) and hand back its path."""
+
+    def write(files: dict[str, Any]) -> Path:
+        folder = tmp_path / "set"
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            if isinstance(content, pl.DataFrame):
+                content.write_parquet(folder / name)
+            elif isinstance(content, np.ndarray):
+                np.save(folder / name, content)
+            else:
+                (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """The folder of a real data set, or skip."""
+
+    def find(name: str) -> Path:
+        beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+        home = Path(os.environ.get("CROSSREC_DATA") or beside)
+        if not (home / name).is_dir():
+            pytest.skip(f"the real data set {name} is neither under $CROSSREC_DATA nor in ../shared/data")
+        return home / name
+
+    return find
