@@ -130,16 +130,16 @@ _KNN_NUMBERS = 1 << 26
 """Cosines that ``knn`` holds at a time."""
 
 
-def knn(feature_ID: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, Tensor]:
+def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, Tensor]:
     """The ``k`` items of highest cosine per item, the item itself included, and their cosines: (I, k) each.
 
     An item without the feature (a row of zeros) has itself alone: index = itself, cosine 0 in every further place.
     Computed in blocks of at most ``block`` rows, and of fewer where they would take more than 256 MB of cosines.
     """
-    block = max(1, min(block, _KNN_NUMBERS // max(1, len(feature_ID))))
-    norm = torch.linalg.vector_norm(feature_ID, dim=1, keepdim=True)
+    block = max(1, min(block, _KNN_NUMBERS // max(1, len(feature_matrix))))
+    norm = torch.linalg.vector_norm(feature_matrix, dim=1, keepdim=True)
     missing = norm.squeeze(1) == 0
-    unit = feature_ID / norm.masked_fill(norm == 0, 1.0)
+    unit = feature_matrix / norm.masked_fill(norm == 0, 1.0)
     k = min(k, len(unit))
     indices, cosines = [], []
     for start in range(0, len(unit), block):

@@ -81,7 +81,7 @@ def test_parts_add_up_to_what_scores(name):
 def test_content_paths_make_the_vectors_of_an_item_without_interactions(name):
     data = world()
     model = backbone(name, data).eval()
-    paths = model.content_paths()
+    paths = model.content_encoders()
     assert set(model.modalities) <= set(paths)
     assert bool(paths) == model.multimodal
     with torch.no_grad():

@@ -84,7 +84,7 @@ def test_lengths_of_vectors(seed, rule):
             codebook.copy_(stretched(codebook))
         for projection in other.cross.projections.values():
             projection.weight.mul_(7)
-            projection.feature_ID.copy_(stretched(projection.feature_ID))
+            projection.feature_matrix.copy_(stretched(projection.feature_matrix))
     same(case, other)
 
 

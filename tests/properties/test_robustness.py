@@ -60,7 +60,7 @@ def alter(case: Case, **tables: torch.Tensor) -> Case:
 
 def zero_features(case: Case) -> Case:
     for projection in case.cross.projections.values():
-        projection.feature_ID.zero_()
+        projection.feature_matrix.zero_()
     return alter(case)
 
 

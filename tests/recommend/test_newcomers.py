@@ -189,7 +189,7 @@ def test_own_is_what_vbpr_gives_an_item_without_an_id(text):
     made = Newcomers(vectors).vectors(content, "own")
     blank = torch.zeros(2, vectors.item_IL.shape[1])
     expected = torch.cat(
-        [blank, torch.from_numpy(vectors.scalers["sound"](raw)) @ vectors.paths["sound"].weights[0].T], 1
+        [blank, torch.from_numpy(vectors.scalers["sound"](raw)) @ vectors.content_encoders["sound"].weights[0].T], 1
     )
     torch.testing.assert_close(made, expected + vectors.part_IS["bias"][:1], atol=1e-5, rtol=1e-4)
     assert not Newcomers(vectors).vectors({"sound": torch.zeros(1, vectors.item_IL.shape[1])}, "own").any()

@@ -350,7 +350,7 @@ def test_a_run_without_content_says_so(tmp_path):
     from crossrec.runs import embeddings as snapshot
 
     run = a_run(tmp_path / "run")
-    bare = replace(snapshot.load(run / snapshot.FILE), modality_IL={}, paths={}, aligners={})
+    bare = replace(snapshot.load(run / snapshot.FILE), modality_IL={}, content_encoders={}, aligners={})
     bare.save(run / snapshot.FILE)
     client = TestClient(create_app([Slot(run)], ServeConfig()), base_url="http://localhost")
     answer = client.post("/v1/new-item", json={"features": {m: [1.0] for m in RAW}})

@@ -15,7 +15,7 @@ import polars as pl
 import torch
 
 from crossrec.alignment.item_level import Aligner
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import torch_generator
 from crossrec.runs.embeddings import FILE, TrainedEmbeddings
@@ -69,7 +69,7 @@ def a_run(
         seen_trained=trained,
         modality_IL=modality,
         part_IS=parts,
-        paths={m: ContentPath((numbers(WIDTH, width),)) for m, width in RAW.items()},
+        content_encoders={m: ContentEncoder((numbers(WIDTH, width),)) for m, width in RAW.items()},
         aligners={(m, ID): Aligner(WIDTH, "linear").requires_grad_(False) for m in RAW} if alignment else {},
     ).save(folder / FILE)
     for name, ids in (("users", users), ("items", items)):

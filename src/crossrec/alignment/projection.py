@@ -15,14 +15,14 @@ class Projection(nn.Module):
     The features are constants: they follow the module to its device but are no part of its state.
     """
 
-    feature_ID: Tensor
+    feature_matrix: Tensor
 
-    def __init__(self, feature_ID: Tensor, dim: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, feature_matrix: Tensor, dim: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.register_buffer("feature_ID", feature_ID, persistent=False)
-        self.weight = nn.Parameter(torch.empty(dim, feature_ID.shape[1]))
+        self.register_buffer("feature_matrix", feature_matrix, persistent=False)
+        self.weight = nn.Parameter(torch.empty(dim, feature_matrix.shape[1]))
         nn.init.xavier_uniform_(self.weight, generator=generator)
 
     def forward(self, item_N: Tensor) -> Tensor:
         """i^m of the items asked for, (N, L)."""
-        return gather_rows(self.feature_ID, item_N).to(self.weight.dtype) @ self.weight.T
+        return gather_rows(self.feature_matrix, item_N).to(self.weight.dtype) @ self.weight.T

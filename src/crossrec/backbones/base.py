@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.config import Config
 from crossrec.errors import ConfigError
 from crossrec.losses import logsumexp_dot
@@ -75,7 +75,7 @@ class Backbone(nn.Module, ABC):
         """
         return {}
 
-    def content_paths(self) -> dict[str, ContentPath]:
+    def content_encoders(self) -> dict[str, ContentEncoder]:
         """How features become this model's own vector of a modality, for an item without interactions."""
         return {}
 
@@ -124,31 +124,31 @@ class Linear(nn.Module):
         return F.linear(vector_ND, self.weight, self.bias)
 
 
-class ContentMap(nn.Module):
+class FeatureMLP(nn.Module):
     """One modality's raw features, constant, through linear maps with a leaky ReLU between them: (I, last width)."""
 
-    feature_ID: Tensor
+    feature_matrix: Tensor
 
-    def __init__(self, feature_ID: Tensor, widths: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(self, feature_matrix: Tensor, widths: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
-        self.register_buffer("feature_ID", feature_ID, persistent=False)
-        columns = (feature_ID.shape[1], *widths)
+        self.register_buffer("feature_matrix", feature_matrix, persistent=False)
+        columns = (feature_matrix.shape[1], *widths)
         self.maps = nn.ModuleList(Linear(a, b, generator) for a, b in zip(columns, widths, strict=False))
 
     def forward(self) -> Tensor:
-        vector_ID = self.feature_ID
+        vector_ID = self.feature_matrix
         for place, linear in enumerate(self.maps):
             vector_ID = linear(F.leaky_relu(vector_ID) if place else vector_ID)
         return vector_ID
 
-    def path(self, *, unit_input: bool = False, activate: bool = False, unit_output: bool = False) -> ContentPath:
+    def encoder(self, *, unit_input: bool = False, activate: bool = False, unit_output: bool = False) -> ContentEncoder:
         """The same map for features of further items."""
         linear = [cast(Linear, part) for part in self.maps]
         weights, biases = tuple(part.weight for part in linear), tuple(part.bias for part in linear)
-        return ContentPath(weights, biases, unit_input, activate, unit_output)
+        return ContentEncoder(weights, biases, unit_input, activate, unit_output)
 
 
-class OnDemand(Mapping[str, Tensor]):
+class LazyTensors(Mapping[str, Tensor]):
     """Named tensors, each made when first asked for: what only the alignment may want costs nothing without it."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:

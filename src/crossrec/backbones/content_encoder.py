@@ -11,7 +11,7 @@ from crossrec.ops.vectors import l2_normalize
 
 
 @dataclass(frozen=True)
-class ContentPath:
+class ContentEncoder:
     """i^m of an item nobody has touched, as a model makes it: linear maps with a leaky ReLU between them.
 
     ``weights``: (out, in) each; ``biases``: (out,) each, or none. Before them the features are L2-normalised with
@@ -38,7 +38,7 @@ class ContentPath:
             vector_NL = l2_normalize(vector_NL)
         return self.factor * vector_NL * (feature_ND != 0).any(1, keepdim=True)
 
-    def detached(self) -> ContentPath:
+    def detached(self) -> ContentEncoder:
         """The same on the CPU, without gradient and apart from the model."""
         weights, biases = (
             tuple(t.detach().to("cpu", copy=True).contiguous() for t in part) for part in (self.weights, self.biases)

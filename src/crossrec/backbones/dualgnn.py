@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, negatives, xavier_table
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
 from crossrec.losses import bpr
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -51,7 +51,7 @@ class DualGNN(Backbone):
         super().__init__(config, data, generator)
         self.config, self._modalities = config, tuple(data.features)
         widths = (4 * config.dim, config.dim)
-        self.content = nn.ModuleList(ContentMap(f, widths, generator) for f in data.features.values())
+        self.content = nn.ModuleList(FeatureMLP(f, widths, generator) for f in data.features.values())
         self.preference = nn.ParameterList(xavier_table(self.num_users, config.dim, generator) for _ in data.features)
         weight_UM = xavier_table(self.num_users, len(data.features), generator)
         self.fusion = nn.Parameter(weight_UM.detach().softmax(1))
@@ -81,9 +81,9 @@ class DualGNN(Backbone):
     def parts(self, reps: Representations) -> dict[str, Tensor]:
         return dict(reps.modality_IL)
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        maps = (cast(ContentMap, content) for content in self.content)
-        return {m: content.path(unit_output=True) for m, content in zip(self._modalities, maps, strict=True)}
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        maps = (cast(FeatureMLP, content) for content in self.content)
+        return {m: content.encoder(unit_output=True) for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL = gather_rows(reps.user_UL, batch.user_B)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.errors import ConfigError
 from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
 from crossrec.losses import bpr
@@ -59,7 +59,9 @@ class FREEDOM(Backbone):
         self.config = config
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.content = nn.ModuleDict({f"{m}_feat": Content(f, config.dim, generator) for m, f in data.features.items()})
+        self.content = nn.ModuleDict(
+            {f"{m}_feat": TrainableFeatures(f, config.dim, generator) for m, f in data.features.items()}
+        )
         self.edges = (data.user_T, data.item_T)
         self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
         self.pruned = self.adjacency
@@ -93,9 +95,9 @@ class FREEDOM(Backbone):
         similar_IL = self._similar()
         return {ID: reps.item_IL - similar_IL, "content": similar_IL}
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        content = {m: cast(Content, self.content[f"{m}_feat"]) for m in self.modalities}
-        return {m: ContentPath((part.weight,), (part.bias,)) for m, part in content.items()}
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        content = {m: cast(TrainableFeatures, self.content[f"{m}_feat"]) for m in self.modalities}
+        return {m: ContentEncoder((part.weight,), (part.bias,)) for m, part in content.items()}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL, negative_B = gather_rows(reps.user_UL, batch.user_B), negatives(batch)
@@ -110,13 +112,16 @@ class FREEDOM(Backbone):
         return terms
 
 
-class Content(nn.Module):
-    """One modality's raw features, trainable, and their linear map with bias to L: (I, L). Named by the file."""
+class TrainableFeatures(nn.Module):
+    """Linear map with bias of one modality's features, which are trained too: (I, L).
 
-    def __init__(self, feature_ID: Tensor, dim: int, generator: torch.Generator) -> None:
+    The parameter ``feature_ID`` (I, D) keeps its name because ``model.safetensors`` holds it under that name.
+    """
+
+    def __init__(self, feature_matrix: Tensor, dim: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.feature_ID = nn.Parameter(feature_ID.clone())
-        self.weight = xavier_table(dim, feature_ID.shape[1], generator)
+        self.feature_ID = nn.Parameter(feature_matrix.clone())
+        self.weight = xavier_table(dim, feature_matrix.shape[1], generator)
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self) -> Tensor:
@@ -129,15 +134,15 @@ def item_graph(features: Mapping[str, Tensor], k: int, shares: dict[str, float])
     An item without the feature has itself as its only neighbour in that modality's graph.
     """
     mixed = None
-    for modality, feature_ID in features.items():
-        index_IK, _ = knn(feature_ID, k)
+    for modality, feature_matrix in features.items():
+        index_IK, _ = knn(feature_matrix, k)
         count, width = index_IK.shape
         row = np.repeat(np.arange(count), width)
         graph = sp.csr_matrix((np.ones(count * width), (row, index_IK.cpu().numpy().ravel())), (count, count))
         graph.data[:] = 1.0  # an item short of neighbours is listed as its own several times: one edge all the same
         graph = sp.diags(shares[modality] / np.diff(graph.indptr)) @ graph
         mixed = graph if mixed is None else mixed + graph
-    return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_ID.device)
+    return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_matrix.device)
 
 
 def _shares(given: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:

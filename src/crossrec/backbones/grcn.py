@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, negatives, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, negatives, xavier_table
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparsePattern
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -51,7 +51,7 @@ class GRCN(Backbone):
         self.config, self._modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.content = nn.ModuleList(ContentMap(f, (config.dim,), generator) for f in data.features.values())
+        self.content = nn.ModuleList(FeatureMLP(f, (config.dim,), generator) for f in data.features.values())
         self.preference = nn.ParameterList(xavier_table(self.num_users, config.dim, generator) for _ in data.features)
         self.confidence = xavier_table(data.num_users + data.num_items, len(data.features), generator)
         pair_E = torch.unique(data.user_T * data.num_items + data.item_T)
@@ -86,9 +86,9 @@ class GRCN(Backbone):
         block_S = torch.arange(reps.item_IS.shape[1], device=reps.item_IS.device) // width
         return {name: reps.item_IS * (block_S == place) for place, name in enumerate(names)}
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        maps = (cast(ContentMap, content) for content in self.content)
-        paths = [content.path(activate=True, unit_output=True) for content in maps]
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        maps = (cast(FeatureMLP, content) for content in self.content)
+        paths = [content.encoder(activate=True, unit_output=True) for content in maps]
         return dict(zip(self._modalities, paths, strict=True))
 
     def attend(self, user_UL: Tensor, item_IL: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, OnDemand, negatives, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, LazyTensors, negatives, xavier_table
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import knn, mean_adjacency, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparsePattern
@@ -69,7 +69,7 @@ class LATTICE(Backbone):
         self.config, self._modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.content = nn.ModuleList(ContentMap(f, (config.dim,), generator) for f in data.features.values())
+        self.content = nn.ModuleList(FeatureMLP(f, (config.dim,), generator) for f in data.features.values())
         self.modality_logit = nn.Parameter(torch.zeros(len(data.features)))
         self.adjacency = mean_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
         found = [knn(f, config.knn) for f in data.features.values()]
@@ -120,9 +120,9 @@ class LATTICE(Backbone):
         similar_IL = l2_normalize(similar_IL)
         return {ID: reps.item_IL - similar_IL, "content": similar_IL}
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        maps = (cast(ContentMap, content) for content in self.content)
-        return {m: content.path() for m, content in zip(self._modalities, maps, strict=True)}
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        maps = (cast(FeatureMLP, content) for content in self.content)
+        return {m: content.encoder() for m, content in zip(self._modalities, maps, strict=True)}
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL = gather_rows(reps.user_UL, batch.user_B)
@@ -163,8 +163,8 @@ class LATTICE(Backbone):
         row_E = torch.arange(count, device=index_IK.device).repeat_interleave(width)
         return SparsePattern(row_E, index_IK.flatten(), count, count)
 
-    def _content(self) -> OnDemand:
-        return OnDemand(dict(zip(self._modalities, self.content, strict=True)))
+    def _content(self) -> LazyTensors:
+        return LazyTensors(dict(zip(self._modalities, self.content, strict=True)))
 
 
 def _symmetric(index_IK: Tensor, value_IK: Tensor) -> Tensor:

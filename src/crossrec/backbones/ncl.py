@@ -39,7 +39,7 @@ class NCLConfig(LightGCNConfig):
 
 
 @dataclass(frozen=True)
-class Layered(Representations):
+class NCLRepresentations(Representations):
     """Vectors to score with, and those of layer 2h: user and item."""
 
     context: tuple[Tensor, Tensor] | None = None
@@ -76,15 +76,15 @@ class NCL(LightGCN):
             clusters = self.config.clusters
             self.prototypes = (kmeans(self.user, clusters, generator), kmeans(self.item, clusters, generator))
 
-    def propagate(self) -> Layered:
+    def propagate(self) -> NCLRepresentations:
         layers = propagate_layers([self.adjacency] * self.layers, torch.cat([self.user, self.item]))
         sizes = [self.num_users, self.num_items]
         user_UL, item_IL = torch.split(torch.stack(layers).mean(0), sizes)
         context_UL, context_IL = torch.split(layers[2 * self.config.hops], sizes)
-        return Layered(user_UL, item_IL, context=(context_UL, context_IL))
+        return NCLRepresentations(user_UL, item_IL, context=(context_UL, context_IL))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        assert isinstance(reps, Layered)
+        assert isinstance(reps, NCLRepresentations)
         assert reps.context is not None
         config = self.config
         structure = contrast(reps.context[0], self.user, batch.user_B, config.temperature)

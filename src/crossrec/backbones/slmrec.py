@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, ContentMap, Linear, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, Linear, xavier_table
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import info_nce
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -39,7 +39,7 @@ class SLMRecConfig(BackboneConfig):
 
 
 @dataclass(frozen=True)
-class Blocks(Representations):
+class SLMRecRepresentations(Representations):
     """Vectors to score with, and what the items' were made of: id and every modality side by side, (I, (|M|+1) L)."""
 
     item_IS_parts: Tensor | None = None
@@ -71,7 +71,7 @@ class SLMRec(Backbone):
         dim, count = config.dim, len(data.features)
         self.user = xavier_table(data.num_users, dim, generator)
         self.item = xavier_table(data.num_items, dim, generator)
-        self.content = nn.ModuleList(ContentMap(l2_normalize(f), (dim,), generator) for f in data.features.values())
+        self.content = nn.ModuleList(FeatureMLP(l2_normalize(f), (dim,), generator) for f in data.features.values())
         self.fuse_user, self.fuse_item = (Linear((count + 1) * dim, dim, generator) for _ in range(2))
         self.chain, self.side = nn.ModuleList(), nn.ModuleList()
         if config.task == "fac":
@@ -90,30 +90,30 @@ class SLMRec(Backbone):
         seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
         self.generator.manual_seed(int(seed))
 
-    def propagate(self) -> Blocks:
+    def propagate(self) -> SLMRecRepresentations:
         items = torch.cat([self.item, *(content() for content in self.content)], dim=1)
         ego = torch.cat([self.user.repeat(1, len(self.content) + 1), items])
         everything = propagate_mean(self.adjacency, ego, self.config.layers)
         user_US, item_IS = torch.split(everything, [self.num_users, self.num_items])
         parts = item_IS.chunk(len(self.content) + 1, dim=1)[1:]
         content = dict(zip(self._modalities, parts, strict=True))
-        return Blocks(self.fuse_user(user_US), self.fuse_item(item_IS), content, item_IS_parts=item_IS)
+        return SLMRecRepresentations(self.fuse_user(user_US), self.fuse_item(item_IS), content, item_IS_parts=item_IS)
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
-        assert isinstance(reps, Blocks)
+        assert isinstance(reps, SLMRecRepresentations)
         assert reps.item_IS_parts is not None
         names = (ID, *self._modalities)
         blocks, weights = (t.chunk(len(names), dim=1) for t in (reps.item_IS_parts, self.fuse_item.weight))
         fused = {name: x @ w.T for name, x, w in zip(names, blocks, weights, strict=True)}
         return {**fused, "bias": self.fuse_item.bias.expand_as(reps.item_IL)}
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        maps = (cast(ContentMap, content) for content in self.content)
-        paths = [replace(content.path(unit_input=True), factor=1 / (self.config.layers + 1)) for content in maps]
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        maps = (cast(FeatureMLP, content) for content in self.content)
+        paths = [replace(content.encoder(unit_input=True), factor=1 / (self.config.layers + 1)) for content in maps]
         return dict(zip(self._modalities, paths, strict=True))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        assert isinstance(reps, Blocks)
+        assert isinstance(reps, SLMRecRepresentations)
         assert reps.item_IS_parts is not None
         user_BL, item_BL = (
             l2_normalize(gather_rows(reps.user_UL, batch.user_B)),

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.losses import bpr, embedding_norm
 from crossrec.ops.vectors import gather_rows
 from crossrec.types import ID, Batch, Representations, TrainingSet
@@ -32,26 +32,26 @@ class VBPR(Backbone):
 
     config_type = VBPRConfig
     multimodal = True
-    feature_ID: Tensor
+    feature_matrix: Tensor
 
     def __init__(self, config: VBPRConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
         self.dim, self.reg = config.dim, config.reg
         self.user = xavier_table(data.num_users, 2 * config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.register_buffer("feature_ID", torch.cat(list(data.features.values()), dim=1), persistent=False)
+        self.register_buffer("feature_matrix", torch.cat(list(data.features.values()), dim=1), persistent=False)
         self.widths = {m: f.shape[1] for m, f in data.features.items()}
-        self.weight = xavier_table(config.dim, self.feature_ID.shape[1], generator)
+        self.weight = xavier_table(config.dim, self.feature_matrix.shape[1], generator)
         self.bias = nn.Parameter(torch.zeros(config.dim))
 
     def propagate(self) -> Representations:
-        content_IL = self.feature_ID @ self.weight.T + self.bias
+        content_IL = self.feature_matrix @ self.weight.T + self.bias
         scoring = (self.user, torch.cat([self.item, content_IL], dim=1))
         return Representations(self.user[:, : self.dim], self.item, scoring=scoring)
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
         blank_IL = torch.zeros_like(self.item)
-        weights, features = self._by_modality(self.weight), self._by_modality(self.feature_ID)
+        weights, features = self._by_modality(self.weight), self._by_modality(self.feature_matrix)
         shares = {m: torch.cat([blank_IL, features[m] @ weights[m].T], dim=1) for m in self.widths}
         bias_IL = self.bias.expand_as(blank_IL)
         return {
@@ -60,8 +60,8 @@ class VBPR(Backbone):
             "bias": torch.cat([blank_IL, bias_IL], dim=1),
         }
 
-    def content_paths(self) -> dict[str, ContentPath]:
-        return {m: ContentPath((weight,)) for m, weight in self._by_modality(self.weight).items()}
+    def content_encoders(self) -> dict[str, ContentEncoder]:
+        return {m: ContentEncoder((weight,)) for m, weight in self._by_modality(self.weight).items()}
 
     def _by_modality(self, matrix_ND: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.widths, torch.split(matrix_ND, list(self.widths.values()), dim=1), strict=True))

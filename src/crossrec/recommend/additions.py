@@ -21,12 +21,12 @@ def content_of(vectors: TrainedEmbeddings, features: Mapping[str, Any]) -> dict[
     differ, and what is not a finite number.
     """
     if not features:
-        raise DataError(f"no features: give at least one of {', '.join(vectors.paths)}")
+        raise DataError(f"no features: give at least one of {', '.join(vectors.content_encoders)}")
     raw: dict[str, np.ndarray] = {}
     for m, given in features.items():
-        if m not in vectors.paths:
-            raise DataError(f"unknown modality '{m}': this run has {', '.join(vectors.paths)}")
-        width = vectors.paths[m].weights[0].shape[1]
+        if m not in vectors.content_encoders:
+            raise DataError(f"unknown modality '{m}': this run has {', '.join(vectors.content_encoders)}")
+        width = vectors.content_encoders[m].weights[0].shape[1]
         try:
             matrix = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):

@@ -55,7 +55,7 @@ def extend(
     recommender = Recommender.open(run)
     made = recommender.with_untouched(how, quantile=quantile)
     untouched = int(made.vectors.has_vector.sum() - recommender.vectors.has_vector.sum())
-    ids, features = _items(str(data), list(recommender.newcomers.snapshot.paths))
+    ids, features = _items(str(data), list(recommender.newcomers.snapshot.content_encoders))
     new_N = np.flatnonzero([recommender.items.row(one) is None for one in ids])
     raw = {m: np.asarray(matrix[new_N]) for m, matrix in features.items()}
     has_N = np.logical_or.reduce([matrix.any(axis=1) for matrix in raw.values()])

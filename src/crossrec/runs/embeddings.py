@@ -16,7 +16,7 @@ from torch import Tensor
 
 from crossrec.alignment.item_level import Aligner
 from crossrec.alignment.projection import Projection
-from crossrec.backbones.content_encoder import ContentPath
+from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data import Dataset
 from crossrec.data.io.atomic import write_bytes_atomic
 from crossrec.data.io.features import Scaler
@@ -59,7 +59,7 @@ class TrainedEmbeddings:
     made_I: Tensor | None = None
     modality_IL: dict[str, Tensor] = field(default_factory=dict)
     part_IS: dict[str, Tensor] = field(default_factory=dict)
-    paths: dict[str, ContentPath] = field(default_factory=dict)
+    content_encoders: dict[str, ContentEncoder] = field(default_factory=dict)
     scalers: dict[str, Scaler] = field(default_factory=dict)
     aligners: dict[tuple[str, str], Aligner] = field(default_factory=dict)
 
@@ -85,7 +85,9 @@ class TrainedEmbeddings:
     def features(self, raw: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """i^m, (N, L), of raw features (N, D_m) by modality, scaled as those of the run were."""
         return {
-            m: self.paths[m](torch.from_numpy(self.scalers[m](x) if m in self.scalers else x.astype(np.float32)))
+            m: self.content_encoders[m](
+                torch.from_numpy(self.scalers[m](x) if m in self.scalers else x.astype(np.float32))
+            )
             for m, x in raw.items()
         }
 
@@ -109,7 +111,7 @@ class TrainedEmbeddings:
             tensors["made_I"] = self.made_I
         tensors |= {f"modality/{m}": t for m, t in self.modality_IL.items()}
         tensors |= {f"part/{name}": t for name, t in self.part_IS.items()}
-        for m, path_m in self.paths.items():
+        for m, path_m in self.content_encoders.items():
             for kind in ("weights", "biases"):
                 tensors |= {f"path/{m}/{kind}/{n}": t for n, t in enumerate(getattr(path_m, kind))}
         for m, scaler in self.scalers.items():
@@ -123,7 +125,7 @@ class TrainedEmbeddings:
             "identity": self.identity,
             "modalities": list(self.modality_IL),
             "parts": list(self.part_IS),
-            "paths": {m: _flags(p) for m, p in self.paths.items()},
+            "paths": {m: _flags(p) for m, p in self.content_encoders.items()},
             "scalers": {m: s.unit for m, s in self.scalers.items()},
             "aligners": [list(pair) for pair in self.aligners],
         }
@@ -138,13 +140,13 @@ def take(
     model, cross = objective.backbone, objective.cross
     with torch.no_grad():
         reps = model.propagate()
-        paths, modality_IL = model.content_paths(), {m: reps.modality_IL[m] for m in model.modalities}
+        paths, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
         if cross is not None:
             every = torch.arange(dataset.num_items, device=reps.item_IL.device)
             for name, projection in cross.projections.items():
                 m = name.removesuffix("_feat")
                 modality_IL[m] = projection(every)
-                paths[m] = ContentPath((cast(Projection, projection).weight,))
+                paths[m] = ContentEncoder((cast(Projection, projection).weight,))
         features = {m: torch.from_numpy(dataset.features[m]) for m in paths}
         for m in paths.keys() - modality_IL.keys():
             modality_IL[m] = paths[m].detached()(features[m])
@@ -168,7 +170,7 @@ def take(
             seen_trained=trained,
             modality_IL={m: _plain(modality_IL[m]) * has[m] for m in sorted(modality_IL)},
             part_IS={name: _plain(t) for name, t in parts.items()},
-            paths={m: paths[m].detached() for m in sorted(paths)},
+            content_encoders={m: paths[m].detached() for m in sorted(paths)},
             scalers={m: s for m, s in dataset.scalers.items() if m in paths},
             aligners={} if cross is None else {pair: _copy(cross.aligners["->".join(pair)]) for pair in _pairs(cross)},
         )
@@ -222,7 +224,9 @@ def _assemble(told: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbedd
         made_I=tensors.get("made_I"),
         modality_IL={m: tensors[f"modality/{m}"] for m in told["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in told["parts"]},
-        paths={m: ContentPath(listed(m, "weights"), listed(m, "biases"), **f) for m, f in told["paths"].items()},
+        content_encoders={
+            m: ContentEncoder(listed(m, "weights"), listed(m, "biases"), **f) for m, f in told["paths"].items()
+        },
         scalers={
             m: Scaler(tensors[f"scaler/{m}/centre_D"].numpy(), tensors[f"scaler/{m}/factor_D"].numpy(), by_row)
             for m, by_row in told["scalers"].items()
@@ -270,7 +274,7 @@ def _copy(aligner: Any) -> Aligner:
     return made.requires_grad_(False)
 
 
-def _flags(path: ContentPath) -> dict[str, Any]:
+def _flags(path: ContentEncoder) -> dict[str, Any]:
     return {k: getattr(path, k) for k in ("unit_input", "activate", "unit_output", "factor")}
 
 

@@ -119,9 +119,9 @@ def try_out(recommender: Recommender) -> None:
     recommender.explain(user, item)
     try:
         recommender.for_history([item], 1)
-        if recommender.vectors.paths:
+        if recommender.vectors.content_encoders:
             recommender.item_from_features(
-                {m: np.zeros(path.weights[0].shape[1]) for m, path in recommender.vectors.paths.items()}
+                {m: np.zeros(path.weights[0].shape[1]) for m, path in recommender.vectors.content_encoders.items()}
             )
     except ConfigError as error:  # nothing to fold in by: such questions are told so
         log.info("%s", error)
