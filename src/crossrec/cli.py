@@ -131,7 +131,7 @@ data.command(
 )
 data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
 data.command(
-    "crossrec.commands.features:features",
+    "crossrec.commands.data_features:features",
     name="features",
     help="Features of items from their texts and pictures, by models you choose.",
 )

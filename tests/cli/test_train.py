@@ -221,7 +221,7 @@ def test_interrupting_is_told_and_resumed(crossrec, tiny, tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("crossrec.commands.show.epoch_state", interrupt)
+        patch.setattr("crossrec.commands.train.epoch_state", interrupt)
         answer = crossrec("train", *tiny, "--checkpoint-seconds", "0", "--out", out)
     assert answer.code == 130
     assert "--resume" in answer.err.splitlines()[-1]

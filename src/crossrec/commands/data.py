@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from crossrec.commands.show import stdout
+from crossrec.commands.console import stdout
 from crossrec.data import DataConfig
 from crossrec.data import describe as describe_data
 from crossrec.data import validate as validate_data

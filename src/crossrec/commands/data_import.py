@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from rich.progress import TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossrec.commands.show import stderr, stdout
+from crossrec.commands.console import stdout
+from crossrec.commands.progress import ProgressBar
 from crossrec.data.importers import Card, ImportConfig
 from crossrec.data.importers import import_data as make_folder
 
@@ -38,7 +36,12 @@ def import_data(
     overwrite
         Replace the folder if an earlier import made it; it stays until the new one is complete.
     """
-    with _progress() as on_progress:
+    with ProgressBar(TaskProgressColumn(), TimeElapsedColumn()) as bar:
+
+        def on_progress(step: str, done: int, total: int) -> None:
+            bar.add(step, total or None)
+            bar.update(step, done=done)
+
         card = make_folder(sources, out, rules, overwrite=overwrite, on_progress=on_progress)
     show(card, out)
     return 0
@@ -57,18 +60,3 @@ def show(card: Card, out: Path) -> None:
     for note in card.notes:
         stdout.print(note, highlight=False, soft_wrap=True)
     stdout.print(f"{out}: complete; crossrec data validate --data {out}", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for what is being done, where stderr is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def on_progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total or None)
-            bar.update(tasks[what], completed=done)
-
-        yield on_progress

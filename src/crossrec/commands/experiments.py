@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
+from crossrec.commands.console import stdout
 from crossrec.commands.flags import flat, parse
-from crossrec.commands.show import stderr, stdout
+from crossrec.commands.progress import CellProgress
 from crossrec.data import DataConfig, data_folder
 from crossrec.errors import ConfigError
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, read_object
@@ -30,7 +28,7 @@ from crossrec.experiments.questions.visualize import VISUALIZE
 from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result import ExperimentResult, write_result
 from crossrec.experiments.reporting.tables import to_rich
-from crossrec.experiments.runner.jobs import Cell, Datasets, run_cells
+from crossrec.experiments.runner.jobs import Datasets, run_cells
 from crossrec.training import TrainingConfig
 
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]
@@ -160,8 +158,8 @@ def _ask(experiment: Experiment, options: Any, base: Base, work: Work) -> int:
     for cell in todo:  # a mistake in the data is told once, before any cell starts
         datasets[cell.config.data]
     keep_apart(work.out, datasets)
-    with watched("cells", len({cell.name for cell in todo})) as watch:
-        on_change = watch.on_cell
+    with CellProgress("cells", len({cell.name for cell in todo})) as progress:
+        on_change = progress.on_cell
         results = run_cells(todo, work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=on_change)
     answer = experiment.answer(options, base, results, datasets)
     seconds = time.monotonic() - started
@@ -186,60 +184,3 @@ def tell(answer: ExperimentResult, out: Path) -> None:
         stdout.print(f"figure: {out / figure}.png", soft_wrap=True, highlight=False)
     for finding in answer.findings:
         stdout.print(finding, highlight=False)
-
-
-class Watch:
-    """A bar over cells or trials with time left and what each running one is at; plain lines without a terminal.
-
-    ``note`` stands at the end of the bar.
-    """
-
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self._bar, self._task = bar, task
-        self._states: dict[str, str] = {}
-        self.note = ""
-
-    def on_cell(self, cell: Cell, state: str) -> None:
-        """What ``run_cells`` says of a cell; one that has ended is a step of the bar."""
-        self.show(cell, state)
-        if _ended(state):
-            self.step()
-        if not state.startswith("epoch"):
-            self.say(f"{cell.title}: {state}")
-
-    def show(self, cell: Cell, state: str) -> None:
-        """Show what a cell is at, until it has ended."""
-        if _ended(state):
-            self._states.pop(cell.name, None)
-        else:
-            self._states[cell.name] = f"{cell.title}: {state}"
-        self._bar.update(self._task, state="; ".join(filter(None, [*self._states.values(), self.note])))
-
-    def step(self) -> None:
-        """One more is done."""
-        self._bar.advance(self._task)
-
-    def say(self, line: str) -> None:
-        """A line for who reads a log."""
-        if not stderr.is_terminal:
-            stderr.print(line, highlight=False, soft_wrap=True)
-
-
-def _ended(state: str) -> bool:
-    return state.startswith(("done", "failed", "not run"))
-
-
-@contextmanager
-def watched(what: str, total: int) -> Iterator[Watch]:
-    """A ``Watch`` over so many cells or trials."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
-    with Bar(*columns, console=stderr, disable=not stderr.is_terminal, speed_estimate_period=3600) as bar:
-        yield Watch(bar, bar.add_task(what, total=total, state=""))

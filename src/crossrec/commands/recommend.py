@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossrec.commands.show import stderr, stdout
+from crossrec.commands.console import stdout
+from crossrec.commands.progress import ProgressBar
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldIn, NewItem, Recommender
 from crossrec.recommend.cold_start import DEFAULT
@@ -169,8 +168,9 @@ def _deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, ou
         _show(pl.concat([empty, *frames]))
         return 0
     key = "user" if "user" in empty.columns else None
-    with _progress(users) as on_frame:
-        write_frames(frames, out, empty, lambda frame: on_frame(frame[key].n_unique() if key else users))
+    with ProgressBar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
+        bar.add("users", users)
+        write_frames(frames, out, empty, lambda frame: bar.advance("users", frame[key].n_unique() if key else users))
     print(out)
     return 0
 
@@ -184,12 +184,3 @@ def _show(lists: pl.DataFrame) -> None:
     stdout.print(table)
     if lists.height > SHOWN:
         stdout.print(f"{SHOWN} of {lists.height} rows; --out FILE writes them all")
-
-
-@contextmanager
-def _progress(users: int) -> Iterator[Callable[[int], None]]:
-    """A bar over users, where stderr is a terminal."""
-    columns = (TextColumn("users"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
-        task = bar.add_task("users", total=users)
-        yield lambda done: bar.advance(task, done)

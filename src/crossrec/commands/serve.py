@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.commands.show import stderr
+from crossrec.commands.console import stderr
 from crossrec.errors import ConfigError
 from crossrec.serving.config import MIN_TOKEN, ServeConfig
 

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+from rich.table import Table
 
+from crossrec.commands.console import stdout
 from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, keep_pages, parse, use_threads
-from crossrec.commands.show import metrics_table, training_progress
+from crossrec.commands.progress import STATE, ProgressBar
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.execute import run
-from crossrec.training import TrainingConfig
+from crossrec.training import SELECTION, Progress, TrainingConfig
 
 
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
@@ -98,7 +101,43 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
     use_threads(threads)
     keep_pages()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
-    with training_progress(config.label, config.training.epochs) as on_epoch:
+    label = config.label
+    with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
+        bar.add(label, config.training.epochs)
+
+        def on_epoch(progress: Progress) -> None:
+            state = epoch_state(progress.history[-1], progress.best_epoch)
+            bar.update(label, done=progress.epoch, state=state)
+            bar.log(f"{label} epoch {progress.epoch}: {state}")
+
         metrics = run(config, out, resume=resume, on_epoch=on_epoch)
-    metrics_table(config.label, metrics, out)
+    print_metrics(label, metrics, out)
     return 0
+
+
+def epoch_state(row: dict[str, float], best_epoch: int) -> str:
+    """Loss, validation metric and best epoch so far, in one line."""
+    metric = row.get(f"valid_{SELECTION}")
+    valid = "" if metric is None else f"  valid {SELECTION} {metric:.4f}"
+    return f"loss {row['loss']:.4f}{valid}  best epoch {best_epoch}"
+
+
+def print_metrics(label: str, metrics: dict[str, Any], out: Path) -> None:
+    """Print validation and test metrics of a run, its speed and memory, and its folder."""
+    table = Table(title=f"{label}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", title_justify="left")
+    table.add_column("")
+    names = list(metrics["test"] or metrics["valid"])
+    for name in names:
+        table.add_column(name, justify="right")
+    for split in ("valid", "test"):
+        table.add_row(split, *(f"{metrics[split][name]:.4f}" if name in metrics[split] else "–" for name in names))
+    stdout.print(table)
+    unmeasured = [name for split, name in (("valid", "validation"), ("test", "test")) if not metrics[split]]
+    if unmeasured:
+        splits = " and ".join(unmeasured)
+        stdout.print(
+            f"No {splits} metrics: no user has such rows and training rows; label rows, or give users three or more"
+        )
+    stdout.print(
+        f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}"
+    )

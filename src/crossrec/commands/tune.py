@@ -7,8 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.commands.experiments import Work, asked, keep_apart, tell, watched
-from crossrec.commands.show import stderr, stdout
+from crossrec.commands.console import stderr, stdout
+from crossrec.commands.experiments import Work, asked, keep_apart, tell
+from crossrec.commands.progress import CellProgress
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result import write_result
@@ -38,19 +39,19 @@ def _ask(options: TuneConfig, base: Base, work: Work) -> int:
     todo = stages(options, base, dataset)
     for stage in todo:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
-    with watched("settings", sum(stage.size for stage in todo)) as watch:
+    with CellProgress("settings", sum(stage.size for stage in todo)) as progress:
         tried: dict[tuple[str, str], list[Trial]] = {stage.key: [] for stage in todo}
 
         def on_trial(trial: Trial) -> None:
             tried[trial.stage.key].append(trial)
             top = best(tried[trial.stage.key])
             found = "" if top is None else f"best {top.value:.4f} at {in_words(top.setting)}"
-            watch.note = f"{trial.stage.label}: {found}"
-            watch.step()
+            progress.note = f"{trial.stage.label}: {found}"
+            progress.step()
             came_to = trial.failure or f"{trial.value:.4f}"
-            watch.say(f"{trial.stage.label}, {in_words(trial.setting)}: {came_to}; {found}")
+            progress.log(f"{trial.stage.label}, {in_words(trial.setting)}: {came_to}; {found}")
 
-        with Pool(work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=watch.show) as pool:
+        with Pool(work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=progress.show) as pool:
             trials = search(options, base, todo, dataset, pool, work.out, on_trial)
     results = [result for trial in trials for result in trial.results]
     asked_for = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
