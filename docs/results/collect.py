@@ -1,8 +1,8 @@
-"""Every done run below folders as a row of ``cells.csv``: ``python docs/results/collect.py RUNS …``.
+"""Write the metrics of finished runs into ``cells.csv``: ``python docs/results/collect.py RUNS …``.
 
-Rows that are there already stay; one of the same data, backbone, alignment, setting and seed is written over. *setting*
-names what of the alignment, the data and the training differs from the defaults; the backbones' own settings are those
-of ``tiktok.json`` and ``baby.json``, and what differs from these is named too.
+Adds a row for every finished run in the folders. A row of the same data, backbone, alignment, setting and seed is
+replaced; all others stay. *setting* lists what differs from the defaults in the alignment, the data and the training,
+and what differs from ``tiktok.json`` or ``baby.json`` in the backbone.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from crossrec.runs.config import load_config
 
 HERE = Path(__file__).parent
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-UNSEEN = ("record_strengths",)
-"""Settings that leave a run bit for bit as it is."""
+IGNORED = ("record_strengths",)
+"""Settings that do not change the outcome of a run."""
 KEY = ("data", "backbone", "alignment", "setting", "seed")
 
 
 def main(folders: list[str]) -> None:
     path = HERE / "cells.csv"
-    with open(path, newline="") as lines:
-        kept = {tuple(row[name] for name in KEY): row for row in csv.DictReader(lines)}
+    with open(path, newline="") as file:
+        rows = {tuple(row[name] for name in KEY): row for row in csv.DictReader(file)}
     for folder in folders:
         for metrics in sorted(Path(folder).glob("*/metrics.json")):
             row = _row(metrics.parent, read_json(metrics))
-            kept[tuple(row[name] for name in KEY)] = row
-    with open(path, "w", newline="") as lines:
-        writer = csv.DictWriter(lines, list(next(iter(kept.values()))), lineterminator="\n")
+            rows[tuple(row[name] for name in KEY)] = row
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(next(iter(rows.values()))), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(kept[key] for key in sorted(kept))
+        writer.writerows(rows[key] for key in sorted(rows))
 
 
 def _row(run: Path, metrics: dict[str, Any]) -> dict[str, str]:
@@ -52,16 +52,16 @@ def _row(run: Path, metrics: dict[str, Any]) -> dict[str, str]:
         "data": data,
         "backbone": config.backbone.name,
         "alignment": "none" if config.alignment is None else config.alignment.name,
-        "setting": "; ".join(said for own, default in parts for said in _differences(own, default)),
+        "setting": "; ".join(text for config, default in parts for text in _differences(config, default)),
         "seed": str(config.training.seed),
         **{f"{split} {name}": f"{metrics[split][name]:.5f}" for split in ("test", "valid") for name in METRICS},
         **{name: str(metrics[name]) for name in ("best_epoch", "epochs")},
     }
 
 
-def _differences(own: Any, default: Any) -> Iterator[str]:
-    for name, value in own.model_dump().items():
-        if value != getattr(default, name) and name not in UNSEEN:
+def _differences(config: Any, default: Any) -> Iterator[str]:
+    for name, value in config.model_dump().items():
+        if value != getattr(default, name) and name not in IGNORED:
             yield f"{name} {'+'.join(value) if isinstance(value, tuple | list) else value}"
 
 

@@ -1,8 +1,8 @@
-"""How evenly a run's vectors are spread, how close users are to their items: ``python docs/results/spread.py RUN …``.
+"""Measure how evenly a run's vectors are spread: ``python docs/results/spread.py RUN …``.
 
-Of the vectors that rank, at length 1, over touched items and over users with training interactions: uniformity,
-log mean exp(-2 ‖x - y‖²), the lower the more even, and the mean ‖u - i‖² over training interactions (Wang and Isola
-2020). Beside them validation and test Recall@20.
+Prints a CSV row for each run: validation and test Recall@20, uniformity log mean exp(-2 ‖x - y‖²) of users and of items
+(the lower, the more even), and the mean ‖u - i‖² over the training interactions (Wang and Isola 2020). The vectors are
+those that rank, at length 1, of touched items and of users with training interactions.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from crossrec.runs.directory import open_embeddings
 def main(runs: list[str]) -> None:
     print("model,seed,valid recall@20,test recall@20,uniformity of users,uniformity of items,users to their items")
     for run in map(Path, runs):
-        config, metrics, made = load_config(run / "config.json"), read_json(run / "metrics.json"), open_embeddings(run)
+        config, metrics = load_config(run / "config.json"), read_json(run / "metrics.json")
+        embeddings = open_embeddings(run)
         train = load(config.data).train
         user_N, item_N = torch.from_numpy(train.user_N), torch.from_numpy(train.item_N)
-        user_US, item_IS = l2_normalize(made.user_US), l2_normalize(made.item_IS)
+        user_US, item_IS = l2_normalize(embeddings.user_US), l2_normalize(embeddings.item_IS)
         values = [
             metrics["valid"]["recall@20"],
             metrics["test"]["recall@20"],
