@@ -36,7 +36,7 @@ def drawn(monkeypatch):
 @pytest.fixture
 def quick(drawn, monkeypatch):
     """The same, and no figures, which do take time."""
-    monkeypatch.setattr(answer_module, "save", lambda draw, stem, inches: None)
+    monkeypatch.setattr(answer_module, "save_figure", lambda draw, stem, inches: None)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from crossrec.experiments.questions.strengths import STRENGTHS
 from crossrec.experiments.questions.visualize import VISUALIZE
 from crossrec.experiments.reporting.figures import STYLE
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.reporting.tables import Table, spread, to_csv
+from crossrec.experiments.reporting.tables import ResultTable, cell_statistics, to_csv
 from crossrec.experiments.runner.jobs import Cell, Result
 
 TINY = Base(data=DataConfig(data="synthetic-tiny"))
@@ -72,7 +72,7 @@ def draw(figure: Any) -> Canvas:
     return canvas
 
 
-def lines(table: Table) -> list[dict[str, Any]]:
+def lines(table: ResultTable) -> list[dict[str, Any]]:
     """Rows by header, rules left out, texts stripped."""
     names = [column.header for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows if row]
@@ -81,7 +81,7 @@ def lines(table: Table) -> list[dict[str, Any]]:
 
 def mean(cell: Any) -> float:
     """The mean of a cell that has numbers."""
-    numbers = spread(cell)
+    numbers = cell_statistics(cell)
     assert numbers is not None, cell
     return numbers[0]
 

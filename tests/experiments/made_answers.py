@@ -12,8 +12,8 @@ from crossrec.data import DataConfig, load
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.questions.compare import CompareConfig, cells
 from crossrec.experiments.reporting.provenance import provenance
-from crossrec.experiments.reporting.result import ExperimentResult, Figure, write_result
-from crossrec.experiments.reporting.tables import RULE, Column, Table
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure, write_result
+from crossrec.experiments.reporting.tables import RULE, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
 
 EVIL = "<script>document.title = 'run'</script>"
@@ -29,7 +29,7 @@ COLUMNS = [
     Column("epochs", best="min", format=".1f"),
     Column("remark", "left"),
 ]
-WIDE = Table(
+WIDE = ResultTable(
     "Accuracy on R&D_1",
     COLUMNS,
     [
@@ -44,8 +44,10 @@ WIDE = Table(
     ],
     ["n = 2 seeds", "x < y_1"],
 )
-POINTS = Table("All points", [Column("item"), Column("x", format=".2f")], [[k, (k * 37 % 601) / 7] for k in range(600)])
-CURVE = Table(
+POINTS = ResultTable(
+    "All points", [Column("item"), Column("x", format=".2f")], [[k, (k * 37 % 601) / 7] for k in range(600)]
+)
+CURVE = ResultTable(
     "Recall@20 over α",
     [Column("backbone", "left"), Column("α", format="g"), Column("R@20", best="max")],
     [
@@ -84,8 +86,8 @@ def write_made(folder: Path) -> None:
         made_results(), {data: load(data)}, folder, {"experiment": {"seeds": [0, 4]}, "training": {}}, 5025.3
     )
     facts["command"] = "crossrec compare --data 'a b' --seeds 0 4 --out runs"
-    curve = Figure("Sensitivity to α", "Bars: the deviation.", CURVE, draw, (4, 2))
-    points = Figure("Items before and after", "t-SNE.", POINTS, draw, (6, 2))
+    curve = ResultFigure("Sensitivity to α", "Bars: the deviation.", CURVE, draw, (4, 2))
+    points = ResultFigure("Items before and after", "t-SNE.", POINTS, draw, (6, 2))
     answers = {
         "sensitivity": (
             folder / "tiktok",

@@ -6,14 +6,14 @@ import statistics
 
 import pytest
 
-from crossrec.experiments.reporting.html_tables import grid
-from crossrec.experiments.reporting.tables import RULE, Column, Table, to_csv, to_latex
+from crossrec.experiments.reporting.html_tables import html_table
+from crossrec.experiments.reporting.tables import RULE, Column, ResultTable, to_csv, to_latex
 
 from .made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE
 
 
 def test_cells():
-    shown = grid(WIDE)
+    shown = html_table(WIDE)
     first, failed, infinite, empty = (shown.rows[y].cells[x] for y, x in ((0, 1), (1, 1), (1, 9), (5, 1)))
     assert (first.text, first.kind, float(first.value)) == ("0.0050 ± 0.0071", "number", 0.005)
     assert first.exact == f"mean 0.005, deviation {statistics.stdev([0, 0.01])!r}, n 2"
@@ -27,50 +27,50 @@ def test_cells():
 
 
 def test_what_is_sorted_first():
-    firsts = {head.text: head.first for head in grid(WIDE).heads}
+    firsts = {head.text: head.first for head in html_table(WIDE).heads}
     assert (firsts["model"], firsts["R@10"], firsts["epochs"], firsts["remark"]) == (
         *("ascending", "descending", "ascending", "ascending"),
     )
 
 
 def test_rows_under_another_and_rules():
-    rows = grid(WIDE).rows
+    rows = html_table(WIDE).rows
     assert [(row.cells[0].parent, row.cells[0].text) for row in rows] == [
         *(("", "bpr"), ("bpr", "+ cross"), ("", "lightgcn"), ("lightgcn", "+ fettle"), ("lightgcn", "+ cross")),
         ("", "average + cross"),
     ]
     assert [row.rule for row in rows] == [False, False, True, False, False, True]
-    block = Table("", [Column("m", "left")], [RULE, ["bpr + fettle"], ["  + cross"], RULE, ["  alone"]])
-    shown = grid(block).rows
+    block = ResultTable("", [Column("m", "left")], [RULE, ["bpr + fettle"], ["  + cross"], RULE, ["  alone"]])
+    shown = html_table(block).rows
     assert [row.cells[0].parent for row in shown] == ["", "bpr", ""]
     assert [row.rule for row in shown] == [False, False, True]
 
 
 def test_groups_notes_and_names():
-    shown = grid(WIDE)
+    shown = html_table(WIDE)
     assert shown.groups == [("", 1), ("tiktok", 4), ("Tom & Jerry", 4), ("", 2)]
     assert shown.notes == [*WIDE.footnotes, "Bold: the best of a column, between two lines."]
     assert shown.named
-    plain = grid(POINTS)
+    plain = html_table(POINTS)
     assert (plain.groups, plain.notes, plain.named) == ([], [], False)
-    assert "row" in grid(Table("", COLUMNS, WIDE.rows, compete="row")).notes[-1]
+    assert "row" in html_table(ResultTable("", COLUMNS, WIDE.rows, compete="row")).notes[-1]
 
 
 def test_most_rows_and_whole_copies():
-    shown = grid(POINTS, most=10)
+    shown = html_table(POINTS, most=10)
     assert (len(shown.rows), shown.left_out) == (10, 590)
     assert shown.copies == {"CSV": to_csv(POINTS)}
-    assert (len(grid(CURVE).rows), grid(CURVE).left_out) == (6, 0)
-    assert grid(CURVE, forms=("LaTeX",)).copies == {"LaTeX": to_latex(CURVE)}
+    assert (len(html_table(CURVE).rows), html_table(CURVE).left_out) == (6, 0)
+    assert html_table(CURVE, forms=("LaTeX",)).copies == {"LaTeX": to_latex(CURVE)}
 
 
 def test_details_stand_in_the_last_cell():
-    shown = grid(CURVE, details=[f"d{n}" for n in range(6)])
+    shown = html_table(CURVE, details=[f"d{n}" for n in range(6)])
     assert [row.cells[-1].detail for row in shown.rows] == [f"d{n}" for n in range(6)]
     assert {cell.detail for row in shown.rows for cell in row.cells[:-1]} == {""}
 
 
 @pytest.mark.parametrize("rows", [[], [RULE]])
 def test_without_rows(rows):
-    shown = grid(Table("t", [Column("a"), Column("b", best="max")], rows))
+    shown = html_table(ResultTable("t", [Column("a"), Column("b", best="max")], rows))
     assert ([head.first for head in shown.heads], shown.rows) == (["ascending"] * 2, [])

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from crossrec.errors import RunError
-from crossrec.experiments.reporting.result import ExperimentResult, Figure, write_result
-from crossrec.experiments.reporting.result_files import read_answers
-from crossrec.experiments.reporting.tables import RULE, Column, Table, best_cells, to_csv, to_latex, to_text
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure, write_result
+from crossrec.experiments.reporting.result_files import read_results
+from crossrec.experiments.reporting.tables import RULE, Column, ResultTable, best_cells, to_csv, to_latex, to_text
 
 from .made_answers import CURVE, WIDE, copy_made
 
-ODD = Table(
+ODD = ResultTable(
     "Anything",
     [Column("a", "left", group="G"), Column("b", best="min", format=".1e")],
     [
@@ -40,9 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)
 def test_a_table_reads_back_in_every_form(table, tmp_path):
-    shown = Figure("title", "caption", table, lambda canvas: None, (1, 1))
+    shown = ResultFigure("title", "caption", table, lambda canvas: None, (1, 1))
     write_result(ExperimentResult("Why?", ["So."], {"one": table}, {"two": shown}), tmp_path, "own", {})
-    ((path, answer),) = read_answers(tmp_path).items()
+    ((path, answer),) = read_results(tmp_path).items()
     assert path == tmp_path / "own.json"
     assert (answer.experiment, answer.question, answer.findings) == ("own", "Why?", ["So."])
     assert "NaN" not in path.read_text()
@@ -54,7 +54,7 @@ def test_a_table_reads_back_in_every_form(table, tmp_path):
 
 
 def test_they_are_found_in_order_and_runs_are_left_out(folder):
-    found = read_answers(folder)
+    found = read_results(folder)
     assert [str(path.relative_to(folder)) for path in found] == [
         *("compare.json", "tiktok/sensitivity.json", "own/own.json")
     ]
@@ -69,7 +69,7 @@ def test_the_order_is_the_paper_s_then_that_of_names(tmp_path):
     for name in names:
         write_result(ExperimentResult("?", [], {}), tmp_path / ("b" if name == "tune" else "a"), name, {})
     write_result(ExperimentResult("?", [], {}), tmp_path / "a" / "deep", "tune", {})
-    assert [str(path.relative_to(tmp_path)) for path in read_answers(tmp_path)] == [
+    assert [str(path.relative_to(tmp_path)) for path in read_results(tmp_path)] == [
         *(f"a/{name}.json" for name in names[-2:3:-1]),
         *("a/strengths.json", "a/deep/tune.json", "b/tune.json", "a/coldstart.json", "a/alpha.json", "a/zeta.json"),
     ]
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_named(folder, cut):
     path = folder / "tiktok" / "sensitivity.json"
     path.write_text(path.read_text()[:cut])
     with pytest.raises(RunError, match=r"sensitivity\.json: damaged, not valid JSON"):
-        read_answers(folder)
+        read_results(folder)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_answer_that_is_not_whole_is_named(folder, where, value, told):
         part[last] = value
     path.write_text(json.dumps(values))
     with pytest.raises(RunError, match=rf"compare\.json: {told}|compare\.json: .*{told}") as error:
-        read_answers(folder)
+        read_results(folder)
     assert "run the experiment again" in str(error.value)
 
 
@@ -120,7 +120,7 @@ def test_nothing_to_be_found_is_an_error(tmp_path):
     (tmp_path / "settings.json").write_text('{"experiment": "no tables here"}')
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(RunError, match="no experiment has written an answer here"):
-        read_answers(tmp_path)
+        read_results(tmp_path)
     for path in (tmp_path / "nowhere", tmp_path / "list.json"):
         with pytest.raises(RunError, match=f"{path.name}: no such folder"):
-            read_answers(path)
+            read_results(path)

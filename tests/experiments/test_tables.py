@@ -13,18 +13,18 @@ from crossrec.errors import RunError
 from crossrec.experiments.reporting.tables import (
     RULE,
     Column,
-    Table,
+    ResultTable,
     best_cells,
-    show,
-    spread,
+    cell_statistics,
+    format_cell,
     to_csv,
     to_latex,
     to_markdown,
     to_text,
-    write_all,
+    write_table,
 )
 
-TABLE = Table(
+TABLE = ResultTable(
     "Accuracy of R&D_1 [50%]",
     [
         Column("Model", "left"),
@@ -107,7 +107,7 @@ def test_text():
 
 
 def test_text_aligns_numbers_whether_marked_or_not():
-    table = Table("", [Column("m", "left"), Column("v", format=".2f", best="max")], [["a", 0.5], ["bcd", 11.25]])
+    table = ResultTable("", [Column("m", "left"), Column("v", format=".2f", best="max")], [["a", 0.5], ["bcd", 11.25]])
     assert to_text(table) == " m          v\n ────────────\n a       0.50\n bcd   *11.25\n"
 
 
@@ -122,7 +122,9 @@ def test_text_is_plain_wherever_it_is_made(monkeypatch, variable):
 
 
 def test_text_fits_and_loses_nothing():
-    table = Table("wide", [Column(f"h{x}", "left") for x in range(12)], [["verdict: abcdefghijklmnopqrstuvwxyz"] * 12])
+    table = ResultTable(
+        "wide", [Column(f"h{x}", "left") for x in range(12)], [["verdict: abcdefghijklmnopqrstuvwxyz"] * 12]
+    )
     text = to_text(table)
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("z") == 12
@@ -131,7 +133,9 @@ def test_text_fits_and_loses_nothing():
 
 def test_a_long_reason_stands_once_below_the_text():
     reason = "failed: vectors.safetensors is of another run than config.json: delete it"
-    table = Table("t", [Column("model"), Column("a"), Column("b")], [["x", reason, None], ["y", 0.5, reason]], ["note"])
+    table = ResultTable(
+        "t", [Column("model"), Column("a"), Column("b")], [["x", reason, None], ["y", 0.5, reason]], ["note"]
+    )
     lines = to_text(table).splitlines()
     assert [line.split() for line in lines if "[1]" in line][:2] == [
         ["x", "failed", "[1]", "not", "run"],
@@ -157,7 +161,7 @@ def test_csv_reads_back_in_full_precision():
 
 @pytest.mark.parametrize("text", ["a,b", 'say "x"', "two\nlines", " edge ", "ü"])
 def test_csv_keeps_any_text(text):
-    table = Table("t", [Column(text), Column("v")], [[text, 0.1 + 0.2]])
+    table = ResultTable("t", [Column(text), Column("v")], [[text, 0.1 + 0.2]])
     assert list(csv.reader(io.StringIO(to_csv(table), newline=""))) == [[text, "v"], [text, "0.30000000000000004"]]
 
 
@@ -172,7 +176,7 @@ def test_csv_keeps_any_text(text):
     ],
 )
 def test_latex_escapes(text, expected):
-    lines = to_latex(Table(text, [Column(text, "center")], [[text]], [text])).splitlines()
+    lines = to_latex(ResultTable(text, [Column(text, "center")], [[text]], [text])).splitlines()
     assert lines[2] == rf"\caption{{{expected}}}"
     assert lines[3] == r"\begin{tabular}{c}"
     assert lines[5] == lines[7] == rf"{expected} \\"
@@ -199,34 +203,34 @@ def test_latex_escapes(text, expected):
     ],
 )
 def test_cells_as_text(cell, expected):
-    assert show(cell, ".2f") == expected
+    assert format_cell(cell, ".2f") == expected
 
 
 def test_spread_is_mean_sample_deviation_and_count():
-    assert spread([1, 2, 4]) == (7 / 3, pytest.approx(math.sqrt(7 / 3), abs=1e-15), 3)
-    assert spread(5) == (5.0, None, 1)
-    assert spread("5") is None
+    assert cell_statistics([1, 2, 4]) == (7 / 3, pytest.approx(math.sqrt(7 / 3), abs=1e-15), 3)
+    assert cell_statistics(5) == (5.0, None, 1)
+    assert cell_statistics("5") is None
 
 
 def test_best_in_a_column_within_rules():
     rows = [["a", 1.0, 3], ["b", 2.0, 1], RULE, ["c", 0.5, None], ["d", "failed", 9], ["e", 0.5, math.inf]]
     columns = [Column("m"), Column("up", best="max"), Column("down", best="min")]
-    assert best_cells(Table("t", columns, rows)) == {(1, 1), (1, 2), (3, 1), (5, 1), (4, 2)}
+    assert best_cells(ResultTable("t", columns, rows)) == {(1, 1), (1, 2), (3, 1), (5, 1), (4, 2)}
 
 
 def test_best_in_a_row_within_a_group():
     columns = [Column("m"), *(Column(x, best="max", group=g) for g in ("Baby", "Sports") for x in ("none", "CROSS"))]
     rows = [["a", 1.0, [0.9, 1.3], 5, 4], ["b", 2.0, None, "failed", 4]]
-    assert best_cells(Table("t", columns, rows, compete="row")) == {(0, 2), (0, 3), (1, 1), (1, 4)}
+    assert best_cells(ResultTable("t", columns, rows, compete="row")) == {(0, 2), (0, 3), (1, 1), (1, 4)}
 
 
 def test_best_is_chosen_before_rounding():
-    table = Table("t", [Column("v", format=".1f", best="max")], [[0.101], [0.102]])
+    table = ResultTable("t", [Column("v", format=".1f", best="max")], [[0.101], [0.102]])
     assert best_cells(table) == {(1, 0)}
 
 
 def test_without_rows_the_headers_remain():
-    table = Table("t", [Column("Model"), Column("R@20")], [])
+    table = ResultTable("t", [Column("Model"), Column("R@20")], [])
     assert to_csv(table) == "Model,R@20\n"
     assert to_markdown(table) == "**t**\n\n| Model | R@20 |\n| --: | --: |\n"
     assert to_text(table).split() == ["t", "Model", "R@20", "─" * 12]
@@ -234,11 +238,11 @@ def test_without_rows_the_headers_remain():
 
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="row 1 has 1 cells for 2 columns"):
-        Table("t", [Column("a"), Column("b")], [[1, 2], [1]])
+        ResultTable("t", [Column("a"), Column("b")], [[1, 2], [1]])
 
 
 def test_write_all_writes_the_four_forms(tmp_path):
-    write_all(TABLE, tmp_path / "out", "rq1")
+    write_table(TABLE, tmp_path / "out", "rq1")
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir()}
     assert written == {
         "rq1.txt": to_text(TABLE),
@@ -248,4 +252,4 @@ def test_write_all_writes_the_four_forms(tmp_path):
     }
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
-        write_all(TABLE, tmp_path / "file", "rq1")
+        write_table(TABLE, tmp_path / "file", "rq1")

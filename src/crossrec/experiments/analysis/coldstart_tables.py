@@ -12,9 +12,9 @@ import numpy as np
 from crossrec.data import Dataset
 from crossrec.experiments.analysis.comparison import METRICS, Values, change, mean, named, rise, short, told
 from crossrec.experiments.experiment import over_seeds
-from crossrec.experiments.reporting.figures import bar_style, points
-from crossrec.experiments.reporting.result import Figure
-from crossrec.experiments.reporting.tables import RULE, Cell, Column, Table
+from crossrec.experiments.reporting.figures import bar_style, means_and_deviations
+from crossrec.experiments.reporting.result import ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.recommend.cold_start import DEFAULT
 from crossrec.recommend.measure import cold_of
 
@@ -62,15 +62,15 @@ def representatives(lines: Sequence[Line]) -> list[Line]:
     return list(chosen.values())
 
 
-def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) -> Table:
+def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) -> ResultTable:
     """All lines."""
     taken = {id(line) for line in representatives(lines) if line.model and line.way}
     columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short(m)) for m in METRICS)]
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for place, line in enumerate(lines):
         if place and line.model != lines[place - 1].model:
             rows.append(RULE)
-        values: list[Cell] = [line.values.get(metric, "–") for metric in METRICS]
+        values: list[CellValue] = [line.values.get(metric, "–") for metric in METRICS]
         if not line.way:
             values = [told(str(values[0])), *["–"] * (len(values) - 1)]
         way = f"{line.way}{' *' if id(line) in taken else ''}"
@@ -81,7 +81,7 @@ def table(data: str, lines: Sequence[Line], seeds: Sequence[int], share: float) 
         "popularity: nobody has touched them, so any order; true popularity is not known of a new item. *: what "
         "figure and differences take of a model.",
     )
-    return Table(f"{data}: items that nobody has touched", columns, rows, notes)
+    return ResultTable(f"{data}: items that nobody has touched", columns, rows, notes)
 
 
 def pairs(lines: Sequence[Line], alone: Sequence[str]) -> Iterator[tuple[Line, Line]]:
@@ -94,20 +94,20 @@ def pairs(lines: Sequence[Line], alone: Sequence[str]) -> Iterator[tuple[Line, L
             yield from ((line, chosen[other]) for other in others)
 
 
-def differences(data: str, lines: Sequence[Line], alone: Sequence[str]) -> Table:
+def differences(data: str, lines: Sequence[Line], alone: Sequence[str]) -> ResultTable:
     """Seed by seed: both models of a seed know the same items, and their users are the same."""
     columns = [Column("compared", "left"), Column("against", "left")]
     for metric in (METRIC, "ndcg@20"):
         heads = (("difference", ".4f"), ("Δ %", "+.1f"), ("higher in", ""))
         columns += [Column(head, format=format, group=short(metric)) for head, format in heads]
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for new, old in pairs(lines, alone):
         if rows and rows[-1][0] != new.name:
             rows.append(RULE)
         cells = [cell for metric in (METRIC, "ndcg@20") for cell in _apart(new.values[metric], old.values[metric])]
         rows.append([new.name, old.name, *cells])
     note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
-    return Table(f"{data}: new items, what alignment adds", columns, rows, (note,))
+    return ResultTable(f"{data}: new items, what alignment adds", columns, rows, (note,))
 
 
 def among(name: str, quantile: float) -> str:
@@ -115,11 +115,11 @@ def among(name: str, quantile: float) -> str:
     return f"{name} at {quantile:g}"
 
 
-def among_all(data: str, lines: Sequence[Line], quantiles: Sequence[float]) -> Table:
+def among_all(data: str, lines: Sequence[Line], quantiles: Sequence[float]) -> ResultTable:
     """What new items get, and what they take from the others, by the length of their vectors."""
     columns = [Column("model", "left"), Column("length", "left"), Column("new items"), Column("other items")]
     columns.append(Column("Δ %", format="+.1f"))
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for line in lines:
         if line.model and not line.way:
             rows += [RULE, [line.model, "", told(str(line.values[METRIC])), "–", "–"]]
@@ -135,14 +135,14 @@ def among_all(data: str, lines: Sequence[Line], quantiles: Sequence[float]) -> T
         "Recall@20 among all items. Length: of the vectors of new items, as a quantile of the others'. Other items: by "
         "the test split; Δ: change of the mean against no new items, in %."
     )
-    return Table(f"{data}: new items among all", columns, rows[1:], (note,))
+    return ResultTable(f"{data}: new items among all", columns, rows[1:], (note,))
 
 
-def _cell(values: Values) -> Cell:
+def _cell(values: Values) -> CellValue:
     return told(values) if isinstance(values, str) else values
 
 
-def _apart(new: Values, old: Values) -> list[Cell]:
+def _apart(new: Values, old: Values) -> list[CellValue]:
     """Difference, change in % and in how many seeds it is higher; the failure where there is one."""
     for value in (new, old):
         if isinstance(value, str):
@@ -173,11 +173,11 @@ def findings(data: str, lines: Sequence[Line], alone: Sequence[str], drawn: Sequ
     return said
 
 
-def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
+def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> ResultFigure:
     """Bars, one a model; what is not known of a new item as a line."""
     chosen = representatives(lines)
     columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
-    rows: list[Sequence[Cell]] = [
+    rows: list[Sequence[CellValue]] = [
         [line.name, line.way if line.model else "", *(_cell(line.values[metric]) for metric in (METRIC, "ndcg@20"))]
         for line in chosen
     ]
@@ -186,7 +186,7 @@ def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        means, deviations = points([row[2] for row in bars])
+        means, deviations = means_and_deviations([row[2] for row in bars])
         for place, (row, value, deviation) in enumerate(zip(bars, means, deviations, strict=True)):
             number = 1 if " + " in str(row[0]) else 0
             axes.barh(place, value, xerr=deviation, height=0.7, **bar_style(number))
@@ -202,6 +202,6 @@ def figure(data: str, lines: Sequence[Line], seeds: Sequence[int]) -> Figure:
         f"{data}: {named(METRIC)} of items that were taken out before training, ranked among themselves"
         f"{over_seeds(seeds)}. Dotted: {TRUE}, which nobody knows of a new item."
     )
-    return Figure(
-        "Items that nobody has touched", caption, Table(data, columns, rows), draw, (6.4, 0.8 + 0.3 * len(bars))
+    return ResultFigure(
+        "Items that nobody has touched", caption, ResultTable(data, columns, rows), draw, (6.4, 0.8 + 0.3 * len(bars))
     )

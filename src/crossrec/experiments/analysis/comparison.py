@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from crossrec.experiments.experiment import Results, values_of
-from crossrec.experiments.reporting.tables import RULE, Cell, Column, Table
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.training import SELECTION
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -74,9 +74,9 @@ def blocks_of(results: Results) -> list[list[Row]]:
     return blocks
 
 
-def comparison(blocks: Iterable[Sequence[Row]]) -> list[Sequence[Cell]]:
+def comparison(blocks: Iterable[Sequence[Row]]) -> list[Sequence[CellValue]]:
     """Rows of label and COLUMNS; Δ is against the first row of a block; then, of several blocks, averages of Δ."""
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     gains: dict[str, list[list[float]]] = {}
     for block in blocks:
         first = block[0].results
@@ -110,7 +110,7 @@ def measured(results: Results, base: Results | None) -> list[Any]:
     return [*values, *delta, None if None in valid else fmean(valid), seconds]
 
 
-def numbers(title: str, blocks: Iterable[Sequence[Row]], what: str, metrics: Sequence[str]) -> Table:
+def numbers(title: str, blocks: Iterable[Sequence[Row]], what: str, metrics: Sequence[str]) -> ResultTable:
     """What a figure of a comparison shows: backbone, row (headed ``what``), metrics, and their change in the block."""
     rows = []
     for block in blocks:
@@ -120,7 +120,9 @@ def numbers(title: str, blocks: Iterable[Sequence[Row]], what: str, metrics: Seq
             shown = [told(value) if isinstance(value, str) else value for value in found]
             rows.append([row.backbone, row.name, *shown, *changes])
     heads = [Column("backbone", "left"), Column(what, "left"), *map(Column, metrics)]
-    return Table(title, [*heads, *(Column(f"change of {metric} in %", format="+.1f") for metric in metrics)], rows)
+    return ResultTable(
+        title, [*heads, *(Column(f"change of {metric} in %", format="+.1f") for metric in metrics)], rows
+    )
 
 
 def told(failure: str) -> str:

@@ -13,7 +13,7 @@ from crossrec.evaluation import group_means, mean_metrics
 from crossrec.experiments.analysis.comparison import Row, Values
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, user_groups
 from crossrec.experiments.experiment import over_seeds
-from crossrec.experiments.reporting.tables import Cell, Column, Table
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Result
 
 LISTS = ("coverage@20", "gini@20", "popularity@20", "novelty@20", "tail@20")
@@ -22,7 +22,7 @@ FORMATS = {"popularity@20": ".1f", "novelty@20": ".2f"} | dict.fromkeys(("covera
 METRIC = "recall@20"
 
 
-def lists_table(data: str, rows: Sequence[Sequence[Cell]], dataset: Dataset, seeds: Sequence[int]) -> Table:
+def lists_table(data: str, rows: Sequence[Sequence[CellValue]], dataset: Dataset, seeds: Sequence[int]) -> ResultTable:
     """``rows``: of ``block_rows``, and rules. One that is short, as its runs failed, is filled up."""
     users = user_groups(dataset)
     columns = [Column("model", "left"), *(Column(name, format=FORMATS.get(name, ".4f")) for name in LISTS)]
@@ -38,12 +38,14 @@ def lists_table(data: str, rows: Sequence[Sequence[Cell]], dataset: Dataset, see
         "process.",
     )
     filled = [[*row, *[None] * (len(columns) - len(row))] if row else row for row in rows]
-    return Table(f"{data}: lists, users with few interactions, and cost", columns, filled, notes)
+    return ResultTable(f"{data}: lists, users with few interactions, and cost", columns, filled, notes)
 
 
-def block_rows(block: Sequence[Row], outcomes: Mapping[str, Sequence[RunEvaluation] | str]) -> list[Sequence[Cell]]:
+def block_rows(
+    block: Sequence[Row], outcomes: Mapping[str, Sequence[RunEvaluation] | str]
+) -> list[Sequence[CellValue]]:
     """A row a model, or what it failed on. ``outcomes``: by name of the row."""
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for row in block:
         found = outcomes[row.name]
         if isinstance(found, str):

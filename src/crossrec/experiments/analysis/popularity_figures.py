@@ -10,25 +10,30 @@ import numpy as np
 from crossrec.evaluation import Groups
 from crossrec.experiments.analysis.comparison import PLAIN, Row, Values, change, named, told
 from crossrec.experiments.experiment import over_seeds
-from crossrec.experiments.reporting.figures import bar_style, below, entries, label_bar, points
-from crossrec.experiments.reporting.result import Figure
-from crossrec.experiments.reporting.tables import Cell as TableCell
-from crossrec.experiments.reporting.tables import Column, Table
+from crossrec.experiments.reporting.figures import (
+    bar_style,
+    label_bar,
+    legend_below,
+    legend_handles,
+    means_and_deviations,
+)
+from crossrec.experiments.reporting.result import ResultFigure
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 
-def distribution(data: str, groups: Groups, degree_I: np.ndarray) -> Figure:
+def distribution(data: str, groups: Groups, degree_I: np.ndarray) -> ResultFigure:
     """Figure 10(a): training interactions by rank, with the groups' shares."""
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for place, name in reversed(list(enumerate(groups.names))):
         share = 100 * float(groups.share_G[place])
         value, count = np.unique(degree_I[groups.members(name)], return_counts=True)
         rows += [[name, share, int(v), int(n)] for v, n in zip(value[::-1], count[::-1], strict=True)]
     heads = ("group", "share of interactions in %", "interactions an item", "items with so many")
-    numbers = Table(f"{data}: popularity", [Column(head) for head in heads], rows)
+    numbers = ResultTable(f"{data}: popularity", [Column(head) for head in heads], rows)
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -55,7 +60,7 @@ def distribution(data: str, groups: Groups, degree_I: np.ndarray) -> Figure:
         f"{data}: training interactions of every item, and the share of all interactions that each group of items has. "
         "Head: the 20 % most popular items; the others in four groups of equally many."
     )
-    return Figure("Items by popularity", caption, numbers, draw, (4.6, 2.8))
+    return ResultFigure("Items by popularity", caption, numbers, draw, (4.6, 2.8))
 
 
 TOP: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8}
@@ -68,9 +73,9 @@ def by_group(
     names: Sequence[str],
     metric: str,
     seeds: Sequence[int],
-) -> Figure:
+) -> ResultFigure:
     """Figure 10(b): bars of a group side by side, a row of panels a backbone."""
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for block, values in zip(blocks, measured, strict=True):
         plain = values[block[0].name]
         for row in block:
@@ -80,28 +85,28 @@ def by_group(
                 rows.append([row.backbone, row.name, name, shown, change(value, plain[name])])
     heads = ("backbone", "alignment", "items")
     columns = [*(Column(head, "left") for head in heads), Column(metric), Column(f"change of {metric} in %")]
-    numbers = Table(f"{data}: {named(metric)} by popularity", columns, rows)
+    numbers = ResultTable(f"{data}: {named(metric)} by popularity", columns, rows)
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.subplots(len(blocks), 1, squeeze=False, sharex=True)[:, 0]
         for axes, block in zip(panels, blocks, strict=True):
             _bars(axes, block, [row for row in rows if row[0] == block[0].backbone], names, named(metric))
-        below(canvas, entries(panels[0]))
+        legend_below(canvas, legend_handles(panels[0]))
 
     caption = (
         f"{data}: Recall@10 of the held-out items of each group, rarest items left{over_seeds(seeds)}; the percentages "
         "are changes of the mean against the backbone alone."
     )
-    return Figure("Who gains, popular items or rare ones", caption, numbers, draw, (6.4, 0.6 + 2.5 * len(blocks)))
+    return ResultFigure("Who gains, popular items or rare ones", caption, numbers, draw, (6.4, 0.6 + 2.5 * len(blocks)))
 
 
 def _bars(
-    axes: Axes, block: Sequence[Row], rows: Sequence[Sequence[TableCell]], names: Sequence[str], metric: str
+    axes: Axes, block: Sequence[Row], rows: Sequence[Sequence[CellValue]], names: Sequence[str], metric: str
 ) -> None:
     width = 0.84 / len(block)
     for number, row in enumerate(block):
         own = [cells for cells in rows if cells[1] == row.name]
-        means, deviations = points([cells[3] for cells in own])
+        means, deviations = means_and_deviations([cells[3] for cells in own])
         places = [at + (number - (len(block) - 1) / 2) * width for at in range(len(names))]
         label = "the backbone alone" if row.name == PLAIN else f"+ {row.name}"
         axes.bar(places, means, width, yerr=deviations, label=label, **bar_style(number))

@@ -12,7 +12,7 @@ from crossrec.evaluation import PairedTest, PerUser, adjust
 from crossrec.experiments.analysis.comparison import Row
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, compare_evaluations, evaluate_runs
 from crossrec.experiments.experiment import Results
-from crossrec.experiments.reporting.tables import RULE, Cell, Column, Table
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.randomness import numpy_generator
 
 DRAWS = 2000
@@ -116,14 +116,14 @@ def judged(comparisons: Sequence[Comparison]) -> list[Judged]:
     return [Judged(*one, float(p)) for one, p in zip(tested, adjust([t.p_t for _, t in tested]), strict=True)]
 
 
-def paired_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> Table:
+def paired_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> ResultTable:
     """A row a comparison, a line between two with another first label. ``heads``: what the labels are."""
     found = {one.labels: one for one in judged(comparisons)}
     numbers = ("users", "base", "new", "difference", "low", "high", "p", "p (Holm)")
     formats = {"difference": "+.4f", "low": "+.4f", "high": "+.4f", "p": ".2g", "p (Holm)": ".2g"}
     columns = [*(Column(head, "left") for head in heads), *(Column(n, format=formats.get(n, ".4f")) for n in numbers)]
     columns.append(Column("verdict", "left"))
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for place, comparison in enumerate(comparisons):
         if place and comparison.labels[0] != comparisons[place - 1].labels[0]:
             rows.append(RULE)
@@ -134,4 +134,4 @@ def paired_table(title: str, heads: Sequence[str], comparisons: Sequence[Compari
             rows.append([*comparison.labels, *values, one.verdict])
         else:
             rows.append([*comparison.labels, *[None] * len(numbers), str(comparison.test)])
-    return Table(title, columns, rows, (NOTE.format(count=len(found)),))
+    return ResultTable(title, columns, rows, (NOTE.format(count=len(found)),))

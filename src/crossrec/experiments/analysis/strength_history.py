@@ -10,7 +10,7 @@ from typing import cast
 
 from crossrec.alignment import CrossConfig
 from crossrec.experiments.analysis.comparison import PLAIN, Row, listed, verdict
-from crossrec.experiments.reporting.tables import Cell
+from crossrec.experiments.reporting.tables import CellValue
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.directory import STRENGTHS as FILE
 from crossrec.types import ID
@@ -47,7 +47,7 @@ class Course:
         values = tuple(run[epoch - 1][name] for run in self.runs)
         return values if len(values) > 1 else values[0]
 
-    def over(self, name: str) -> list[Cell]:
+    def over(self, name: str) -> list[CellValue]:
         """A quantity after every epoch."""
         return [self.at(epoch, name) for epoch in range(1, self.epochs + 1)]
 

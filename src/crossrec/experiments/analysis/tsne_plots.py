@@ -12,8 +12,8 @@ from torch import Tensor
 
 from crossrec.data import Dataset
 from crossrec.experiments.analysis.embedding_metrics import tsne
-from crossrec.experiments.reporting.figures import below
-from crossrec.experiments.reporting.tables import Cell, Column, Table
+from crossrec.experiments.reporting.figures import legend_below
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 from crossrec.randomness import numpy_generator
 from crossrec.runs.embeddings import TrainedEmbeddings
 from crossrec.types import ID
@@ -29,7 +29,7 @@ FURTHER = (("#009e73", "^"), ("#d55e00", "s"), ("#cc79a7", "D"), ("#e69f00", "v"
 """Colour and marker of ids, of users, and of modalities in order."""
 
 
-def maps(runs: Mapping[str, TrainedEmbeddings], dataset: Dataset, seed: int, *, items: int, pairs: int) -> Table:
+def maps(runs: Mapping[str, TrainedEmbeddings], dataset: Dataset, seed: int, *, items: int, pairs: int) -> ResultTable:
     """Two maps a run: every point's panel, alignment, kind, number (of the item; of the pair), and place.
 
     The items, drawn among those that have training interactions and all content, and the training pairs, drawn among
@@ -42,7 +42,7 @@ def maps(runs: Mapping[str, TrainedEmbeddings], dataset: Dataset, seed: int, *, 
     item_N = _some(np.flatnonzero(whole_I), items, generator)
     pair_N = _some(np.flatnonzero(whole_I[dataset.train.item_N]), pairs, generator)
     user_P, item_P = dataset.train.user_N[pair_N], dataset.train.item_N[pair_N]
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for alignment, made in runs.items():
         content = {m: made.modality_IL[m] for m in sorted(made.modality_IL)}
         of_items = {ID: made.item_IL[item_N]} | {m: table[item_N] for m, table in content.items()}
@@ -50,7 +50,7 @@ def maps(runs: Mapping[str, TrainedEmbeddings], dataset: Dataset, seed: int, *, 
         rows += _placed(ITEMS, alignment, of_items, item_N, seed)
         rows += _placed(PAIRS, alignment, of_pairs, pair_N, seed)
     heads = (Column("panel", "left"), Column("alignment", "left"), Column("vector", "left"), Column("number"))
-    return Table(f"{dataset.name}: places by t-SNE", [*heads, Column("x"), Column("y")], rows)
+    return ResultTable(f"{dataset.name}: places by t-SNE", [*heads, Column("x"), Column("y")], rows)
 
 
 def _some(number_N: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -59,7 +59,7 @@ def _some(number_N: np.ndarray, count: int, generator: np.random.Generator) -> n
 
 def _placed(
     panel: str, alignment: str, vectors: Mapping[str, Tensor], number_N: np.ndarray, seed: int
-) -> list[Sequence[Cell]]:
+) -> list[Sequence[CellValue]]:
     if len(number_N) < 2:
         return []
     placed = tsne({kind: torch.as_tensor(table) for kind, table in vectors.items()}, seed)
@@ -70,7 +70,9 @@ def _placed(
     ]
 
 
-def draw_maps(canvas: Canvas, placed: Table, titles: Mapping[str, str], told: Mapping[tuple[str, str], str]) -> None:
+def draw_maps(
+    canvas: Canvas, placed: ResultTable, titles: Mapping[str, str], told: Mapping[tuple[str, str], str]
+) -> None:
     """A column of panels an alignment, titled; ``told``: a line below the panel of that kind and alignment."""
     from matplotlib.lines import Line2D
 
@@ -93,7 +95,7 @@ def draw_maps(canvas: Canvas, placed: Table, titles: Mapping[str, str], told: Ma
             if not x:
                 axes.set_ylabel(label)
     keys = [Line2D([], [], linestyle="", label=kind, **_dot(*looks[kind], size=5)) for kind in looks if kind in kinds]
-    below(canvas, keys)
+    legend_below(canvas, keys)
 
 
 def _dot(colour: str, marker: str, size: float = 3.0) -> dict[str, Any]:

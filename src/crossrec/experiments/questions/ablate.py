@@ -39,9 +39,9 @@ from crossrec.experiments.analysis.significance_tables import (
     versus,
 )
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, known, over_seeds
-from crossrec.experiments.reporting.figures import bar_style, label_bar, points
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import Column, Table
+from crossrec.experiments.reporting.figures import bar_style, label_bar, means_and_deviations
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def answer(
         *(note for block in blocks for note in _weightless(block)),
     ]
     title = f"{data}: components of CROSS"
-    shown = Table(title, [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
+    shown = ResultTable(title, [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
     return ExperimentResult(
         "What does each component of CROSS do, alone and with the others?",
         [finding for block in blocks for finding in _findings(block, verdicts(tests))],
@@ -207,7 +207,7 @@ def _verdicts(
     return said
 
 
-def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) -> Figure:
+def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) -> ResultFigure:
     """Bars from 0, the plain backbone first; a panel a metric, a row of panels a backbone."""
     shown = numbers(f"{data}: components of CROSS", blocks, "components", SHOWN)
 
@@ -217,7 +217,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
             rows = [row for row in shown.rows if row[0] == block[0].backbone]
             labels = [block[0].backbone, *(f"+ {row[1]}" for row in rows[1:])]
             for x, metric in enumerate(SHOWN):
-                axes, (means, deviations) = panels[y][x], points([row[2 + x] for row in rows])
+                axes, (means, deviations) = panels[y][x], means_and_deviations([row[2 + x] for row in rows])
                 for place, (row, mean, deviation) in enumerate(zip(rows, means, deviations, strict=True)):
                     style = bar_style(0 if row[1] == PLAIN else 1 + str(row[1]).count("&"))
                     axes.barh(place, mean, xerr=deviation, height=0.75, **style)
@@ -236,7 +236,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
         "the percentages are changes of the mean against the backbone."
     )
     height = 0.6 + 0.22 * len(shown.rows) + 0.3 * len(blocks)
-    return Figure("Components of CROSS", caption, shown, draw, (7.0, height))
+    return ResultFigure("Components of CROSS", caption, shown, draw, (7.0, height))
 
 
 ABLATE = Experiment(

@@ -30,8 +30,7 @@ from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate
 from crossrec.experiments.analysis.significance_tables import Comparison, compared, paired_table, verdicts, versus
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.training import SELECTION
 
@@ -69,7 +68,7 @@ def answer(
     tables, findings = {}, []
     for data, of_data in groupby(results, key=lambda result: result.cell.group[0]):
         own, name = list(of_data), Path(data).name
-        blocks, tests, beyond = blocks_of(own), list[Comparison](), list[Sequence[TableCell]]()
+        blocks, tests, beyond = blocks_of(own), list[Comparison](), list[Sequence[CellValue]]()
         for block in blocks:
             outcomes = {row.name: evaluate_runs(row.results, datasets) for row in block}
             tests += block_tests(block, outcomes)
@@ -82,7 +81,7 @@ def answer(
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
 
-def table(results: Results, data: str) -> Table:
+def table(results: Results, data: str) -> ResultTable:
     """Mean ± deviation over seeds per backbone and alignment, and the improvement over the first alignment in %.
 
     Of several backbones also the averages, and CROSS against FETTLE as in the paper. A row in which a cell failed says
@@ -101,7 +100,9 @@ def table(results: Results, data: str) -> Table:
         average = [fmean(of_metric) for of_metric in zip(*known, strict=True)]
         rows.append([f"cross v.s. fettle{share}", *[""] * len(METRICS), *average, "", ""])
         notes += ("cross v.s. fettle: average over backbones of the change from fettle to cross, in %.",)
-    return Table(f"{data}: backbones and what is stacked on them", [Column("model", "left"), *COLUMNS], rows, notes)
+    return ResultTable(
+        f"{data}: backbones and what is stacked on them", [Column("model", "left"), *COLUMNS], rows, notes
+    )
 
 
 def _against(block: Sequence[Row]) -> list[float] | None:

@@ -35,9 +35,15 @@ from crossrec.experiments.analysis.significance_tables import (
     versus,
 )
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
-from crossrec.experiments.reporting.figures import bar_style, below, entries, label_bar, points
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import Column, Table
+from crossrec.experiments.reporting.figures import (
+    bar_style,
+    label_bar,
+    legend_below,
+    legend_handles,
+    means_and_deviations,
+)
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.types import Direction
 
@@ -104,7 +110,7 @@ def answer(
     )
     claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
     tests = tested_pairs((pair for block in blocks for pair in pairs_of(block, claimed)), datasets, METRIC)
-    shown = Table(f"{data}: directions", [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
+    shown = ResultTable(f"{data}: directions", [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
     return ExperimentResult(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
         _findings(blocks, verdicts(tests)),
@@ -181,14 +187,14 @@ def _verdicts(
     return said
 
 
-def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) -> Figure:
+def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) -> ResultFigure:
     """Groups of bars, one a backbone; beside them, of several backbones, the average change."""
     shown = numbers(f"{data}: directions", blocks, "direction", [METRIC])
     changes = _average_changes(blocks)
     if len(blocks) > 1:
         rows = list(shown.rows)
         rows += [("average", name, "", fmean(found)) for name, found in changes.items()]
-        shown = Table(shown.title, shown.columns, rows)
+        shown = ResultTable(shown.title, shown.columns, rows)
     names = [row.name for row in blocks[0]]
 
     def draw(canvas: Canvas) -> None:
@@ -200,7 +206,7 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
         width = 0.84 / len(names)
         for number, name in enumerate(names):
             cells = [row for row in shown.rows if row[1] == name and row[0] != "average"]
-            means, deviations = points([row[2] for row in cells])
+            means, deviations = means_and_deviations([row[2] for row in cells])
             places = [group + (number - (len(names) - 1) / 2) * width for group in range(len(cells))]
             axes.bar(places, means, width, yerr=deviations, label=_told(name), **bar_style(number))
             for row, mean, place, deviation in zip(cells, means, places, deviations, strict=True):
@@ -210,14 +216,14 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
         axes.set_ylabel(named(METRIC))
         axes.margins(y=0.22)
         axes.set_ylim(bottom=0)
-        below(canvas, entries(axes))
+        legend_below(canvas, legend_handles(axes))
 
     caption = (
         f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"
         f"{over_seeds(seeds)}; the percentages are changes of the mean against the backbone"
         + ("; right: their average over backbones, and each of them as a dot." if len(blocks) > 1 else ".")
     )
-    return Figure("Directions of alignment", caption, shown, draw, (7.0 if len(blocks) > 1 else 4.0, 3.2))
+    return ResultFigure("Directions of alignment", caption, shown, draw, (7.0 if len(blocks) > 1 else 4.0, 3.2))
 
 
 def _averages(axes: Axes, names: Sequence[str], changes: Mapping[str, Sequence[float]]) -> None:

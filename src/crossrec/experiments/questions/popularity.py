@@ -41,8 +41,7 @@ from crossrec.experiments.analysis.significance_tables import (
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
 from crossrec.experiments.questions.ablate import name_of, terms_of
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 
 METRIC = "recall@10"
@@ -156,11 +155,11 @@ def _table(
     measured: Sequence[Mapping[str, Mapping[str, Values]]],
     names: Sequence[str],
     seeds: Sequence[int],
-) -> Table:
+) -> ResultTable:
     columns = [Column("model", "left")]
     columns += [Column(name, best="max", group="R@10") for name in (*names, TOTAL)]
     columns += [Column(name, format="+.1f", group="Δ %") for name in (*names, TOTAL, "tail average")]
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for block, values in zip(blocks, measured, strict=True):
         rows += [RULE] if rows else []
         plain = values[block[0].name]
@@ -174,10 +173,10 @@ def _table(
         "the group count, ranked among all items; a user without one is in no mean of the group.",
         "Δ: change of the mean against the backbone alone, in %; tail average: the mean of the tail groups' changes.",
     )
-    return Table(f"{data}: who gains, popular items or rare ones", columns, rows, notes)
+    return ResultTable(f"{data}: who gains, popular items or rare ones", columns, rows, notes)
 
 
-def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> Table:
+def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> ResultTable:
     """What the groups are."""
     columns = [
         Column("group", "left"),
@@ -187,7 +186,7 @@ def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> Table:
         Column("test pairs"),
     ]
     pairs_G = np.bincount(groups.group_N[dataset.test.item_N], minlength=len(groups.names))
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for place, name in enumerate(groups.names):
         degree = degree_I[groups.members(name)]
         span = (
@@ -196,7 +195,7 @@ def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> Table:
         share = 100 * float(groups.share_G[place])
         rows.append([name, int(groups.size_G[place]), span, share, int(pairs_G[place])])
     note = "Items by training interactions, the rarest first: Head is the 20 % with the most, the tail is cut evenly."
-    return Table(f"{dataset.name}: items by popularity", columns, rows, (note,))
+    return ResultTable(f"{dataset.name}: items by popularity", columns, rows, (note,))
 
 
 def _head_share(data: str, groups: Groups) -> str:

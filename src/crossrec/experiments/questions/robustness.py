@@ -30,10 +30,9 @@ from crossrec.experiments.analysis.comparison import (
 )
 from crossrec.experiments.analysis.significance_tables import Pair, paired_table, tested_pairs, verdicts, versus
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
-from crossrec.experiments.reporting.figures import below, curve, entries
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.figures import legend_below, legend_handles, plot_curve
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.runs.config import RunConfig
 
@@ -178,9 +177,9 @@ class _Runs:
         """Whether there are runs without noise to compare with."""
         return percent(0) in self.shares
 
-    def rows(self) -> list[Sequence[TableCell]]:
+    def rows(self) -> list[Sequence[CellValue]]:
         """A block per share and, of several above 0, one of averages."""
-        rows: list[Sequence[TableCell]] = []
+        rows: list[Sequence[CellValue]] = []
         for share in self.shares:
             first = self.of[share, self.methods[0]]
             for place, method in enumerate(self.methods):
@@ -193,7 +192,7 @@ class _Runs:
             values = [self.average(method, metric) for metric in METRICS]
             plain = [self.average(self.methods[0], metric) for metric in METRICS]
             if isinstance(values[0], str):
-                shown: list[TableCell] = [told(values[0]), *[None] * len(COLUMNS)]
+                shown: list[CellValue] = [told(values[0]), *[None] * len(COLUMNS)]
             else:
                 changes = [change(new, old) if place else "" for new, old in zip(values, plain, strict=True)]
                 shown = [*values, *changes, "", "", ""]
@@ -257,8 +256,8 @@ class _Runs:
         return said
 
 
-def _table(kind: str, runs: Sequence[_Runs], data: str, options: RobustnessConfig) -> Table:
-    rows: list[Sequence[TableCell]] = []
+def _table(kind: str, runs: Sequence[_Runs], data: str, options: RobustnessConfig) -> ResultTable:
+    rows: list[Sequence[CellValue]] = []
     for of_backbone in runs:
         rows += [RULE, *of_backbone.rows()] if rows else of_backbone.rows()
     drawn = "drawn anew for every seed" if options.redraw else "the same for every seed"
@@ -268,12 +267,12 @@ def _table(kind: str, runs: Sequence[_Runs], data: str, options: RobustnessConfi
         "noise.",
     )
     columns = [Column("model", "left"), Column("noise"), *COLUMNS]
-    return Table(f"{data}: {KINDS[kind].title}", [*columns, Column("R@10 kept", format=".1f")], rows, notes)
+    return ResultTable(f"{data}: {KINDS[kind].title}", [*columns, Column("R@10 kept", format=".1f")], rows, notes)
 
 
-def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -> Figure:
+def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -> ResultFigure:
     """A line per method over the shares, a panel per backbone."""
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for of in runs:
         for method in of.methods:
             for share in of.shares:
@@ -281,7 +280,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
                 cell = told(values) if isinstance(values, str) else values
                 rows.append([of.backbone, method, float(share.removesuffix(" %")), cell])
     columns = [Column("backbone", "left"), Column("method", "left"), Column("noise in %", format="g"), Column(METRIC)]
-    shown = Table(f"{data}: {KINDS[kind].title}", columns, rows)
+    shown = ResultTable(f"{data}: {KINDS[kind].title}", columns, rows)
 
     def draw(canvas: Canvas) -> None:
         panels = canvas.subplots(1, len(runs), squeeze=False)[0]
@@ -289,7 +288,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
             for place, method in enumerate(of.methods):
                 line = [row for row in rows if row[:2] == [of.backbone, method]]
                 places = [float(row[2]) for row in line if isinstance(row[2], float)]
-                curve(
+                plot_curve(
                     axes,
                     places,
                     [row[3] for row in line],
@@ -301,10 +300,10 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
             axes.set_title(of.backbone, fontsize=9)
             axes.set_xlabel(KINDS[kind].axis)
             axes.set_ylabel(named(METRIC))
-        below(canvas, entries(panels[0]))
+        legend_below(canvas, legend_handles(panels[0]))
 
     caption = f"{data}: {KINDS[kind].title}. Test Recall@10{over_seeds(seeds)}, by the share of noise in training."
-    return Figure(KINDS[kind].title.capitalize(), caption, shown, draw, (1.2 + 3.0 * len(runs), 3.0))
+    return ResultFigure(KINDS[kind].title.capitalize(), caption, shown, draw, (1.2 + 3.0 * len(runs), 3.0))
 
 
 ROBUSTNESS = Experiment(

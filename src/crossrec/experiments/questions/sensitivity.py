@@ -28,10 +28,15 @@ from crossrec.experiments.analysis.comparison import (
 )
 from crossrec.experiments.analysis.significance_tables import Pair, paired_table, tested_pairs, verdicts
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
-from crossrec.experiments.reporting.figures import COLOURS, below, curve, entries, points
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.figures import (
+    COLOURS,
+    legend_below,
+    legend_handles,
+    means_and_deviations,
+    plot_curve,
+)
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.runs.directory import learnt_temperatures
 
@@ -156,7 +161,7 @@ class _Sweep:
     def metric(self, parameter: str, value: float | None = None) -> Values:
         return values_of(self.runs(parameter, value), "test", METRIC)
 
-    def shown(self, parameter: str, value: float | None = None) -> TableCell:
+    def shown(self, parameter: str, value: float | None = None) -> CellValue:
         found = self.metric(parameter, value)
         return told(found) if isinstance(found, str) else found
 
@@ -192,11 +197,11 @@ class _Sweep:
         ends = (learnt_temperatures(run.folder).get(parameter) for run in self.runs(parameter, value) if run.metrics)
         return tuple(end for end in ends if end is not None)
 
-    def table(self, data: str) -> Table:
+    def table(self, data: str) -> ResultTable:
         """The backbone alone and CROSS as it is set, then a block per parameter."""
         plain, learnt = self.runs(PLAIN), [name for name in self.options.parameters if self.learns(name)]
-        blank: list[TableCell] = [""] if learnt else []
-        rows: list[Sequence[TableCell]] = [[self.backbone, "", *measured(plain, None), *blank]]
+        blank: list[CellValue] = [""] if learnt else []
+        rows: list[Sequence[CellValue]] = [[self.backbone, "", *measured(plain, None), *blank]]
         rows.append(["  + cross", AS_SET, *measured(self.runs(SET), plain), *blank])
         for parameter in self.options.parameters:
             rows.append(RULE)
@@ -214,7 +219,7 @@ class _Sweep:
             *COLUMNS,
             *([Column("learnt to")] if learnt else []),
         ]
-        return Table(f"{data}: settings of CROSS on {self.backbone}, one at a time", columns, rows, notes)
+        return ResultTable(f"{data}: settings of CROSS on {self.backbone}, one at a time", columns, rows, notes)
 
     def _temperatures(self, learnt: Sequence[str]) -> str:
         kept = [name for name in self.options.parameters if _learnable(name) and name not in learnt]
@@ -223,19 +228,19 @@ class _Sweep:
             f" {' and '.join(SYMBOLS[name] for name in names)}: {how}." for how, names in said.items() if names
         )
 
-    def figure(self, data: str) -> Figure:
+    def figure(self, data: str) -> ResultFigure:
         """A panel per parameter: the curve, the backbone alone as a line with a band, and the base setting."""
-        rows: list[Sequence[TableCell]] = [[ALONE, "", self.shown(PLAIN)], [AS_SET, "", self.shown(SET)]]
+        rows: list[Sequence[CellValue]] = [[ALONE, "", self.shown(PLAIN)], [AS_SET, "", self.shown(SET)]]
         parameters = self.options.parameters
         for name in parameters:
             rows += [[SYMBOLS[name], value, self.shown(name, value)] for value in self.options.values(name)]
         columns = [Column("parameter", "left"), Column("value", format="g"), Column(METRIC)]
-        numbers = Table(f"{data}: settings of CROSS on {self.backbone}", columns, rows)
+        numbers = ResultTable(f"{data}: settings of CROSS on {self.backbone}", columns, rows)
 
         def draw(canvas: Canvas) -> None:
             across = min(ACROSS, len(parameters))
             panels = canvas.subplots(-(-len(parameters) // across), across, squeeze=False, sharey=True)
-            (plain,), (deviation,) = points([rows[0][2]])
+            (plain,), (deviation,) = means_and_deviations([rows[0][2]])
             for place, axes in enumerate(panels.flat):
                 if place >= len(parameters):
                     axes.set_visible(False)
@@ -246,18 +251,18 @@ class _Sweep:
                     axes.axhspan(plain - deviation, plain + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
                 if place % across == 0:
                     axes.set_ylabel(named(METRIC))
-            below(canvas, entries(panels[0][0]))
+            legend_below(canvas, legend_handles(panels[0][0]))
 
         caption = (
             f"{data}, {self.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "
             f"Recall@10{over_seeds(self.options.seeds)}; dashed: the backbone alone, its deviation as a band."
         )
         across, down = min(ACROSS, len(parameters)), -(-len(parameters) // ACROSS)
-        return Figure("Settings of CROSS", caption, numbers, draw, (1.0 + 1.7 * across, 0.7 + 1.9 * down))
+        return ResultFigure("Settings of CROSS", caption, numbers, draw, (1.0 + 1.7 * across, 0.7 + 1.9 * down))
 
     def _panel(self, axes: Axes, parameter: str) -> None:
         values = self.options.values(parameter)
-        curve(axes, values, [self.shown(parameter, value) for value in values], 1, "with CROSS")
+        plot_curve(axes, values, [self.shown(parameter, value) for value in values], 1, "with CROSS")
         if parameter in LOGARITHMIC and min(values) > 0:
             axes.set_xscale("log")
         elif parameter in LOGARITHMIC:  # a weight of 0 has a place beside the powers

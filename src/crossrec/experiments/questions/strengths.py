@@ -11,10 +11,9 @@ from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis.comparison import blocks_of
 from crossrec.experiments.analysis.strength_history import Course
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
-from crossrec.experiments.reporting.figures import band
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.figures import plot_band
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.types import ID
 
@@ -72,18 +71,18 @@ def answer(
     )
 
 
-def _table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Table:
+def _table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultTable:
     """A row a modality: mean, variance, and how often it is the strongest, at some epochs."""
     columns = [Column("model", "left"), Column("modality", "left"), Column("epochs")]
     for group, format in (("mean", ".3f"), ("variance", ".4f"), ("strongest %", ".1f")):
         columns += [Column(epoch, format=format, group=group) for epoch in ("first", f"epoch {EARLY}", "last")]
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for course in courses:
         rows += [RULE] if rows else []
         if course.failure:
             rows.append([course.title, course.failure, *[None] * (len(columns) - 2)])
         for modality in course.modalities:
-            cells: list[TableCell] = [course.title, modality, course.epochs]
+            cells: list[CellValue] = [course.title, modality, course.epochs]
             for name in ("mean", "variance", "strongest"):
                 found = (course.at(epoch, f"{name} {modality}") for epoch in (1, EARLY, course.epochs))
                 cells += [_percent(value) if name == "strongest" else value for value in found]
@@ -93,21 +92,21 @@ def _table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Table:
         f"and variance over items{over_seeds(seeds)}. Strongest: share of items whose strongest modality it is.",
         "epochs: those that every seed's run has; the last of them is the last shown.",
     )
-    return Table(f"{data}: strength of modalities", columns, rows, notes)
+    return ResultTable(f"{data}: strength of modalities", columns, rows, notes)
 
 
-def _directions_table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Table:
+def _directions_table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultTable:
     """A row a pair of modalities: the share of items aligned either way and both ways, at first and at last."""
     columns = [Column("model", "left"), *(Column(head, "left") for head in ("rule", "one", "other"))]
     for group in ("first epoch", "last epoch"):
         columns += [Column(head, format=".1f", group=group) for head in ("one to other", "other to one", "both")]
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for course in courses:
         rows += [RULE] if rows else []
         if course.failure:
             rows.append([course.title, course.failure, *[None] * (len(columns) - 2)])
         for m, n in course.pairs:
-            cells: list[TableCell] = [course.title, course.rule.replace("_", "-"), m, n]
+            cells: list[CellValue] = [course.title, course.rule.replace("_", "-"), m, n]
             for epoch in (1, course.epochs):
                 cells += [_percent(course.at(epoch, name)) for name in (f"{m}->{n}", f"{n}->{m}", f"{m}<->{n}")]
             rows.append(cells)
@@ -115,16 +114,16 @@ def _directions_table(data: str, courses: Sequence[Course], seeds: Sequence[int]
         f"Items with training interactions that support a direction, in %{over_seeds(seeds)}. Nothing is aligned in a "
         "backbone alone: there it is what the dynamic rule would do.",
     )
-    return Table(f"{data}: directions of alignment", columns, rows, notes)
+    return ResultTable(f"{data}: directions of alignment", columns, rows, notes)
 
 
-def _percent(value: tuple[float, ...] | float | str) -> TableCell:
+def _percent(value: tuple[float, ...] | float | str) -> CellValue:
     if isinstance(value, str):
         return value
     return tuple(100 * share for share in value) if isinstance(value, tuple) else 100 * value
 
 
-def _figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Figure:
+def _figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultFigure:
     """Figure 2(a) and (b), a row of panels an alignment."""
     modalities = list(dict.fromkeys(m for course in courses for m in course.modalities))
     quantities = [[f"{what} {m}" for m in modalities] for what in ("mean", "variance")]
@@ -136,7 +135,7 @@ def _figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Figur
     return _panels("Strength of modalities", caption, f"{data}: strength by epoch", courses, panels, percent=False)
 
 
-def _directions_figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> Figure:
+def _directions_figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultFigure:
     pairs = list(dict.fromkeys(pair for course in courses for pair in course.pairs))
     ways = [way for m, n in pairs for way in ((m, n), (n, m))]
     if len(ways) > DIRECTIONS_SHOWN:
@@ -156,15 +155,15 @@ Panel = tuple[str, list[tuple[str, str]]]
 
 def _panels(
     title: str, caption: str, what: str, courses: Sequence[Course], panels: Sequence[Panel], *, percent: bool
-) -> Figure:
+) -> ResultFigure:
     """A row an alignment, a column a panel; a row that failed says why."""
     names = [name for _, quantities in panels for name, _ in quantities]
 
-    def shown(course: Course, name: str) -> list[TableCell]:
+    def shown(course: Course, name: str) -> list[CellValue]:
         found = course.over(name)
         return [_percent(value) for value in found] if percent else found  # type: ignore[arg-type]
 
-    rows: list[Sequence[TableCell]] = []
+    rows: list[Sequence[CellValue]] = []
     for course in courses:
         epochs = range(1, course.epochs + 1)
         columns = [epochs, *(shown(course, n) if course.has(n) else ["–"] * len(epochs) for n in names)]
@@ -177,7 +176,7 @@ def _panels(
             for x, (label, quantities) in enumerate(panels):
                 for number, (name, told) in enumerate(quantities):
                     values = shown(course, name) if course.has(name) else []
-                    band(axes[y][x], range(1, len(values) + 1), values, number, told)
+                    plot_band(axes[y][x], range(1, len(values) + 1), values, number, told)
                 if course.failure:
                     axes[y][x].text(0.5, 0.5, course.failure, transform=axes[y][x].transAxes, **FAILURE)
                 axes[y][x].set_ylabel(label)
@@ -188,7 +187,7 @@ def _panels(
             axis.set_xlabel("epoch")
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=3, fontsize=8)
 
-    return Figure(title, caption, Table(what, heads, rows), draw, (7.0, 1.0 + 2.0 * len(courses)))
+    return ResultFigure(title, caption, ResultTable(what, heads, rows), draw, (7.0, 1.0 + 2.0 * len(courses)))
 
 
 FAILURE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "wrap": True}

@@ -27,9 +27,8 @@ from crossrec.experiments.analysis.comparison import (
 from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, Spaces, measure, require_tsne
 from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, draw_maps, maps
 from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import RULE, Column, Table
-from crossrec.experiments.reporting.tables import Cell as TableCell
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
@@ -184,17 +183,17 @@ def _heads(first: str, groups: Sequence[str], alignment: str) -> list[Column]:
     return columns
 
 
-def _three(before: Values, after: Values) -> list[TableCell]:
+def _three(before: Values, after: Values) -> list[CellValue]:
     return [before, after, relative(after, before)]
 
 
-def _distances(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeConfig) -> Table:
-    rows: list[Sequence[TableCell]] = []
+def _distances(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeConfig) -> ResultTable:
+    rows: list[Sequence[CellValue]] = []
     for block in blocks:
         rows += [RULE] if rows else []
         pairs = [*combinations(block.modalities, 2), None]
         for pair in pairs if len(pairs) > 1 else []:
-            cells: list[TableCell] = [block.backbone, AVERAGE if pair is None else f"{pair[0]} – {pair[1]}"]
+            cells: list[CellValue] = [block.backbone, AVERAGE if pair is None else f"{pair[0]} – {pair[1]}"]
             for length in (UNIT, RAW):
                 cells += _three(*(block.distance(row, length, pair) for row in (block.plain, block.aligned)))
             rows.append(cells)
@@ -204,15 +203,15 @@ def _distances(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeCon
         "lengths count as well.",
     )
     columns = _heads("modalities", (UNIT, RAW), options.alignment)
-    return Table(f"{dataset.name}: distance between the modalities of an item", columns, rows, notes)
+    return ResultTable(f"{dataset.name}: distance between the modalities of an item", columns, rows, notes)
 
 
-def _cosines(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeConfig) -> Table:
-    rows: list[Sequence[TableCell]] = []
+def _cosines(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeConfig) -> ResultTable:
+    rows: list[Sequence[CellValue]] = []
     for block in blocks:
         rows += [RULE] if rows else []
         for modality in block.modalities:
-            cells: list[TableCell] = [block.backbone, modality]
+            cells: list[CellValue] = [block.backbone, modality]
             for pairs in (TRAIN, TEST):
                 cells += _three(*(block.cosine(row, pairs, modality) for row in (block.plain, block.aligned)))
             rows.append(cells)
@@ -221,10 +220,10 @@ def _cosines(blocks: Sequence[_Block], dataset: Dataset, options: VisualizeConfi
         "learns from training pairs; test pairs it has not seen.",
     )
     columns = _heads("item's", (TRAIN, TEST), options.alignment)
-    return Table(f"{dataset.name}: cosine of users with their items", columns, rows, notes)
+    return ResultTable(f"{dataset.name}: cosine of users with their items", columns, rows, notes)
 
 
-def _figure(block: _Block, dataset: Dataset, options: VisualizeConfig) -> Figure:
+def _figure(block: _Block, dataset: Dataset, options: VisualizeConfig) -> ResultFigure:
     """The runs of the first seed; a failed one leaves its panels empty."""
     seed = options.seeds[0]
     runs: dict[str, TrainedEmbeddings] = {}
@@ -250,7 +249,7 @@ def _figure(block: _Block, dataset: Dataset, options: VisualizeConfig) -> Figure
     def draw(canvas: Canvas) -> None:
         draw_maps(canvas, placed, titles, told)
 
-    return Figure("Vectors before and after alignment", caption, placed, draw, (6.4, 6.6))
+    return ResultFigure("Vectors before and after alignment", caption, placed, draw, (6.4, 6.6))
 
 
 VISUALIZE = Experiment(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.atomic import write_bytes_atomic
-from crossrec.experiments.reporting.tables import Cell, spread
+from crossrec.experiments.reporting.tables import CellValue, cell_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,15 +61,15 @@ def bar_style(number: int) -> dict[str, Any]:
     }
 
 
-def points(cells: Sequence[Cell]) -> tuple[list[float], list[float]]:
+def means_and_deviations(cells: Sequence[CellValue]) -> tuple[list[float], list[float]]:
     """Means and deviations of cells, NaN for none: a failure is a gap, a single seed has no error bar."""
-    found = [spread(cell) for cell in cells]
+    found = [cell_statistics(cell) for cell in cells]
     means = [math.nan if numbers is None else numbers[0] for numbers in found]
     return means, [math.nan if numbers is None or numbers[1] is None else numbers[1] for numbers in found]
 
 
-def curve(
-    axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str, *, aside: float = 0.0
+def plot_curve(
+    axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str, *, aside: float = 0.0
 ) -> None:
     """One line over ``x`` with error bars over seeds, in the style of its number.
 
@@ -77,16 +77,16 @@ def curve(
     """
     from matplotlib.transforms import offset_copy
 
-    means, deviations = points(cells)
+    means, deviations = means_and_deviations(cells)
     bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
     moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * aside, units="inches")
     for artist in bars.get_children():  # now, for the limits of the axes are taken from where they are in the data
         artist.set_transform(moved)
 
 
-def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, label: str) -> None:
+def plot_band(axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str) -> None:
     """One line over many ``x`` with a band of the deviation over seeds, ten markers, in the style of its number."""
-    means, deviations = points(cells)
+    means, deviations = means_and_deviations(cells)
     style = {name: value for name, value in line_style(number).items() if name != "capsize"}
     # a line along the floor is drawn whole; an empty one that is not clipped would have no place in the layout
     axes.plot(x, means, label=label, markevery=max(1, len(x) // 10), clip_on=not len(x), **style)
@@ -94,9 +94,9 @@ def band(axes: Axes, x: Sequence[float], cells: Sequence[Cell], number: int, lab
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
+def label_bar(axes: Axes, cell: CellValue, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
     """A change in %, written behind the end of a bar and its error bar; nothing where it is not known."""
-    change = spread(cell)
+    change = cell_statistics(cell)
     if change is None or math.isnan(change[0]):
         return
     end = 0.0 if math.isnan(deviation) else deviation
@@ -114,7 +114,7 @@ def label_bar(axes: Axes, cell: Cell, at: tuple[float, float], deviation: float,
     )
 
 
-def below(canvas: Canvas, handles: Sequence[Any]) -> None:
+def legend_below(canvas: Canvas, handles: Sequence[Any]) -> None:
     """One legend for all panels, below them, in as many columns as there is room for."""
     for columns in range(max(1, len(handles)), 0, -1):
         legend = canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
@@ -123,12 +123,12 @@ def below(canvas: Canvas, handles: Sequence[Any]) -> None:
         legend.remove()
 
 
-def entries(axes: Axes) -> list[Any]:
+def legend_handles(axes: Axes) -> list[Any]:
     """What has a label, for a legend."""
     return list(axes.get_legend_handles_labels()[0])
 
 
-def save(draw: Callable[[Canvas], None], stem: Path, inches: tuple[float, float]) -> None:
+def save_figure(draw: Callable[[Canvas], None], stem: Path, inches: tuple[float, float]) -> None:
     """Draw and write STEM.png and STEM.pdf, each whole or not at all. Raises RunError where they cannot be written."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas

@@ -16,9 +16,16 @@ from urllib.parse import quote
 from crossrec.data.io.atomic import write_text_atomic
 from crossrec.errors import RunError
 from crossrec.experiments.reporting.figures import DOTS_PER_INCH
-from crossrec.experiments.reporting.html_tables import FORMS, Grid, grid
-from crossrec.experiments.reporting.result_files import SECTIONS, DataCard, Saved, SavedCell, SavedFigure, read_answers
-from crossrec.experiments.reporting.tables import Column, Table
+from crossrec.experiments.reporting.html_tables import FORMS, HtmlTable, html_table
+from crossrec.experiments.reporting.result_files import (
+    SECTIONS,
+    DataCard,
+    SavedCell,
+    SavedFigure,
+    SavedResult,
+    read_results,
+)
+from crossrec.experiments.reporting.tables import Column, ResultTable
 
 ROWS_SHOWN = 500
 """Rows of the numbers behind a figure that stand on the page; copying them as CSV gives all."""
@@ -31,11 +38,11 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     Raises RunError, naming the file, where there is no answer, one is damaged or the page cannot be written.
     """
     out = folder / "report.html" if out is None else out
-    write_text_atomic(out, to_html(read_answers(folder), folder, out))
+    write_text_atomic(out, to_html(read_results(folder), folder, out))
     return out
 
 
-def to_html(answers: Mapping[Path, Saved], folder: Path, out: Path) -> str:
+def to_html(answers: Mapping[Path, SavedResult], folder: Path, out: Path) -> str:
     """The page of these answers below ``folder``, the same for the same files.
 
     It links to tables and figures in other forms where these lie beside or below ``out``, the file it is meant for.
@@ -72,14 +79,14 @@ class Picture:
 
     title: str
     caption: str
-    data: Grid
+    data: HtmlTable
     uri: str
     width: int
     height: int
     trouble: str
 
 
-def _section(number: int, path: Path, answer: Saved, folder: Path, out: Path) -> dict[str, Any]:
+def _section(number: int, path: Path, answer: SavedResult, folder: Path, out: Path) -> dict[str, Any]:
     """All that the template shows of an answer. Its name is where it lies, "tiktok/compare"."""
     place = path.parent.relative_to(folder)
     place = place if place.name == answer.experiment else place / answer.experiment
@@ -89,15 +96,17 @@ def _section(number: int, path: Path, answer: Saved, folder: Path, out: Path) ->
         "answer": answer,
         "name": place.as_posix(),
         "asked_in": SECTIONS.get(answer.experiment, ""),
-        "tables": [(table.name, grid(table.table, forms=tuple(FORMS))) for table in answer.tables],
+        "tables": [(table.name, html_table(table.table, forms=tuple(FORMS))) for table in answer.tables],
         "figures": [(figure.name, _picture(figure, path.parent)) for figure in answer.figures],
         "files": {stem: _files(path.with_name(stem), out) for stem in stems},
         "failed": [cell for cell in answer.cells if cell.state != "done"],
         "facts": _facts(answer),
         "options": [line for name, value in answer.options.items() for line in _lines(name, value)],
-        "cards": grid(_cards(answer.data)) if answer.data else None,
+        "cards": html_table(_cards(answer.data)) if answer.data else None,
         "settings": {card.name: list(_lines("", card.settings)) for card in answer.data},
-        "cells": grid(_cells(answer.cells), details=[_detail(cell) for cell in answer.cells]) if answer.cells else None,
+        "cells": html_table(_cells(answer.cells), details=[_detail(cell) for cell in answer.cells])
+        if answer.cells
+        else None,
         "further": json.dumps(answer.model_extra, indent=2, ensure_ascii=False) if answer.model_extra else "",
     }
 
@@ -115,7 +124,7 @@ def _picture(figure: SavedFigure, folder: Path) -> Picture:
     return Picture(
         title=figure.title,
         caption=figure.caption,
-        data=grid(figure.data, most=ROWS_SHOWN),
+        data=html_table(figure.data, most=ROWS_SHOWN),
         uri=f"data:image/png;base64,{base64.b64encode(png).decode()}" if whole else "",
         width=round(width * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
         height=round(height * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
@@ -132,7 +141,7 @@ def _files(stem: Path, out: Path) -> dict[str, str]:
     return {file.suffix[1:]: quote(file.relative_to(home).as_posix()) for file in files if file.exists()}
 
 
-def _facts(answer: Saved) -> list[tuple[str, str]]:
+def _facts(answer: SavedResult) -> list[tuple[str, str]]:
     """How the answer came about, as (what, value)."""
     trained = [c.epochs * c.train_seconds_per_epoch for c in answer.cells if c.epochs and c.train_seconds_per_epoch]
     facts = {
@@ -160,7 +169,7 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
-def _cards(cards: list[DataCard]) -> Table:
+def _cards(cards: list[DataCard]) -> ResultTable:
     names = ("users", "items", "train", "valid", "test")
     columns = [
         Column("data set", "left"),
@@ -172,10 +181,10 @@ def _cards(cards: list[DataCard]) -> Table:
     for card in cards:
         features = ", ".join(f"{name} {size}" for name, size in card.features.items()) or "none"
         rows.append([card.name, *(getattr(card, name) for name in names), features, card.fingerprint])
-    return Table("Data sets: interactions per split, and dimensions of the features", columns, rows)
+    return ResultTable("Data sets: interactions per split, and dimensions of the features", columns, rows)
 
 
-def _cells(cells: list[SavedCell]) -> Table:
+def _cells(cells: list[SavedCell]) -> ResultTable:
     columns = [
         *(Column(name, "left") for name in ("run", "group")),
         Column("seed"),
@@ -194,7 +203,7 @@ def _cells(cells: list[SavedCell]) -> Table:
         ]
         for cell in cells
     ]
-    return Table("Cells: each a run in a folder of its own", columns, rows)
+    return ResultTable("Cells: each a run in a folder of its own", columns, rows)
 
 
 def _detail(cell: SavedCell) -> str:

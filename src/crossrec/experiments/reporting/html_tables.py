@@ -8,12 +8,12 @@ from itertools import groupby
 from typing import Literal
 
 from crossrec.experiments.reporting.tables import (
-    Cell,
+    CellValue,
     Column,
-    Table,
+    ResultTable,
     best_cells,
-    show,
-    spread,
+    cell_statistics,
+    format_cell,
     to_csv,
     to_latex,
     to_markdown,
@@ -21,7 +21,7 @@ from crossrec.experiments.reporting.tables import (
 
 
 @dataclass(frozen=True)
-class Shown:
+class HtmlCell:
     """A cell. ``value``: the number it is sorted by; ``exact``: all its digits in words; ``detail``: folded away.
 
     ``parent``: what the row is part of where its name is indented, for when sorting has torn the two apart.
@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Head:
+class HeaderCell:
     """A column. ``first``: the direction that it is sorted in first."""
 
     text: str
@@ -46,24 +46,24 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Row:
+class HtmlRow:
     """Cells, and whether a line is drawn above them."""
 
-    cells: list[Shown]
+    cells: list[HtmlCell]
     rule: bool
 
 
 @dataclass(frozen=True)
-class Grid:
+class HtmlTable:
     """A table. ``groups``: names above columns, and above how many; ``named``: the first cell is the row's name.
 
     ``copies``: the whole table as text, by the name of the form; ``left_out``: rows that are only in there.
     """
 
     title: str
-    heads: list[Head]
+    heads: list[HeaderCell]
     groups: list[tuple[str, int]]
-    rows: list[Row]
+    rows: list[HtmlRow]
     named: bool
     notes: list[str]
     copies: dict[str, str]
@@ -73,14 +73,14 @@ class Grid:
 FORMS = {"CSV": to_csv, "LaTeX": to_latex, "Markdown": to_markdown}
 
 
-def grid(
-    table: Table, *, forms: Sequence[str] = ("CSV",), most: int | None = None, details: Sequence[str] = ()
-) -> Grid:
+def html_table(
+    table: ResultTable, *, forms: Sequence[str] = ("CSV",), most: int | None = None, details: Sequence[str] = ()
+) -> HtmlTable:
     """``table``, at most ``most`` rows of it, and as text in ``forms``.
 
     ``details``: what is folded away in the last cell of each row.
     """
-    best, rows, rule, parent = best_cells(table), list[Row](), False, ""
+    best, rows, rule, parent = best_cells(table), list[HtmlRow](), False, ""
     for y, row in enumerate(table.rows):
         if not row:
             rule, parent = bool(rows), ""
@@ -94,11 +94,11 @@ def grid(
             parent = name.split(" + ")[0]  # "lightgcn + fettle", then "  + cross": of lightgcn both
         if details:
             cells[-1] = replace(cells[-1], detail=details[len(rows)])
-        rows.append(Row(cells, rule))
+        rows.append(HtmlRow(cells, rule))
         rule = False
     groups = [(name, len(list(members))) for name, members in groupby(column.group for column in table.columns)]
     within = "column, between two lines" if table.compete == "column" else "row and group of columns"
-    return Grid(
+    return HtmlTable(
         title=table.title,
         heads=[_head(column, [row.cells[x] for row in rows]) for x, column in enumerate(table.columns)],
         groups=groups if any(name for name, _ in groups) else [],
@@ -110,16 +110,16 @@ def grid(
     )
 
 
-def _shown(cell: Cell, column: Column, best: bool) -> Shown:
-    text, numbers = show(cell, column.format), spread(cell)
+def _shown(cell: CellValue, column: Column, best: bool) -> HtmlCell:
+    text, numbers = format_cell(cell, column.format), cell_statistics(cell)
     if numbers is None:
         missing = not isinstance(cell, str)
-        return Shown(text, "missing" if missing else "failed" if text.startswith("failed") else "text")
+        return HtmlCell(text, "missing" if missing else "failed" if text.startswith("failed") else "text")
     mean, deviation, n = numbers
     exact = f"mean {mean!r}, deviation {deviation!r}, n {n}" if isinstance(cell, Sequence) else repr(cell)
-    return Shown(text, "number", repr(mean), "" if exact == text else exact, best)
+    return HtmlCell(text, "number", repr(mean), "" if exact == text else exact, best)
 
 
-def _head(column: Column, cells: Sequence[Shown]) -> Head:
+def _head(column: Column, cells: Sequence[HtmlCell]) -> HeaderCell:
     largest = column.best != "min" and any(cell.kind == "number" for cell in cells)
-    return Head(column.header, column.align, "descending" if largest else "ascending")
+    return HeaderCell(column.header, column.align, "descending" if largest else "ascending")

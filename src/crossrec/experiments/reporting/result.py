@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
-from crossrec.experiments.reporting.figures import save
-from crossrec.experiments.reporting.result_files import plain
-from crossrec.experiments.reporting.tables import Table, to_csv, write_all
+from crossrec.experiments.reporting.figures import save_figure
+from crossrec.experiments.reporting.result_files import table_to_json
+from crossrec.experiments.reporting.tables import ResultTable, to_csv, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 
 @dataclass(frozen=True)
-class Figure:
+class ResultFigure:
     """A picture and the numbers behind it. ``draw`` fills an empty canvas of ``inches`` (width, height)."""
 
     title: str
     caption: str
-    data: Table
+    data: ResultTable
     draw: Callable[[Canvas], None]
     inches: tuple[float, float] = (6.4, 3.6)
 
@@ -37,8 +37,8 @@ class ExperimentResult:
 
     question: str
     findings: Sequence[str]
-    tables: Mapping[str, Table]
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    tables: Mapping[str, ResultTable]
+    figures: Mapping[str, ResultFigure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if both := self.tables.keys() & self.figures.keys():
@@ -53,17 +53,17 @@ def write_result(answer: ExperimentResult, out: Path, name: str, about: Mapping[
     reads. Each file appears whole or not at all. Raises RunError where a file cannot be written.
     """
     for stem, table in answer.tables.items():
-        write_all(table, out, stem)
+        write_table(table, out, stem)
     for stem, figure in answer.figures.items():
         write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
-        save(figure.draw, out / stem, figure.inches)
+        save_figure(figure.draw, out / stem, figure.inches)
     written = {
         "experiment": name,
         "question": answer.question,
         "findings": list(answer.findings),
-        "tables": [{"name": stem, **plain(table)} for stem, table in answer.tables.items()],
+        "tables": [{"name": stem, **table_to_json(table)} for stem, table in answer.tables.items()],
         "figures": [
-            {"name": stem, "title": figure.title, "caption": figure.caption, "data": plain(figure.data)}
+            {"name": stem, "title": figure.title, "caption": figure.caption, "data": table_to_json(figure.data)}
             for stem, figure in answer.figures.items()
         ],
         **about,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from crossrec.data.io.atomic import read_json
 from crossrec.errors import RunError
-from crossrec.experiments.reporting.tables import Table
+from crossrec.experiments.reporting.tables import ResultTable
 
 SECTIONS = {
     **{"compare": "RQ1", "ablate": "RQ2", "directions": "RQ3", "robustness": "RQ4", "visualize": "RQ5"},
@@ -24,7 +24,7 @@ OF_A_RUN = {"metrics.json", "history.csv", "cell.json"}
 """A folder with one of these is a run's and holds no answer."""
 
 
-def plain(table: Table) -> dict[str, Any]:
+def table_to_json(table: ResultTable) -> dict[str, Any]:
     """A table as values that JSON has a word for, numbers in full; ``PlainTable`` reads them back.
 
     nan and the infinities become {"float": "nan"} and so on.
@@ -50,32 +50,32 @@ def _with_rows(values: Any) -> Any:
     return values | {"rows": _from_plain(values.get("rows"))} if isinstance(values, dict) else values
 
 
-PlainTable = Annotated[Table, BeforeValidator(_with_rows)]
+TableField = Annotated[ResultTable, BeforeValidator(_with_rows)]
 Stem = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 """Name of a file without its ending, and no path."""
 
 
-class _Part(BaseModel):
+class _FileModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class SavedTable(_Part):
+class SavedTable(_FileModel):
     """A table and the stem of its files."""
 
     name: Stem
-    table: PlainTable
+    table: TableField
 
 
-class SavedFigure(_Part):
+class SavedFigure(_FileModel):
     """What is known of a figure: the stem of its files, and the numbers behind it."""
 
     name: Stem
     title: str
     caption: str
-    data: PlainTable
+    data: TableField
 
 
-class SavedCell(_Part):
+class SavedCell(_FileModel):
     """A run of an experiment, with its metrics where it is done."""
 
     folder: str
@@ -92,7 +92,7 @@ class SavedCell(_Part):
     test: dict[str, Any] = {}
 
 
-class DataCard(_Part):
+class DataCard(_FileModel):
     """What a data set is."""
 
     name: str
@@ -110,7 +110,7 @@ def _named(values: Any) -> Any:
     return {"name": values.get("name"), "table": values} if isinstance(values, dict) else values
 
 
-class Saved(_Part):
+class SavedResult(_FileModel):
     """An answer as ``write_answer`` wrote it. What it has beyond these fields is kept in ``model_extra``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -131,7 +131,7 @@ class Saved(_Part):
     cells: list[SavedCell] = []
 
 
-def read_answers(folder: Path) -> dict[Path, Saved]:
+def read_results(folder: Path) -> dict[Path, SavedResult]:
     """The answers in ``folder`` and below it, folders of runs left out, by file and in the order of ``SECTIONS``.
 
     Other JSON files are passed over. Raises RunError, naming the file, where one is damaged, and where there is no
@@ -157,12 +157,12 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (Path(here, name) for name in files if name.endswith(".json") and not name.startswith("."))
 
 
-def _read(path: Path) -> Saved | None:
+def _read(path: Path) -> SavedResult | None:
     values = read_json(path)
     if not isinstance(values, dict) or not {"experiment", "tables"} <= values.keys():
         return None
     try:
-        return Saved.model_validate(values)
+        return SavedResult.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

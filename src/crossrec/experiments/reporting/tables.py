@@ -21,13 +21,13 @@ from rich.text import Text
 
 from crossrec.data.io.atomic import write_text_atomic
 
-Cell = str | int | float | Sequence[float] | None
+CellValue = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
 
 LONG = 30
 """Characters of "failed: WHY" above which a console shows the reason below the table."""
 
-RULE: tuple[Cell, ...] = ()
+RULE: tuple[CellValue, ...] = ()
 """As a row: a line between two blocks of rows."""
 
 
@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Title, columns, rows of as many cells (or RULE), footnotes.
 
     In columns with ``best``, the best number is emphasised; equal ones all are. Numbers compete within a column and
@@ -61,7 +61,7 @@ class Table:
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[CellValue]]
     footnotes: Sequence[str] = ()
     compete: Literal["column", "row"] = "column"
 
@@ -71,7 +71,7 @@ class Table:
                 raise ValueError(f"row {number} has {len(row)} cells for {len(self.columns)} columns")
 
 
-def spread(cell: Cell) -> tuple[float, float | None, int] | None:
+def cell_statistics(cell: CellValue) -> tuple[float, float | None, int] | None:
     """(mean, deviation, n) of a numeric cell, else None.
 
     The deviation is the sample's, sqrt(Σ (x - mean)² / (n - 1)), and None for n = 1.
@@ -87,11 +87,11 @@ def spread(cell: Cell) -> tuple[float, float | None, int] | None:
     return mean, deviation, n
 
 
-def show(cell: Cell, format: str) -> str:
+def format_cell(cell: CellValue, format: str) -> str:
     """A cell as text; the deviation of a single seed is '–'."""
     if isinstance(cell, str | int):
         return str(cell)
-    numbers = spread(cell)
+    numbers = cell_statistics(cell)
     if numbers is None:
         return "not run"
     mean, deviation, _ = numbers
@@ -100,14 +100,14 @@ def show(cell: Cell, format: str) -> str:
     return f"{mean:{format}} ± " + ("–" if deviation is None else f"{deviation:{format}}")
 
 
-def best_cells(table: Table) -> set[tuple[int, int]]:
+def best_cells(table: ResultTable) -> set[tuple[int, int]]:
     """(row, column) of every cell to emphasise."""
     groups: dict[tuple[object, ...], list[tuple[float, tuple[int, int]]]] = {}
     block = 0
     for y, row in enumerate(table.rows):
         block += not row
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
-            numbers = spread(cell)
+            numbers = cell_statistics(cell)
             if column.best and numbers and math.isfinite(numbers[0]):
                 key = (y, column.group, column.best) if table.compete == "row" else (block, x)
                 value = numbers[0] if column.best == "max" else -numbers[0]
@@ -115,7 +115,7 @@ def best_cells(table: Table) -> set[tuple[int, int]]:
     return {at for cells in groups.values() for value, at in cells if value == max(cells)[0]}
 
 
-def to_rich(table: Table) -> rich.table.Table:
+def to_rich(table: ResultTable) -> rich.table.Table:
     """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
 
     The first column names the row: it is not folded while another can be. A long reason of a failure stands below the
@@ -136,21 +136,21 @@ def to_rich(table: Table) -> rich.table.Table:
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
             mark = "*" if (y, x) in best else ""
-            shown = show(cell, column.format)
+            shown = format_cell(cell, column.format)
             shown = places.get(shown, shown) if x else shown
             texts.append(Text(mark + shown, style="bold" if (y, x) in best else ""))
         out.add_row(*texts) if row else out.add_section()
     return out
 
 
-def to_text(table: Table, width: int = 100) -> str:
+def to_text(table: ResultTable, width: int = 100) -> str:
     """Plain text of at most ``width`` columns, without colours; cells that do not fit are folded."""
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(to_rich(table))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n") + "\n"
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: ResultTable) -> str:
     """A GitHub Markdown table with title and footnotes; the best in bold."""
     best = best_cells(table)
     marks = {"left": ":--", "right": "--:", "center": ":-:"}
@@ -161,7 +161,7 @@ def to_markdown(table: Table) -> str:
     return f"**{_markdown(table.title)}**\n\n{body}\n{notes}"
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: ResultTable) -> str:
     r"""A table environment for \usepackage{booktabs}; the best in bold, special characters escaped."""
     best = best_cells(table)
     lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
@@ -182,7 +182,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: ResultTable) -> str:
     """Numbers in full precision; a column with seeds becomes three: NAME mean, NAME deviation, NAME n.
 
     Text in such a column ("not run") stands under its mean, with n = 0. Title, footnotes and rules are left out.
@@ -194,20 +194,20 @@ def to_csv(table: Table) -> str:
         seeds = any(isinstance(row[x], Sequence) and not isinstance(row[x], str) for row in rows)
         names += [f"{column.name} {part}" for part in ("mean", "deviation", "n")] if seeds else [column.name]
         for line, row in zip(cells, rows, strict=True):
-            cell, numbers = row[x], spread(row[x])
-            text = show(cell, column.format) if numbers is None else cell
+            cell, numbers = row[x], cell_statistics(row[x])
+            text = format_cell(cell, column.format) if numbers is None else cell
             line += (numbers or (text, None, 0)) if seeds else (text,)
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([names, *cells])
     return file.getvalue()
 
 
-def write_all(table: Table, folder: Path | str, stem: str) -> None:
+def write_table(table: ResultTable, folder: Path | str, stem: str) -> None:
     """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot.
 
     A line of STEM.txt has at most 200 columns.
     """
-    writers: dict[str, Callable[[Table], str]] = {
+    writers: dict[str, Callable[[ResultTable], str]] = {
         "txt": partial(to_text, width=200),
         "md": to_markdown,
         "tex": to_latex,
@@ -217,8 +217,10 @@ def write_all(table: Table, folder: Path | str, stem: str) -> None:
         write_text_atomic(Path(folder) / f"{stem}.{ending}", writer(table))
 
 
-def _row(table: Table, y: int, best: set[tuple[int, int]], escape: Callable[[str], str], bold: str) -> list[str]:
-    texts = [escape(show(cell, column.format)) for column, cell in zip(table.columns, table.rows[y], strict=True)]
+def _row(table: ResultTable, y: int, best: set[tuple[int, int]], escape: Callable[[str], str], bold: str) -> list[str]:
+    texts = [
+        escape(format_cell(cell, column.format)) for column, cell in zip(table.columns, table.rows[y], strict=True)
+    ]
     return [bold.format(text) if (y, x) in best else text for x, text in enumerate(texts)]
 
 

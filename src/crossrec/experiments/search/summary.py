@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
 from crossrec.experiments.experiment import Base, over_seeds, settings_for
 from crossrec.experiments.reporting.figures import line_style
-from crossrec.experiments.reporting.result import ExperimentResult, Figure
-from crossrec.experiments.reporting.tables import RULE, Cell, Column, Table, to_csv
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, to_csv
 from crossrec.experiments.search.spaces import Choice, Range, Scalar
 from crossrec.experiments.search.tune import Stage, Trial, TuneConfig, best
 
@@ -32,7 +32,7 @@ PANELS = 3
 def answer(options: TuneConfig, todo: Sequence[Stage], trials: Sequence[Trial], data: str) -> ExperimentResult:
     """The best settings of each search, how validation depends on each, and what to make of it."""
     found = {stage.key: [trial for trial in trials if trial.stage.key == stage.key] for stage in todo}
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for stage in todo:
         rows += [RULE] if rows else []
         rows += _rows(stage, found[stage.key])
@@ -56,7 +56,7 @@ def answer(options: TuneConfig, todo: Sequence[Stage], trials: Sequence[Trial], 
     return ExperimentResult(
         "Which settings are best on validation?",
         [sentence for stage in todo for sentence in _findings(stage, found)],
-        {"tune": Table(f"{data}: settings by validation", columns, rows, notes)},
+        {"tune": ResultTable(f"{data}: settings by validation", columns, rows, notes)},
         figures,
     )
 
@@ -105,9 +105,9 @@ def _ranked(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: -math.inf if trial.value is None else trial.value, reverse=True)
 
 
-def _rows(stage: Stage, trials: Sequence[Trial]) -> list[Sequence[Cell]]:
+def _rows(stage: Stage, trials: Sequence[Trial]) -> list[Sequence[CellValue]]:
     ranked = _ranked(trials)
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for trial in [trial for trial in ranked if trial.value is not None][:SHOWN]:
         metrics = [result.metrics or {} for result in trial.results]
         means = (fmean(m[name] for m in metrics) for name in ("best_epoch", "epochs", "train_seconds_per_epoch"))
@@ -119,7 +119,7 @@ def _rows(stage: Stage, trials: Sequence[Trial]) -> list[Sequence[Cell]]:
     return rows or [[stage.label, "none was tried", "not run", *["–"] * 3]]
 
 
-def _cell(trial: Trial) -> Cell:
+def _cell(trial: Trial) -> CellValue:
     """Validation Recall@20 for a table: one number, one per seed, or why there is none."""
     return trial.failure or (trial.values if len(trial.values) > 1 else trial.value)
 
@@ -167,7 +167,7 @@ def _edge(values: Choice | Range, chosen: Trial, name: str) -> str:
     return f"({_short(shown)}, the {which})" if which else ""
 
 
-def _trial_table(trials: Sequence[Trial]) -> Table:
+def _trial_table(trials: Sequence[Trial]) -> ResultTable:
     """Every trial with all its settings."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.setting))
     columns = [
@@ -175,7 +175,7 @@ def _trial_table(trials: Sequence[Trial]) -> Table:
         *(Column(name) for name in names),
         *(Column(name) for name in ("valid recall@20", "best epoch", "state", "folders")),
     ]
-    rows: list[Sequence[Cell]] = []
+    rows: list[Sequence[CellValue]] = []
     for trial in trials:
         epochs = [(result.metrics or {}).get("best_epoch", "") for result in trial.results]
         rows.append(
@@ -186,14 +186,14 @@ def _trial_table(trials: Sequence[Trial]) -> Table:
                 " ".join(result.folder.name for result in trial.results),
             ]
         )
-    return Table("trials", columns, rows)
+    return ResultTable("trials", columns, rows)
 
 
-def _plain(value: Scalar) -> Cell:
+def _plain(value: Scalar) -> CellValue:
     return str(value) if value is None or isinstance(value, bool) else value
 
 
-def _figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> Figure | None:
+def _figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> ResultFigure | None:
     """Validation against every parameter that varied; None where nothing did."""
     done = [trial for trial in trials if trial.value is not None]
     panels = {}
@@ -204,7 +204,7 @@ def _figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> Figur
     if not panels:
         return None
     values = [trial.value or 0.0 for trial in done]
-    data = Table(
+    data = ResultTable(
         f"{stage.label}: validation Recall@20 by setting",
         [*(Column(name) for name in panels), Column("valid recall@20")],
         [[*map(_plain, point), value] for *point, value in zip(*panels.values(), values, strict=True)],
@@ -214,7 +214,7 @@ def _figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> Figur
     wide, high = min(PANELS, len(panels)), math.ceil(len(panels) / PANELS)
     lists = [name for name in panels if isinstance(stage.space.free[name], Choice)]
     draw = partial(_draw, panels=panels, lists=lists, values=values, plain=None if plain is None else plain.value)
-    return Figure(data.title, caption, data, draw, (0.6 + 2.2 * wide, 0.4 + 2.1 * high))
+    return ResultFigure(data.title, caption, data, draw, (0.6 + 2.2 * wide, 0.4 + 2.1 * high))
 
 
 def _draw(
