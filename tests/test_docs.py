@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.test_architecture import LAYERS
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
@@ -128,6 +129,12 @@ def test_links_and_paths_exist(page):
                 assert anchor in slugs, f"{name_of(page)}: {link}"
     for path in re.findall(r"`((?:src|tests|docs|examples|benchmarks)/[\w./-]*\.\w+)`", content):
         assert (ROOT / path).exists(), f"{name_of(page)}: {path}"
+
+
+def test_the_layers_are_those_of_the_architecture():
+    rows = re.findall(r"^\| (`.*?) \|", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    documented = [set(re.findall(r"`(\w+)`", row)) for row in rows[1:]]  # the first is the header
+    assert documented == [layer - {"lazy", "_version"} for layer in LAYERS if layer != {"__main__"}]
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_PYTHON, ids=name_of)
