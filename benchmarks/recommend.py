@@ -16,8 +16,8 @@ import polars as pl
 import torch
 
 from benchmarks.worlds import random_vectors
+from crossrec.data.io.output import write_frames
 from crossrec.recommend import Recommender
-from crossrec.recommend.id_files import write_frames
 from crossrec.recommend.id_map import IdMap
 
 

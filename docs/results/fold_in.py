@@ -20,7 +20,7 @@ from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset, Interactions, load
 from crossrec.evaluation import evaluate
 from crossrec.recommend import Recommender
-from crossrec.recommend.cold_start import trained_matrix
+from crossrec.recommend.fold_in import training_interactions
 from crossrec.recommend.measure import fold_in_metrics
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import held_out, run
@@ -65,7 +65,7 @@ def measure_untrained_users(dataset: Dataset) -> None:
     reduced = train("lightgcn+cross", replace(dataset, **remaining))
     recalls = [evaluate(trained.user_US, trained.item_IS, held)["recall@20"]]
     for method in METHODS:
-        user_US = reduced.history.users(trained_matrix(trained), method)
+        user_US = reduced.fold_in.user_vectors(training_interactions(trained), method)
         recalls.append(evaluate(user_US, reduced.vectors.item_IS, held)["recall@20"])
     report("untrained users", recalls)
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from crossrec.data import Dataset, load
 from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut, evaluate
-from crossrec.recommend.cold_start import Newcomers, NewItem
+from crossrec.recommend.cold_start import ColdStart, ColdStartMethod
 from crossrec.runs.config import load_config
 from crossrec.runs.directory import open_embeddings
 
@@ -41,11 +41,11 @@ def main(runs: list[str]) -> None:
         for part in map(np.sort, np.array_split(touched_items, PARTS)):
             held_out, item_index = held_out_of(part, dataset), torch.from_numpy(part)
             untouched = replace(embeddings, degree_I=embeddings.degree_I.index_fill(0, item_index, 0))
-            newcomers = Newcomers(untouched)
+            cold_start = ColdStart(untouched)
             content = {modality: vectors[item_index] for modality, vectors in embeddings.modality_IL.items()}
-            for method in get_args(NewItem):
+            for method in get_args(ColdStartMethod):
                 try:
-                    item_NS = newcomers.vectors(content, method)
+                    item_NS = cold_start.item_vectors(content, method)
                 except ConfigError:  # this run has no such vectors
                     continue
                 item_NS = torch.cat([item_NS, torch.zeros_like(item_NS[:1])])

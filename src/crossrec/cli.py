@@ -105,17 +105,17 @@ app.command(
     help="The best items for users of a trained run, or for somebody with a history.",
 )
 app.command(
-    "crossrec.commands.recommend:similar",
+    "crossrec.commands.similar:similar",
     name="similar",
     help="The items most similar to others, by behaviour or by a modality.",
 )
 app.command(
-    "crossrec.commands.recommend:export",
+    "crossrec.commands.export:export",
     name="export",
     help="The vectors of a trained run as .npy and Parquet files, with an index.",
 )
 app.command(
-    "crossrec.commands.recommend:extend",
+    "crossrec.commands.extend:extend",
     name="extend",
     help="A trained run with new items, by their texts and pictures alone.",
 )

@@ -1,4 +1,4 @@
-"""``crossrec recommend``, ``similar`` and ``export``: files hold what the library says; of mistakes, a line."""
+"""``crossrec recommend``, ``similar`` and ``export``: output files match the library; errors are one line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from crossrec.cli import main
+from crossrec.data.io.output import write_frames
 from crossrec.errors import DataError, RunError
-from crossrec.recommend.id_files import write_frames
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def crossrec(capsys, monkeypatch, tmp_path):
 
     def call(*arguments):
         code = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return call
 
@@ -35,24 +35,24 @@ READERS = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parqu
 
 
 @pytest.mark.parametrize("ending", READERS)
-def test_all_users_into_a_file(crossrec, tiny, tiny_run, tmp_path, ending):
+def test_lists_of_all_users_in_a_file(crossrec, tiny, tiny_run, tmp_path, ending):
     out = tmp_path / "new" / f"lists.{ending}"
-    code, said, _ = crossrec("recommend", tiny_run, "--k", 5, "--out", out)
-    assert (code, said.strip()) == (0, str(out))
-    found, expected = READERS[ending](out), tiny.recommend(k=5)
-    assert found.columns == expected.columns
-    assert found["item"].to_list() == expected["item"].to_list()
-    assert found["score"].to_list() == pytest.approx(expected["score"].to_list(), rel=1e-6)
+    code, stdout, _ = crossrec("recommend", tiny_run, "--k", 5, "--out", out)
+    assert (code, stdout.strip()) == (0, str(out))
+    lists, expected = READERS[ending](out), tiny.recommend(k=5)
+    assert lists.columns == expected.columns
+    assert lists["item"].to_list() == expected["item"].to_list()
+    assert lists["score"].to_list() == pytest.approx(expected["score"].to_list(), rel=1e-6)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_text_ids_chosen_by_word_by_table_and_by_lines(crossrec, text, text_run, tmp_path):
+def test_ids_as_arguments_in_a_table_and_in_a_text_file(crossrec, text, text_run, tmp_path):
     (tmp_path / "users.csv").write_text("customer_id,age\nAnn-3,7\n\nAnn-1,8\n")
     (tmp_path / "users.txt").write_text("Ann-3\n\nAnn-1\n")
     expected = text.recommend(["Ann-3", "Ann-1"], 2)
-    for number, given in enumerate((["Ann-3", "Ann-1"], [tmp_path / "users.csv"], [tmp_path / "users.txt"])):
+    for number, users in enumerate((["Ann-3", "Ann-1"], [tmp_path / "users.csv"], [tmp_path / "users.txt"])):
         out = tmp_path / f"{number}.parquet"
-        assert crossrec("recommend", text_run, "--k", 2, "--users", *given, "--out", out)[0] == 0
+        assert crossrec("recommend", text_run, "--k", 2, "--users", *users, "--out", out)[0] == 0
         assert pl.read_parquet(out).equals(expected)
 
 
@@ -67,12 +67,12 @@ def test_filters_and_histories(crossrec, tiny, tiny_run, tmp_path):
     assert pl.read_parquet("similar.parquet").equals(tiny.similar([3], 4, by="text"))
 
 
-def test_without_a_file_lists_are_shown(crossrec, tiny_run):
-    code, said, _ = crossrec("recommend", tiny_run, "--users", 4, "--k", 3)
+def test_without_a_file_lists_are_printed(crossrec, tiny_run):
+    code, stdout, _ = crossrec("recommend", tiny_run, "--users", 4, "--k", 3)
     assert code == 0
-    assert said.count("│ 4 ") == 3
-    code, said, _ = crossrec("recommend", tiny_run)
-    assert (code, said.count(" 10 │")) == (0, 5)
+    assert stdout.count("│ 4 ") == 3
+    code, stdout, _ = crossrec("recommend", tiny_run)
+    assert (code, stdout.count(" 10 │")) == (0, 5)
 
 
 MISTAKES = {
@@ -93,8 +93,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("flags", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, flags, told):
+@pytest.mark.parametrize(("flags", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, flags, message):
     here = tmp_path / "here"
     (here / "users.csv").write_text("user\n1\n77\n")
     (here / "twice.csv").write_text("item,category\n1,tea\n1,pots\n")
@@ -103,15 +103,15 @@ def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, f
     (here / "lists.csv").write_text("as it was")
     before = {path.name: path.read_bytes() for path in here.iterdir()}
     out = [] if "--out" in flags else ["--out", "lists.csv"]
-    code, said, error = crossrec("recommend", tiny_run, *flags, *out)
-    assert (code, said) == (2, "")
+    code, stdout, error = crossrec("recommend", tiny_run, *flags, *out)
+    assert (code, stdout) == (2, "")
     assert error.count("\n") == 1
-    assert told in error
+    assert message in error
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt("Ctrl-C"), DataError("row 3: no number")])
-def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path, stop):
+def test_an_interrupted_write_leaves_the_old_file(tiny, tmp_path, stop):
     path = tmp_path / "lists.csv"
     path.write_text("as it was")
 
@@ -128,7 +128,7 @@ def test_a_stop_half_way_leaves_the_old_file(tiny, tmp_path, stop):
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
-def test_a_failing_disk_is_told_in_one_line(ending, tiny, tmp_path):
+def test_a_full_disk_is_one_line(ending, tiny, tmp_path):
     path = tmp_path / f"lists{ending}"
     path.write_text("as it was")
 
@@ -144,14 +144,14 @@ def test_a_failing_disk_is_told_in_one_line(ending, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("index", ["none", "flat", "hnsw"])
-def test_export_and_back(crossrec, tiny, tiny_run, index):
-    code, said, _ = crossrec("export", tiny_run, "--out", "vectors", "--index", index)
+def test_exported_vectors_give_the_same_lists(crossrec, tiny, tiny_run, index):
+    code, stdout, _ = crossrec("export", tiny_run, "--out", "vectors", "--index", index)
     out = Path("vectors")
     assert code == 0
-    assert sorted(said.split()) == sorted(str(path) for path in out.iterdir())
+    assert sorted(stdout.split()) == sorted(str(path) for path in out.iterdir())
     user, item = (np.load(out / f"{name}.npy", allow_pickle=False) for name in ("user", "item"))
     expected = tiny.recommend(k=5, exclude_seen=False)
-    score, found = -np.sort(-(user @ item.T), axis=1)[:, :5], np.argsort(-(user @ item.T), axis=1)[:, :5]
+    score, item_rows = -np.sort(-(user @ item.T), axis=1)[:, :5], np.argsort(-(user @ item.T), axis=1)[:, :5]
     assert expected["score"].to_numpy().reshape(-1, 5) == pytest.approx(score, abs=1e-6)
     items = pl.read_parquet(out / "items.parquet")
     assert items["id"].to_list() == tiny.items.ids.to_list()
@@ -161,7 +161,7 @@ def test_export_and_back(crossrec, tiny, tiny_run, index):
         assert not (out / "items.faiss").exists()
     else:
         read = faiss.read_index(str(out / "items.faiss"))
-        assert np.array_equal(read.search(user, 5)[1], found)
+        assert np.array_equal(read.search(user, 5)[1], item_rows)
     assert crossrec("export", tiny_run, "--out", "vectors")[0] == 2
 
 

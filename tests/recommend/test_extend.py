@@ -1,4 +1,4 @@
-"""A run with new items in a folder of its own: the same as ``with_items``, again and again, and served like any."""
+"""``extend`` writes what ``with_items`` returns; its result can be extended again and served."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import pytest
 
 from crossrec.cli import main
 from crossrec.errors import ConfigError, DataError, RunError
-from crossrec.recommend import Extended, Recommender, extend
+from crossrec.recommend import ExtensionSummary, Recommender, extend
 from crossrec.runs.execute import run
 from crossrec.serving import Slot
 
-from .conftest import config
-from .test_newcomers import tiny_features
+from .conftest import config, tiny_features
 
 
 @pytest.fixture
 def arrivals(tmp_path):
-    """Three new items (the last without features) and one that the run knows."""
+    """Three new items (the last without features) and one that the run has."""
     folder = tmp_path / "arrivals"
     folder.mkdir()
     (folder / "items.csv").write_text("item_id,title\n7,old\n100,first\n101,second\n102,bare\n")
@@ -26,40 +25,40 @@ def arrivals(tmp_path):
     return folder
 
 
-def test_what_comes_back_is_with_items_and_extends_again(tiny, tiny_run, arrivals, tmp_path):
-    told = extend(tiny_run, arrivals, tmp_path / "more")
-    assert told == Extended(added=2, untouched=0, left_out=[102])
-    made = Recommender.open(tmp_path / "more")
+def test_the_extended_run_matches_with_items_and_extends_again(tiny, tiny_run, arrivals, tmp_path):
+    summary = extend(tiny_run, arrivals, tmp_path / "more")
+    assert summary == ExtensionSummary(added=2, untouched=0, left_out=[102])
+    extended = Recommender.open(tmp_path / "more")
     expected = tiny.with_items([100, 101], {m: x[:2] for m, x in tiny_features().items()})
-    assert made.recommend(k=42).equals(expected.recommend(k=42))
-    assert made.similar([100, 3], 5).equals(expected.similar([100, 3], 5))
-    assert made.similar([100], 1, by="text")["similar"].to_list() == [0]
-    assert made.vectors.identity != tiny.vectors.identity
+    assert extended.recommend(k=42).equals(expected.recommend(k=42))
+    assert extended.similar([100, 3], 5).equals(expected.similar([100, 3], 5))
+    assert extended.similar([100], 1, by="text")["similar"].to_list() == [0]
+    assert extended.vectors.identity != tiny.vectors.identity
 
     (arrivals / "items.csv").write_text("item_id\n100\n101\n103\n104\n")
     again = extend(tmp_path / "more", arrivals, tmp_path / "again")
-    assert again == Extended(added=1, untouched=0, left_out=[104])
+    assert again == ExtensionSummary(added=1, untouched=0, left_out=[104])
     third = {m: x[[1]] for m, x in tiny_features().items()}
-    found = Recommender.open(tmp_path / "again")
-    assert found.items.ids.to_list() == [*range(40), 100, 101, 103]
-    assert found.recommend(k=43).equals(expected.with_items([103], third).recommend(k=43))
+    twice = Recommender.open(tmp_path / "again")
+    assert twice.items.ids.to_list() == [*range(40), 100, 101, 103]
+    assert twice.recommend(k=43).equals(expected.with_items([103], third).recommend(k=43))
 
 
-def test_items_that_nobody_took_and_nothing_new(text, text_run, tmp_path):
+def test_untouched_items_of_the_run_get_vectors_too(text, text_run, tmp_path):
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "items.csv").write_text('product_id\n"tea, 10"\n')
     np.save(folder / "sound_feat.npy", np.ones((1, 6)))
-    assert extend(text_run, folder, tmp_path / "more", how="ridge") == Extended(0, 1, [])
-    made = Recommender.open(tmp_path / "more")
-    assert made.recommend(k=11).equals(text.with_untouched("ridge").recommend(k=11))
-    assert made.similar(["tea, 10"], 3).height == 3
-    assert made.explain("Ann-1", "tea, 10") == text.with_untouched("ridge").explain("Ann-1", "tea, 10")
-    assert extend(tmp_path / "more", folder, tmp_path / "same") == Extended(0, 0, [])
-    assert Recommender.open(tmp_path / "same").vectors.identity == made.vectors.identity
+    assert extend(text_run, folder, tmp_path / "more", how="ridge") == ExtensionSummary(0, 1, [])
+    extended = Recommender.open(tmp_path / "more")
+    assert extended.recommend(k=11).equals(text.with_untouched("ridge").recommend(k=11))
+    assert extended.similar(["tea, 10"], 3).height == 3
+    assert extended.explain("Ann-1", "tea, 10") == text.with_untouched("ridge").explain("Ann-1", "tea, 10")
+    assert extend(tmp_path / "more", folder, tmp_path / "same") == ExtensionSummary(0, 0, [])
+    assert Recommender.open(tmp_path / "same").vectors.identity == extended.vectors.identity
 
 
-def test_it_takes_the_place_of_a_served_run(tiny_run, arrivals, tmp_path):
+def test_an_extended_run_replaces_a_served_run(tiny_run, arrivals, tmp_path):
     (tmp_path / "current").symlink_to(tiny_run)
     slot = Slot(tmp_path / "current")
     extend(tiny_run, arrivals, tmp_path / "more")
@@ -71,8 +70,8 @@ def test_it_takes_the_place_of_a_served_run(tiny_run, arrivals, tmp_path):
 
 def test_the_command(tiny_run, arrivals, tmp_path, capsys):
     assert main(["extend", str(tiny_run), "--data", str(arrivals), "--out", str(tmp_path / "more")]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
         "new items: 2; items of the run that nobody has taken: 0",
         "left out, without features: 1 (102)",
         str(tmp_path / "more"),
@@ -81,13 +80,13 @@ def test_the_command(tiny_run, arrivals, tmp_path, capsys):
     assert capsys.readouterr().err == f"crossrec: error: {tmp_path}/more is there already: give another --out\n"
 
 
-def test_mistakes_leave_nothing(tiny_run, arrivals, tmp_path):
+def test_a_refused_extension_leaves_no_folder(tiny_run, arrivals, tmp_path):
     plain = tmp_path / "plain"
     run(config("synthetic-tiny"), plain)
     out = tmp_path / "out"
 
-    def refused(error, told, source=tiny_run, data=arrivals):
-        with pytest.raises(error, match=told):
+    def refused(error, message, source=tiny_run, data=arrivals):
+        with pytest.raises(error, match=message):
             extend(source, data, out)
         assert not out.exists()
 

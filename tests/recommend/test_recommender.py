@@ -1,4 +1,4 @@
-"""Lists are what a slow loop makes of the run's model, whatever is filtered and however it is batched."""
+"""Lists match a slow loop over the model's scores, for all filters and chunk sizes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
 from crossrec.objective import Objective
 from crossrec.ops.topk import best
 from crossrec.recommend import Recommender
+from crossrec.recommend.export import export
 from crossrec.runs.config import load_config
 from crossrec.runs.execute import training_set
 
 
 def slow(run, user, k, *, seen=True, keep=lambda item: True):
-    """(item row, score) of the k best of one user, from the weights and the data set, without any of recommend/."""
+    """(item row, score) of the k best items of one user, from the weights and the data set alone."""
     config = load_config(run / "config.json")
     dataset = load(config.data)
     model = Objective(config.backbone, config.alignment, training_set(dataset), config.training.seed).eval()
@@ -28,12 +29,12 @@ def slow(run, user, k, *, seen=True, keep=lambda item: True):
     with torch.no_grad():
         reps = model.backbone.propagate()
     score = (reps.item_IS.double() @ reps.user_US[user].double()).float().tolist()
-    gone = set()
+    seen_items = set()
     if seen:
         for part in (dataset.train, dataset.valid):
-            gone |= {int(i) for u, i in zip(part.user_N, part.item_N, strict=True) if u == user}
+            seen_items |= {int(i) for u, i in zip(part.user_N, part.item_N, strict=True) if u == user}
     order = sorted(range(len(score)), key=lambda item: (-score[item], item))
-    return [(item, score[item]) for item in order if item not in gone and keep(item)][:k]
+    return [(item, score[item]) for item in order if item not in seen_items and keep(item)][:k]
 
 
 def pairs(frame):
@@ -41,7 +42,7 @@ def pairs(frame):
 
 
 @pytest.mark.parametrize("user", [0, 7, 59])
-def test_the_lists_of_a_slow_loop(tiny, tiny_run, user):
+def test_lists_match_a_slow_loop(tiny, tiny_run, user):
     lists = tiny.recommend([user], 7)
     assert lists.columns == ["user", "rank", "item", "score"]
     assert lists["user"].to_list() == [user] * 7
@@ -61,14 +62,14 @@ def test_vectors_wider_than_the_shared_space_and_ids_of_text(text, text_run):
     assert text.vectors.user_US.shape[1] == 2 * text.vectors.user_UL.shape[1]
 
 
-def test_everybody_in_order_and_in_parts_of_any_size(tiny):
-    whole = tiny.recommend(k=5)
-    assert whole["user"].unique(maintain_order=True).to_list() == list(range(60))
+def test_chunks_of_any_size_give_the_same_lists(tiny):
+    lists = tiny.recommend(k=5)
+    assert lists["user"].unique(maintain_order=True).to_list() == list(range(60))
     for chunk in (1, 7, 60, 1000):
         parts = list(tiny.stream(k=5, chunk=chunk))
         assert len(parts) == -(-60 // chunk)
-        assert pl.concat(parts).equals(whole)
-    assert pl.concat([tiny.recommend([user], 5) for user in range(60)]).equals(whole)
+        assert pl.concat(parts).equals(lists)
+    assert pl.concat([tiny.recommend([user], 5) for user in range(60)]).equals(lists)
 
 
 def test_filters(tiny, tiny_run):
@@ -82,7 +83,7 @@ def test_filters(tiny, tiny_run):
     assert tiny.recommend([], 5).equals(tiny.empty())
 
 
-def test_a_category_of_the_catalogue(tiny_run, tmp_path):
+def test_categories_of_the_table_of_items(tiny_run, tmp_path):
     rows = [{"item": item, "category": ["tea", "pots", None][item % 3], "title": f"no {item}"} for item in range(39)]
     path = tmp_path / "items.csv"
     pl.DataFrame([*rows, {"item": 999, "category": "tea", "title": "elsewhere"}]).write_csv(path)
@@ -91,21 +92,21 @@ def test_a_category_of_the_catalogue(tiny_run, tmp_path):
     assert sorted(lists["item"]) == list(range(0, 39, 3))
     more = recommender.recommend([1], 40, category=["tea", "pots"], exclude_seen=False)
     assert sorted(more["item"]) == [item for item in range(39) if item % 3 < 2]
-    assert recommender.catalogue.frame["title"][5] == "no 5"
-    assert recommender.catalogue.frame["title"][39] is None
+    assert recommender.item_table.frame["title"][5] == "no 5"
+    assert recommender.item_table.frame["title"][39] is None
     with pytest.raises(DataError, match=r"no item of category 'tee'; did you mean 'tea'"):
         recommender.recommend([1], category="tee")
 
 
-def test_lists_in_a_file_of_categories(tiny_run, tmp_path):
+def test_a_cell_may_hold_a_list_of_categories(tiny_run, tmp_path):
     rows = [{"item": item, "category": ["hot", "tea"] if item < 4 else ["pots"]} for item in range(40)]
     pl.DataFrame(rows).write_parquet(tmp_path / "items.parquet")
     recommender = Recommender.open(tiny_run, tmp_path / "items.parquet")
     assert sorted(recommender.recommend([1], 40, category="tea", exclude_seen=False)["item"]) == [0, 1, 2, 3]
 
 
-def test_mistakes(tiny, tmp_path):
-    for call, told in {
+def test_invalid_requests_are_refused(tiny, tmp_path):
+    for call, message in {
         lambda: tiny.recommend(k=0): "k = 0",
         lambda: tiny.stream(k=1, chunk=0): "chunk = 0",
         lambda: tiny.recommend([1, 77]): "user 77 is none of the 60 users",
@@ -121,11 +122,11 @@ def test_mistakes(tiny, tmp_path):
         lambda: Recommender.open(tmp_path / "none"): "no such folder",
         lambda: Recommender.open(tmp_path): "config.json: missing",
     }.items():
-        with pytest.raises(CrossrecError, match=told):
+        with pytest.raises(CrossrecError, match=message):
             call()
 
 
-def test_text_stands_for_numbers(tiny):
+def test_text_matches_integer_ids(tiny):
     assert tiny.recommend(["7"], 3).equals(tiny.recommend([7], 3))
     assert tiny.recommend([np.int64(7)], 3).equals(tiny.recommend([7], 3))
 
@@ -135,10 +136,10 @@ def test_similar_items(tiny, text):
         lists = tiny.similar([3, 9], 4, by=by)
         assert lists.columns == ["item", "rank", "similar", "score"]
         unit = torch.nn.functional.normalize(table.double())
-        known = (tiny.vectors.degree_I > 0).tolist() if by == "behaviour" else [True] * 40
+        has_vector = (tiny.vectors.degree_I > 0).tolist() if by == "behaviour" else [True] * 40
         for item in (3, 9):
             cosine = (unit @ unit[item]).tolist()
-            order = sorted((i for i in range(40) if i != item and known[i]), key=lambda i: -cosine[i])[:4]
+            order = sorted((i for i in range(40) if i != item and has_vector[i]), key=lambda i: -cosine[i])[:4]
             of = lists.filter(pl.col("item") == item)
             assert of["similar"].to_list() == order
             assert of["score"].to_list() == pytest.approx([cosine[i] for i in order], abs=1e-6)
@@ -148,23 +149,23 @@ def test_similar_items(tiny, text):
     assert text.similar(["tea, 10"], 3, by="sound").height == 3
 
 
-def test_what_a_score_is_made_of(tiny, text):
-    told = tiny.explain(4, 6)
-    assert told["score"] == pytest.approx(tiny.recommend([4], exclude_seen=False, allow=[6])["score"][0])
-    assert set(told["cosine"]) == {"id", "image", "text"}
-    assert set(told["aligned"]) == {"image", "text"}
-    assert told["parts"] == {}
+def test_explanations_match_the_vectors(tiny, text):
+    explanation = tiny.explain(4, 6)
+    assert explanation["score"] == pytest.approx(tiny.recommend([4], exclude_seen=False, allow=[6])["score"][0])
+    assert set(explanation["cosine"]) == {"id", "image", "text"}
+    assert set(explanation["aligned"]) == {"image", "text"}
+    assert explanation["parts"] == {}
     user, image = tiny.vectors.user_UL[4], tiny.vectors.modality_IL["image"][6]
-    assert told["cosine"]["image"] == pytest.approx(float(torch.cosine_similarity(user, image, 0)), abs=1e-6)
-    told = text.explain("Ann-1", "tea, 2")
-    assert set(told["parts"]) == {"id", "sound", "bias"}
-    assert sum(told["parts"].values()) == pytest.approx(told["score"], abs=1e-6)
-    assert told["aligned"] == {}
+    assert explanation["cosine"]["image"] == pytest.approx(float(torch.cosine_similarity(user, image, 0)), abs=1e-6)
+    explanation = text.explain("Ann-1", "tea, 2")
+    assert set(explanation["parts"]) == {"id", "sound", "bias"}
+    assert sum(explanation["parts"].values()) == pytest.approx(explanation["score"], abs=1e-6)
+    assert explanation["aligned"] == {}
     history = text.explain_history(["tea, 1", "tea, 5"], "tea, 2")
     assert sum(history["parts"].values()) == pytest.approx(history["score"], abs=1e-6)
 
 
-def test_an_older_run_is_made_ready_from_its_data_set(tiny, tiny_run, tmp_path):
+def test_a_run_without_vectors_is_rebuilt_from_its_data_set(tiny, tiny_run, tmp_path):
     old = shutil.copytree(tiny_run, tmp_path / "old")
     (old / "vectors.safetensors").unlink()
     assert Recommender.open(old).recommend(k=5).equals(tiny.recommend(k=5))
@@ -188,16 +189,16 @@ def damages(run):
     }
 
 
-@pytest.mark.parametrize("told", range(7))
-def test_a_damaged_run_is_told(tiny_run, tmp_path, told):
+@pytest.mark.parametrize("damage_index", range(7))
+def test_a_damaged_run_is_refused(tiny_run, tmp_path, damage_index):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    message, damage = list(damages(run).items())[told]
+    message, damage = list(damages(run).items())[damage_index]
     damage()
     with pytest.raises(RunError, match=message):
         Recommender.open(run)
 
 
-def test_candidates_are_checked_against_rounding_and_ties_go_to_the_first():
+def test_top_k_is_exact_and_breaks_ties_by_position():
     draw = torch.Generator().manual_seed(0)
     item = torch.randn(500, 16, generator=draw)
     item[100:300] = item[100]  # far more equal scores than the margin
@@ -212,3 +213,16 @@ def test_candidates_are_checked_against_rounding_and_ties_go_to_the_first():
     assert best(user, item, 900)[0].shape == (8, 500)
     with pytest.raises(ConfigError):
         Recommender.recommend(object.__new__(Recommender), k=-1)
+
+
+def test_repr_is_one_line_about_the_run(tiny, text):
+    assert repr(tiny) == "Recommender(lightgcn+cross, 60 users, 40 items, dimension 8, modalities: image, text)"
+    assert repr(text) == "Recommender(vbpr, 12 users, 11 items, dimension 16, modalities: sound)"
+
+
+def test_paths_may_be_text(tiny, tiny_run, tmp_path):
+    table = tmp_path / "items.csv"
+    table.write_text("item,category\n3,tea\n")
+    recommender = Recommender.open(str(tiny_run), str(table))
+    assert recommender.recommend([1], 5, category="tea", exclude_seen=False)["item"].to_list() == [3]
+    assert export(recommender, str(tmp_path / "vectors")) == export(tiny, tmp_path / "again")

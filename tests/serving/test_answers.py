@@ -276,7 +276,7 @@ def test_a_run_as_it_is_trained(tmp_path):
 
 def test_the_row_functions_of_the_recommender(plain: Recommender):
     row = int(plain.items.rows([SOMETHING])[0])
-    takers = plain.takers(SOMETHING)
+    takers = plain.users_of(SOMETHING)
     assert [USER_IDS[n] for n in takers] == [user for user in USER_IDS if SOMETHING in plain.seen(user)]
     users, scores = plain.audience(plain.vectors.item_IS[row], len(USER_IDS), takers)
     there = scores > -np.inf

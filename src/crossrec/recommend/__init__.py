@@ -1,7 +1,8 @@
-"""A trained run, recommending: lists for users, similar items, people and items that training has not seen."""
+"""Recommend with a trained run: lists for users, similar items, new users and new items."""
 
-from crossrec.recommend.cold_start import FoldIn, NewItem
-from crossrec.recommend.extend import Extended, extend
+from crossrec.recommend.cold_start import ColdStartMethod
+from crossrec.recommend.extend import ExtensionSummary, extend
+from crossrec.recommend.fold_in import FoldInMethod
 from crossrec.recommend.recommender import Recommender
 
-__all__ = ["Extended", "FoldIn", "NewItem", "Recommender", "extend"]
+__all__ = ["ColdStartMethod", "ExtensionSummary", "FoldInMethod", "Recommender", "extend"]

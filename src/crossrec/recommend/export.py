@@ -1,4 +1,4 @@
-"""The vectors of a run as files that other programs read, with an index to search them."""
+"""Export the vectors of a run as .npy and Parquet files, with an optional faiss index."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.recommend.recommender import Recommender
 
 Index = Literal["none", "flat", "hnsw"]
-"""No index, an exact one, or a graph that is searched approximately (both by dot product, of faiss)."""
+"""No index, an exact faiss index, or an approximate one (a graph); both search by dot product."""
 HNSW_LINKS = 32
 
 
-def export(recommender: Recommender, out: Path, index: Index = "none") -> list[str]:
-    """Write vectors and ids into a new folder; returns the names of the files.
+def export(recommender: Recommender, out: Path | str, index: Index = "none") -> list[str]:
+    """Write vectors and ids into a new folder and return the names of its files.
 
     ``user.npy`` (U, S) and ``item.npy`` (I, S), whose dot product ranks items; ``item_<modality>.npy`` (I, L) in the
-    shared space; ``users.parquet`` and ``items.parquet``: an id a row, with its vector; ``items.faiss``: the index of
-    ``item.npy``; ``about.json``. All of the folder or nothing. Raises RunError where it is there already or cannot be
-    written, ConfigError where faiss is asked for and not installed.
+    shared space; ``users.parquet`` and ``items.parquet``: one id a row, with its vector; ``items.faiss``: the index of
+    ``item.npy``; ``about.json``. The folder appears complete or not at all. Raises RunError where it exists already or
+    cannot be written, ConfigError where an index is requested and faiss is not installed.
     """
+    out = Path(out)
     if out.exists():
         raise RunError(f"{out} is there already: give another --out")
-    made = make_index(recommender.vectors.item_IS, index)
+    faiss_index = make_index(recommender.vectors.item_IS, index)
     vectors = recommender.vectors
     tables = {"user": vectors.user_US, "item": vectors.item_IS}
     tables |= {f"item_{m}": table for m, table in vectors.modality_IL.items()}
@@ -40,11 +41,11 @@ def export(recommender: Recommender, out: Path, index: Index = "none") -> list[s
             write_bytes_atomic(draft / f"{name}.npy", buffer.getvalue())
         for name, ids in (("users", recommender.users.ids), ("items", recommender.items.ids)):
             _with_vectors(ids, tables[name.removesuffix("s")]).write_parquet(draft / f"{name}.parquet")
-        if made is not None:
+        if faiss_index is not None:
             import faiss
 
-            faiss.write_index(made, str(draft / "items.faiss"))
-        about = {
+            faiss.write_index(faiss_index, str(draft / "items.faiss"))
+        summary = {
             "run": recommender.label,
             "identity": vectors.identity,
             "users": vectors.num_users,
@@ -54,12 +55,12 @@ def export(recommender: Recommender, out: Path, index: Index = "none") -> list[s
             "modalities": list(vectors.modality_IL),
             "index": index,
         }
-        write_json_atomic(draft / "about.json", about)
+        write_json_atomic(draft / "about.json", summary)
     return sorted(path.name for path in out.iterdir())
 
 
 def make_index(item_IS: Tensor, kind: Index) -> Any:
-    """A faiss index by dot product, exact (``flat``) or approximate (``hnsw``), its ids being rows; None for none.
+    """A faiss index by dot product, exact (``flat``) or approximate (``hnsw``), whose ids are item rows; None for none.
 
     Raises ConfigError where faiss is not installed.
     """
@@ -70,10 +71,10 @@ def make_index(item_IS: Tensor, kind: Index) -> Any:
     except ModuleNotFoundError:
         raise ConfigError("an index needs faiss: pip install 'crossrec[knn]', or leave --index out") from None
     width = item_IS.shape[1]
-    inner = faiss.METRIC_INNER_PRODUCT
-    made = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(width, HNSW_LINKS, inner)
-    made.add(item_IS.numpy())
-    return made
+    hnsw = width, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT
+    faiss_index = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(*hnsw)
+    faiss_index.add(item_IS.numpy())
+    return faiss_index
 
 
 def _with_vectors(ids: Any, table: Tensor) -> Any:

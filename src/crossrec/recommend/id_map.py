@@ -1,4 +1,4 @@
-"""Original ids and the rows they stand for."""
+"""Map original ids to rows and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class IdMap:
-    """The ids of users or of items, in row order. ``ids``: a polars Series of any type; ``what``: user or item."""
+    """The ids of users or items in row order. ``ids``: a polars Series of any type; ``what``: ``user`` or ``item``."""
 
     def __init__(self, ids: pl.Series, what: str) -> None:
         self.ids, self.what = ids, what
@@ -28,8 +28,8 @@ class IdMap:
         return len(self.ids)
 
     @classmethod
-    def read(cls, path: Path, what: str, count: int) -> IdMap:
-        """The id map of a run. Raises RunError where it is missing, damaged or not of ``count`` rows."""
+    def read(cls, path: Path | str, what: str, count: int) -> IdMap:
+        """Read the id map of a run. Raises RunError where it is missing, damaged or does not have ``count`` rows."""
         import polars as pl
 
         try:
@@ -41,42 +41,42 @@ class IdMap:
             raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
         return cls(frame["id"], what)
 
-    def save(self, path: Path) -> None:
-        """Write the file that ``read`` reads. Raises OSError where it cannot be written."""
+    def save(self, path: Path | str) -> None:
+        """Write the file for ``read``. Raises OSError where it cannot be written."""
         import polars as pl
 
         pl.DataFrame({"index": np.arange(len(self), dtype=np.int64), "id": self.ids}).write_parquet(path)
 
-    def row(self, given: Any) -> int | None:
-        """The row of an id, or None. Text stands for a number or a date that is written so."""
-        if isinstance(given, bool):
+    def row(self, id: Any) -> int | None:
+        """The row of an id, or None. Text matches a number or date with the same spelling."""
+        if isinstance(id, bool):
             return None
         try:
-            found = self._rows.get(given)
+            row = self._rows.get(id)
         except TypeError:  # a list or the like
             return None
-        return self._rows_by_text.get(str(given)) if found is None else found
+        return self._rows_by_text.get(str(id)) if row is None else row
 
-    def rows(self, given: Iterable[Any]) -> Ints:
-        """The rows of ids, int64. Raises DataError naming the first that is not there."""
+    def rows(self, ids: Iterable[Any]) -> Ints:
+        """The rows of ids, int64. Raises DataError naming the first unknown id."""
         rows = []
-        for one in given:
-            row = self.row(one)
+        for id in ids:
+            row = self.row(id)
             if row is None:
-                raise DataError(f"{self.what} {one!r} is none of the {len(self)} {self.what}s of this run")
+                raise DataError(f"{self.what} {id!r} is none of the {len(self)} {self.what}s of this run")
             rows.append(row)
         return np.asarray(rows, dtype=np.int64)
 
-    def extended(self, further: Iterable[Any]) -> IdMap:
-        """With further ids behind. Raises DataError where one is there already, or of a type that does not fit."""
+    def extended(self, new_ids: Iterable[Any]) -> IdMap:
+        """A map with new ids appended. Raises DataError for an id that exists already or has another type."""
         import polars as pl
 
-        further = list(further)
-        known = next((one for one in further if self.row(one) is not None), None)
-        if known is not None:
-            raise DataError(f"{self.what} {known!r} is already one of the {self.what}s; give a new id")
+        new_ids = list(new_ids)
+        existing = next((id for id in new_ids if self.row(id) is not None), None)
+        if existing is not None:
+            raise DataError(f"{self.what} {existing!r} is already one of the {self.what}s; give a new id")
         try:
-            added = pl.Series(self.ids.name, further, dtype=self.ids.dtype, strict=True)
+            added = pl.Series(self.ids.name, new_ids, dtype=self.ids.dtype, strict=True)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             raise DataError(f"new {self.what}s must have ids like the others, of type {self.ids.dtype}") from None
         if added.n_unique() < len(added):
@@ -85,7 +85,7 @@ class IdMap:
 
     @cached_property
     def _rows(self) -> dict[Any, int]:
-        return {one: row for row, one in enumerate(self.ids.to_list())}
+        return {id: row for row, id in enumerate(self.ids.to_list())}
 
     @cached_property
     def _rows_by_text(self) -> dict[str, int]:
@@ -93,4 +93,4 @@ class IdMap:
 
         if self.ids.dtype == pl.String:
             return self._rows
-        return {str(one): row for row, one in enumerate(self.ids.to_list())}
+        return {str(id): row for row, id in enumerate(self.ids.to_list())}

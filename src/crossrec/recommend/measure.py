@@ -1,4 +1,4 @@
-"""How good the vectors of newcomers are: of users by their history, of items by their content."""
+"""Evaluate fold-in (users by their history) and cold start (items by their content)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 from crossrec.data import Cold, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
-from crossrec.recommend.cold_start import FoldIn, trained_matrix
+from crossrec.recommend.fold_in import FoldInMethod, training_interactions
 from crossrec.recommend.recommender import Recommender
 
 
 def cold_of(dataset: Dataset) -> Cold:
-    """What was taken out of a data set. Raises DataError where nothing was."""
+    """The items held out of a data set. Raises DataError where there are none."""
     if dataset.cold is None:
         raise DataError(f"{dataset.name}: no items were taken out; load it with cold_items, a share of them")
     return dataset.cold
 
 
 def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str, float]:
-    """Recall, NDCG, precision and MAP at 10 and 20 of the items taken out of a data set, ranked among themselves.
+    """Recall, NDCG, precision and MAP at 10 and 20 of the held-out items, (C, S), ranked among themselves.
 
-    Over users with an interaction with one of them and one in training; everything that they did with these items
-    counts. Raises DataError where there is no such user.
+    Averages over the users with a training interaction and an interaction with a held-out item; all their interactions
+    with held-out items are relevant. Raises DataError where there is no such user.
     """
     cold, count = cold_of(dataset), len(item_CS)
-    # nothing is masked among these items; a column of zeros stands for all that users trained on
+    # no held-out item is masked: one more item, with a vector of zeros, stands for all training items
     user_E = np.unique(dataset.train.user_N)
     trained = user_E, np.full(len(user_E), count)
     held = HeldOut.build(*trained, cold.taken.user_N, cold.taken.item_N, len(user_US), count + 1)
@@ -37,10 +37,10 @@ def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str
 def metrics_among_all(
     user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset
 ) -> dict[str, dict[str, float]]:
-    """Metrics where the items taken out, ``item_CS``, stand among all that a user has not in training.
+    """Metrics of the held-out items, ``item_CS``, ranked among all items that a user does not have in training.
 
-    ``new``: of these items, by everything that was done with them; ``others``: of the items of the run, by the test
-    split, where there is one. Raises DataError as ``cold_metrics`` does.
+    ``new``: the held-out items are relevant, by all their interactions; ``others``: the items of the run are relevant,
+    by the test split if there is one. Raises DataError as ``cold_metrics`` does.
     """
     cold, train, count = cold_of(dataset), dataset.train, len(item_IS)
     parts = {"new": (cold.taken.user_N, cold.taken.item_N + count)}
@@ -51,12 +51,12 @@ def metrics_among_all(
     return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held)
 
 
-def fold_in_metrics(recommender: Recommender, held: HeldOut, how: FoldIn | None) -> dict[str, float]:
-    """Metrics on a held-out split, with every user's vector made from their training items; the trained ones for None.
+def fold_in_metrics(recommender: Recommender, held: HeldOut, how: FoldInMethod | None) -> dict[str, float]:
+    """Metrics on a held-out split, with every user folded in from their training items; ``how=None``: trained vectors.
 
-    Users are those of the run, so the item vectors know them: this is what folding in loses, not what it would do for
-    strangers.
+    The item vectors were trained on these users, so this measures the loss from folding in, not the quality for unseen
+    users.
     """
     vectors = recommender.vectors
-    users = vectors.user_US if how is None else recommender.history.users(trained_matrix(vectors), how)
+    users = vectors.user_US if how is None else recommender.fold_in.user_vectors(training_interactions(vectors), how)
     return evaluate(users, vectors.item_IS, held)

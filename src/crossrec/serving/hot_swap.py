@@ -81,7 +81,7 @@ class Slot:
     def _open(self, run: Path) -> Served:
         opened = Recommender.open(run, self.items)
         # a file that is mapped must not be shortened by whoever puts a new run in its place: keep copies
-        vectors, catalogue = copy.deepcopy(opened.vectors), opened.catalogue
+        vectors, catalogue = copy.deepcopy(opened.vectors), opened.item_table
         if catalogue is not None:  # by another name in messages, which go out
             catalogue = ItemTable(catalogue.frame, Path("table of items"))
         recommender = Recommender(vectors, opened.users, opened.items, catalogue)

@@ -62,7 +62,7 @@ class Shelf:
     """The items of a run with their titles, categories and pictures, and its users."""
 
     def __init__(self, recommender: Recommender, pictures: Pictures | None) -> None:
-        self._frame = None if recommender.catalogue is None else recommender.catalogue.frame
+        self._frame = None if recommender.item_table is None else recommender.item_table.frame
         self._title, self._picture = self._text(TITLES), self._text(PICTURES)
         self._category = None if self._frame is None or CATEGORY not in self._frame else self._frame[CATEGORY]
         self._pictures = pictures

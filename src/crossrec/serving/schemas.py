@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 
-from crossrec.recommend import FoldIn, NewItem
-from crossrec.recommend.cold_start import DEFAULT
+from crossrec.recommend import ColdStartMethod, FoldInMethod
+from crossrec.recommend.cold_start import DEFAULT_METHOD
 
 Id = Annotated[
     Annotated[StrictStr, Field(max_length=512)] | StrictInt | StrictFloat,
@@ -48,7 +48,7 @@ class ForHistory(Filtered):
     """The best items for somebody who was not in training, by the items they took."""
 
     items: list[Id] = Field(min_length=1)
-    how: FoldIn = Field(default="ridge", description="How a history becomes a user vector.")
+    how: FoldInMethod = Field(default="ridge", description="How a history becomes a user vector.")
 
 
 class Similar(Asked):
@@ -65,14 +65,14 @@ class Explain(Asked):
     item: Id
     user: Id | None = None
     history: list[Id] | None = Field(default=None, min_length=1)
-    how: FoldIn = "ridge"
+    how: FoldInMethod = "ridge"
 
 
 class Features(Asked):
     """A new item that nobody has touched, by raw features as in the feature files of the run's data set."""
 
     features: dict[Annotated[str, Field(max_length=200)], list[float]] = Field(min_length=1)
-    how: NewItem = Field(default=DEFAULT, description="How content becomes an item vector.")
+    how: ColdStartMethod = Field(default=DEFAULT_METHOD, description="How content becomes an item vector.")
     k: Length = 10
 
 

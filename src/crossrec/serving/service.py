@@ -159,7 +159,7 @@ class Answers:
         """An item, and who would like it."""
         row = self._item(item)
         vectors = self.recommender.vectors
-        without = self.recommender.takers(item)
+        without = self.recommender.users_of(item)
         known = bool(self.recommender.vectors.has_vector[row])
         return self._answer(
             item=self.shelf.show(np.asarray([row]))[0],

@@ -15,7 +15,7 @@ from crossrec.experiments.experiment import over_seeds
 from crossrec.experiments.reporting.figures import bar_style, means_and_deviations
 from crossrec.experiments.reporting.result import ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.recommend.cold_start import DEFAULT
+from crossrec.recommend.cold_start import DEFAULT_METHOD
 from crossrec.recommend.measure import cold_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def representatives(lines: Sequence[Line]) -> list[Line]:
     """
     chosen: dict[str, Line] = {}
     for line in lines:
-        order = (by_features(DEFAULT), DEFAULT, *(() if " + " in line.model else ("own",)))
+        order = (by_features(DEFAULT_METHOD), DEFAULT_METHOD, *(() if " + " in line.model else ("own",)))
         rank = {way: place for place, way in enumerate(order)}
         best = chosen.get(line.name)
         if best is None or rank.get(line.way, -1) > rank.get(best.way, -1):

@@ -37,7 +37,7 @@ from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.runner.jobs import Cell
 from crossrec.ops.vectors import l2_normalize
 from crossrec.randomness import torch_generator
-from crossrec.recommend.cold_start import DEFAULT, Newcomers, NewItem
+from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
 from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
 from crossrec.runs.directory import open_embeddings
 
@@ -163,20 +163,20 @@ def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> d
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     raw = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
     makers: dict[str, Callable[[float], Tensor]] = {}
-    of_features = Newcomers(snapshot.with_content(raw))
-    ways: tuple[NewItem, ...] = get_args(NewItem)
-    for how in ("neighbors", DEFAULT):
-        makers[by_features(how)] = partial(of_features.vectors, scaled(dataset), how)
+    of_features = ColdStart(snapshot.with_content(raw))
+    ways: tuple[ColdStartMethod, ...] = get_args(ColdStartMethod)
+    for how in ("neighbors", DEFAULT_METHOD):
+        makers[by_features(how)] = partial(of_features.item_vectors, scaled(dataset), how)
     if snapshot.modality_IL:
-        newcomers, content = Newcomers(snapshot), snapshot.features(cold_of(dataset).features)
-        makers |= {how: partial(newcomers.vectors, content, how) for how in ways}
+        cold_start, content = ColdStart(snapshot), snapshot.features(cold_of(dataset).features)
+        makers |= {how: partial(cold_start.item_vectors, content, how) for how in ways}
     found = {}
     for way, make in makers.items():
         try:
             found[way] = _shown(cold_metrics(snapshot.user_US, make(0.5), dataset))
         except ConfigError:  # a way that this run does not have
             continue
-    way = DEFAULT if DEFAULT in found else by_features(DEFAULT)
+    way = DEFAULT_METHOD if DEFAULT_METHOD in found else by_features(DEFAULT_METHOD)
     for quantile in quantiles:
         metrics = metrics_among_all(snapshot.user_US, snapshot.item_IS, makers[way](quantile), dataset)
         found[way] |= {among(name, quantile): of_part[METRIC] for name, of_part in metrics.items()}

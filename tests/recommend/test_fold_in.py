@@ -1,0 +1,37 @@
+"""Fold-in against the formulas, and against the trained user vectors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from crossrec.data import DataConfig, load
+from crossrec.recommend.measure import fold_in_metrics
+from crossrec.runs.execute import held_out
+
+
+def test_mean_and_propagation_match_their_formulas(tiny):
+    vectors, history = tiny.vectors, [3, 8, 21]
+    item = vectors.item_IS[history]
+    torch.testing.assert_close(tiny.history_vector(history, "mean"), item.mean(0))
+    weight = 1 / (vectors.degree_I[history].float() * 3).sqrt()
+    torch.testing.assert_close(tiny.history_vector(history, "propagation"), (weight[:, None] * item).sum(0))
+    assert torch.equal(tiny.history_vector([21, 3, 8, 3], "mean"), tiny.history_vector(history, "mean"))
+
+
+def test_lists_for_a_history_rank_by_the_folded_in_vector(tiny):
+    lists = tiny.for_history([3, 8, 21], 5, how="mean")
+    score = (tiny.vectors.item_IS @ tiny.history_vector([3, 8, 21], "mean")).tolist()
+    order = sorted((i for i in range(40) if i not in (3, 8, 21)), key=lambda i: -score[i])[:5]
+    assert lists.columns == ["rank", "item", "score"]
+    assert lists["item"].to_list() == order
+    assert tiny.for_history([3], 40, exclude_seen=False).height == 40
+    assert tiny.for_history([3], 40, deny=[5]).height == 38
+
+
+@pytest.mark.parametrize("how", ["mean", "ridge"])
+def test_folded_in_users_come_close_to_the_trained_users(tiny, how):
+    dataset = load(DataConfig(data="synthetic-tiny"))
+    held = held_out(dataset, dataset.test)
+    trained = fold_in_metrics(tiny, held, None)["recall@20"]
+    assert fold_in_metrics(tiny, held, how)["recall@20"] > 0.6 * trained
