@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 
 from crossrec.data import DataConfig, load
-from crossrec.evaluation import group_means
+from crossrec.evaluation.groups import group_means
 from crossrec.experiments.analysis.embedding_metrics import TEST, UNIT, measure
 from crossrec.experiments.analysis.run_evaluation import run_evaluation
 from crossrec.runs.directory import open_embeddings

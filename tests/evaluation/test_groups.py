@@ -9,19 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation import (
+from crossrec.evaluation import HeldOut, Ranks, per_user, rank_held_out
+from crossrec.evaluation.groups import (
     HEAD,
     GroupMean,
-    HeldOut,
-    Ranks,
     activity_groups,
     activity_quantiles,
     by_item_group,
     by_user_group,
     group_means,
-    per_user,
     popularity_groups,
-    rank_held_out,
 )
 
 degrees = st.lists(st.integers(0, 6), min_size=1, max_size=60)
@@ -74,27 +71,27 @@ def test_no_interactions_have_no_shares():
 def test_item_groups_against_a_slow_loop(seed):
     ranks, degree = random_ranks(seed)
     groups = popularity_groups(degree)
-    found = by_item_group(ranks, groups, (5, 20))
+    per_group = by_item_group(ranks, groups, (5, 20))
     hits, held = np.zeros(len(ranks.user_E)), np.zeros(len(ranks.user_E))
     for group, name in enumerate(groups.names):
         for row in range(len(ranks.user_E)):
-            own = [
+            ranks_in_group = [
                 int(rank)
-                for place, item, rank in zip(ranks.row_P, ranks.item_P, ranks.rank_P, strict=True)
-                if place == row and groups.group_N[item] == group
+                for user_row, item, rank in zip(ranks.row_P, ranks.item_P, ranks.rank_P, strict=True)
+                if user_row == row and groups.group_N[item] == group
             ]
-            value, gain = found[name]["recall@5"][row], found[name]["ndcg@20"][row]
-            if not own:
+            value, gain = per_group[name]["recall@5"][row], per_group[name]["ndcg@20"][row]
+            if not ranks_in_group:
                 assert np.isnan([value, gain]).all()
                 continue
-            assert value == pytest.approx(sum(rank < 5 for rank in own) / len(own))
-            ideal = sum(1 / np.log2(place + 2) for place in range(min(20, len(own))))
-            assert gain == pytest.approx(sum(1 / np.log2(rank + 2) for rank in own if rank < 20) / ideal)
-            hits[row], held[row] = hits[row] + value * len(own), held[row] + len(own)
-        known = found[name]["recall@5"][~np.isnan(found[name]["recall@5"])]
-        mean = group_means(found)[name]
-        assert mean.users == len(known) > 0
-        assert mean.means["recall@5"] == pytest.approx(known.mean())
+            assert value == pytest.approx(sum(rank < 5 for rank in ranks_in_group) / len(ranks_in_group))
+            ideal = sum(1 / np.log2(n + 2) for n in range(min(20, len(ranks_in_group))))
+            assert gain == pytest.approx(sum(1 / np.log2(rank + 2) for rank in ranks_in_group if rank < 20) / ideal)
+            hits[row], held[row] = hits[row] + value * len(ranks_in_group), held[row] + len(ranks_in_group)
+        present = per_group[name]["recall@5"][~np.isnan(per_group[name]["recall@5"])]
+        mean = group_means(per_group)[name]
+        assert mean.users == len(present) > 0
+        assert mean.means["recall@5"] == pytest.approx(present.mean())
     np.testing.assert_allclose(hits / held, per_user(ranks, (5,))["recall@5"])  # groups share out every hit
 
 
@@ -103,12 +100,12 @@ def test_item_groups_by_hand():
     groups = popularity_groups([9, 1, 0, 2], head=0.25, tails=2)
     assert groups.group_N.tolist() == [2, 0, 0, 1]
     ranks = Ranks(np.array([4, 7]), np.array([0, 0, 1]), np.array([0, 1, 2]), np.array([1, 3, 0]))
-    found = by_item_group(ranks, groups, (2,))
-    assert found[HEAD]["recall@2"][0] == 1.0
-    assert found[HEAD]["ndcg@2"][0] == pytest.approx(1 / np.log2(3))  # ranked among all: it stands second
-    assert np.isnan(found[HEAD]["recall@2"][1])
-    assert found["Tail 1"]["recall@2"].tolist() == [0.0, 1.0]
-    means = group_means(found)
+    per_group = by_item_group(ranks, groups, (2,))
+    assert per_group[HEAD]["recall@2"][0] == 1.0
+    assert per_group[HEAD]["ndcg@2"][0] == pytest.approx(1 / np.log2(3))  # ranked among all: it stands second
+    assert np.isnan(per_group[HEAD]["recall@2"][1])
+    assert per_group["Tail 1"]["recall@2"].tolist() == [0.0, 1.0]
+    means = group_means(per_group)
     assert (means[HEAD].users, means[HEAD].means["recall@2"]) == (1, 1.0)
     assert (means["Tail 1"].users, means["Tail 1"].means["recall@2"]) == (2, 0.5)
     assert means["Tail 2"].users == 0
@@ -121,11 +118,11 @@ def test_users_by_hand():
     assert groups.group_N.tolist() == [0, 1, 0, 2, 1, 4, 3]
     assert groups.interactions_G.tolist() == [5, 16, 11, 20, 21]
     values = {"recall@10": np.array([0.5, 1.0, 0.0])}
-    found = by_user_group(np.array([3, 0, 2]), values, groups)
-    assert found["≤5"]["recall@10"].tolist() == pytest.approx([np.nan, 1.0, 0.0], nan_ok=True)
-    assert group_means(found)["≤5"] == GroupMean(2, {"recall@10": 0.5})
-    assert group_means(found)["11"] == GroupMean(1, {"recall@10": 0.5})
-    assert group_means(found)[">20"].users == 0
+    per_group = by_user_group(np.array([3, 0, 2]), values, groups)
+    assert per_group["≤5"]["recall@10"].tolist() == pytest.approx([np.nan, 1.0, 0.0], nan_ok=True)
+    assert group_means(per_group)["≤5"] == GroupMean(2, {"recall@10": 0.5})
+    assert group_means(per_group)["11"] == GroupMean(1, {"recall@10": 0.5})
+    assert group_means(per_group)[">20"].users == 0
 
 
 def test_user_groups_share_out_the_mean():

@@ -39,7 +39,7 @@ def slow_metrics(ranks_of_user, k):
     """The four metrics of one user from the definitions, one loop each."""
     hits = sorted(rank for rank in ranks_of_user if rank < k)
     dcg = sum(1 / math.log2(rank + 2) for rank in hits)
-    ideal = sum(1 / math.log2(place + 2) for place in range(min(k, len(ranks_of_user))))
+    ideal = sum(1 / math.log2(n + 2) for n in range(min(k, len(ranks_of_user))))
     precisions = [sum(other <= rank for other in hits) / (rank + 1) for rank in hits]
     return {
         f"recall@{k}": len(hits) / len(ranks_of_user),
@@ -73,7 +73,7 @@ def test_equal_to_ranx(seed):
     )
     run = ranx.Run(
         {
-            name: {f"i{item}": float(100 - place) for place, item in enumerate(item_EK[row].tolist()) if item >= 0}
+            name: {f"i{item}": float(100 - rank) for rank, item in enumerate(item_EK[row].tolist()) if item >= 0}
             for row, name in enumerate(names)
         }
     )

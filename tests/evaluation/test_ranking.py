@@ -1,4 +1,4 @@
-"""Full ranking: masking, ties, which users count, chunks, lists; against slow loops written from the definition."""
+"""Full ranking and top-K lists: masking, ties, chunks; against slow loops written from the definition."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrec.errors import ConfigError, DataError, TrainingError
-from crossrec.evaluation import NEVER, HeldOut, rank_held_out, rank_together, top_k
+from crossrec.evaluation import HeldOut, rank_held_out, top_k
+from crossrec.evaluation.ranking import NEVER, rank_together
 
 
 def one_user(scores, train, held):
@@ -100,14 +101,6 @@ def test_a_held_out_training_item_is_in_no_list():
     assert rank_held_out(user_US, item_IS, split).rank_P.tolist() == [NEVER, 0]
 
 
-def test_evaluated_are_users_with_training_and_held_out_items():
-    split = HeldOut.build([0, 2, 3, 3], [0, 0, 1, 1], [3, 1, 2, 3, 2, 2, 2], [2, 1, 2, 2, 1, 0, 3], 4, 4)
-    assert split.user_E.tolist() == [2, 3]
-    assert split.count_E.tolist() == [4, 1]
-    assert split.row_P.tolist() == [0, 0, 0, 0, 1]
-    assert split.item_P.tolist() == [0, 1, 2, 3, 2]
-
-
 @pytest.mark.parametrize("items", [90, 2000])
 @pytest.mark.parametrize("chunk", [1, 128, 129, 300, 1000])
 def test_ranks_do_not_depend_on_the_chunk(chunk, items):
@@ -165,19 +158,6 @@ def test_vectors_with_a_gradient_are_ranked_and_left_alone():
     user_US.requires_grad_()
     assert rank_held_out(user_US, item_IS, split).rank_P.tolist() == [1]
     assert torch.equal(user_US, torch.ones(1, 1))
-
-
-@pytest.mark.parametrize(
-    ("pairs", "message"),
-    [
-        (([0], [3], [0], [1]), "training item 3 is not among the 3 known"),
-        (([0], [0], [-1], [1]), "held-out user -1 is not among the 2 known"),
-        (([0, 1], [0], [0], [1]), "training pairs: .* one length"),
-    ],
-)
-def test_wrong_pairs_are_refused(pairs, message):
-    with pytest.raises(DataError, match=message):
-        HeldOut.build(*pairs, 2, 3)
 
 
 def test_wrong_shapes_and_settings_are_refused():

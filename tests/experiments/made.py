@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from crossrec.data import DataConfig, load
-from crossrec.evaluation import Groups
+from crossrec.evaluation.groups import Groups
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation
 from crossrec.experiments.experiment import Base, Experiment
 from crossrec.experiments.questions.ablate import ABLATE

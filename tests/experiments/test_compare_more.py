@@ -8,7 +8,7 @@ import scipy.stats
 from tests.experiments.made import NO_MEMORY, TINY, lines, outcome_of, results_of
 
 from crossrec.data import load
-from crossrec.evaluation import popularity_groups
+from crossrec.evaluation.groups import popularity_groups
 from crossrec.experiments.analysis.comparison import blocks_of
 from crossrec.experiments.analysis.list_tables import LISTS, lists_table
 from crossrec.experiments.analysis.run_evaluation import user_groups

@@ -11,7 +11,7 @@ from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lin
 
 from crossrec.data import load
 from crossrec.errors import ConfigError
-from crossrec.evaluation import popularity_groups
+from crossrec.evaluation.groups import popularity_groups
 from crossrec.experiments.analysis.run_evaluation import user_groups
 from crossrec.experiments.questions import ablate, compare, popularity
 from crossrec.experiments.questions.popularity import POPULARITY, PopularityConfig, cells, tail_change

@@ -67,7 +67,7 @@ def test_a_higher_quantile_makes_vectors_of_new_items_longer(tiny):
 
 def test_raw_features_get_the_scaling_and_projection_of_the_run(tiny):
     for modality, raw in tiny_features().items():
-        content = tiny.vectors.features({modality: raw})[modality]
+        content = tiny.vectors.project({modality: raw})[modality]
         torch.testing.assert_close(content, tiny.vectors.modality_IL[modality])
 
 
@@ -128,7 +128,7 @@ def test_aligned_needs_aligners(text):
 def test_own_is_the_vector_of_vbpr_without_the_id(text):
     raw = np.random.default_rng(9).normal(size=(2, 6)).astype(np.float32)
     vectors = text.vectors
-    content = vectors.features({"sound": raw})
+    content = vectors.project({"sound": raw})
     vector = ColdStart(vectors).item_vectors(content, "own")
     blank = torch.zeros(2, vectors.item_IL.shape[1])
     expected = torch.cat(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from crossrec.data import load
 from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
 from crossrec.objective import Objective
-from crossrec.ops.topk import best
+from crossrec.ops.topk import exact_topk
 from crossrec.recommend import Recommender
 from crossrec.recommend.export import export
 from crossrec.runs.config import load_config
@@ -203,14 +203,14 @@ def test_top_k_is_exact_and_breaks_ties_by_position():
     item = torch.randn(500, 16, generator=draw)
     item[100:300] = item[100]  # far more equal scores than the margin
     user = torch.cat([item[100:101] * 3, torch.randn(6, 16, generator=draw), torch.zeros(1, 16)])
-    position, score = best(user, item, 9)
+    position, score = exact_topk(user, item, 9)
     for row in range(8):
         exact = (item.double() @ user[row].double()).float()
         order = sorted(range(500), key=lambda i: (-float(exact[i]), i))[:9]
         assert position[row].tolist() == order
         assert score[row].tolist() == exact[order].tolist()
     assert position[7].tolist() == list(range(9))
-    assert best(user, item, 900)[0].shape == (8, 500)
+    assert exact_topk(user, item, 900)[0].shape == (8, 500)
     with pytest.raises(ConfigError):
         Recommender.recommend(object.__new__(Recommender), k=-1)
 

@@ -347,11 +347,11 @@ def test_a_table_cannot_make_the_service_show_other_files(tmp_path):
 def test_a_run_without_content_says_so(tmp_path):
     from dataclasses import replace
 
-    from crossrec.runs import embeddings as snapshot
+    from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 
     run = a_run(tmp_path / "run")
-    bare = replace(snapshot.load(run / snapshot.FILE), modality_IL={}, content_encoders={}, aligners={})
-    bare.save(run / snapshot.FILE)
+    bare = replace(TrainedEmbeddings.load(run / EMBEDDINGS_FILE), modality_IL={}, content_encoders={}, aligners={})
+    bare.save(run / EMBEDDINGS_FILE)
     client = TestClient(create_app([Slot(run)], ServeConfig()), base_url="http://localhost")
     answer = client.post("/v1/new-item", json={"features": {m: [1.0] for m in RAW}})
     assert answer.status_code == 422

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from crossrec.runs import embeddings as snapshot
+from crossrec.runs.embeddings import EMBEDDINGS_FILE
 from crossrec.serving import ServeConfig, Slot, create_app
 from crossrec.serving.hot_swap import Watcher
 
@@ -80,8 +80,8 @@ def test_a_table_that_is_rewritten(current, tmp_path):
 
 
 def cut(run: Path) -> None:
-    content = (run / snapshot.FILE).read_bytes()
-    (run / snapshot.FILE).write_bytes(content[: len(content) // 2])
+    content = (run / EMBEDDINGS_FILE).read_bytes()
+    (run / EMBEDDINGS_FILE).write_bytes(content[: len(content) // 2])
 
 
 def not_done(run: Path) -> None:
@@ -119,13 +119,13 @@ def test_a_broken_run_is_refused_and_the_old_one_goes_on(current, damage, caplog
 def test_a_run_that_is_still_being_copied_is_looked_at_again(current, monkeypatch):
     slot = Slot(current)
     new = current.with_name("new")
-    vectors = (new / snapshot.FILE).read_bytes()
-    (new / snapshot.FILE).unlink()
+    vectors = (new / EMBEDDINGS_FILE).read_bytes()
+    (new / EMBEDDINGS_FILE).unlink()
     turn(current, new)
     opened = slot._open
 
     def arrives_meanwhile(run):
-        (new / snapshot.FILE).write_bytes(vectors)
+        (new / EMBEDDINGS_FILE).write_bytes(vectors)
         return opened(run)
 
     monkeypatch.setattr(slot, "_open", arrives_meanwhile)
@@ -139,7 +139,7 @@ def test_files_that_are_cut_under_a_served_run_do_no_harm(current):
     slot = Slot(current)
     client = client_of(slot)
     before = client.post("/v1/recommend", json={"user": USER_IDS[1], "k": 40}).json()
-    os.truncate(current / snapshot.FILE, 10)
+    os.truncate(current / EMBEDDINGS_FILE, 10)
     for table in ("users.parquet", "items.parquet"):
         os.truncate(current / table, 10)
     assert client.post("/v1/recommend", json={"user": USER_IDS[1], "k": 40}).json() == before

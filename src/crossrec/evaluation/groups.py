@@ -1,4 +1,4 @@
-"""Items by popularity and users by activity: what each group gets (Section 7.7, Figure 10)."""
+"""Metrics within groups: items by popularity, users by activity (Section 7.7, Figure 10)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation.metrics import PerUser, per_user
-from crossrec.evaluation.ranking import Ints, Ranks
-
-Floats = npt.NDArray[np.float64]
+from crossrec.evaluation.metrics import Floats, PerUser, per_user
+from crossrec.evaluation.ranking import Ranks
+from crossrec.ops.csr import Ints
 
 HEAD = "Head"
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """Rows (all items, or all users) in groups by their number of training interactions, rarest group first.
+    """All items, or all users, in groups by their number of training interactions, rarest group first.
 
-    ``names``: of the G groups. ``group_N``: the group of every row. Of each group, ``size_G``: rows;
-    ``interactions_G``: training interactions.
+    ``names``: of the G groups. ``group_N``: group of every item or user. ``size_G``: members of each group.
+    ``interactions_G``: training interactions of each group.
     """
 
     names: tuple[str, ...]
@@ -33,36 +32,36 @@ class Groups:
 
     @property
     def share_G(self) -> Floats:
-        """Share of all training interactions that each group has; NaN where there are none at all."""
+        """Share of all training interactions in each group; NaN if there are none at all."""
         total = self.interactions_G.sum()
         return self.interactions_G / (total if total else np.nan)
 
     def members(self, name: str) -> npt.NDArray[np.bool_]:
-        """Which rows are in the group of that name, bool (N,). Raises ConfigError for an unknown one."""
+        """Members of the group ``name``, bool (N,). Raises ConfigError for an unknown name."""
         if name not in self.names:
             raise ConfigError(f"unknown group '{name}': there are {', '.join(self.names)}")
-        inside_N: npt.NDArray[np.bool_] = self.group_N == self.names.index(name)
-        return inside_N
+        member_N: npt.NDArray[np.bool_] = self.group_N == self.names.index(name)
+        return member_N
 
 
 @dataclass(frozen=True)
 class GroupMean:
-    """``means``: of each metric over the ``users`` that have a value; NaN where there are none."""
+    """``means``: of each metric over the ``users`` with a value; NaN if there are none."""
 
     users: int
     means: dict[str, float]
 
 
 def popularity_groups(degree_I: npt.ArrayLike, *, head: float = 0.2, tails: int = 4) -> Groups:
-    """Items as "Tail 1" (rarest) … "Tail n" and "Head", by training interactions ``degree_I`` (I,).
+    """Group items as "Tail 1" (rarest) … "Tail n" and "Head", by training interactions ``degree_I`` (I,).
 
-    The head holds the round(head · I) items with the most interactions; the others, in order, are cut into ``tails``
-    groups of equally many items (sizes differ by one at most, the rarer groups being the larger). Among items with
-    equally many interactions the lower index counts as the more popular. Items without any are Tail 1's first.
+    The head has the round(head · I) items with the most interactions. The other items are sorted and cut into
+    ``tails`` groups of equally many; sizes differ by one at most, and the rarer groups are the larger. Among items with
+    equally many interactions the lower index counts as more popular. Items without any come first in Tail 1.
 
     Raises ConfigError for ``head`` outside [0, 1] or tails < 1, DataError for negative counts.
-    Source: Section 7.7 of the paper, which gives the 20 % and that the tail's groups go "from low to high"; that they
-    hold equally many items is this project's reading.
+    Source: Section 7.7 of the paper, which gives the 20 % and that the tail's groups go "from low to high". That they
+    have equally many items is this project's reading.
     """
     degree = _degrees(degree_I)
     if not 0 <= head <= 1 or tails < 1:
@@ -72,14 +71,14 @@ def popularity_groups(degree_I: npt.ArrayLike, *, head: float = 0.2, tails: int 
     group_I = np.full(len(degree), tails)
     for group, items in enumerate(np.array_split(rarest_first[:cut], tails)):
         group_I[items] = group
-    return _made((*(f"Tail {n}" for n in range(1, tails + 1)), HEAD), group_I, degree)
+    return _groups((*(f"Tail {n}" for n in range(1, tails + 1)), HEAD), group_I, degree)
 
 
 def activity_groups(degree_U: npt.ArrayLike, upper: Sequence[int] = (5, 10, 20)) -> Groups:
-    """Users by training interactions: up to the first bound, above it up to the second, …, above the last.
+    """Group users by training interactions: up to the first bound, above it up to the second, …, above the last.
 
-    Named "≤5", "6–10", "11–20", ">20"; bounds that follow each other directly make "6". Raises ConfigError unless the
-    bounds are one or more whole numbers ≥ 0 that rise, DataError for negative counts.
+    Names are "≤5", "6–10", "11–20", ">20"; a group of one number is "6". Raises ConfigError unless the bounds are one
+    or more rising whole numbers ≥ 0, DataError for negative counts.
     """
     degree = _degrees(degree_U)
     bounds = [int(bound) for bound in upper]
@@ -87,15 +86,15 @@ def activity_groups(degree_U: npt.ArrayLike, upper: Sequence[int] = (5, 10, 20))
         raise ConfigError(f"bounds of groups {bounds}: need rising whole numbers >= 0")
     between = [str(high) if high == low + 1 else f"{low + 1}–{high}" for low, high in pairwise(bounds)]
     names = (f"≤{bounds[0]}", *between, f">{bounds[-1]}")
-    return _made(names, np.searchsorted(bounds, degree, side="left"), degree)
+    return _groups(names, np.searchsorted(bounds, degree, side="left"), degree)
 
 
 def activity_quantiles(degree_U: npt.ArrayLike, parts: int = 4) -> tuple[int, ...]:
-    """Bounds for ``activity_groups`` that cut users into ``parts`` groups of about equally many users.
+    """Bounds for ``activity_groups`` that cut users into ``parts`` groups of about equally many.
 
-    The n-th bound is the smallest number of interactions that n / parts of the users do not exceed, so users with
-    equally many stay together; bounds that coincide are one, and the highest number of all is none (nobody is above).
-    Where all users have equally many, that number is the one bound. Raises ConfigError for parts < 2, DataError for no
+    The n-th bound is the smallest number of interactions that n / parts of the users do not exceed: users with equally
+    many stay together. Equal bounds are merged, and the highest number of all is left out, since no user is above it.
+    If all users have equally many, that number is the one bound. Raises ConfigError for parts < 2, DataError for no
     users or negative counts.
     """
     degree = np.sort(_degrees(degree_U))
@@ -103,43 +102,43 @@ def activity_quantiles(degree_U: npt.ArrayLike, parts: int = 4) -> tuple[int, ..
         raise ConfigError(f"parts = {parts}: need at least 2 groups")
     if not len(degree):
         raise DataError("no users to cut into groups")
-    place = -(-np.arange(1, parts) * len(degree) // parts) - 1  # ceil(n · U / parts) users are at or before it
-    bounds = sorted({int(bound) for bound in degree[np.maximum(place, 0)]} - {int(degree[-1])})
+    last = -(-np.arange(1, parts) * len(degree) // parts) - 1  # of the first ceil(n · U / parts) users
+    bounds = sorted({int(bound) for bound in degree[np.maximum(last, 0)]} - {int(degree[-1])})
     return tuple(bounds) or (int(degree[-1]),)
 
 
 def by_item_group(ranks: Ranks, groups: Groups, ks: Sequence[int] = (10, 20)) -> dict[str, PerUser]:
     """Metrics per group of items and user, float64 (E,) in the order of ``ranks.user_E``.
 
-    Only held-out items of the group count, as hits and in |H|; they are ranked among all items as ever. A user
-    without a held-out item in the group has NaN there.
+    Only held-out items of the group count, as hits and as held-out items. They are still ranked among all items. A
+    user without a held-out item in the group has NaN.
     """
-    return {name: per_user(_only(ranks, groups.members(name)), ks) for name in groups.names}
+    return {name: per_user(_of_items(ranks, groups.members(name)), ks) for name in groups.names}
 
 
 def by_user_group(user_E: Ints, values: PerUser, groups: Groups) -> dict[str, PerUser]:
-    """``values`` of the users ``user_E``, (E,), per group of users: NaN outside the group."""
-    inside = {name: groups.members(name)[user_E] for name in groups.names}
-    return {name: {m: np.where(inside_E, v, np.nan) for m, v in values.items()} for name, inside_E in inside.items()}
+    """``values``, (E,), of the users ``user_E`` per group of users: NaN outside the group."""
+    member = {name: groups.members(name)[user_E] for name in groups.names}
+    return {name: {m: np.where(member_E, v, np.nan) for m, v in values.items()} for name, member_E in member.items()}
 
 
 def group_means(per_group: Mapping[str, PerUser]) -> dict[str, GroupMean]:
-    """The mean over the users that have a value, per group and metric, of what the two functions above give."""
+    """Average ``by_item_group`` or ``by_user_group`` over the users with a value, per group and metric."""
     return {name: _mean(values) for name, values in per_group.items()}
 
 
 def _mean(values: PerUser) -> GroupMean:
-    known = {metric: value_E[~np.isnan(value_E)] for metric, value_E in values.items()}
-    means = {metric: float(value_E.mean()) if len(value_E) else float("nan") for metric, value_E in known.items()}
-    return GroupMean(users=max((len(value_E) for value_E in known.values()), default=0), means=means)
+    present = {metric: value_E[~np.isnan(value_E)] for metric, value_E in values.items()}
+    means = {metric: float(value_E.mean()) if len(value_E) else float("nan") for metric, value_E in present.items()}
+    return GroupMean(users=max((len(value_E) for value_E in present.values()), default=0), means=means)
 
 
-def _only(ranks: Ranks, item_I: npt.NDArray[np.bool_]) -> Ranks:
-    kept_P = item_I[ranks.item_P]
-    return Ranks(ranks.user_E, ranks.row_P[kept_P], ranks.item_P[kept_P], ranks.rank_P[kept_P])
+def _of_items(ranks: Ranks, member_I: npt.NDArray[np.bool_]) -> Ranks:
+    member_P = member_I[ranks.item_P]
+    return Ranks(ranks.user_E, ranks.row_P[member_P], ranks.item_P[member_P], ranks.rank_P[member_P])
 
 
-def _made(names: tuple[str, ...], group_N: Ints, degree_N: Ints) -> Groups:
+def _groups(names: tuple[str, ...], group_N: Ints, degree_N: Ints) -> Groups:
     size_G = np.bincount(group_N, minlength=len(names))
     interactions_G = np.zeros(len(names), dtype=np.int64)
     np.add.at(interactions_G, group_N, degree_N)

@@ -2,56 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation.ranking import CHUNK, HeldOut, Ranks, rank_together
+from crossrec.evaluation.held_out import HeldOut
+from crossrec.evaluation.ranking import CHUNK, Ranks, rank_together
+from crossrec.ops.csr import Ints
 
-PerUser = dict[str, npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
+PerUser = dict[str, Floats]
+"""Values of every user, (E,), by metric, e.g. "recall@10"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The hits in every user's first K places: held-out items with a 0-based rank below K.
+
+    ``count_E``: held-out items of each user, at least 1. Of the H hits, sorted by user and rank: ``row_H``, position of
+    the user; ``rank_H``; ``earlier_H``, hits of the same user at better ranks.
+    """
+
+    k: int
+    count_E: Ints
+    row_H: Ints
+    rank_H: Ints
+    earlier_H: Ints
+
+    def total(self, value_H: Floats | None = None) -> npt.NDArray[np.floating | np.integer]:
+        """Sum of ``value_H`` over the hits of each user, (E,); without values the number of hits."""
+        return np.bincount(self.row_H, value_H, minlength=len(self.count_E))
+
+
+def recall(hits: Hits) -> Floats:
+    """Hits / held-out items."""
+    return np.asarray(hits.total() / hits.count_E)
+
+
+def ndcg(hits: Hits) -> Floats:
+    """Σ_hits 1 / log2(r + 2)  /  Σ_{n < min(K, held-out items)} 1 / log2(n + 2): binary gains, r the 0-based rank."""
+    ideal = np.cumsum(1.0 / np.log2(np.arange(hits.k) + 2.0))
+    return np.asarray(hits.total(1.0 / np.log2(hits.rank_H + 2.0)) / ideal[np.minimum(hits.count_E, hits.k) - 1])
+
+
+def precision(hits: Hits) -> Floats:
+    """Hits / K."""
+    return np.asarray(hits.total() / hits.k)
+
+
+def average_precision(hits: Hits) -> Floats:
+    """Σ_hits (hits up to and with this one) / (r + 1)  /  held-out items, r the 0-based rank.
+
+    It divides by the held-out items and not by min(K, held-out items), as trec_eval and ranx do. So it reaches 1 only
+    if K ≥ held-out items.
+    """
+    return np.asarray(hits.total((hits.earlier_H + 1.0) / (hits.rank_H + 1.0)) / hits.count_E)
+
+
+METRICS: dict[str, Callable[[Hits], Floats]] = {
+    "recall": recall,
+    "ndcg": ndcg,
+    "precision": precision,
+    "map": average_precision,
+}
+"""Every metric by name. docs/new-metric.md adds one."""
 
 
 def per_user(ranks: Ranks, ks: Sequence[int] = (10, 20)) -> PerUser:
-    """Every metric at every K for every user of ``ranks.user_E``: "recall@10", ... -> float64 of shape (E,).
+    """Compute every metric of METRICS at every K for every user: "recall@10", … -> float64 (E,).
 
-    With H the held-out items of a user, r their 0-based ranks, and hits those with r < K:
-
-    - recall@K = hits / |H|
-    - ndcg@K = Σ_hits 1 / log2(r + 2)  /  Σ_{n < min(K, |H|)} 1 / log2(n + 2)   (binary gains)
-    - precision@K = hits / K
-    - map@K = (1 / |H|) Σ_hits (hits up to and with this one) / (r + 1). It divides by |H| and not by min(K, |H|),
-      as trec_eval and ranx do, so that it reaches 1 only where K ≥ |H|.
-
-    A user without a pair in ``ranks`` gets NaN. Raises ConfigError for K < 1.
-    Source: protocol of MMRec, which the paper's published numbers follow; equal to ranx.
+    Users are in the order of ``ranks.user_E``; a user without a pair in ``ranks`` has NaN. Raises ConfigError for
+    K < 1. Source: protocol of MMRec, which the paper's published numbers follow; equal to ranx.
     """
     order = np.lexsort((ranks.rank_P, ranks.row_P))
     row_P, rank_P = ranks.row_P[order], ranks.rank_P[order]
-    num = len(ranks.user_E)
-    count_E = np.bincount(row_P, minlength=num)
-    nth_P = np.arange(len(row_P)) - np.repeat(np.cumsum(count_E) - count_E, count_E)
-    held_E = np.where(count_E > 0, count_E, np.nan)
+    count_E = np.bincount(row_P, minlength=len(ranks.user_E))
+    earlier_P = np.arange(len(row_P)) - np.repeat(np.cumsum(count_E) - count_E, count_E)
     values: PerUser = {}
     for k in ks:
         if k < 1:
             raise ConfigError(f"metrics at K = {k}: give K >= 1")
-        hit = rank_P < k
-        row, rank, nth = row_P[hit], rank_P[hit], nth_P[hit]
-        hits_E = np.bincount(row, minlength=num)
-        ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))
-        ideal_E = np.where(count_E > 0, ideal[np.clip(count_E, 1, k) - 1], np.nan)
-        values[f"recall@{k}"] = hits_E / held_E
-        values[f"ndcg@{k}"] = np.bincount(row, 1.0 / np.log2(rank + 2.0), minlength=num) / ideal_E
-        values[f"precision@{k}"] = np.where(count_E > 0, hits_E / k, np.nan)
-        values[f"map@{k}"] = np.bincount(row, (nth + 1.0) / (rank + 1.0), minlength=num) / held_E
+        hit_P = rank_P < k
+        hits = Hits(k, np.maximum(count_E, 1), row_P[hit_P], rank_P[hit_P], earlier_P[hit_P])
+        for name, metric in METRICS.items():
+            values[f"{name}@{k}"] = np.where(count_E > 0, metric(hits), np.nan)
     return values
 
 
-def mean_metrics(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, float]:
-    """The mean over users of each metric, unrounded. Raises DataError where there is no user."""
+def mean_metrics(values: Mapping[str, Floats]) -> dict[str, float]:
+    """Average each metric over users, unrounded. Raises DataError if there is no user."""
     if any(len(value) == 0 for value in values.values()):
         raise DataError("nothing to evaluate: no user has both a held-out item and a training interaction")
     return {name: float(value.mean()) for name, value in values.items()}
@@ -60,10 +103,10 @@ def mean_metrics(values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, flo
 def evaluate(
     user_US: Tensor, item_IS: Tensor, held: HeldOut, ks: Sequence[int] = (10, 20), chunk: int = CHUNK
 ) -> dict[str, float]:
-    """All four metrics at each K, averaged over the evaluated users of ``held``.
+    """Rank the held-out items of ``held`` and average every metric at each K over its users.
 
-    ``user_US`` (users, S) and ``item_IS`` (items, S) score by dot product; see ``per_user`` for the formulas.
-    Raises DataError where ``held`` has no user to evaluate, TrainingError where scores are not finite.
+    ``user_US`` (users, S) and ``item_IS`` (items, S) score by dot product. Raises DataError if ``held`` has no user,
+    TrainingError if scores are not finite.
     """
     return evaluate_splits(user_US, item_IS, {"": held}, ks, chunk)[""]
 
@@ -71,6 +114,6 @@ def evaluate(
 def evaluate_splits(
     user_US: Tensor, item_IS: Tensor, splits: Mapping[str, HeldOut], ks: Sequence[int] = (10, 20), chunk: int = CHUNK
 ) -> dict[str, dict[str, float]]:
-    """``evaluate`` for several splits of one data set, scoring every user once."""
+    """``evaluate`` for several splits of one data set. Each user is scored once."""
     ranks = rank_together(user_US, item_IS, list(splits.values()), chunk, depth=max(ks, default=0))
     return {name: mean_metrics(per_user(of_split, ks)) for name, of_split in zip(splits, ranks, strict=True)}

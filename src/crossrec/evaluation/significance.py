@@ -1,33 +1,28 @@
-"""Do two models differ over users, or is it chance: paired tests, bootstrap intervals, many comparisons at once."""
+"""Paired tests and bootstrap intervals over users, and Holm's correction for many comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation.metrics import PerUser
+from crossrec.evaluation.metrics import Floats, PerUser
 
-Floats = npt.NDArray[np.float64]
-
-NUMBERS = 1 << 21
-"""Signs or counts that are held at a time: 16 MB."""
+MAX_COUNTS = 1 << 21
+"""Bootstrap counts held in memory at a time: 16 MB."""
 DECIMALS = 10
-"""A difference that is 0 to as many is none, and those equal to as many tie: the rest is from the order of adding."""
-ROUNDING = 1e-12
-"""Sums of differences that are as near as this, relative to the sum of their sizes, count as equal."""
+"""A difference that rounds to 0 at this precision is 0: the rest comes from the order of floating-point additions."""
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """How far a new model is from a base, in one metric, over the same users.
+    """Difference of two models in one metric over the same users.
 
-    ``users``: how many were compared. ``difference`` = ``new`` - ``base``, means over these users. ``low``, ``high``:
-    bootstrap interval of the difference. ``p_t``, ``p_wilcoxon``, ``p_permutation``: two-sided; see ``paired_tests``.
+    ``users``: number of compared users. ``difference`` = ``new`` - ``base``, means over these users. ``low``, ``high``:
+    bootstrap interval of the difference. ``p_t``: two-sided p of the paired t-test. See ``paired_tests``.
     """
 
     users: int
@@ -37,16 +32,14 @@ class PairedTest:
     low: float
     high: float
     p_t: float
-    p_wilcoxon: float
-    p_permutation: float
 
 
 def over_seeds(runs: Sequence[Mapping[str, npt.ArrayLike]]) -> PerUser:
-    """The mean over runs (seeds of one model) of every user's value, metric by metric: float64 (E,).
+    """Average every user's value over runs (seeds of one model), metric by metric: float64 (E,).
 
-    Users are what is sampled, so a user enters a test once. The same user's values under three seeds rise and fall
-    together; taken as three users, they would make p far too small. Metrics that some run lacks are left out. A user
-    with NaN in one run has NaN. Raises DataError where there is no run, or numbers of users differ.
+    A test samples users, so each user enters it once. One user's values under three seeds are correlated; counted as
+    three users they would make p far too small. Metrics that a run lacks are left out. A user with NaN in one run has
+    NaN. Raises DataError if there is no run, or if numbers of users differ.
     """
     if not runs:
         raise DataError("no run to average over: give at least one")
@@ -68,40 +61,35 @@ def paired_tests(
 ) -> dict[str, PairedTest]:
     """Compare two models user by user, metric by metric.
 
-    ``new``, ``base``: ``per_user`` of each seed's run, all with the same users in the same order; seeds are averaged
-    first (``over_seeds``) and need not be equally many. With d_e the difference of user e, n users:
+    ``new``, ``base``: ``per_user`` of each seed's run, for the same users in the same order. Values are averaged over
+    seeds first (``over_seeds``); the two models may have different numbers of seeds. With d_e the difference of user e
+    and n users:
 
-    - t: t = mean(d) / (sd(d) / √n), sd with n - 1, against Student's t of n - 1 degrees of freedom.
-    - Wilcoxon's signed ranks (1945), users without a difference left out. It asks whether the other d lie evenly
-      around 0, not about the mean that tables show.
-    - permutation: the sign of every d_e is flipped or not, at random, ``draws`` times; p = (1 + how often |Σ ±d_e| is
-      at least |Σ d_e|) / (1 + draws), never 0 (Phipson and Smyth 2010). It assumes only that a user's two values could
-      be exchanged. The smallest p it can give is 1 / (1 + draws): too coarse to correct over hundreds of tests.
-    - interval: percentiles of the mean of d over ``draws`` samples of n users with replacement (Efron 1979).
+    - t-test: t = mean(d) / (sd(d) / √n), sd with n - 1, against Student's t with n - 1 degrees of freedom. p is 1 if
+      nothing differs or if there is one user. Over many users it agrees with a permutation test of the mean, and its p
+      has no lower limit (Smucker, Allan and Carterette 2007; Urbano, Lima and Hanjalic 2019).
+    - interval: percentiles of mean(d) over ``draws`` samples of n users with replacement (Efron 1979). All metrics see
+      the same samples; an equal generator gives equal numbers.
 
-    Where nothing differs, or there is one user, every p is 1. All metrics see the same flips and samples, and an equal
-    generator gives equal numbers. Users with NaN in any of ``metrics`` (default: all that both models have) are left
-    out: those without a held-out item in a group of items, say.
+    Users with NaN in any of ``metrics`` (default: all that both models have) are left out: those without a held-out
+    item in a group of items, for example. The test is about the mean of these seeds. The spread over seeds is not part
+    of it; report it beside the test.
 
-    Which to report: t or permutation. They agree on means over many users, and t has no floor (Smucker, Allan and
-    Carterette 2007; Urbano, Lima and Hanjalic 2019). What is tested is the mean of these seeds: the spread over seeds
-    is no part of it and belongs beside it.
-
-    Raises DataError where users differ in number or none is left, ConfigError for a metric that either lacks, for
-    draws < 1, or a confidence outside (0, 1).
+    Raises DataError if numbers of users differ or no user is left, ConfigError for a metric that a model lacks, for
+    draws < 1, or for a confidence outside (0, 1).
     """
     if draws < 1 or not 0 < confidence < 1:
         raise ConfigError(f"draws = {draws}, confidence = {confidence}: need draws >= 1 and 0 < confidence < 1")
-    ours, theirs = over_seeds(new), over_seeds(base)
-    both = [name for name in ours if name in theirs]
-    names = both if metrics is None else list(metrics)
-    if not names or not set(names) <= set(both):
-        raise ConfigError(f"metrics {', '.join(names) or '(none)'}: both models have {', '.join(both) or 'none'}")
-    new_EM, base_EM = (_stacked([values[name] for name in names]).T for values in (ours, theirs))
+    new_values, base_values = over_seeds(new), over_seeds(base)
+    common = [name for name in new_values if name in base_values]
+    names = common if metrics is None else list(metrics)
+    if not names or not set(names) <= set(common):
+        raise ConfigError(f"metrics {', '.join(names) or '(none)'}: both models have {', '.join(common) or 'none'}")
+    new_EM, base_EM = (_stacked([values[name] for name in names]).T for values in (new_values, base_values))
     if len(new_EM) != len(base_EM):
         raise DataError(f"{len(new_EM)} users of one model, {len(base_EM)} of the other: give the same users of both")
-    known_E = ~np.isnan(new_EM - base_EM).any(axis=1)
-    new_EM, base_EM = new_EM[known_E], base_EM[known_E]
+    has_value_E = ~np.isnan(new_EM - base_EM).any(axis=1)
+    new_EM, base_EM = new_EM[has_value_E], base_EM[has_value_E]
     if not len(new_EM):
         raise DataError("nothing to test: no user has a value under both models")
     diff_EM = new_EM - base_EM
@@ -110,40 +98,26 @@ def paired_tests(
         new_EM.mean(axis=0),
         base_EM.mean(axis=0),
         diff_EM.mean(axis=0),
-        *_bootstrap(diff_EM, generator, draws, confidence),
-        _t_test(diff_EM),
-        _wilcoxon(diff_EM),
-        _permutation(diff_EM, generator, draws),
+        *_bootstrap_interval(diff_EM, generator, draws, confidence),
+        _p_of_t_test(diff_EM),
         strict=True,
     )
     return {name: PairedTest(len(diff_EM), *map(float, values)) for name, values in zip(names, columns, strict=True)}
 
 
-def adjust(p_values: npt.ArrayLike, method: Literal["holm", "bh"] = "holm") -> Floats:
-    """p values of a family of m comparisons, corrected for their number, in the same order: reject where ≤ α.
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Correct the p values of m comparisons for their number, in the same order. Reject where the result is ≤ α.
 
-    With p_(1) ≤ … ≤ p_(m):
-
-    - ``holm``: max_{j ≤ i} min(1, (m - j + 1) p_(j)). The chance of one false rejection or more is ≤ α, however the
-      tests depend on each other (Holm 1979). For claims that each stand alone.
-    - ``bh``: min_{j ≥ i} min(1, m p_(j) / j). The expected share of false ones among the rejections is ≤ α, for
-      independent or positively dependent tests (Benjamini and Hochberg 1995). For a look over many.
-
-    Raises DataError unless it is one row of numbers in [0, 1]; ConfigError for an unknown method.
+    With p_(1) ≤ … ≤ p_(m): max_{j ≤ i} min(1, (m - j + 1) p_(j)). The probability of one or more false rejections is
+    ≤ α, whatever the dependence between the tests (Holm 1979). Raises DataError unless ``p_values`` is one row of
+    numbers in [0, 1].
     """
     p_M = np.asarray(p_values, dtype=np.float64)
     if p_M.ndim != 1 or not ((p_M >= 0) & (p_M <= 1)).all():
         raise DataError("p values to adjust: need one row of numbers between 0 and 1")
-    order, count = np.argsort(p_M, kind="stable"), len(p_M)
-    rank_M = np.arange(1, count + 1)
-    if method == "holm":
-        sorted_M = np.maximum.accumulate((count - rank_M + 1) * p_M[order])
-    elif method == "bh":
-        sorted_M = np.minimum.accumulate((count * p_M[order] / rank_M)[::-1])[::-1]
-    else:
-        raise ConfigError(f"unknown correction '{method}': give holm or bh")
+    order = np.argsort(p_M, kind="stable")
     adjusted_M = np.empty_like(p_M)
-    adjusted_M[order] = np.minimum(sorted_M, 1.0)
+    adjusted_M[order] = np.minimum(np.maximum.accumulate(np.arange(len(p_M), 0, -1) * p_M[order]), 1.0)
     return adjusted_M
 
 
@@ -155,7 +129,8 @@ def _stacked(rows: Sequence[npt.ArrayLike]) -> Floats:
     return np.stack(arrays)
 
 
-def _t_test(diff_EM: Floats) -> Floats:
+def _p_of_t_test(diff_EM: Floats) -> Floats:
+    """Two-sided p of the paired t-test, (M,). Unlike scipy's ``ttest_rel`` it takes equal differences and one user."""
     from scipy.special import stdtr
 
     users = len(diff_EM)
@@ -167,44 +142,20 @@ def _t_test(diff_EM: Floats) -> Floats:
     return np.asarray(2 * stdtr(users - 1, -t_M), dtype=np.float64)
 
 
-def _wilcoxon(diff_EM: Floats) -> list[float]:
-    from scipy.stats import wilcoxon
+def _bootstrap_interval(diff_EM: Floats, generator: np.random.Generator, draws: int, confidence: float) -> Floats:
+    """Ends of the percentile interval of the mean, (2, M).
 
-    return [float(wilcoxon(d_E).pvalue) if d_E.any() else 1.0 for d_E in np.round(diff_EM, DECIMALS).T]
-
-
-def _permutation(diff_EM: Floats, generator: np.random.Generator, draws: int) -> Floats:
-    """Users without a difference in any metric change no sum and are left out. Σ ±d = 2 Σ_{kept sign} d - Σ d."""
-    diff_EM = diff_EM[diff_EM.any(axis=1)]
-    users, total_M = len(diff_EM), diff_EM.sum(axis=0)
-    least_M = np.abs(total_M) - ROUNDING * np.abs(diff_EM).sum(axis=0)
-    reached_M = np.zeros(diff_EM.shape[1], dtype=np.int64)
-    for size in _chunks(draws, users):
-        byte_CX = generator.integers(0, 256, size=(size, -(-users // 8)), dtype=np.uint8)
-        kept_CE = np.unpackbits(byte_CX, axis=1, count=users).astype(np.float64)
-        reached_M += (np.abs(2 * (kept_CE @ diff_EM) - total_M) >= least_M).sum(axis=0)
-    return np.asarray((1.0 + reached_M) / (1.0 + draws))
-
-
-def _bootstrap(diff_EM: Floats, generator: np.random.Generator, draws: int, confidence: float) -> Floats:
-    """Ends of the interval, (2, M). Of a sample only the users with a difference are drawn one by one."""
+    The number of users with a difference in a sample is binomial; only these users are drawn one by one.
+    """
     users, diff_EM = len(diff_EM), diff_EM[diff_EM.any(axis=1)]
     differ = len(diff_EM)
     mean_RM = np.zeros((draws, diff_EM.shape[1]))
-    at = 0
-    for size in _chunks(draws if differ else 0, differ):
-        drawn_C = generator.binomial(users, differ / users, size=size)
-        user_N = generator.integers(differ, size=int(drawn_C.sum()))
-        place_N = np.repeat(np.arange(size) * differ, drawn_C) + user_N
-        times_CE = np.bincount(place_N, minlength=size * differ).reshape(size, differ)
-        mean_RM[at : at + size] = times_CE @ diff_EM / users
-        at += size
+    size = max(1, MAX_COUNTS // max(differ, 1))
+    for start in range(0, draws if differ else 0, size):
+        count_C = generator.binomial(users, differ / users, size=min(size, draws - start))
+        user_N = generator.integers(differ, size=int(count_C.sum()))
+        cell_N = np.repeat(np.arange(len(count_C)) * differ, count_C) + user_N
+        times_CE = np.bincount(cell_N, minlength=len(count_C) * differ).reshape(-1, differ)
+        mean_RM[start : start + size] = times_CE @ diff_EM / users
     tail = (1 - confidence) / 2
     return np.asarray(np.quantile(mean_RM, [tail, 1 - tail], axis=0), dtype=np.float64)
-
-
-def _chunks(draws: int, width: int) -> Iterator[int]:
-    """Sizes that add up to ``draws``, so small that size × width is about NUMBERS."""
-    size = max(1, NUMBERS // max(width, 1))
-    for at in range(0, draws, size):
-        yield min(size, draws - at)

@@ -1,82 +1,85 @@
-"""The best items of many users: fast in float32, decided in float64, so that no list depends on how it was batched."""
+"""Top-K whose order is fixed: best first, and the lower index first among equal scores."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Ints = npt.NDArray[np.int64]
-
 MARGIN = 16
 """Candidates beyond k that the float32 scores put forward."""
-NUMBERS = 1 << 24
-"""Scores that are held at a time, unless asked otherwise: 64 MB."""
+MAX_SCORES = 1 << 24
+"""Scores held in memory at a time by default: 64 MB."""
 
 
-def chunk_of(num_items: int) -> int:
-    """Users to score at a time."""
-    return max(1, min(1024, NUMBERS // max(num_items, 1)))
+def users_per_chunk(num_items: int) -> int:
+    """Number of users to score at a time."""
+    return max(1, min(1024, MAX_SCORES // max(num_items, 1)))
 
 
-def best(
+def max_norm(vector_NS: Tensor) -> float:
+    """Length of the longest vector; 0 of none."""
+    return float(vector_NS.norm(dim=1).max()) if len(vector_NS) else 0.0
+
+
+def stable_topk(score_CA: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Indices and scores of the min(k, A) best of each row, (C, k) each.
+
+    ``torch.topk`` leaves the order and the choice among equal scores open. Here the lower index comes first.
+    """
+    score, index = score_CA.topk(min(k + 1, score_CA.shape[1]), dim=1)
+    index, score = _sorted(index, score)
+    if score.shape[1] > k:  # if the last two are equal, topk's choice between them was arbitrary
+        tied = torch.nonzero(score[:, k - 1] == score[:, k])[:, 0]
+        if len(tied):
+            index[tied] = score_CA[tied].sort(dim=1, descending=True, stable=True).indices[:, : k + 1]
+            score[tied] = score_CA[tied].gather(1, index[tied])
+    return index[:, :k], score[:, :k]
+
+
+def exact_topk(
     user_CS: Tensor,
     item_AS: Tensor,
     k: int,
     masked: tuple[Tensor, Tensor] | None = None,
     *,
-    longest: float | None = None,
+    max_item_norm: float | None = None,
     item_SA: Tensor | None = None,
-    barred: Tensor | None = None,
+    excluded: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Positions and scores of the min(k, A) best of ``item_AS`` for each user, (C, k) int64 and float32.
+    """Indices, int64, and scores, float32, of the min(k, A) best of ``item_AS`` for each user, (C, k) each.
 
-    A score is the dot product in float64, rounded to float32; among equal ones the lower position comes first. Masked
-    (row, position) pairs and the ``barred`` positions score -inf and come last. ``longest``, an upper bound of the
-    items' lengths, and ``item_SA``, the items turned and contiguous, save time where they are at hand.
+    A score is the dot product in float64, rounded to float32: no list depends on which users are scored together.
+    ``masked`` (row, index) pairs and the ``excluded`` indices score -inf and come last. Two arguments only save time:
+    ``max_item_norm``, an upper bound of the items' lengths, and ``item_SA``, the items transposed and contiguous.
 
-    Candidates come from float32 scores; where these cannot tell for certain, within their rounding error, a row is
-    scored again in full.
+    Float32 scores choose k + MARGIN candidates. If their rounding error leaves the choice uncertain, the row is scored
+    in float64 in full.
     """
     count = len(item_AS)
     k = min(k, count)
     rough_CA = user_CS @ (item_AS.T if item_SA is None else item_SA)
     if masked is not None:
         rough_CA[masked] = -torch.inf
-    if barred is not None:
-        rough_CA[:, barred] = -torch.inf
-    rough, item = rough_CA.topk(min(k + MARGIN, count), dim=1)
-    exact = (user_CS.double().unsqueeze(1) * item_AS[item].double()).sum(-1).float()
+    if excluded is not None:
+        rough_CA[:, excluded] = -torch.inf
+    rough, index = rough_CA.topk(min(k + MARGIN, count), dim=1)
+    exact = (user_CS.double().unsqueeze(1) * item_AS[index].double()).sum(-1).float()
     exact[rough == -torch.inf] = -torch.inf
-    score, item = _sorted(exact, item, k)
+    index, score = (part[:, :k] for part in _sorted(index, exact))
     if k + MARGIN < count and k:
         error = torch.finfo(torch.float32).eps * (item_AS.shape[1] + 2)
-        longest = longest_of(item_AS) if longest is None else longest
-        slack_C = error * user_CS.norm(dim=1) * longest
+        slack_C = error * user_CS.norm(dim=1) * (max_norm(item_AS) if max_item_norm is None else max_item_norm)
         unsure = (rough[:, -1] > -torch.inf) & (score[:, -1] <= rough[:, -1] + slack_C)
         for row in unsure.nonzero()[:, 0].tolist():
-            full_A = (item_AS.double() @ user_CS[row].double()).float()
-            full_A[rough_CA[row] == -torch.inf] = -torch.inf
-            score[row], item[row] = _sorted(full_A[None], torch.arange(count)[None], k)
-    return item, score
+            exact_A = (item_AS.double() @ user_CS[row].double()).float()
+            exact_A[rough_CA[row] == -torch.inf] = -torch.inf
+            best_index, best_score = stable_topk(exact_A[None], k)
+            index[row], score[row] = best_index[0], best_score[0]
+    return index, score
 
 
-def longest_of(item_AS: Tensor) -> float:
-    """Length of the longest vector."""
-    return float(item_AS.norm(dim=1).max()) if len(item_AS) else 0.0
-
-
-def _sorted(score: Tensor, item: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of each row, best first, of equal scores the lower item first."""
-    item, order = item.sort(dim=1)
+def _sorted(index: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort each row best first, and by index among equal scores."""
+    index, order = index.sort(dim=1)
     score, order = score.gather(1, order).sort(dim=1, descending=True, stable=True)
-    return score[:, :k], item.gather(1, order)[:, :k]
-
-
-def rows_of(indptr: Ints, values: Ints, row_C: Ints) -> tuple[Ints, Ints]:
-    """The entries of some rows of a CSR table: (place in ``row_C``, value), in order of place."""
-    start_C, count_C = indptr[row_C], indptr[row_C + 1] - indptr[row_C]
-    place_N = np.repeat(np.arange(len(row_C)), count_C)
-    before_C = np.cumsum(count_C) - count_C
-    return place_N, values[np.repeat(start_C - before_C, count_C) + np.arange(len(place_N))]
+    return index.gather(1, order), score

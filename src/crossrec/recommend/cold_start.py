@@ -82,7 +82,7 @@ class ColdStart:
         if len({len(matrix) for matrix in raw.values()}) > 1:
             raise DataError("modalities with different numbers of rows: one row an item")
         with torch.no_grad():
-            return self.embeddings.features(raw)
+            return self.embeddings.project(raw)
 
     def item_vectors(self, modality_NL: dict[str, Tensor], how: ColdStartMethod, quantile: float = 0.5) -> Tensor:
         """Item vectors, (N, S), from the i^m by modality, zeros where an item lacks one; zeros without any content.
@@ -172,7 +172,7 @@ def append_items(
         item_IS=item_IS,
         item_IL=item_IS if one_space else torch.cat([embeddings.item_IL, zeros_NL]),
         degree_I=torch.cat([embeddings.degree_I, torch.zeros(count, dtype=torch.int64)]),
-        made_I=torch.cat([_from_content(embeddings), (vector_NS != 0).any(1)]),
+        from_content_I=torch.cat([_from_content(embeddings), (vector_NS != 0).any(1)]),
         modality_IL={m: torch.cat([x_IL, modality_NL.get(m, zeros_NL)]) for m, x_IL in embeddings.modality_IL.items()},
     )
 
@@ -188,11 +188,11 @@ def replace_items(embeddings: TrainedEmbeddings, row_N: Tensor, vector_NS: Tenso
         item_IS=item_IS,
         item_IL=item_IS if one_space else embeddings.item_IL.index_fill(0, row_N, 0.0),
         part_IS={name: part_IS.index_fill(0, row_N, 0.0) for name, part_IS in embeddings.part_IS.items()},
-        made_I=_from_content(embeddings).index_fill(0, row_N, True),
+        from_content_I=_from_content(embeddings).index_fill(0, row_N, True),
     )
 
 
 def _from_content(embeddings: TrainedEmbeddings) -> Tensor:
-    if embeddings.made_I is None:
+    if embeddings.from_content_I is None:
         return torch.zeros(embeddings.num_items, dtype=torch.bool)
-    return embeddings.made_I
+    return embeddings.from_content_I

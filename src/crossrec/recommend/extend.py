@@ -20,7 +20,7 @@ from crossrec.errors import DataError, RunError
 from crossrec.features.items import feature_path, listed_ids, row_indices
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.recommender import Recommender
-from crossrec.runs.embeddings import FILE
+from crossrec.runs.embeddings import EMBEDDINGS_FILE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,7 +108,7 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
         identity = digest.hexdigest()
     extended = {"run": vectors.identity, "items": summary.added, "untouched": summary.untouched, "how": how}
     with new_folder(out) as draft:
-        replace(vectors, identity=identity).save(draft / FILE)
+        replace(vectors, identity=identity).save(draft / EMBEDDINGS_FILE)
         recommender.items.save(draft / "items.parquet")
         shutil.copy(run / "users.parquet", draft)
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})

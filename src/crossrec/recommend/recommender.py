@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.ops.topk import best, chunk_of, longest_of, rows_of
+from crossrec.ops.csr import csr_rows
+from crossrec.ops.topk import exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
 from crossrec.recommend.explanation import Explanation, explain_score
@@ -135,10 +136,10 @@ class Recommender:
     def _stream(
         self, user_N: Ints, k: int, exclude_seen: bool, allowed: Ints | None, chunk: int | None
     ) -> Iterator[pl.DataFrame]:
-        chunk = chunk or chunk_of(self.vectors.num_items)
+        chunk = chunk or users_per_chunk(self.vectors.num_items)
         for start in range(0, len(user_N), chunk):
             user_C = user_N[start : start + chunk]
-            hidden = rows_of(self._seen_indptr, self._seen_item, user_C) if exclude_seen else None
+            hidden = csr_rows(self._seen_indptr, self._seen_item, user_C) if exclude_seen else None
             item_CK, score_CK = self.top(self.vectors.user_US[torch.from_numpy(user_C)], k, hidden, allowed)
             yield self._frame(self.users, user_C, item_CK, score_CK)
 
@@ -151,13 +152,13 @@ class Recommender:
         """
         item_IS = self.vectors.item_IS
         masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
+        search = partial(exact_topk, max_item_norm=self._max_item_norm)
         if allowed is None:
-            return best(user_CS, item_IS, k, masked, longest=self._longest, item_SA=self._item_SI)
+            return search(user_CS, item_IS, k, masked, item_SA=self._item_SI)
         if 2 * len(allowed) > len(item_IS):  # few are left out: cheaper to hide them than to copy all others
-            barred_I = torch.ones(len(item_IS), dtype=torch.bool)
-            barred_I[torch.from_numpy(allowed)] = False
-            barred = barred_I.nonzero()[:, 0]
-            return best(user_CS, item_IS, k, masked, longest=self._longest, item_SA=self._item_SI, barred=barred)
+            excluded_I = torch.ones(len(item_IS), dtype=torch.bool)
+            excluded_I[torch.from_numpy(allowed)] = False
+            return search(user_CS, item_IS, k, masked, item_SA=self._item_SI, excluded=excluded_I.nonzero()[:, 0])
         if hidden is not None:
             row, item = hidden
             position = np.searchsorted(allowed, item)
@@ -165,12 +166,12 @@ class Recommender:
             is_allowed[is_allowed] = allowed[position[is_allowed]] == item[is_allowed]
             masked = torch.from_numpy(row[is_allowed]), torch.from_numpy(position[is_allowed])
         allowed_A = torch.from_numpy(allowed)
-        position_CK, score_CK = best(user_CS, item_IS[allowed_A], k, masked, longest=self._longest)
+        position_CK, score_CK = search(user_CS, item_IS[allowed_A], k, masked)
         return allowed_A[position_CK], score_CK
 
     @cached_property
-    def _longest(self) -> float:
-        return longest_of(self.vectors.item_IS)
+    def _max_item_norm(self) -> float:
+        return max_norm(self.vectors.item_IS)
 
     @cached_property
     def _item_SI(self) -> Tensor:
@@ -218,7 +219,7 @@ class Recommender:
 
         _check_k(k)
         item_N = self.items.rows(items)
-        chunk = chunk_of(len(self._index(by)))
+        chunk = users_per_chunk(len(self._index(by)))
         starts = range(0, max(len(item_N), 1), chunk)
         frames = [self._frame(self.items, *self.nearest(item_N[start : start + chunk], k, by)) for start in starts]
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
@@ -253,7 +254,7 @@ class Recommender:
         out, such as ``users_of`` the item.
         """
         masked = torch.zeros(len(without), dtype=torch.int64), torch.from_numpy(without)
-        row, score = best(vector_S[None], self.vectors.user_US, k, masked)
+        row, score = exact_topk(vector_S[None], self.vectors.user_US, k, masked)
         return row[0], score[0]
 
     def users_of(self, item: Any) -> Ints:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.ops.topk import best
+from crossrec.ops.topk import exact_topk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.id_map import Ints
 
-LONGEST = 1.001
+MAX_NORM = 1.001
 """Upper bound of the length of a unit vector in float32."""
 
 
@@ -45,5 +45,5 @@ class CosineIndex:
         ``masked``: (row of ``unit_CS``, position among the candidates) pairs to leave out.
         """
         candidates = self.candidate_AS
-        position_CK, score_CK = best(unit_CS, candidates, k, masked, longest=LONGEST, item_SA=self.candidate_SA)
+        position_CK, score_CK = exact_topk(unit_CS, candidates, k, masked, max_item_norm=MAX_NORM, item_SA=self.candidate_SA)
         return torch.from_numpy(self.row_A)[position_CK], score_CK

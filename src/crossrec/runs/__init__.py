@@ -1,4 +1,4 @@
-"""Runs: a full typed configuration in, a folder with the trained vectors and the metrics out."""
+"""Runs: train a full typed configuration and write a folder with its vectors and metrics; read such folders."""
 
 from __future__ import annotations
 

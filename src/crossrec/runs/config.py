@@ -1,11 +1,11 @@
-"""Everything that decides a run: ``RunConfig``, its digest, and reading it from ``config.json``."""
+"""``RunConfig``: everything that determines a run, its digest, and reading it from ``config.json``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 from pydantic import SerializeAsAny, field_serializer, field_validator
@@ -20,11 +20,11 @@ from crossrec.errors import ConfigError, RunError
 from crossrec.training import TrainingConfig
 
 METHOD_VERSION = 1
-"""Raised whenever the same configuration would train to another result; a done run of another version is not reused."""
+"""Increased when the same configuration trains to another result. Finished runs of another version are not reused."""
 
 
 class RunConfig(Config):
-    """Everything that decides a run. Saved as ``config.json``, from which the run can be made again."""
+    """Everything that determines a run. Saved as ``config.json``, from which the run can be repeated."""
 
     data: DataConfig = DataConfig()
     backbone: SerializeAsAny[BackboneConfig] = LightGCNConfig()
@@ -61,40 +61,45 @@ class RunConfig(Config):
         return self.backbone.name if self.alignment is None else f"{self.backbone.name}+{self.alignment.name}"
 
     def digest(self) -> str:
-        """Hex digest of all that decides the result: this configuration, less where and how it runs, and the method.
+        """Hex digest of all that determines the result: the configuration and METHOD_VERSION.
 
-        A setting that is None does not enter it, so that one added later, None unless given, renames no run.
+        It leaves out ``training.device``, ``training.checkpoint_seconds`` and every setting that is None, so a new
+        setting with the default None changes no digest.
         """
-        values = _given(self.model_dump(mode="json"))
+        values = _without_none(self.model_dump(mode="json"))
         for name in ("device", "checkpoint_seconds"):
             del values["training"][name]
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
 
     def identity(self, dataset: Dataset) -> str:
-        """Hex digest of the configuration and the contents of its data set: what a run directory is the run of."""
+        """Hex digest of the configuration and the contents of its data set. It identifies a run directory."""
         return hashlib.sha256(f"{self.digest()} {dataset.fingerprint()}".encode()).hexdigest()
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those that are not None, in every dictionary below too."""
-    deep = {key: _given(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return {key: value for key, value in deep.items() if value is not None}
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """Remove keys whose value is None, in nested dictionaries too."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
-def _by_name(value: Any, known: Mapping[str, type[Config] | None], what: str) -> Any:
+def _by_name(value: Any, types: Mapping[str, type[Config] | None], what: str) -> Any:
+    """Parse a mapping with the configuration type that its key ``name`` selects; return any other value unchanged."""
     if not isinstance(value, Mapping):
         return value
     values = dict(value)
     name = values.pop("name", None)
-    if name not in known:
-        raise ConfigError(f"unknown {what} '{name}'{nearest(str(name), list(known))}")
-    chosen = known[name]
-    return None if chosen is None else chosen.parse(values)
+    if name not in types:
+        raise ConfigError(f"unknown {what} '{name}'{nearest(str(name), list(types))}")
+    config_type = types[name]
+    return None if config_type is None else config_type.parse(values)
 
 
-def load_config(path: Path) -> RunConfig:
-    """Read a ``config.json``. Raises RunError for a missing or broken file, ConfigError naming it for a setting."""
-    values = read_json(path)
+def load_config(path: str | os.PathLike[str]) -> RunConfig:
+    """Read a ``config.json``. Raises RunError if the file is missing or broken, ConfigError if a setting is wrong."""
+    values = read_json(os.fspath(path))
     if not isinstance(values, dict):
         raise RunError(f"{path}: not a configuration; give the config.json of a run")
     values.pop("identity", None)

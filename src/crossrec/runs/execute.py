@@ -1,9 +1,10 @@
-"""One run: a full typed configuration in, a run directory out."""
+"""Execute one run: train a configuration and write its run directory."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 import platform
 import resource
 import sys
@@ -24,20 +25,19 @@ from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic, write
 from crossrec.errors import RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
-from crossrec.runs import embeddings
 from crossrec.runs.config import RunConfig, load_config
-from crossrec.runs.directory import STRENGTHS, claim, finished_metrics
-from crossrec.runs.embeddings import TrainedEmbeddings
+from crossrec.runs.directory import STRENGTHS_FILE, claim, finished_metrics
+from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.runs.strengths import strengths
 from crossrec.training import Progress, fit, validate_splits
 from crossrec.types import TrainingSet
 
 RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
-"""getrusage counts bytes on macOS, kilobytes elsewhere."""
+"""Units of ``getrusage`` in a megabyte: bytes on macOS, kilobytes elsewhere."""
 
 
 def training_set(dataset: Dataset) -> TrainingSet:
-    """What a model may learn from: the training pairs and features of a data set, and nothing held out."""
+    """Return all that a model may learn from: training pairs and features, no held-out pair."""
     return TrainingSet(
         dataset.num_users,
         dataset.num_items,
@@ -48,36 +48,43 @@ def training_set(dataset: Dataset) -> TrainingSet:
 
 
 def held_out(dataset: Dataset, split: Interactions) -> HeldOut:
-    """A held-out split of a data set, ready for ranking."""
+    """Prepare a held-out split of a data set for ranking."""
     train = dataset.train
     return HeldOut.build(train.user_N, train.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items)
 
 
 def run(
     config: RunConfig,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     resume: bool = False,
     dataset: Dataset | None = None,
     on_epoch: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Train, choose the best epoch on validation, test once; returns what ``metrics.json`` holds.
+    """Train, select the best epoch on validation, test once. Return the contents of ``metrics.json``.
 
-    Writes into ``out``: ``config.json``, ``users.parquet`` and ``items.parquet`` (id maps), ``history.csv`` (one row an
-    epoch), ``strengths.csv`` (likewise, where ``training.record_strengths`` asks for it), ``checkpoint/`` while it is
-    not done, ``model.safetensors``, ``vectors.safetensors`` (all that recommending needs: see
-    ``crossrec.runs.embeddings``) and, last, ``metrics.json``. ``dataset`` spares reading ``config.data`` again where it
-    is in memory.
+    Writes into the folder ``out``:
 
-    With ``resume`` it goes on from the last checkpoint, or returns the metrics where it is done. Raises RunError where
-    ``out`` holds a run already and ``resume`` is not asked for, or holds one of another configuration or data set, or
-    files that are not of a run; DataError, ConfigError and TrainingError as the parts do.
+    - ``config.json``, and the id maps ``users.parquet`` and ``items.parquet``
+    - ``history.csv``: one row an epoch
+    - ``strengths.csv``: one row an epoch, with ``training.record_strengths``
+    - ``checkpoint/``: until the run is done
+    - ``model.safetensors``: the weights
+    - ``vectors.safetensors``: all that recommending needs, see ``crossrec.runs.TrainedEmbeddings``
+    - ``metrics.json``: last
+
+    ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch.
+    With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics.
+
+    Raises RunError if ``out`` holds a run and ``resume`` is False, if it holds a run of another configuration or data
+    set, or if it holds files that are not of a run. Raises DataError, ConfigError and TrainingError as ``load``,
+    ``RunConfig`` and ``fit`` do.
     """
-    dataset = dataset or load(config.data)
+    out, dataset = Path(out), dataset or load(config.data)
     identity = config.identity(dataset)
-    done = finished_metrics(out, identity, resume)
-    if done is not None:
-        return done
+    metrics = finished_metrics(out, identity, resume)
+    if metrics is not None:
+        return metrics
     device = config.training.torch_device()
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
@@ -87,7 +94,7 @@ def run(
     def write_progress(progress: Progress) -> None:
         write_text_atomic(out / "history.csv", _csv(progress.history))
         if progress.observed:
-            write_text_atomic(out / STRENGTHS, _csv(progress.observed))
+            write_text_atomic(out / STRENGTHS_FILE, _csv(progress.observed))
 
     def after_epoch(progress: Progress) -> None:
         write_progress(progress)
@@ -120,7 +127,7 @@ def run(
     write_progress(progress)
     model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
     write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
-    _embeddings(config, objective, dataset, identity).save(out / embeddings.FILE)
+    _embeddings(config, objective, dataset, identity).save(out / EMBEDDINGS_FILE)
     write_json_atomic(out / "metrics.json", metrics)
     for leftover in (out / "checkpoint").iterdir():
         leftover.unlink()
@@ -129,16 +136,16 @@ def run(
 
 
 def rebuild_embeddings(out: Path, identity: str) -> TrainedEmbeddings:
-    """The vectors of a finished run from its ``model.safetensors`` and its data set.
+    """Compute the vectors of a finished run from its ``model.safetensors`` and its data set.
 
-    Raises RunError where the weights are missing or damaged, or the data set has changed since; DataError where the
-    data set cannot be read.
+    Raises RunError if the weights are missing or damaged, or if the data set has changed; DataError if the data set
+    cannot be read.
     """
     config = load_config(out / "config.json")
     dataset = load(config.data)
     if config.identity(dataset) != identity:
         raise RunError(
-            f"{out} has no {embeddings.FILE}, and its data set or crossrec has changed since: train it again"
+            f"{out} has no {EMBEDDINGS_FILE}, and its data set or crossrec has changed since: train it again"
         )
     objective = Objective(config.backbone, config.alignment, training_set(dataset), config.training.seed)
     try:
@@ -151,11 +158,13 @@ def rebuild_embeddings(out: Path, identity: str) -> TrainedEmbeddings:
 
 def _embeddings(config: RunConfig, objective: Objective, dataset: Dataset, identity: str) -> TrainedEmbeddings:
     alignment = None if config.alignment is None else config.alignment.name
-    return embeddings.take(objective, dataset, identity=identity, alignment=alignment, backbone=config.backbone.name)
+    return TrainedEmbeddings.from_objective(
+        objective, dataset, identity=identity, alignment=alignment, backbone=config.backbone.name
+    )
 
 
 def _csv(history: list[dict[str, float]]) -> str:
-    """All columns that any epoch has, in order of first appearance."""
+    """One row an epoch, with the columns of all epochs in order of first appearance."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")

@@ -16,14 +16,14 @@ import numpy as np
 from crossrec.errors import ConfigError, CrossrecError, RunError
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
-from crossrec.runs import embeddings as snapshot
+from crossrec.runs.embeddings import EMBEDDINGS_FILE
 from crossrec.serving.images import Pictures
 from crossrec.serving.model_card import model_card, told_time
 from crossrec.serving.presenter import Shelf
 from crossrec.serving.service import Answers
 
 log = logging.getLogger("crossrec.serving")
-FILES = ("config.json", "metrics.json", "users.parquet", "items.parquet", snapshot.FILE)
+FILES = ("config.json", "metrics.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE)
 """What a run is served from; another state of one of them is another run."""
 REFUSED = "what lies there now cannot be served, the run before it goes on; the service's own log says why"
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError, CrossrecError, DataError
-from crossrec.ops.topk import rows_of
+from crossrec.ops.csr import csr_rows
 from crossrec.recommend.id_map import IdMap, Ints
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
 from crossrec.serving.presenter import Shelf
@@ -61,7 +61,7 @@ class Answers:
 
     def _lists(self, rows: list[int], asked: list[ForUser], allowed: Ints | None) -> list[Result]:
         row_C = np.asarray(rows)
-        place, item = rows_of(self._indptr, self._seen, row_C)
+        place, item = csr_rows(self._indptr, self._seen, row_C)
         keep = np.asarray([one.exclude_seen for one in asked])[place]
         user_CS = self.recommender.vectors.user_US[torch.from_numpy(row_C)]
         hidden = (place[keep], item[keep]) if keep.any() else None

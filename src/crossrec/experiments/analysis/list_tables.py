@@ -9,7 +9,8 @@ from pathlib import Path
 
 from crossrec.data import Dataset
 from crossrec.errors import DataError
-from crossrec.evaluation import group_means, mean_metrics
+from crossrec.evaluation import mean_metrics
+from crossrec.evaluation.groups import group_means
 from crossrec.experiments.analysis.comparison import Row, Values
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, user_groups
 from crossrec.experiments.experiment import over_seeds

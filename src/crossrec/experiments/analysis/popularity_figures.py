@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrec.evaluation import Groups
+from crossrec.evaluation.groups import Groups
 from crossrec.experiments.analysis.comparison import PLAIN, Row, Values, change, named, told
 from crossrec.experiments.experiment import over_seeds
 from crossrec.experiments.reporting.figures import (

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError, RunError
-from crossrec.evaluation import (
+from crossrec.evaluation import PairedTest, paired_tests, per_user, top_k
+from crossrec.evaluation.groups import (
     HEAD,
     Groups,
-    PairedTest,
-    PerUser,
     activity_groups,
     activity_quantiles,
     by_item_group,
     by_user_group,
-    exposure,
-    list_values,
-    paired_tests,
-    per_user,
     popularity_groups,
-    rank_together,
-    top_k,
 )
+from crossrec.evaluation.lists import exposure, list_values
+from crossrec.evaluation.metrics import PerUser
+from crossrec.evaluation.ranking import rank_together
 from crossrec.experiments.experiment import Results
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out
@@ -59,7 +55,11 @@ class RunEvaluation:
 
 
 def run_evaluation(
-    folder: Path, dataset: Dataset, *, ks: Sequence[int] = (10, 20), user_bounds: Sequence[int] | None = None
+    folder: str | os.PathLike[str],
+    dataset: Dataset,
+    *,
+    ks: Sequence[int] = (10, 20),
+    user_bounds: Sequence[int] | None = None,
 ) -> RunEvaluation:
     """Measure the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
 
@@ -67,7 +67,7 @@ def run_evaluation(
     damaged or of other interactions.
     """
     made = open_embeddings(folder)
-    if not made.knows(dataset):
+    if not made.matches(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     train, depth = dataset.train, max(ks)
     valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
-from crossrec.evaluation import PairedTest, PerUser, adjust
+from crossrec.evaluation import PairedTest, holm
+from crossrec.evaluation.metrics import PerUser
 from crossrec.experiments.analysis.comparison import Row
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, compare_evaluations, evaluate_runs
 from crossrec.experiments.experiment import Results
@@ -113,7 +114,7 @@ def verdicts(comparisons: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
 def judged(comparisons: Sequence[Comparison]) -> list[Judged]:
     """Those that could be tested; the family is all of them."""
     tested = [(c.labels, c.test) for c in comparisons if isinstance(c.test, PairedTest)]
-    return [Judged(*one, float(p)) for one, p in zip(tested, adjust([t.p_t for _, t in tested]), strict=True)]
+    return [Judged(*one, float(p)) for one, p in zip(tested, holm([t.p_t for _, t in tested]), strict=True)]
 
 
 def paired_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> ResultTable:

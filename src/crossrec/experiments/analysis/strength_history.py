@@ -12,7 +12,7 @@ from crossrec.alignment import CrossConfig
 from crossrec.experiments.analysis.comparison import PLAIN, Row, listed, verdict
 from crossrec.experiments.reporting.tables import CellValue
 from crossrec.experiments.runner.jobs import Result
-from crossrec.runs.directory import STRENGTHS as FILE
+from crossrec.runs.directory import STRENGTHS_FILE
 from crossrec.types import ID
 
 
@@ -97,13 +97,13 @@ def _read(result: Result) -> list[dict[str, float]] | str:
     if result.metrics is None:
         return result.failure
     try:
-        with (result.folder / FILE).open(newline="", encoding="utf-8") as file:
+        with (result.folder / STRENGTHS_FILE).open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     except OSError as error:
-        return f"failed: {result.folder / FILE}: {error.strerror}; delete the folder, and it is trained again"
+        return f"failed: {result.folder / STRENGTHS_FILE}: {error.strerror}; delete the folder, and it is trained again"
     except (TypeError, ValueError):
-        return f"failed: {result.folder / FILE}: damaged; delete the folder, and it is trained again"
-    return rows or f"failed: {result.folder / FILE}: empty; delete the folder, and it is trained again"
+        return f"failed: {result.folder / STRENGTHS_FILE}: damaged; delete the folder, and it is trained again"
+    return rows or f"failed: {result.folder / STRENGTHS_FILE}: empty; delete the folder, and it is trained again"
 
 
 def _shown(values: Mapping[str, float]) -> str:

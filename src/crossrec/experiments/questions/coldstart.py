@@ -159,7 +159,7 @@ def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> d
     of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
     snapshot = open_embeddings(folder)
-    if not snapshot.knows(dataset):
+    if not snapshot.matches(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     raw = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
     makers: dict[str, Callable[[float], Tensor]] = {}
@@ -168,7 +168,7 @@ def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> d
     for how in ("neighbors", DEFAULT_METHOD):
         makers[by_features(how)] = partial(of_features.item_vectors, scaled(dataset), how)
     if snapshot.modality_IL:
-        cold_start, content = ColdStart(snapshot), snapshot.features(cold_of(dataset).features)
+        cold_start, content = ColdStart(snapshot), snapshot.project(cold_of(dataset).features)
         makers |= {how: partial(cold_start.item_vectors, content, how) for how in ways}
     found = {}
     for way, make in makers.items():

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.data import DataConfig, Dataset
-from crossrec.evaluation import HEAD, Groups, group_means, popularity_groups
+from crossrec.evaluation.groups import HEAD, Groups, group_means, popularity_groups
 from crossrec.experiments.analysis.comparison import (
     MISSING,
     PLAIN,
