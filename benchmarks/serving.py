@@ -33,7 +33,7 @@ from benchmarks.malformed import KINDS, UNFINISHED, requests
 from benchmarks.worlds import random_vectors
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import numpy_generator
-from crossrec.runs.embeddings import FILE
+from crossrec.runs.embeddings import EMBEDDINGS_FILE
 
 Make = Callable[[], bytes]
 LENGTH = 20
@@ -41,7 +41,7 @@ LENGTH = 20
 
 def random_run(folder: Path, users: int, items: int, width: int) -> Path:
     """The folder of a run that nothing but chance has made."""
-    random_vectors(users, items, width).save(folder / FILE)
+    random_vectors(users, items, width).save(folder / EMBEDDINGS_FILE)
     for name, count in (("users", users), ("items", items)):
         pl.DataFrame({"index": np.arange(count), "id": np.arange(count)}).write_parquet(folder / f"{name}.parquet")
     write_json_atomic(folder / "config.json", {"identity": "random"})

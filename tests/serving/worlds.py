@@ -18,7 +18,7 @@ from crossrec.alignment.item_level import Aligner
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import torch_generator
-from crossrec.runs.embeddings import FILE, TrainedEmbeddings
+from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.serving import ServeConfig, Slot, create_app
 from crossrec.types import ID
 
@@ -71,7 +71,7 @@ def a_run(
         part_IS=parts,
         content_encoders={m: ContentEncoder((numbers(WIDTH, width),)) for m, width in RAW.items()},
         aligners={(m, ID): Aligner(WIDTH, "linear").requires_grad_(False) for m in RAW} if alignment else {},
-    ).save(folder / FILE)
+    ).save(folder / EMBEDDINGS_FILE)
     for name, ids in (("users", users), ("items", items)):
         pl.DataFrame({"index": np.arange(len(ids)), "id": ids}).write_parquet(folder / f"{name}.parquet")
     config = {"data": {"data": f"{folder}/the data"}, "backbone": {"name": "lightgcn"}, "identity": identity}

@@ -231,7 +231,8 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         modality_IL={m: tensors[f"modality/{m}"] for m in header["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in header["parts"]},
         content_encoders={
-            m: ContentEncoder(layers(m, "weights"), layers(m, "biases"), **flags) for m, flags in header["paths"].items()
+            m: ContentEncoder(layers(m, "weights"), layers(m, "biases"), **flags)
+            for m, flags in header["paths"].items()
         },
         scalers={
             m: Scaler(tensors[f"scaler/{m}/centre_D"].numpy(), tensors[f"scaler/{m}/factor_D"].numpy(), unit)
