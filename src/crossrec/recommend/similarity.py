@@ -45,5 +45,7 @@ class CosineIndex:
         ``masked``: (row of ``unit_CS``, position among the candidates) pairs to leave out.
         """
         candidates = self.candidate_AS
-        position_CK, score_CK = exact_topk(unit_CS, candidates, k, masked, max_item_norm=MAX_NORM, item_SA=self.candidate_SA)
+        position_CK, score_CK = exact_topk(
+            unit_CS, candidates, k, masked, max_item_norm=MAX_NORM, item_SA=self.candidate_SA
+        )
         return torch.from_numpy(self.row_A)[position_CK], score_CK
