@@ -91,7 +91,7 @@ app.command(
 app.command(
     "crossrec.commands.report:report",
     name="report",
-    help="All answers of a folder as one HTML page.",
+    help="Write the results in a folder as one HTML page.",
 )
 app.command(
     "crossrec.commands.tune:tune",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.experiments.made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE, copy_made
 
-from crossrec.experiments.reporting.html import ROWS_SHOWN, write_report
+from crossrec.experiments.reporting.html import MAX_FIGURE_ROWS, write_report
 
 WIDTHS = {"wide": 1400, "phone": 375}
 WEIGHTS = "sensitivity-2-weights"
@@ -85,11 +85,11 @@ def test_the_numbers_behind_a_figure_are_those_of_the_csv(opened, folder):
     opened.get_by_text("Numbers behind the figure").nth(0).click()
     opened.locator("#compare-1-points").wait_for(state="visible")
     rows, shown = written(folder / "points.csv"), cells_of(opened, "compare-1-points")
-    assert len(shown) == ROWS_SHOWN < len(rows) == len(POINTS.rows)
+    assert len(shown) == MAX_FIGURE_ROWS < len(rows) == len(POINTS.rows)
     for row, cells in zip(rows, shown, strict=False):
         for cell, column in zip(cells, POINTS.columns, strict=True):
             as_written(cell, row, column)
-    assert opened.get_by_text(f"The first {ROWS_SHOWN} of {len(rows)} rows").is_visible()
+    assert opened.get_by_text(f"The first {MAX_FIGURE_ROWS} of {len(rows)} rows").is_visible()
 
 
 def test_what_is_best_and_what_failed_can_be_seen(opened):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from crossrec.experiments.reporting import result as answer_module
+from crossrec.experiments.reporting import result_files
 from crossrec.experiments.runner import jobs as cells
 from crossrec.experiments.search import study
 
@@ -36,7 +36,7 @@ def drawn(monkeypatch):
 @pytest.fixture
 def quick(drawn, monkeypatch):
     """The same, and no figures, which do take time."""
-    monkeypatch.setattr(answer_module, "save_figure", lambda draw, stem, inches: None)
+    monkeypatch.setattr(result_files, "save_figure", lambda draw, stem, inches: None)
 
 
 @pytest.fixture

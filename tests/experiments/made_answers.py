@@ -12,7 +12,8 @@ from crossrec.data import DataConfig, load
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.questions.compare import CompareConfig, cells
 from crossrec.experiments.reporting.provenance import provenance
-from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure, write_result
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.reporting.tables import RULE, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
 

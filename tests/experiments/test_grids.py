@@ -27,7 +27,7 @@ def test_cells():
 
 
 def test_what_is_sorted_first():
-    firsts = {head.text: head.first for head in html_table(WIDE).heads}
+    firsts = {head.text: head.first for head in html_table(WIDE).header}
     assert (firsts["model"], firsts["R@10"], firsts["epochs"], firsts["remark"]) == (
         *("ascending", "descending", "ascending", "ascending"),
     )
@@ -50,18 +50,18 @@ def test_groups_notes_and_names():
     shown = html_table(WIDE)
     assert shown.groups == [("", 1), ("tiktok", 4), ("Tom & Jerry", 4), ("", 2)]
     assert shown.notes == [*WIDE.footnotes, "Bold: the best of a column, between two lines."]
-    assert shown.named
+    assert shown.row_names
     plain = html_table(POINTS)
-    assert (plain.groups, plain.notes, plain.named) == ([], [], False)
+    assert (plain.groups, plain.notes, plain.row_names) == ([], [], False)
     assert "row" in html_table(ResultTable("", COLUMNS, WIDE.rows, compete="row")).notes[-1]
 
 
 def test_most_rows_and_whole_copies():
-    shown = html_table(POINTS, most=10)
-    assert (len(shown.rows), shown.left_out) == (10, 590)
+    shown = html_table(POINTS, max_rows=10)
+    assert (len(shown.rows), shown.omitted) == (10, 590)
     assert shown.copies == {"CSV": to_csv(POINTS)}
-    assert (len(html_table(CURVE).rows), html_table(CURVE).left_out) == (6, 0)
-    assert html_table(CURVE, forms=("LaTeX",)).copies == {"LaTeX": to_latex(CURVE)}
+    assert (len(html_table(CURVE).rows), html_table(CURVE).omitted) == (6, 0)
+    assert html_table(CURVE, formats=("LaTeX",)).copies == {"LaTeX": to_latex(CURVE)}
 
 
 def test_details_stand_in_the_last_cell():
@@ -73,4 +73,4 @@ def test_details_stand_in_the_last_cell():
 @pytest.mark.parametrize("rows", [[], [RULE]])
 def test_without_rows(rows):
     shown = html_table(ResultTable("t", [Column("a"), Column("b", best="max")], rows))
-    assert ([head.first for head in shown.heads], shown.rows) == (["ascending"] * 2, [])
+    assert ([head.first for head in shown.header], shown.rows) == (["ascending"] * 2, [])

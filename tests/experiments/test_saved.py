@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crossrec.errors import RunError
-from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure, write_result
-from crossrec.experiments.reporting.result_files import read_results
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.result_files import read_results, write_result
 from crossrec.experiments.reporting.tables import RULE, Column, ResultTable, best_cells, to_csv, to_latex, to_text
 
 from .made_answers import CURVE, WIDE, copy_made

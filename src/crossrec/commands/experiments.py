@@ -26,7 +26,8 @@ from crossrec.experiments.questions.sensitivity import SENSITIVITY
 from crossrec.experiments.questions.strengths import STRENGTHS
 from crossrec.experiments.questions.visualize import VISUALIZE
 from crossrec.experiments.reporting.provenance import provenance
-from crossrec.experiments.reporting.result import ExperimentResult, write_result
+from crossrec.experiments.reporting.result import ExperimentResult
+from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.reporting.tables import to_rich
 from crossrec.experiments.runner.jobs import Datasets, run_cells
 from crossrec.training import TrainingConfig

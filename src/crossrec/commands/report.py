@@ -8,14 +8,14 @@ from crossrec.experiments.reporting.html import write_report
 
 
 def report(folder: Path, /, *, out: Path | None = None) -> int:
-    """All answers of a folder as one HTML page: summary, tables, figures, and how they came about.
+    """Write the results in a folder as one HTML page: summary, tables, figures and provenance.
 
     Parameters
     ----------
     folder
         The --out of an experiment, or a folder of several.
     out
-        File to write; report.html in the folder unless given.
+        File to write; report.html in the folder by default.
     """
     print(write_report(folder, out))
     return 0

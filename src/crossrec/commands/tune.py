@@ -12,7 +12,7 @@ from crossrec.commands.experiments import Work, asked, keep_apart, tell
 from crossrec.commands.progress import CellProgress
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.reporting.provenance import provenance
-from crossrec.experiments.reporting.result import write_result
+from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Datasets, Pool
 from crossrec.experiments.search.summary import answer, in_words, write_choice
 from crossrec.experiments.search.tune import Trial, TuneConfig, best, search, stages

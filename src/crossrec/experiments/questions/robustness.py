@@ -294,7 +294,7 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
                     [row[3] for row in line],
                     list(METHODS).index(method),
                     NAMES[method] if method == PLAIN else f"+ {NAMES[method]}",
-                    aside=place - (len(of.methods) - 1) / 2,
+                    offset=place - (len(of.methods) - 1) / 2,
                 )
                 axes.set_xticks(places)
             axes.set_title(of.backbone, fontsize=9)

@@ -1,4 +1,4 @@
-"""Figures fit for a paper: readable in grey, the same file for the same numbers. matplotlib without global state."""
+"""Figures for a paper: readable in grey, the same file for the same numbers. matplotlib without global state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from crossrec.experiments.reporting.tables import CellValue, cell_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
 COLOURS = ("#4d4d4d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, told apart by the colour-blind; grey, for what the others are compared with, comes first."""
+"""Okabe and Ito's colours, which the colour-blind can tell apart. Grey, for the baseline, comes first."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("--", "-", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 HATCHES = ("", "//", "\\\\", "..", "xx", "--", "++")
-"""So that series are told apart without colour too."""
+"""Markers, dashes and hatches tell series apart without colour."""
 
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -35,12 +35,12 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 DOTS_PER_INCH = 200
-ASIDE = 1 / 24
-"""Inches between curves at the same x."""
+OFFSET_INCHES = 1 / 24
+"""Distance between curves at the same x."""
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, marker and dashes of the series of that number."""
+    """Colour, marker and dashes of series ``number``."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -52,7 +52,7 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def bar_style(number: int) -> dict[str, Any]:
-    """Colour, hatching and edge of the bars of that number."""
+    """Colour, hatching and edge of the bars of series ``number``."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "hatch": HATCHES[number % len(HATCHES)],
@@ -62,49 +62,51 @@ def bar_style(number: int) -> dict[str, Any]:
 
 
 def means_and_deviations(cells: Sequence[CellValue]) -> tuple[list[float], list[float]]:
-    """Means and deviations of cells, NaN for none: a failure is a gap, a single seed has no error bar."""
-    found = [cell_statistics(cell) for cell in cells]
-    means = [math.nan if numbers is None else numbers[0] for numbers in found]
-    return means, [math.nan if numbers is None or numbers[1] is None else numbers[1] for numbers in found]
+    """Means and deviations of cells. NaN makes a failure a gap, and leaves a single seed without error bar."""
+    statistics = [cell_statistics(cell) for cell in cells]
+    means = [math.nan if numbers is None else numbers.mean for numbers in statistics]
+    return means, [
+        math.nan if numbers is None or numbers.deviation is None else numbers.deviation for numbers in statistics
+    ]
 
 
 def plot_curve(
-    axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str, *, aside: float = 0.0
+    axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str, *, offset: float = 0.0
 ) -> None:
-    """One line over ``x`` with error bars over seeds, in the style of its number.
+    """Draw a line over ``x`` with error bars over seeds, in the style of series ``number``.
 
-    ``aside``: moved to the right by so many steps, so that error bars at the same x do not cover each other.
+    ``offset`` moves it to the right by so many OFFSET_INCHES, so that error bars at the same x do not overlap.
     """
     from matplotlib.transforms import offset_copy
 
     means, deviations = means_and_deviations(cells)
     bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
-    moved = offset_copy(axes.transData, axes.get_figure(root=True), ASIDE * aside, units="inches")
-    for artist in bars.get_children():  # now, for the limits of the axes are taken from where they are in the data
-        artist.set_transform(moved)
+    transform = offset_copy(axes.transData, axes.get_figure(root=True), OFFSET_INCHES * offset, units="inches")
+    for artist in bars.get_children():  # after errorbar has set the limits of the axes by the data
+        artist.set_transform(transform)
 
 
 def plot_band(axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str) -> None:
-    """One line over many ``x`` with a band of the deviation over seeds, ten markers, in the style of its number."""
+    """Draw a line with ten markers over many ``x``, and a band of the deviation over seeds."""
     means, deviations = means_and_deviations(cells)
     style = {name: value for name, value in line_style(number).items() if name != "capsize"}
-    # a line along the floor is drawn whole; an empty one that is not clipped would have no place in the layout
+    # unclipped, a line along the lower edge is drawn in full; an empty unclipped line breaks the layout
     axes.plot(x, means, label=label, markevery=max(1, len(x) // 10), clip_on=not len(x), **style)
     low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def label_bar(axes: Axes, cell: CellValue, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
-    """A change in %, written behind the end of a bar and its error bar; nothing where it is not known."""
+    """Write a change in % behind the end ``at`` of a bar and its error bar; nothing where the change is not known."""
     change = cell_statistics(cell)
-    if change is None or math.isnan(change[0]):
+    if change is None or math.isnan(change.mean):
         return
     end = 0.0 if math.isnan(deviation) else deviation
-    place = (at[0] + end, at[1]) if sideways else (at[0], at[1] + end)
+    position = (at[0] + end, at[1]) if sideways else (at[0], at[1] + end)
     offset, alignment = ((3, 0), ("left", "center")) if sideways else ((0, 3), ("center", "bottom"))
     axes.annotate(
-        f"{change[0]:+.1f} %",
-        place,
+        f"{change.mean:+.1f} %",
+        position,
         offset,
         textcoords="offset points",
         ha=alignment[0],
@@ -114,32 +116,32 @@ def label_bar(axes: Axes, cell: CellValue, at: tuple[float, float], deviation: f
     )
 
 
-def legend_below(canvas: Canvas, handles: Sequence[Any]) -> None:
-    """One legend for all panels, below them, in as many columns as there is room for."""
+def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
+    """Draw one legend for all panels, below them, in as many columns as fit."""
     for columns in range(max(1, len(handles)), 0, -1):
-        legend = canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
 
 
 def legend_handles(axes: Axes) -> list[Any]:
-    """What has a label, for a legend."""
+    """Artists of ``axes`` that have a label, for a legend."""
     return list(axes.get_legend_handles_labels()[0])
 
 
-def save_figure(draw: Callable[[Canvas], None], stem: Path, inches: tuple[float, float]) -> None:
-    """Draw and write STEM.png and STEM.pdf, each whole or not at all. Raises RunError where they cannot be written."""
+def save_figure(draw: Callable[[Figure], None], stem: Path, inches: tuple[float, float]) -> None:
+    """Draw a figure and write STEM.png and STEM.pdf, each atomically. Raises RunError where one cannot be written."""
     import matplotlib
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
-        canvas = Canvas(figsize=inches, layout="constrained")
-        draw(canvas)
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
         for ending, options in (
             ("png", {"dpi": DOTS_PER_INCH, "metadata": {"Software": None}}),
             ("pdf", {"metadata": {"CreationDate": None}}),
         ):
             buffer = io.BytesIO()
-            canvas.savefig(buffer, format=ending, **options)
+            figure.savefig(buffer, format=ending, **options)
             write_bytes_atomic(stem.with_name(f"{stem.name}.{ending}"), buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Tables made ready for a page: the texts of the other forms, and beside each what it is sorted by, in full."""
+"""Tables for the HTML report: texts of the cells, the numbers they are sorted by, and copies in other formats."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from crossrec.experiments.reporting.tables import (
 
 @dataclass(frozen=True)
 class HtmlCell:
-    """A cell. ``value``: the number it is sorted by; ``exact``: all its digits in words; ``detail``: folded away.
+    """Text of a cell, the number ``value`` that it is sorted by, all its digits (``exact``) and a folded ``detail``.
 
-    ``parent``: what the row is part of where its name is indented, for when sorting has torn the two apart.
+    ``parent`` is the name of the block that an indented row belongs to, shown when sorting separates the two.
     """
 
     text: str
@@ -38,7 +38,7 @@ class HtmlCell:
 
 @dataclass(frozen=True)
 class HeaderCell:
-    """A column. ``first``: the direction that it is sorted in first."""
+    """Text and alignment of a column's header, and the direction of the first sort."""
 
     text: str
     align: str
@@ -47,7 +47,7 @@ class HeaderCell:
 
 @dataclass(frozen=True)
 class HtmlRow:
-    """Cells, and whether a line is drawn above them."""
+    """Cells of a row, and whether a line is drawn above it."""
 
     cells: list[HtmlCell]
     rule: bool
@@ -55,30 +55,31 @@ class HtmlRow:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table. ``groups``: names above columns, and above how many; ``named``: the first cell is the row's name.
+    """A table as the template draws it.
 
-    ``copies``: the whole table as text, by the name of the form; ``left_out``: rows that are only in there.
+    ``groups``: (name, number of columns) of the header above the header. ``row_names``: the first cell names its row.
+    ``copies``: the complete table as text, by format. ``omitted``: number of rows that only the copies hold.
     """
 
     title: str
-    heads: list[HeaderCell]
+    header: list[HeaderCell]
     groups: list[tuple[str, int]]
     rows: list[HtmlRow]
-    named: bool
+    row_names: bool
     notes: list[str]
     copies: dict[str, str]
-    left_out: int
+    omitted: int
 
 
-FORMS = {"CSV": to_csv, "LaTeX": to_latex, "Markdown": to_markdown}
+FORMATS = {"CSV": to_csv, "LaTeX": to_latex, "Markdown": to_markdown}
 
 
 def html_table(
-    table: ResultTable, *, forms: Sequence[str] = ("CSV",), most: int | None = None, details: Sequence[str] = ()
+    table: ResultTable, *, formats: Sequence[str] = ("CSV",), max_rows: int | None = None, details: Sequence[str] = ()
 ) -> HtmlTable:
-    """``table``, at most ``most`` rows of it, and as text in ``forms``.
+    """The first ``max_rows`` rows of a table, with copies of all rows in ``formats``.
 
-    ``details``: what is folded away in the last cell of each row.
+    ``details``: text to fold into the last cell of each row.
     """
     best, rows, rule, parent = best_cells(table), list[HtmlRow](), False, ""
     for y, row in enumerate(table.rows):
@@ -86,31 +87,31 @@ def html_table(
             rule, parent = bool(rows), ""
             continue
         pairs = zip(table.columns, row, strict=True)
-        cells = [_shown(cell, column, (y, x) in best) for x, (column, cell) in enumerate(pairs)]
+        cells = [_cell(cell, column, (y, x) in best) for x, (column, cell) in enumerate(pairs)]
         name = cells[0].text
         if name[:1].isspace():
             cells[0] = replace(cells[0], text=name.strip(), parent=parent)
         else:
-            parent = name.split(" + ")[0]  # "lightgcn + fettle", then "  + cross": of lightgcn both
+            parent = name.split(" + ")[0]  # "lightgcn" is the parent of "  + cross", also below "lightgcn + fettle"
         if details:
             cells[-1] = replace(cells[-1], detail=details[len(rows)])
         rows.append(HtmlRow(cells, rule))
         rule = False
     groups = [(name, len(list(members))) for name, members in groupby(column.group for column in table.columns)]
-    within = "column, between two lines" if table.compete == "column" else "row and group of columns"
+    scope = "column, between two lines" if table.compete == "column" else "row and group of columns"
     return HtmlTable(
         title=table.title,
-        heads=[_head(column, [row.cells[x] for row in rows]) for x, column in enumerate(table.columns)],
+        header=[_header_cell(column, [row.cells[x] for row in rows]) for x, column in enumerate(table.columns)],
         groups=groups if any(name for name, _ in groups) else [],
-        rows=rows[:most],
-        named=all(isinstance(row[0], str) for row in table.rows if row),
-        notes=[*table.footnotes, *([f"Bold: the best of a {within}."] if best else [])],
-        copies={name: FORMS[name](table) for name in forms},
-        left_out=len(rows) - len(rows[:most]),
+        rows=rows[:max_rows],
+        row_names=all(isinstance(row[0], str) for row in table.rows if row),
+        notes=[*table.footnotes, *([f"Bold: the best of a {scope}."] if best else [])],
+        copies={name: FORMATS[name](table) for name in formats},
+        omitted=len(rows) - len(rows[:max_rows]),
     )
 
 
-def _shown(cell: CellValue, column: Column, best: bool) -> HtmlCell:
+def _cell(cell: CellValue, column: Column, best: bool) -> HtmlCell:
     text, numbers = format_cell(cell, column.format), cell_statistics(cell)
     if numbers is None:
         missing = not isinstance(cell, str)
@@ -120,6 +121,6 @@ def _shown(cell: CellValue, column: Column, best: bool) -> HtmlCell:
     return HtmlCell(text, "number", repr(mean), "" if exact == text else exact, best)
 
 
-def _head(column: Column, cells: Sequence[HtmlCell]) -> HeaderCell:
-    largest = column.best != "min" and any(cell.kind == "number" for cell in cells)
-    return HeaderCell(column.header, column.align, "descending" if largest else "ascending")
+def _header_cell(column: Column, cells: Sequence[HtmlCell]) -> HeaderCell:
+    largest_first = column.best != "min" and any(cell.kind == "number" for cell in cells)
+    return HeaderCell(column.header, column.align, "descending" if largest_first else "ascending")

@@ -1,4 +1,4 @@
-"""How an answer came about: command, machine, versions, data sets and cells, as plain values for a file."""
+"""Provenance of a result: command, machine, versions, data sets and cells."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 from crossrec._version import __version__
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.experiment import Results
+from crossrec.experiments.reporting.result_files import SavedCell, SavedDataset
+from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.config import METHOD_VERSION
 
 LIBRARIES = ("torch", "numpy", "scipy", "polars", "matplotlib")
@@ -23,47 +25,49 @@ LIBRARIES = ("torch", "numpy", "scipy", "polars", "matplotlib")
 def provenance(
     results: Results, datasets: Mapping[DataConfig, Dataset], out: Path, options: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
-    """``seconds``: how long the command took, cells that were done before not counted."""
+    """Fields of a ``SavedResult`` from ``command`` on.
+
+    ``seconds``: duration of the command, without the cells that were done before it.
+    """
     return {
         "command": shlex.join(["crossrec", *sys.argv[1:]]),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "seconds": round(seconds, 1),
         "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
         "versions": {"crossrec": __version__, "method": METHOD_VERSION, "python": platform.python_version()}
-        | {name: found for name in LIBRARIES if (found := _version(name))},
+        | {name: installed for name in LIBRARIES if (installed := _version(name))},
         "options": dict(options),
         "seeds": sorted({r.cell.config.training.seed for r in results}),
-        "data": [_card(config, dataset) for config, dataset in datasets.items()],
+        "data": [_dataset(config, dataset) for config, dataset in datasets.items()],
         "cells": [_cell(result, out) for result in {r.folder: r for r in results}.values()],
     }
 
 
-def _card(config: DataConfig, dataset: Dataset) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "settings": config.model_dump(mode="json", exclude_none=True) | {"data": Path(config.data).name},
-        "users": dataset.num_users,
-        "items": dataset.num_items,
-        "train": len(dataset.train),
-        "valid": len(dataset.valid),
-        "test": len(dataset.test),
-        "features": {name: feature.shape[1] for name, feature in dataset.features.items()},
-        "fingerprint": dataset.fingerprint()[:16],
-    }
+def _dataset(config: DataConfig, dataset: Dataset) -> SavedDataset:
+    return SavedDataset(
+        name=dataset.name,
+        settings=config.model_dump(mode="json", exclude_none=True) | {"data": Path(config.data).name},
+        users=dataset.num_users,
+        items=dataset.num_items,
+        train=len(dataset.train),
+        valid=len(dataset.valid),
+        test=len(dataset.test),
+        features={name: feature.shape[1] for name, feature in dataset.features.items()},
+        fingerprint=dataset.fingerprint()[:16],
+    )
 
 
-def _cell(result: Any, out: Path) -> dict[str, Any]:
+def _cell(result: Result, out: Path) -> SavedCell:
     config, metrics = result.cell.config, result.metrics or {}
-    known = ("best_epoch", "epochs", "train_seconds_per_epoch", "peak_memory_mb", "valid", "test")
-    return {
-        "folder": os.path.relpath(result.folder, out),
-        "label": config.label,
-        "group": list(result.cell.group),
-        "seed": config.training.seed,
-        "state": result.failure or "done",
-        "config": config.model_dump(mode="json", exclude_none=True),
-        **{name: metrics[name] for name in known if name in metrics},
-    }
+    return SavedCell(
+        folder=os.path.relpath(result.folder, out),
+        label=config.label,
+        group=list(result.cell.group),
+        seed=config.training.seed,
+        state=result.failure or "done",
+        config=config.model_dump(mode="json", exclude_none=True),
+        **{name: value for name, value in metrics.items() if name in SavedCell.model_fields},
+    )
 
 
 def _version(name: str) -> str | None:
@@ -74,7 +78,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Name of the processor, as far as the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,58 +1,67 @@
-"""Answers as they lie in files: tables as plain values and back, and all the answers of a folder, checked."""
+"""Files of results: write tables, figures and NAME.json, and read all NAME.json files of a folder."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
-from crossrec.data.io.atomic import read_json
+from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
-from crossrec.experiments.reporting.tables import ResultTable
+from crossrec.experiments.reporting.figures import save_figure
+from crossrec.experiments.reporting.result import ExperimentResult
+from crossrec.experiments.reporting.tables import CellValue, ResultTable, to_csv, write_table
 
 SECTIONS = {
     **{"compare": "RQ1", "ablate": "RQ2", "directions": "RQ3", "robustness": "RQ4", "visualize": "RQ5"},
     **{"popularity": "RQ6", "sensitivity": "RQ7", "strengths": "Fig. 2", "tune": "Section 7.1", "coldstart": ""},
 }
-"""The experiments in the order in which they are read, and where the paper asks their question."""
-OF_A_RUN = {"metrics.json", "history.csv", "cell.json"}
-"""A folder with one of these is a run's and holds no answer."""
+"""Experiments in the order of the report, and the section of the paper that asks their question."""
+RUN_FILES = {"metrics.json", "history.csv", "cell.json"}
+"""A folder with one of these files is that of a run and is not searched."""
 
 
-def table_to_json(table: ResultTable) -> dict[str, Any]:
-    """A table as values that JSON has a word for, numbers in full; ``PlainTable`` reads them back.
-
-    nan and the infinities become {"float": "nan"} and so on.
-    """
-    return asdict(table) | {"rows": [[_plain(cell) for cell in row] for row in table.rows]}
+def _table_to_json(table: ResultTable) -> dict[str, Any]:
+    """A table as JSON values with numbers in full; nan and the infinities become {"float": "nan"} and so on."""
+    return asdict(table) | {"rows": [[_cell_to_json(cell) for cell in row] for row in table.rows]}
 
 
-def _plain(cell: Any) -> Any:
+def _cell_to_json(cell: CellValue) -> Any:
     if cell is None or isinstance(cell, str | int):
         return cell
     if isinstance(cell, Sequence):
-        return [_plain(float(value)) for value in cell]
+        return [_cell_to_json(float(value)) for value in cell]
     return float(cell) if math.isfinite(cell) else {"float": str(float(cell))}
 
 
-def _from_plain(value: Any) -> Any:
+def _cells_from_json(value: Any) -> Any:
     if isinstance(value, dict):
         return float(str(value.get("float")))
-    return [_from_plain(part) for part in value] if isinstance(value, list) else value
+    return [_cells_from_json(cell) for cell in value] if isinstance(value, list) else value
 
 
-def _with_rows(values: Any) -> Any:
-    return values | {"rows": _from_plain(values.get("rows"))} if isinstance(values, dict) else values
+def _table_from_json(values: Any) -> Any:
+    return values | {"rows": _cells_from_json(values.get("rows"))} if isinstance(values, dict) else values
 
 
-TableField = Annotated[ResultTable, BeforeValidator(_with_rows)]
-Stem = Annotated[str, Field(pattern=r"^[^/\\]+$")]
-"""Name of a file without its ending, and no path."""
+TableField = Annotated[ResultTable, BeforeValidator(_table_from_json), PlainSerializer(_table_to_json)]
+FileStem = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+"""File name without ending and without folder."""
 
 
 class _FileModel(BaseModel):
@@ -60,23 +69,33 @@ class _FileModel(BaseModel):
 
 
 class SavedTable(_FileModel):
-    """A table and the stem of its files."""
+    """A table and the stem of its files; one flat object in JSON."""
 
-    name: Stem
+    name: FileStem
     table: TableField
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, values: Any) -> Any:
+        flat = isinstance(values, dict) and "table" not in values
+        return {"name": values.get("name"), "table": values} if flat else values
+
+    @model_serializer
+    def _flatten(self) -> dict[str, Any]:
+        return {"name": self.name, **_table_to_json(self.table)}
 
 
 class SavedFigure(_FileModel):
-    """What is known of a figure: the stem of its files, and the numbers behind it."""
+    """The stem of a figure's files, and the numbers behind the figure."""
 
-    name: Stem
+    name: FileStem
     title: str
     caption: str
     data: TableField
 
 
 class SavedCell(_FileModel):
-    """A run of an experiment, with its metrics where it is done."""
+    """A run of an experiment, with its metrics if it is done."""
 
     folder: str
     label: str
@@ -92,10 +111,11 @@ class SavedCell(_FileModel):
     test: dict[str, Any] = {}
 
 
-class DataCard(_FileModel):
-    """What a data set is."""
+class SavedDataset(_FileModel):
+    """Name, settings, sizes and fingerprint of a data set."""
 
     name: str
+    settings: dict[str, Any]
     users: int
     items: int
     train: int
@@ -103,22 +123,17 @@ class DataCard(_FileModel):
     test: int
     features: dict[str, int]
     fingerprint: str
-    settings: dict[str, Any]
-
-
-def _named(values: Any) -> Any:
-    return {"name": values.get("name"), "table": values} if isinstance(values, dict) else values
 
 
 class SavedResult(_FileModel):
-    """An answer as ``write_answer`` wrote it. What it has beyond these fields is kept in ``model_extra``."""
+    """The content of NAME.json. Keys beyond these fields are in ``model_extra``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     experiment: str
     question: str
     findings: list[str]
-    tables: list[Annotated[SavedTable, BeforeValidator(_named)]]
+    tables: list[SavedTable]
     figures: list[SavedFigure]
     command: str = ""
     date: str = ""
@@ -127,37 +142,64 @@ class SavedResult(_FileModel):
     versions: dict[str, Any] = {}
     options: dict[str, Any] = {}
     seeds: list[int] = []
-    data: list[DataCard] = []
+    data: list[SavedDataset] = []
     cells: list[SavedCell] = []
 
 
-def read_results(folder: Path) -> dict[Path, SavedResult]:
-    """The answers in ``folder`` and below it, folders of runs left out, by file and in the order of ``SECTIONS``.
+def write_result(result: ExperimentResult, out: Path, name: str, provenance: Mapping[str, Any]) -> None:
+    """Write tables (.txt, .md, .tex, .csv), figures (.png, .pdf, .csv) and, last, NAME.json: a ``SavedResult``.
 
-    Other JSON files are passed over. Raises RunError, naming the file, where one is damaged, and where there is no
-    answer at all.
+    ``provenance`` holds its fields from ``command`` on. Each file is written atomically. Raises RunError where a file
+    cannot be written.
+    """
+    for stem, table in result.tables.items():
+        write_table(table, out, stem)
+    for stem, figure in result.figures.items():
+        write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
+        save_figure(figure.draw, out / stem, figure.inches)
+    saved = SavedResult(
+        experiment=name,
+        question=result.question,
+        findings=list(result.findings),
+        tables=[SavedTable(name=stem, table=table) for stem, table in result.tables.items()],
+        figures=[
+            SavedFigure(name=stem, title=figure.title, caption=figure.caption, data=figure.data)
+            for stem, figure in result.figures.items()
+        ],
+        **provenance,
+    )
+    write_json_atomic(out / f"{name}.json", json.loads(json.dumps(saved.model_dump(exclude_unset=True), default=str)))
+
+
+def read_results(folder: Path) -> dict[Path, SavedResult]:
+    """Read the results in ``folder`` and below it, by file, in the order of ``SECTIONS``.
+
+    Folders of runs and other JSON files are skipped. Raises RunError, naming the file, where one is damaged, and
+    where there is no result.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; give the --out of an experiment, or a folder of several")
-    found = {path: answer for path in _files(folder) if (answer := _read(path)) is not None}
-    if not found:
+    results = {path: result for path in _json_files(folder) if (result := _read_result(path)) is not None}
+    if not results:
         raise RunError(f"{folder}: no experiment has written an answer here; run one first, e.g. crossrec compare")
-    places = {name: place for place, name in enumerate(SECTIONS)}
-    ordered = sorted((places.get(a.experiment, len(places)), a.experiment, path) for path, a in found.items())
-    return {path: found[path] for *_, path in ordered}
+    order = {name: number for number, name in enumerate(SECTIONS)}
+    ordered = sorted((order.get(r.experiment, len(order)), r.experiment, path) for path, r in results.items())
+    return {path: results[path] for *_, path in ordered}
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _json_files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise RunError(f"{error.filename}: cannot be read: {error.strerror}")
 
-    for here, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [] if OF_A_RUN & set(files) else [name for name in folders if not name.startswith(".")]
-        if not OF_A_RUN & set(files):
-            yield from (Path(here, name) for name in files if name.endswith(".json") and not name.startswith("."))
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        is_run = bool(RUN_FILES & set(files))
+        folders[:] = [] if is_run else [name for name in folders if not name.startswith(".")]
+        if not is_run:
+            yield from (Path(parent, name) for name in files if name.endswith(".json") and not name.startswith("."))
 
 
-def _read(path: Path) -> SavedResult | None:
+def _read_result(path: Path) -> SavedResult | None:
+    """Read a file; None where it is not that of a result."""
     values = read_json(path)
     if not isinstance(values, dict) or not {"experiment", "tables"} <= values.keys():
         return None
@@ -165,7 +207,7 @@ def _read(path: Path) -> SavedResult | None:
         return SavedResult.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        location = ".".join(map(str, first["loc"]))
         raise RunError(
-            f"{path}: '{where}': {first['msg']}; run the experiment again, which keeps the cells that are done"
+            f"{path}: '{location}': {first['msg']}; run the experiment again, which keeps the cells that are done"
         ) from None

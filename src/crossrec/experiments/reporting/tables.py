@@ -1,4 +1,4 @@
-"""Tables of results: one value, shown as plain text, Markdown, LaTeX or CSV. Nothing is dropped, nothing recomputed."""
+"""Tables of results, written as plain text, Markdown, LaTeX or CSV. Every form holds every cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import rich.table
 from rich import box
@@ -24,18 +24,18 @@ from crossrec.data.io.atomic import write_text_atomic
 CellValue = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
 
-LONG = 30
-"""Characters of "failed: WHY" above which a console shows the reason below the table."""
+LONG_FAILURE = 30
+"""A "failed: REASON" of more characters becomes a footnote of the plain text."""
 
 RULE: tuple[CellValue, ...] = ()
-"""As a row: a line between two blocks of rows."""
+"""A row that draws a line between two blocks of rows."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header, alignment, the format of its floats, and whether the largest or smallest is the best.
+    """Header, alignment, format of floats, and whether the largest or the smallest number is the best.
 
-    Neighbouring columns with the same ``group`` stand below that name.
+    Neighbouring columns of the same ``group`` share a header above theirs.
     """
 
     header: str
@@ -46,16 +46,16 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Group and header in one line."""
+        """Group and header on one line."""
         return f"{self.group} {self.header}" if self.group else self.header
 
 
 @dataclass(frozen=True)
 class ResultTable:
-    """Title, columns, rows of as many cells (or RULE), footnotes.
+    """Title, columns, rows and footnotes. A row has one cell per column, or is RULE.
 
-    In columns with ``best``, the best number is emphasised; equal ones all are. Numbers compete within a column and
-    between two RULEs, or, with ``compete="row"``, within a row and a group of columns. Seeds compete by their mean.
+    In columns with ``best`` the best number is emphasised, and every number equal to it. Numbers compete within a
+    column between two RULEs, or within a row and a column group with ``compete="row"``. Seeds compete by their mean.
     Raises ValueError for a row of another length.
     """
 
@@ -71,11 +71,16 @@ class ResultTable:
                 raise ValueError(f"row {number} has {len(row)} cells for {len(self.columns)} columns")
 
 
-def cell_statistics(cell: CellValue) -> tuple[float, float | None, int] | None:
-    """(mean, deviation, n) of a numeric cell, else None.
+class CellStatistics(NamedTuple):
+    """Mean, sample deviation sqrt(Σ (x - mean)² / (n - 1)), and n. The deviation is None for n = 1."""
 
-    The deviation is the sample's, sqrt(Σ (x - mean)² / (n - 1)), and None for n = 1.
-    """
+    mean: float
+    deviation: float | None
+    n: int
+
+
+def cell_statistics(cell: CellValue) -> CellStatistics | None:
+    """Statistics of a numeric cell over its seeds; None for text and for a cell without numbers."""
     if cell is None or isinstance(cell, str):
         return None
     values = [float(value) for value in cell] if isinstance(cell, Sequence) else [float(cell)]
@@ -84,11 +89,11 @@ def cell_statistics(cell: CellValue) -> tuple[float, float | None, int] | None:
     n, finite = len(values), all(map(math.isfinite, values))
     mean = statistics.fmean(values) if finite else sum(values) / n
     deviation = None if n == 1 else statistics.stdev(values) if finite else math.nan
-    return mean, deviation, n
+    return CellStatistics(mean, deviation, n)
 
 
 def format_cell(cell: CellValue, format: str) -> str:
-    """A cell as text; the deviation of a single seed is '–'."""
+    """Write a cell as text. The deviation of a single seed is '–'."""
     if isinstance(cell, str | int):
         return str(cell)
     numbers = cell_statistics(cell)
@@ -101,32 +106,31 @@ def format_cell(cell: CellValue, format: str) -> str:
 
 
 def best_cells(table: ResultTable) -> set[tuple[int, int]]:
-    """(row, column) of every cell to emphasise."""
+    """Find the (row, column) of every cell to emphasise."""
     groups: dict[tuple[object, ...], list[tuple[float, tuple[int, int]]]] = {}
     block = 0
     for y, row in enumerate(table.rows):
         block += not row
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
             numbers = cell_statistics(cell)
-            if column.best and numbers and math.isfinite(numbers[0]):
+            if column.best and numbers and math.isfinite(numbers.mean):
                 key = (y, column.group, column.best) if table.compete == "row" else (block, x)
-                value = numbers[0] if column.best == "max" else -numbers[0]
+                value = numbers.mean if column.best == "max" else -numbers.mean
                 groups.setdefault(key, []).append((value, (y, x)))
-    return {at for cells in groups.values() for value, at in cells if value == max(cells)[0]}
+    return {position for cells in groups.values() for value, position in cells if value == max(cells)[0]}
 
 
 def to_rich(table: ResultTable) -> rich.table.Table:
-    """For a console of any width; the best is marked by '*' and bold, so that it also shows without colours.
+    """Make a table for a console of any width. The best cells are bold and marked '*', which shows without colours.
 
-    The first column names the row: it is not folded while another can be. A long reason of a failure stands below the
-    table: "failed [1]".
+    The first column, which names the row, is folded last. Long failures become footnotes: "failed [1]".
     """
     best = best_cells(table)
     out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
-    told = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
-    long = dict.fromkeys(cell for cell in told if len(cell) > LONG)
-    places = {text: f"failed [{number}]" for number, text in enumerate(long, 1)}
-    notes = [*(f"[{number}] {text}" for number, text in enumerate(long, 1)), *table.footnotes]
+    failures = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
+    footnote_failures = dict.fromkeys(cell for cell in failures if len(cell) > LONG_FAILURE)
+    references = {failure: f"failed [{number}]" for number, failure in enumerate(footnote_failures, 1)}
+    notes = [*(f"[{number}] {failure}" for number, failure in enumerate(footnote_failures, 1)), *table.footnotes]
     out.caption = Text("\n".join(notes)) if notes else None
     grouped = any(column.group for column in table.columns)
     for x, column in enumerate(table.columns):
@@ -136,22 +140,22 @@ def to_rich(table: ResultTable) -> rich.table.Table:
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
             mark = "*" if (y, x) in best else ""
-            shown = format_cell(cell, column.format)
-            shown = places.get(shown, shown) if x else shown
-            texts.append(Text(mark + shown, style="bold" if (y, x) in best else ""))
+            text = format_cell(cell, column.format)
+            text = references.get(text, text) if x else text
+            texts.append(Text(mark + text, style="bold" if (y, x) in best else ""))
         out.add_row(*texts) if row else out.add_section()
     return out
 
 
 def to_text(table: ResultTable, width: int = 100) -> str:
-    """Plain text of at most ``width`` columns, without colours; cells that do not fit are folded."""
+    """Write plain text of at most ``width`` columns, without colours. Cells that do not fit are folded."""
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(to_rich(table))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n") + "\n"
 
 
 def to_markdown(table: ResultTable) -> str:
-    """A GitHub Markdown table with title and footnotes; the best in bold."""
+    """Write a GitHub Markdown table with title and footnotes, the best cells in bold."""
     best = best_cells(table)
     marks = {"left": ":--", "right": "--:", "center": ":-:"}
     lines = [[_markdown(column.name) for column in table.columns], [marks[column.align] for column in table.columns]]
@@ -162,7 +166,7 @@ def to_markdown(table: ResultTable) -> str:
 
 
 def to_latex(table: ResultTable) -> str:
-    r"""A table environment for \usepackage{booktabs}; the best in bold, special characters escaped."""
+    r"""Write a table environment for \usepackage{booktabs}, the best cells in bold, special characters escaped."""
     best = best_cells(table)
     lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
     lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
@@ -183,9 +187,9 @@ def to_latex(table: ResultTable) -> str:
 
 
 def to_csv(table: ResultTable) -> str:
-    """Numbers in full precision; a column with seeds becomes three: NAME mean, NAME deviation, NAME n.
+    """Write numbers in full precision. A column with seeds becomes three: NAME mean, NAME deviation, NAME n.
 
-    Text in such a column ("not run") stands under its mean, with n = 0. Title, footnotes and rules are left out.
+    Text in such a column ("not run") goes into its mean, with n = 0. Title, footnotes and rules are left out.
     """
     rows = [row for row in table.rows if row]
     names: list[str] = []
@@ -203,9 +207,9 @@ def to_csv(table: ResultTable) -> str:
 
 
 def write_table(table: ResultTable, folder: Path | str, stem: str) -> None:
-    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically. Raises RunError if it cannot.
+    """Write STEM.txt, STEM.md, STEM.tex and STEM.csv into ``folder``, each atomically.
 
-    A line of STEM.txt has at most 200 columns.
+    A line of STEM.txt has at most 200 columns. Raises RunError where a file cannot be written.
     """
     writers: dict[str, Callable[[ResultTable], str]] = {
         "txt": partial(to_text, width=200),
