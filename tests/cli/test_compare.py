@@ -21,7 +21,7 @@ from crossrec.alignment import CrossConfig
 from crossrec.backbones.bpr import BPRConfig
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.questions.compare import CompareConfig, cells, table
-from crossrec.experiments.runner import jobs as cells_module
+from crossrec.experiments.runner import pool
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -107,13 +107,13 @@ def test_compare(crossrec, flags, tmp_path, read, content, monkeypatch, settings
     before = {cell.name: content(cell) for cell in cells_}
     started = []
     with monkeypatch.context() as patch:
-        patch.setattr(cells_module, "_start", lambda *arguments: started.append(arguments))
+        patch.setattr(pool.TrainingProcess, "start", lambda *arguments: started.append(arguments))
         again = crossrec("compare", *flags, "--seeds", "0", "--out", one)
     assert (again.code, again.out, started) == (0, answer.out, [])
     assert {cell.name: content(cell) for cell in cells_} == before
 
     # a stopped one goes on where it was, several at a time give the same numbers
-    sleep, polls = cells_module.time.sleep, []
+    sleep, polls = pool.time.sleep, []
 
     def interrupted(seconds):
         polls.append(seconds)
@@ -122,7 +122,7 @@ def test_compare(crossrec, flags, tmp_path, read, content, monkeypatch, settings
         sleep(seconds)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cells_module.time, "sleep", interrupted)
+        patch.setattr(pool.time, "sleep", interrupted)
         stopped = crossrec("compare", *flags, "--seeds", "0", "--jobs", "2", "--out", two)
     assert stopped.code == 130
     assert not list(two.glob("*/metrics.json"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crossrec.experiments.reporting import result_files
-from crossrec.experiments.runner import jobs as cells
+from crossrec.experiments.runner import pool
 from crossrec.experiments.search import study
 
 from . import tuning
@@ -30,7 +30,7 @@ COMMON = ("tune", "--data", "synthetic-tiny", "--backbone", "bpr", "--device", "
 @pytest.fixture
 def drawn(monkeypatch):
     """Cells that take no time."""
-    monkeypatch.setattr(cells, "_train", tuning.train)
+    monkeypatch.setattr(pool, "train_command", tuning.train)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_grid_in_two_stages(crossrec, drawn, space, tmp_path, read, monkeypatc
 
     # done cells are used again, and so they are when the grid grows
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "_start", lambda *_: pytest.fail("nothing is left to train"))
+        patch.setattr(pool.TrainingProcess, "start", lambda *_: pytest.fail("nothing is left to train"))
         again = crossrec(*flags)
     assert (again.code, again.out) == (0, answer.out)
     space(SPACE | {"backbone": {"reg": [0.1, 0.2, 0.3, 0.5]}})
@@ -201,7 +201,7 @@ def test_a_search_without_being_told(crossrec, quick, space, tmp_path):
 
 def test_a_deadline(crossrec, quick, space, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    monkeypatch.setattr(cells, "_train", lambda folder, threads: tuning.train(folder, threads, 0.3))
+    monkeypatch.setattr(pool, "train_command", lambda folder, threads: tuning.train(folder, threads, 0.3))
     flags = [*COMMON, "--space", space(SPACE), "--out", out]
     answer = crossrec(*flags, "--timeout", "0.1")
     assert answer.code == 1, "no alignment was tried"
@@ -230,7 +230,7 @@ def test_two_workers_share_a_search(space, tmp_path, read):
     assert [int(row["trial"]) for row in rows] == [*range(3), *range(8)]
     assert {row["folders"] for row in rows} == set(started)
     assert said[0][0] == said[1][0], "both know everything in the end"
-    assert not list(out.glob("**/worker-*.json"))
+    assert not list(out.glob("**/.lock"))
     values = [float(row["valid recall@20"]) for row in rows]
     assert read(out / "best.json")["alignment"]["alpha"] == float(rows[values.index(max(values))]["alpha"])
 
@@ -248,14 +248,14 @@ def test_a_killed_worker_is_succeeded(crossrec, quick, space, tmp_path):
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     (begun,) = tuning.starts(out)
-    assert list((out / begun).glob("worker-0.json"))
+    assert (out / begun / ".lock").exists()
     assert crossrec(*flags, "--out", out).code == 0
     assert tuning.starts(out).count(begun) == 2
     rows = trials(out)
     assert {row["state"] for row in rows} == {"done"}
     assert rows[0]["folders"] == begun
     assert len(rows) == 4
-    assert not list(out.glob("**/worker-*.json"))
+    assert not list(out.glob("**/.lock"))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from crossrec.data import DataConfig, load
-from crossrec.experiments.runner import jobs as cells
+from crossrec.experiments.runner import pool
 from crossrec.runs.config import load_config
 
 SCRIPT = """
@@ -48,5 +48,5 @@ if __name__ == "__main__":
     from crossrec.cli import main
 
     seconds = float(sys.argv[1])
-    cells._train = lambda folder, threads: train(folder, threads, seconds)
+    pool.train_command = lambda folder, threads: train(folder, threads, seconds)
     sys.exit(main(sys.argv[2:]))

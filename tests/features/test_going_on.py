@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, made, encode):
     assert encode.seen[0] == ("text", 15, 24)
     assert (features(folder) == made.whole).all()
     assert card.counts == {"encoded": 24, "no_text": 0, "cut": 0, "not_finite": 0}
-    assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy", "lock"]
+    assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
 
 
 @pytest.mark.parametrize("every", [0.0, 1e9])
@@ -237,7 +237,7 @@ def test_a_kill_while_the_file_is_put_in_place(tmp_path, made, monkeypatch, move
     monkeypatch.setattr(Texts, "encoder", lambda self: pytest.fail("the model was loaded"))
     made(folder)
     np.testing.assert_allclose(features(folder), made.whole, atol=1e-5)
-    assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy", "lock"]
+    assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
 
 
 @pytest.mark.parametrize("damage", ["draft", "ledger", "shorter"])

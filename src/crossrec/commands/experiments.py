@@ -29,7 +29,8 @@ from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.reporting.tables import to_rich
-from crossrec.experiments.runner.jobs import Datasets, run_cells
+from crossrec.experiments.runner.jobs import Datasets
+from crossrec.experiments.runner.pool import run_cells
 from crossrec.training import TrainingConfig
 
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True)]

@@ -13,7 +13,8 @@ from crossrec.commands.progress import CellProgress
 from crossrec.experiments.experiment import Base
 from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result_files import write_result
-from crossrec.experiments.runner.jobs import Datasets, Pool
+from crossrec.experiments.runner.jobs import Datasets
+from crossrec.experiments.runner.pool import Pool
 from crossrec.experiments.search.summary import answer, in_words, write_choice
 from crossrec.experiments.search.tune import Trial, TuneConfig, best, search, stages
 

@@ -21,6 +21,8 @@ import numpy as np
 
 from crossrec.config import Config
 from crossrec.data.io.atomic import cannot_write, move_into_place, read_json, write_bytes_atomic, write_json_atomic
+from crossrec.data.io.lock import FILE as LOCK_FILE
+from crossrec.data.io.lock import FolderLock
 from crossrec.errors import ConfigError, RunError
 
 DIGEST = np.dtype("S16")
@@ -102,22 +104,21 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only one process at a time makes a file; raises ConfigError in any other. Closes the draft in the end."""
+        """Lock the folder of drafts; raises ConfigError where another process has it. Closes the draft at the end."""
+        lock = FolderLock(self.work)
         with self._writing():
             self.work.mkdir(exist_ok=True)
-            file = (self.work / "lock").open("wb")
+            lock.path.touch()
+        if not lock.acquire():
+            raise ConfigError(f"{self.path} is being made by another process; wait for it or stop it")
         try:
-            if not _lock(file):
-                raise ConfigError(f"{self.path} is being made by another process; wait for it or stop it")
             yield
         finally:
             if self._file is not None:
                 self._file.close()
-            file.close()
-            if [entry.name for entry in self.work.iterdir()] == ["lock"]:
-                with suppress(OSError):
-                    (self.work / "lock").unlink()
-                    self.work.rmdir()
+            lock.release()
+            with suppress(OSError):  # it is not empty: it holds a ledger, or a draft to go on with
+                self.work.rmdir()
 
     @cached_property
     def finished(self) -> FeatureCard | None:
@@ -287,21 +288,8 @@ class Store:
     def _sweep(self, *keep: str) -> None:
         """Delete what no file needs any more."""
         for file in self.work.iterdir():
-            if file.name not in (*keep, "lock"):
+            if file.name not in (*keep, LOCK_FILE):
                 file.unlink(missing_ok=True)
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Whether the file could be locked, until it is closed; where the system has no such locks, always."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save
 from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
 from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
+from crossrec.data.io.lock import FolderLock
 from crossrec.errors import RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
@@ -76,11 +77,15 @@ def run(
     ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch.
     With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics.
 
-    Raises RunError if ``out`` holds a run and ``resume`` is False, if it holds a run of another configuration or data
-    set, or if it holds files that are not of a run. Raises DataError, ConfigError and TrainingError as ``load``,
+    ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
+    run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
+    not of a run. Raises DataError, ConfigError and TrainingError as ``load``,
     ``RunConfig`` and ``fit`` do.
     """
-    out, dataset = Path(out), dataset or load(config.data)
+    out = Path(out)
+    lock = FolderLock(out)
+    lock.check()
+    dataset = dataset or load(config.data)
     identity = config.identity(dataset)
     metrics = finished_metrics(out, identity, resume)
     if metrics is not None:
@@ -89,7 +94,25 @@ def run(
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
     valid = held_out(dataset, dataset.valid)
-    claim(out, config, identity, dataset)
+    with lock:
+        metrics = finished_metrics(out, identity, resume)  # again: another process may have trained it meanwhile
+        if metrics is not None:
+            return metrics
+        claim(out, config, identity, dataset)
+        return _train(config, out, dataset, identity, objective, data, valid, on_epoch)
+
+
+def _train(
+    config: RunConfig,
+    out: Path,
+    dataset: Dataset,
+    identity: str,
+    objective: Objective,
+    data: TrainingSet,
+    valid: HeldOut,
+    on_epoch: Callable[[Progress], None],
+) -> dict[str, Any]:
+    """Train into a run directory that is locked and claimed. Return the contents of ``metrics.json``."""
 
     def write_progress(progress: Progress) -> None:
         write_text_atomic(out / "history.csv", _csv(progress.history))

@@ -1,137 +1,150 @@
-"""Who works on a folder: a file in it, renewed meanwhile, so that processes and hosts share work without a server."""
+"""Folder lock: one process at a time writes to a folder, on every host that shares it."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from crossrec.data.io.atomic import write_json_atomic
 from crossrec.errors import RunError
 
-GRACE = 180.0
-"""Seconds after which a lease of another host that shows no sign of life is free; file servers tell of a sign late."""
-RENEWAL = 20.0
-"""Seconds after which a worker gives a sign of life."""
+FILE = ".lock"
+"""Name of the lock file in a folder that is locked."""
+INHERITED = "CROSSREC_LOCK"
+"""Environment variable with the file descriptor of a lock that the parent process hands to a child."""
 
 
 class FolderLock:
-    """The right to work on ``folder``, which one worker has at a time.
+    """Exclusive right to write to ``folder``. As a context it raises RunError where another process has the right.
 
-    It is the file ``worker-N.json`` of the highest N: whose host is this one is alive while one of its processes runs;
-    of another host, while that file or ``progress`` (which the work itself writes) changes. A dead worker's successor
-    makes file N + 1, which only one can, so that a worker that was merely asleep finds out by ``renew``. Works wherever
-    a file can be made exclusively, NFS included; clocks of hosts are not compared.
+    The lock is ``flock`` on ``folder/.lock``. The kernel frees it when the last process that holds it ends,
+    even by a kill. Over NFS it holds between hosts; the server frees the locks of a host that is gone. Release deletes
+    the file. A process that opened the file just before would lock one that nobody else sees, so ``acquire`` checks
+    that the locked file is still the one in the folder, and tries again.
     """
 
-    def __init__(self, folder: Path, progress: Path | None = None, grace: float = GRACE) -> None:
-        self._folder, self._progress, self._grace = folder, progress, grace
-        self._mine: Path | None = None
-        self._processes: list[tuple[int, str | None]] = []
-        self._renewed = self._since = 0.0
-        self._sign: tuple[object, ...] = ()
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / FILE
+        self._descriptor: int | None = None
+        self._inherited = False
 
-    def take(self) -> bool:
-        """Take the lease if it is free. Raises RunError where the folder cannot be written to."""
-        found = self._latest()
-        if found is not None and not self._is_dead(found):
-            return False
-        path = self._folder / f"worker-{0 if found is None else _number(found) + 1}.json"
-        self._processes = [(os.getpid(), born(os.getpid()))]
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                json.dump(self._content(), file)
-        except FileExistsError:
-            if self._folder.is_dir():
+    def acquire(self) -> bool:
+        """Take the lock, or the one that the parent process handed over. False where another process holds it.
+
+        The lock is not counted: one ``release`` frees it. Makes the folder if it is missing. Raises RunError where the
+        folder cannot be written to.
+        """
+        if self._descriptor is None:
+            self._descriptor = self._adopt()
+        while self._descriptor is None:
+            descriptor = self._open()
+            if not self._lock(descriptor):
+                os.close(descriptor)
                 return False
-            raise RunError(f"{self._folder} is a file: give another --out") from None
-        except OSError as error:
-            raise RunError(f"cannot write to the folder {self._folder}: {error.strerror}; give another --out") from None
-        self._mine, self._renewed = path, time.monotonic()
+            if self._is_current(descriptor):
+                self._descriptor = descriptor
+            else:
+                os.close(descriptor)
+        with suppress(OSError):  # a full disk: error lines of others will not name this process
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         return True
 
-    def add(self, process: int) -> None:
-        """Let the lease live as long as this process of this host too."""
-        assert self._mine is not None
-        self._processes.append((process, born(process)))
-        write_json_atomic(self._mine, self._content())
+    def release(self) -> None:
+        """Delete the lock file and free the lock. Does nothing where this process does not hold it."""
+        if self._descriptor is not None:
+            if self._is_current(self._descriptor):
+                self.path.unlink(missing_ok=True)
+            self._close()
 
-    def renew(self) -> bool:
-        """Give a sign of life when it is time; False where somebody else has taken the lease, for want of one."""
-        assert self._mine is not None
-        if time.monotonic() - self._renewed < RENEWAL:
-            return True
+    def check(self) -> None:
+        """Raise RunError where another process holds the lock. Writes nothing."""
         try:
-            os.utime(self._mine)
+            descriptor = os.open(self.path, os.O_RDWR)
+        except OSError:
+            return
+        try:
+            if self._handed_over() is None and not self._lock(descriptor):
+                raise self._in_use()
+        finally:
+            os.close(descriptor)
+
+    def for_child(self) -> dict[str, Any]:
+        """Arguments of ``subprocess.Popen`` with which the child holds the lock too and can ``acquire`` it."""
+        assert self._descriptor is not None
+        return {"pass_fds": (self._descriptor,), "env": os.environ | {INHERITED: str(self._descriptor)}}
+
+    def __enter__(self) -> Self:
+        if not self.acquire():
+            raise self._in_use()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._inherited and error is not None:
+            self._close()  # the parent still holds the lock: it reads the log before another process writes a new one
+        else:
+            self.release()
+
+    def _open(self) -> int:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileExistsError:
+            raise RunError(f"{self.folder} is a file: give another --out") from None
+        except OSError as error:
+            raise RunError(f"cannot write to the folder {self.folder}: {error.strerror}; give another --out") from None
+
+    def _lock(self, descriptor: int) -> bool:
+        """Lock an open file until it is closed, without waiting; False where another process has locked it."""
+        from filelock import lock_descriptor
+
+        try:
+            return lock_descriptor(descriptor, blocking=False)
+        except OSError as error:
+            message = (
+                f"{self.folder}: its file system has no file locks ({error.strerror}); write to it from one process"
+            )
+            warnings.warn(message, stacklevel=3)
+            return True
+
+    def _adopt(self) -> int | None:
+        """Make the lock that the parent process handed over this process's own."""
+        descriptor = self._handed_over()
+        self._inherited = descriptor is not None
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
+            del os.environ[INHERITED]
+        return descriptor
+
+    def _handed_over(self) -> int | None:
+        """The descriptor that the parent process handed over, if it is of this folder's lock."""
+        number = os.environ.get(INHERITED, "")
+        return int(number) if number.isdecimal() and self._is_current(int(number)) else None
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Whether an open file is the lock file that is in the folder now."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
         except OSError:
             return False
-        self._renewed = time.monotonic()
-        return self._latest() == self._mine
 
-    def release(self) -> None:
-        """Give the lease back, with what is left of dead workers before."""
-        if self._mine is not None:
-            mine, self._mine = self._mine, None
-            for path in self._folder.glob("worker-*.json"):
-                if _number(path) <= _number(mine):
-                    with suppress(OSError):
-                        path.unlink()
-
-    def _content(self) -> dict[str, object]:
-        return {"host": _host(), "processes": self._processes}
-
-    def _latest(self) -> Path | None:
-        return max(self._folder.glob("worker-*.json"), key=_number, default=None)
-
-    def _is_dead(self, found: Path) -> bool:
+    def _in_use(self) -> RunError:
         try:
-            content = json.loads(found.read_text(encoding="utf-8"))
-            if content["host"] == _host():
-                return not any(born(process) == began for process, began in content["processes"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # being written or removed this instant, or cut short: judged by whether it changes
-        sign = (found, *(_changed(path) for path in (found, self._progress) if path is not None))
-        if sign != self._sign:
-            self._sign, self._since = sign, time.monotonic()
-        return time.monotonic() - self._since > self._grace
+            holder = self.path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            holder = ""
+        return RunError(
+            f"{self.folder} is in use: {holder or 'another process'} writes to it; "
+            "wait until it ends, stop it, or give another --out"
+        )
 
-
-def born(process: int) -> str | None:
-    """What tells a running process of this host from a later one of the same number; None where there is none."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-        return None if fields[0] in "ZX" else fields[19]  # a zombie has ended; when it began, in ticks since boot
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
-
-
-def _host() -> str:
-    """This host, and on it the containers apart, whose processes are numbered for themselves."""
-    try:
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _number(path: Path) -> int:
-    digits = path.stem.removeprefix("worker-")
-    return int(digits) if digits.isdecimal() else -1
-
-
-def _changed(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
+    def _close(self) -> None:
+        assert self._descriptor is not None
+        os.close(self._descriptor)
+        self._descriptor = None

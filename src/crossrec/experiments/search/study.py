@@ -92,7 +92,7 @@ class Study:
                 self._seen.add(trial.number)
                 return trial.number, dict(trial.params)
         self._asked_all = len(known) >= self._trials
-        if self._asked_all or not self._turns.take():
+        if self._asked_all or not self._turns.acquire():
             return None
         try:
             return self._ask()

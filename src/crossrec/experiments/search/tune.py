@@ -18,7 +18,8 @@ from crossrec.backbones import BACKBONES
 from crossrec.data import Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.experiment import Base, ExperimentConfig, known
-from crossrec.experiments.runner.jobs import POLL_SECONDS, Cell, Pool, Result
+from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.experiments.runner.pool import POLL_SECONDS, Pool
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
 from crossrec.experiments.search.spaces import Point, Space, space_for
 from crossrec.experiments.search.study import FOLDER, Listed, Proposer, Study, open_storage, study_name
@@ -233,7 +234,7 @@ def _explore(
         late = deadline is not None and time.monotonic() > deadline
         if late:
             pool.close()
-        elif pool.room and (following := _next(runs)) is not None:
+        elif pool.has_room and (following := _next(runs)) is not None:
             for cell in following.cells:
                 pool.add(cell)
             going.append(following)

@@ -1,0 +1,157 @@
+"""Folder locks: one process at a time, and the next one as soon as the first has ended or was killed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import filelock
+import pytest
+
+from crossrec.data.io.lock import FILE, FolderLock
+from crossrec.errors import RunError
+
+
+def python(script, *arguments, **options):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+
+
+HOLD = """
+import sys; from pathlib import Path; from crossrec.data.io.lock import FolderLock
+assert FolderLock(Path(sys.argv[1])).acquire(); print("locked", flush=True); input()
+"""
+
+
+def test_one_at_a_time(tmp_path):
+    one, two = FolderLock(tmp_path / "cell"), FolderLock(tmp_path / "cell")
+    assert one.acquire()
+    assert not two.acquire()
+    one.release()
+    assert list((tmp_path / "cell").iterdir()) == []
+    assert two.acquire()
+    assert two.acquire(), "it has it already"
+    assert not one.acquire()
+    one.release()
+    assert not one.acquire(), "who does not hold the lock releases nothing"
+
+
+def test_a_killed_process_is_succeeded_at_once(tmp_path):
+    holder = python(HOLD, tmp_path)
+    assert holder.stdout.readline() == "locked\n"
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert not first.acquire()
+    with pytest.raises(RunError, match=rf"{tmp_path} is in use: process {holder.pid} on .+ writes to it; wait until"):
+        first.check()
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert (tmp_path / FILE).exists()
+    first.check()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert list(tmp_path.iterdir()) == [], "what the killed one left is gone too"
+
+
+def test_a_child_holds_the_lock_after_its_parent(tmp_path):
+    lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert lock.acquire()
+    child = python("input()", **lock.for_child())
+    lock._close()  # as if this process had been killed
+    assert not other.acquire()
+    child.kill()
+    child.communicate()
+    assert other.acquire()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_child_takes_its_parents_lock(tmp_path, fails):
+    script = """
+import sys; from pathlib import Path; from crossrec.data.io.lock import FolderLock
+folder = Path(sys.argv[1])
+FolderLock(folder).check()
+with FolderLock(folder) as lock:
+    assert not FolderLock(folder).acquire(), "it is handed over once"
+    print(lock.path.read_text(), flush=True)
+    if int(sys.argv[2]):
+        sys.exit(1)
+"""
+    lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert lock.acquire()
+    child = python(script, tmp_path, int(fails), **lock.for_child())
+    said, _ = child.communicate()
+    assert child.returncode == fails
+    assert said.startswith(f"process {child.pid} on ")
+    assert (tmp_path / FILE).exists() == fails, "after a failure the parent decides when the next one may begin"
+    assert other.acquire() != fails
+    lock.release()
+    assert other.acquire()
+    other.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_of_another_folder_is_not_taken_over(tmp_path, monkeypatch):
+    one, two = FolderLock(tmp_path / "one"), FolderLock(tmp_path / "two")
+    assert one.acquire()
+    monkeypatch.setenv("CROSSREC_LOCK", one.for_child()["env"]["CROSSREC_LOCK"])
+    assert two.acquire()
+    assert not FolderLock(tmp_path / "two").acquire()
+    assert os.environ["CROSSREC_LOCK"]
+
+
+def test_processes_that_delete_the_file_on_release_never_hold_two_locks(tmp_path):
+    script = """
+import os, sys; from pathlib import Path; from crossrec.data.io.lock import FolderLock
+folder, lock, wins = Path(sys.argv[1]), FolderLock(Path(sys.argv[1]) / "cell"), 0
+print("ready", flush=True); input()
+while wins < 200:
+    if lock.acquire():
+        os.close(os.open(folder / "alone", os.O_CREAT | os.O_EXCL))  # raises where another process is here too
+        os.unlink(folder / "alone")
+        wins += 1
+        lock.release()
+"""
+    processes = [python(script, tmp_path) for _ in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert list((tmp_path / "cell").iterdir()) == []
+
+
+def test_as_a_context(tmp_path):
+    with FolderLock(tmp_path):
+        with (
+            pytest.raises(RunError, match=rf"in use: process {os.getpid()} on .*give another --out"),
+            FolderLock(tmp_path),
+        ):
+            pytest.fail("locked twice")
+        assert (tmp_path / FILE).exists()
+    with pytest.raises(KeyboardInterrupt), FolderLock(tmp_path):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(descriptor, *, blocking):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
+    with pytest.warns(UserWarning, match=r"no file locks \(Function not implemented\)"), FolderLock(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("text")
+    for folder in (tmp_path / "file", tmp_path / "file" / "cell"):
+        FolderLock(folder).check()
+        with pytest.raises(RunError, match=r"file.*; give another --out|file: give another --out"):
+            FolderLock(folder).acquire()
