@@ -92,7 +92,8 @@ def finished_metrics(out: Path, identity: str, resume: bool) -> dict[str, Any] |
 def _foreign_file(out: Path) -> str | None:
     """Name a file in ``out`` that no run writes before its config.json, or None.
 
-    Id maps, logs and hidden files such as a lock may be there. A data set may not: the run would overwrite its ``items.parquet``.
+    Id maps, logs and hidden files such as a lock may be there. A data set may not: the run would overwrite its
+    ``items.parquet``.
     """
     own_files, log_endings = ("users.parquet", "items.parquet", "cell.json"), (".txt", ".log", ".out", ".err")
     paths = (path for path in out.iterdir() if not path.name.startswith("."))
