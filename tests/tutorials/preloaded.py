@@ -1,10 +1,10 @@
-"""``crossrec`` and ``python`` in which the slow imports are done already: a page of thirty commands in seconds.
+"""``crossrec`` and ``python`` commands with the slow imports already done: a page of thirty commands runs in seconds.
 
     python preloaded.py SOCKET
 
-imports what the commands import and listens; every request is answered by a fork of it, in the caller's folder, with
-its environment and its files 0, 1 and 2. ``tools`` writes commands for a shell that ask it. ``crossrec serve``, to be
-stopped by its process id, is a process of its own; the cells of ``compare`` ask like a shell.
+imports the libraries of the commands and listens. A fork handles each request, in the caller's folder, with its
+environment and its files 0, 1 and 2. ``tools`` writes shell commands that send the requests. ``crossrec serve``, which
+a page stops by its process id, runs as a process of its own. Jobs of ``compare`` send requests, too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if {name!r} == "crossrec" and sys.argv[1:2] == ["serve"]:
     os.execv({python!r}, [{python!r}, "-m", "crossrec", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({address!r})
-    asked = [[{name!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ)]
-    socket.send_fds(connection, [json.dumps(asked).encode() + b"\\n"], [0, 1, 2])
+    request = [[{name!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ)]
+    socket.send_fds(connection, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
     sys.exit(int(connection.recv(4) or b"70"))
 """
 LIBRARIES = ("PIL.Image", "sentence_transformers", "crossrec.features.encode", "crossrec.commands.train")
@@ -36,7 +36,7 @@ LIBRARIES = ("PIL.Image", "sentence_transformers", "crossrec.features.encode", "
 
 @contextmanager
 def tools(folder: Path) -> Iterator[Path]:
-    """A folder with the commands ``crossrec`` and ``python``, for as long as it is open."""
+    """Context with a folder of the commands ``crossrec`` and ``python``."""
     folder.mkdir()
     address = str(folder / "s")
     for name in ("crossrec", "python"):
@@ -64,21 +64,21 @@ def listen(address: str) -> None:
         while True:
             connection, _ = listener.accept()
             if os.fork() == 0:
-                answer(connection, Path(address).with_name("python"))
+                handle(connection, Path(address).with_name("python"))
             connection.close()
             with suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
 
 
-def answer(connection: socket.socket, tool: Path) -> None:
-    """Do what is asked, say the exit code, and end; ``tool``: the command ``python`` that asks."""
+def handle(connection: socket.socket, tool: Path) -> None:
+    """Run the request, send its exit code, and exit. ``tool``: the ``python`` command that sends requests."""
     content, files, _, _ = socket.recv_fds(connection, 2**20, 3)
     while not content.endswith(b"\n"):
         content += connection.recv(2**20)
     (name, *arguments), folder, environment = json.loads(content)
-    for place, file in enumerate(files):
-        os.dup2(file, place)
+    for descriptor, file in enumerate(files):
+        os.dup2(file, descriptor)
         os.close(file)
     os.chdir(folder)
     sys.executable = str(tool)
