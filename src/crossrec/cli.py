@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how mistakes are told. Thin, so that ``--help`` answers at once."""
+"""The command line: its commands, and one line per user mistake. It imports nothing heavy, so ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import contextlib
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from crossrec._version import __version__
 from crossrec.errors import CrossrecError
+from crossrec.experiments.registry import QUESTIONS
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -27,67 +29,27 @@ app = App(
 data = App(name="data", help="Make, look at and check a data set.", help_format="plaintext")
 app.command(data)
 
-# Commands are named by import path and loaded when used: torch takes a second to import.
+
+def _question_command(name: str) -> Callable[..., int]:
+    """The command of a research question. It parses its own flags, which depend on the question."""
+
+    def command(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
+        from crossrec.commands.experiments import question_command
+
+        return question_command(name, tokens)
+
+    return command
+
+
+# Commands are imported when they are used: torch takes a second to import.
 app.command(
     "crossrec.commands.train:train",
     name="train",
     help="Train a recommender, alone or with FETTLE or CROSS on top, and test it.",
     help_flags=[],
 )
-app.command(
-    "crossrec.commands.experiments:compare",
-    name="compare",
-    help="Backbones x alignments x seeds x data sets (RQ1).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:ablate",
-    name="ablate",
-    help="Each component of CROSS, alone and with the others (RQ2).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:directions",
-    name="directions",
-    help="Which way to align modalities: both, one, dynamic or topmost (RQ3).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:robustness",
-    name="robustness",
-    help="Missing content and false clicks (RQ4).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:visualize",
-    name="visualize",
-    help="Vectors of modalities and users, before and after alignment (RQ5).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:popularity",
-    name="popularity",
-    help="Who gains, popular items or rare ones (RQ6).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:sensitivity",
-    name="sensitivity",
-    help="The settings of CROSS, one at a time (RQ7).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:strengths",
-    name="strengths",
-    help="How strong each modality is, and which way items align, by epoch (Fig. 2).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.experiments:coldstart",
-    name="coldstart",
-    help="Items that nobody has touched: vectors made of their content.",
-    help_flags=[],
-)
+for _name, _question in QUESTIONS.items():
+    app.command(_question_command(_name), name=_name, help=_question.help, help_flags=[])
 app.command(
     "crossrec.commands.report:report",
     name="report",

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.experiments.made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE, copy_made
+from tests.experiments.sample_results import COLUMNS, CURVE, FAILURE, POINTS, WIDE, copy_sample_results
 
 from crossrec.experiments.reporting.html import MAX_FIGURE_ROWS, write_report
 
@@ -20,7 +20,7 @@ WEIGHTS = "sensitivity-2-weights"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = copy_made(tmp_path_factory, tmp_path_factory.mktemp("browser") / "runs")
+    folder = copy_sample_results(tmp_path_factory, tmp_path_factory.mktemp("browser") / "runs")
     write_report(folder)
     return folder
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from crossrec.cli import main
-from crossrec.commands import experiments
+from crossrec.experiments import execute
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -148,4 +148,4 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
             results.append(Result(cell, out / cell.name, metrics))
         return results
 
-    monkeypatch.setattr(experiments, "run_cells", run_cells)
+    monkeypatch.setattr(execute, "run_cells", run_cells)

@@ -19,7 +19,7 @@ import pytest
 
 from crossrec.alignment import CrossConfig
 from crossrec.backbones.bpr import BPRConfig
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions.compare import CompareConfig, cells, table
 from crossrec.experiments.runner import pool
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -177,7 +177,7 @@ def test_a_cell_that_fails_stops_no_other(crossrec, mmrec, tmp_path):
 def made():
     """What the cells of two backbones, three alignments and two seeds might have come to."""
     options = CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 4))
-    todo = cells(options, Base())
+    todo = cells(options, SharedSettings())
     results = []
     for number, cell in enumerate(todo):
         value = (number + 1) / 100
@@ -262,7 +262,7 @@ def test_a_base_of_zero_has_no_gain(made):
 
 def test_what_is_named_twice_is_trained_once():
     options = CompareConfig(backbones=("bpr", "bpr"), alignments=("none", "cross", "none"), seeds=(1, 0, 1))
-    assert [(c.group[1:], c.config.training.seed) for c in cells(options, Base())] == [
+    assert [(c.group[1:], c.config.training.seed) for c in cells(options, SharedSettings())] == [
         (("bpr", "none"), 1),
         (("bpr", "none"), 0),
         (("bpr", "cross"), 1),

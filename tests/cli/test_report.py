@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.experiments.made_answers import EVIL, copy_made
+from tests.experiments.sample_results import EVIL, copy_sample_results
 
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
-    return copy_made(tmp_path_factory, tmp_path / "runs")
+    return copy_sample_results(tmp_path_factory, tmp_path / "runs")
 
 
 def links(page: str) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.comparison import PLAIN
 from crossrec.experiments.analysis.significance_tables import UNSHOWN, versus
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import ablate, compare
-from crossrec.experiments.questions.ablate import ABLATE, PAPER, AblateConfig, cells, name_of, terms_of
+from crossrec.experiments.questions.ablate import PAPER, AblateConfig, cells, name_of, terms_of
 from crossrec.runs.config import RunConfig
 
 ALL = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
@@ -95,7 +95,7 @@ def test_an_unknown_component(subset):
 
 
 def test_settings_hold_but_for_the_terms():
-    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.5, "terms": ["item"]}}})
+    base = SharedSettings(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.5, "terms": ["item"]}}})
     for cell in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), base):
         if cell.group[1] != "none":
             assert cell.config.alignment.alpha == 0.5
@@ -103,13 +103,13 @@ def test_settings_hold_but_for_the_terms():
 
 
 def test_table_and_figure_have_the_same_numbers():
-    answer = answer_of(ABLATE, AblateConfig(backbones=("freedom", "bpr")), lifted)
-    shown = lines(answer.tables["ablate"])
+    result = result_from("ablate", AblateConfig(backbones=("freedom", "bpr")), lifted)
+    shown = table_rows(result.tables["ablate"])
     assert [row["model"] for row in shown[:11]] == ["freedom", *(f"+ {name}" for name in PAPER)]
     assert [row["model"] for row in shown[22:]] == [f"average + {name}" for name in PAPER]
     assert mean(shown[1]["R@10"]) == pytest.approx(0.06 * 1.04 + 1e-4)
     assert shown[1]["ΔR@10"] == pytest.approx(100 * (0.0625 / 0.0601 - 1))
-    numbers = behind(answer.figures["ablate-figure"])
+    numbers = figure_rows(result.figures["ablate-figure"])
     assert len(numbers) == 22
     for row, number in zip(shown, numbers, strict=False):
         assert float(number["recall@10 mean"]) == mean(row["R@10"])
@@ -119,9 +119,9 @@ def test_table_and_figure_have_the_same_numbers():
 
 
 def test_bars_are_the_numbers():
-    answer = answer_of(ABLATE, AblateConfig(subsets=("ilda", "cna")), lifted)
-    recall, ndcg = draw(answer.figures["ablate-figure"]).axes
-    shown = lines(answer.tables["ablate"])
+    result = result_from("ablate", AblateConfig(subsets=("ilda", "cna")), lifted)
+    recall, ndcg = draw(result.figures["ablate-figure"]).axes
+    shown = table_rows(result.tables["ablate"])
     for axes, name in ((recall, "R@10"), (ndcg, "N@10")):
         widths = [bar.get_width() for bar in axes.patches]
         assert widths == pytest.approx([mean(row[name]) for row in shown])
@@ -130,7 +130,7 @@ def test_bars_are_the_numbers():
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = answer_of(ABLATE, AblateConfig(), lifted).findings
+    said = result_from("ablate", AblateConfig(), lifted).findings
     assert "freedom: ILDA alone changes Recall@10 by +4.0 %, higher in 3 of 3 seeds." in said
     assert "freedom: DT alone changes Recall@10 by -0.2 %, higher in 0 of 3 seeds." in said
     assert "freedom: ILDA&DT&CNA&CLA has the highest Recall@10 of the 10 subsets." in said
@@ -141,7 +141,7 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
 
 def test_what_the_paper_claims_is_denied_where_it_is_not_so():
     low = {"ILDA": -0.05, "DT": 0.02, "CNA": 0.01, "CLA": 0.0, "ILDA&CNA&CLA": -0.06, "ILDA&DT&CNA&CLA": -0.07}
-    said = answer_of(ABLATE, AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0))).findings
+    said = result_from("ablate", AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0))).findings
     claims = [finding for finding in said if "claim" in finding]
     assert [claim.split(" claim that ")[1] for claim in claims] == [
         "ILDA, CNA and CLA alone raise Recall@10 does not hold (not ILDA and CLA).",
@@ -162,7 +162,7 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
 )
 def test_little_is_little_either_way(monkeypatch, found, judged):
     monkeypatch.setattr(ablate, "verdicts", lambda tests: {("freedom", versus("DT", PLAIN)): found})
-    said = answer_of(ABLATE, AblateConfig(subsets=("dt",)), lambda cell: 0.06 if cell.group[1] == "DT" else 0.05)
+    said = result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: 0.06 if cell.group[1] == "DT" else 0.05)
     assert said.findings[-1] == (
         "freedom: the paper's claim that DT alone does little, less than 1 % either way, "
         f"{judged} (+20.0 %, higher in 3 of 3 seeds)."
@@ -173,29 +173,29 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
     def value(cell):
         return None if cell.group[1] == "ILDA" and cell.config.training.seed == 1 else lifted(cell)
 
-    answer = answer_of(ABLATE, AblateConfig(subsets=("ilda", "cna", "ilda+cna+cla")), value)
-    shown = lines(answer.tables["ablate"])
+    result = result_from("ablate", AblateConfig(subsets=("ilda", "cna", "ilda+cna+cla")), value)
+    shown = table_rows(result.tables["ablate"])
     assert (shown[1]["R@10"], shown[1]["ΔR@10"]) == (NO_MEMORY, None)
     assert isinstance(shown[2]["ΔR@10"], float)
-    assert behind(answer.figures["ablate-figure"])[1]["recall@10 mean"] == NO_MEMORY
-    assert [math.isnan(bar.get_width()) for bar in draw(answer.figures["ablate-figure"]).axes[0].patches] == [
+    assert figure_rows(result.figures["ablate-figure"])[1]["recall@10 mean"] == NO_MEMORY
+    assert [math.isnan(bar.get_width()) for bar in draw(result.figures["ablate-figure"]).axes[0].patches] == [
         *(False, True, False, False)
     ]
-    claims = [finding for finding in answer.findings if "claim" in finding]
+    claims = [finding for finding in result.findings if "claim" in finding]
     assert len(claims) == 3
     assert all("cannot be judged" in claim for claim in claims)
 
 
 def test_a_failed_backbone_leaves_nothing_to_compare_with():
-    answer = answer_of(ABLATE, AblateConfig(), lambda cell: None if cell.group[1] == "none" else 0.06)
-    assert [row["ΔR@10"] for row in lines(answer.tables["ablate"])[1:]] == ["–"] * 10
-    assert not [text for axes in draw(answer.figures["ablate-figure"]).axes for text in axes.texts], (
+    result = result_from("ablate", AblateConfig(), lambda cell: None if cell.group[1] == "none" else 0.06)
+    assert [row["ΔR@10"] for row in table_rows(result.tables["ablate"])[1:]] == ["–"] * 10
+    assert not [text for axes in draw(result.figures["ablate-figure"]).axes for text in axes.texts], (
         "no change to write"
     )
-    assert all("holds" not in finding for finding in answer.findings if "alone raise" in finding)
+    assert all("holds" not in finding for finding in result.findings if "alone raise" in finding)
 
 
 def test_a_weight_of_0_is_told():
-    base = Base(TINY.data, TINY.training, {"freedom": {"cross": {"gamma": 0}}})
-    notes = answer_of(ABLATE, AblateConfig(seeds=(0,)), lifted, base).tables["ablate"].footnotes
+    base = SharedSettings(TINY.data, TINY.training, {"freedom": {"cross": {"gamma": 0}}})
+    notes = result_from("ablate", AblateConfig(seeds=(0,)), lifted, base).tables["ablate"].footnotes
     assert "freedom: the weight of CNA is 0, so it is not computed." in notes

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.alignment import CrossConfig
 from crossrec.data import Cold, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.experiments.analysis.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
 from crossrec.experiments.analysis.comparison import METRICS
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import coldstart
-from crossrec.experiments.questions.coldstart import COLDSTART, ColdstartConfig, cells, of_run, without_training
+from crossrec.experiments.questions.coldstart import ColdstartConfig, cells, of_run, without_training
 from crossrec.recommend.measure import cold_metrics, metrics_among_all
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -42,7 +42,7 @@ def test_cells_are_every_backbone_alone_and_aligned_and_the_references():
 
 def test_mistakes():
     with pytest.raises(ConfigError, match="--cold-items: coldstart takes items out itself; give --share"):
-        cells(ColdstartConfig(), Base(data=DataConfig(data="synthetic-tiny", cold_items=0.1)))
+        cells(ColdstartConfig(), SharedSettings(data=DataConfig(data="synthetic-tiny", cold_items=0.1)))
     with pytest.raises(ConfigError, match="--alignments: unknown 'croos'"):
         cells(ColdstartConfig(alignments=("croos",)), TINY)
     with pytest.raises(ConfigError, match="share"):
@@ -226,8 +226,8 @@ def measured(monkeypatch):
 
 
 def test_tables_differences_figure_and_findings(measured):
-    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0, 1)), lambda _: 0.1)
-    shown = lines(answer.tables["coldstart"])
+    result = result_from("coldstart", ColdstartConfig(seeds=(0, 1)), lambda _: 0.1)
+    shown = table_rows(result.tables["coldstart"])
     assert [(row["model"], row["new items by"]) for row in shown] == [
         *(("–", way) for way in (POPULARITY, HISTORY, TRUE)),
         *(("lightgcn", way) for way in ("neighbors by features", "blend by features *")),
@@ -235,7 +235,7 @@ def test_tables_differences_figure_and_findings(measured):
         *(("vbpr", way) for way in (*BY_FEATURES, "blend", "own *")),
     ]
     assert mean(shown[9]["N@10"]) == pytest.approx(0.5)
-    apart = answer.tables["coldstart-differences"].rows
+    apart = result.tables["coldstart-differences"].rows
     assert [row[:2] for row in apart] == [
         ["lightgcn + cross", other] for other in ("lightgcn", HISTORY, "vbpr", POPULARITY)
     ]
@@ -243,8 +243,8 @@ def test_tables_differences_figure_and_findings(measured):
     assert apart[0][3:5] == [pytest.approx(25.0), "1 of 2"]
     assert apart[2][2] == pytest.approx([0.05, -0.05])
     assert apart[2][4] == "1 of 2"
-    assert "lightgcn + cross against lightgcn: Recall@20 +25.0 %, higher in 1 of 2 seeds." in answer.findings
-    among = answer.tables["coldstart-among-all"].rows
+    assert "lightgcn + cross against lightgcn: Recall@20 +25.0 %, higher in 1 of 2 seeds." in result.findings
+    among = result.tables["coldstart-among-all"].rows
     assert [row[:2] for row in among if row][2:4] == [
         ["lightgcn + cross (blend)", "no new items"],
         ["", "quantile 0.9"],
@@ -253,33 +253,33 @@ def test_tables_differences_figure_and_findings(measured):
     assert plain[3] == pytest.approx([0.15, 0.15])
     assert with_new[2] == pytest.approx([0.15, 0.1])
     assert with_new[4] == pytest.approx(-20.0)
-    assert answer.findings[0].startswith("synthetic-tiny: 8 items taken out, with ")
-    numbers = behind(answer.figures["coldstart-figure"])
+    assert result.findings[0].startswith("synthetic-tiny: 8 items taken out, with ")
+    numbers = figure_rows(result.figures["coldstart-figure"])
     assert [row["model"] for row in numbers] == [POPULARITY, HISTORY, TRUE, "lightgcn", "lightgcn + cross", "vbpr"]
-    (axes,) = draw(answer.figures["coldstart-figure"]).axes
+    (axes,) = draw(result.figures["coldstart-figure"]).axes
     widths = [bar.get_width() for bar in axes.patches]
     assert widths[2:] == pytest.approx([0.2, 0.25, 0.25])
     assert axes.get_yticklabels()[3].get_text() == "lightgcn + cross (blend)"
 
 
 def test_one_seed(measured):
-    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0,)), lambda _: 0.1)
-    row = answer.tables["coldstart-differences"].rows[0]
+    result = result_from("coldstart", ColdstartConfig(seeds=(0,)), lambda _: 0.1)
+    row = result.tables["coldstart-differences"].rows[0]
     assert row[2:5] == [pytest.approx(0.1), pytest.approx(50.0), "1 of 1"]
-    assert "lightgcn + cross against vbpr: Recall@20 +20.0 %, one seed." in answer.findings
+    assert "lightgcn + cross against vbpr: Recall@20 +20.0 %, one seed." in result.findings
 
 
 def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
     def value(cell):
         return None if cell.group[1] == "cross" and cell.config.training.seed == 1 else 0.1
 
-    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0, 1)), value)
-    (row,) = [row for row in lines(answer.tables["coldstart"]) if row["model"] == "lightgcn + cross"]
+    result = result_from("coldstart", ColdstartConfig(seeds=(0, 1)), value)
+    (row,) = [row for row in table_rows(result.tables["coldstart"]) if row["model"] == "lightgcn + cross"]
     assert list(row.values())[1:4] == ["", NO_MEMORY, "–"]
-    assert {row[2] for row in answer.tables["coldstart-differences"].rows} == {NO_MEMORY}
-    assert ["lightgcn + cross", "", NO_MEMORY, "–", "–"] in answer.tables["coldstart-among-all"].rows
-    assert "lightgcn + cross against lightgcn: Recall@20 – (a result is missing)." in answer.findings
-    (axes,) = draw(answer.figures["coldstart-figure"]).axes
+    assert {row[2] for row in result.tables["coldstart-differences"].rows} == {NO_MEMORY}
+    assert ["lightgcn + cross", "", NO_MEMORY, "–", "–"] in result.tables["coldstart-among-all"].rows
+    assert "lightgcn + cross against lightgcn: Recall@20 – (a result is missing)." in result.findings
+    (axes,) = draw(result.figures["coldstart-figure"]).axes
     assert [math.isnan(bar.get_width()) for bar in axes.patches] == [False, False, False, True, False]
 
 
@@ -288,5 +288,5 @@ def test_a_damaged_run_is_told(monkeypatch):
         raise RunError("vectors.safetensors: damaged")
 
     monkeypatch.setattr(coldstart, "of_run", damaged)
-    answer = answer_of(COLDSTART, ColdstartConfig(seeds=(0,)), lambda _: 0.1)
-    assert lines(answer.tables["coldstart"])[3]["R@10"] == "failed: vectors.safetensors: damaged"
+    result = result_from("coldstart", ColdstartConfig(seeds=(0,)), lambda _: 0.1)
+    assert table_rows(result.tables["coldstart"])[3]["R@10"] == "failed: vectors.safetensors: damaged"

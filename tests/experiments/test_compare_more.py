@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from tests.experiments.made import NO_MEMORY, TINY, lines, outcome_of, results_of
+from tests.experiments.fake_runs import NO_MEMORY, TINY, fake_evaluation, fake_results, table_rows
 
 from crossrec.data import load
 from crossrec.evaluation.groups import popularity_groups
@@ -14,7 +14,7 @@ from crossrec.experiments.analysis.list_tables import LISTS, lists_table
 from crossrec.experiments.analysis.run_evaluation import user_groups
 from crossrec.experiments.analysis.significance_tables import compared, judged, paired_table
 from crossrec.experiments.questions import compare
-from crossrec.experiments.questions.compare import COMPARE, CompareConfig, block_tests, cells
+from crossrec.experiments.questions.compare import CompareConfig, block_tests, cells
 
 USERS = 40
 GAIN = {"none": 0.0, "fettle": 0.1, "cross": 0.2}
@@ -41,14 +41,14 @@ def measured(groups, monkeypatch):
     def outcomes_of(results, datasets):
         failed = [result.failure for result in results if result.failure]
         made = [(r.cell.group[-1], r.cell.config.training.seed, r.cell.group[-2]) for r in results]
-        return failed[0] if failed else [outcome_of(values(a, s, b), *groups) for a, s, b in made]
+        return failed[0] if failed else [fake_evaluation(values(a, s, b), *groups) for a, s, b in made]
 
     monkeypatch.setattr(compare, "evaluate_runs", outcomes_of)
 
 
 def answered(options, value):
     todo = cells(options, TINY)
-    return COMPARE.answer(options, TINY, results_of(todo, value), {TINY.data: load(TINY.data)})
+    return compare.result(options, TINY, fake_results(todo, value), {TINY.data: load(TINY.data)})
 
 
 def recall(cell):
@@ -56,8 +56,8 @@ def recall(cell):
 
 
 def test_every_pair_of_alignments_is_tested_over_users(measured):
-    answer = answered(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall)
-    shown = lines(answer.tables["compare-tests"])
+    result = answered(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall)
+    shown = table_rows(result.tables["compare-tests"])
     pairs = [("fettle", "none"), ("cross", "none"), ("cross", "fettle")]
     assert [(row["backbone"], row["compared"], row["metric"]) for row in shown] == [
         (backbone, f"{new} v.s. {base}", metric)
@@ -86,25 +86,25 @@ def test_every_pair_of_alignments_is_tested_over_users(measured):
         )
     assert {row["verdict"] for row in shown if row["backbone"] == "bpr"} == {"higher"}
     assert {row["verdict"] for row in shown if row["backbone"] == "lightgcn"} == {"no difference shown"}
-    assert "all 12 tests" in answer.tables["compare-tests"].footnotes[0]
+    assert "all 12 tests" in result.tables["compare-tests"].footnotes[0]
 
 
 def test_cross_is_compared_with_fettle_whatever_the_order(measured):
     options = CompareConfig(backbones=("bpr",), alignments=("cross", "fettle", "none"), seeds=(0,))
-    answer = answered(options, recall)
-    assert [row["compared"] for row in lines(answer.tables["compare-tests"])][::2] == [
+    result = answered(options, recall)
+    assert [row["compared"] for row in table_rows(result.tables["compare-tests"])][::2] == [
         *("cross v.s. fettle", "none v.s. cross", "none v.s. fettle"),
     ]
 
 
 def test_cross_against_fettle_on_average(measured):
     table = answered(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall).tables["compare"]
-    last = lines(table)[-1]
+    last = table_rows(table)[-1]
     assert last["model"] == "cross v.s. fettle"
     expected = (100 * (0.3005 / 0.2005 - 1) + 0.0) / 2
     assert [last[name] for name in ("ΔR@10", "ΔR@20", "ΔN@10", "ΔN@20")] == pytest.approx([expected] * 4)
     alone = answered(CompareConfig(backbones=("bpr",), seeds=(0,)), recall).tables["compare"]
-    assert len(lines(alone)) == 3, "of one backbone there is no average"
+    assert len(table_rows(alone)) == 3, "of one backbone there is no average"
 
 
 def test_what_is_found(measured):
@@ -128,24 +128,24 @@ def test_a_failure_is_told_and_not_in_the_family(measured):
     def value(cell):
         return None if cell.group[2] == "fettle" else recall(cell)
 
-    answer = answered(CompareConfig(backbones=("bpr",), seeds=(0, 1)), value)
-    shown = lines(answer.tables["compare-tests"])
+    result = answered(CompareConfig(backbones=("bpr",), seeds=(0, 1)), value)
+    shown = table_rows(result.tables["compare-tests"])
     assert [(row["verdict"] == NO_MEMORY, row["p"] is None) for row in shown] == [
         (a, a) for a in (True, True, False, False, True, True)
     ]
-    assert "all 2 tests" in answer.tables["compare-tests"].footnotes[0]
+    assert "all 2 tests" in result.tables["compare-tests"].footnotes[0]
     small, large = sorted((row["p"], row["p (Holm)"]) for row in shown[2:4])
     assert (small[1], large[1]) == pytest.approx((min(1, 2 * small[0]), max(2 * small[0], large[0])))
-    failed = lines(answer.tables["compare-lists"])[1]
+    failed = table_rows(result.tables["compare-lists"])[1]
     assert failed["model"] == "+ fettle"
     assert list(failed.values())[1:] == [NO_MEMORY, *[None] * (len(failed) - 2)]
-    assert any("fettle v.s. none: Recall@20 cannot be compared" in finding for finding in answer.findings)
-    assert any("CROSS outperforms FETTLE" in f and "cannot be judged" in f for f in answer.findings)
+    assert any("fettle v.s. none: Recall@20 cannot be compared" in finding for finding in result.findings)
+    assert any("CROSS outperforms FETTLE" in f and "cannot be judged" in f for f in result.findings)
 
 
 def test_lists_users_and_cost(measured, groups, tmp_path):
     options = CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0, 1))
-    made = results_of(cells(options, TINY), recall)
+    made = fake_results(cells(options, TINY), recall)
     for number, result in enumerate(made):
         result.metrics.update(epochs=3 + number, train_seconds_per_epoch=2.0, peak_memory_mb=300.0)
         folder = tmp_path / str(number)
@@ -153,7 +153,7 @@ def test_lists_users_and_cost(measured, groups, tmp_path):
         (folder / "history.csv").write_text("epoch,train_seconds,eval_seconds\n1,20,10\n2,20,10\n")
         object.__setattr__(result, "folder", folder)
     made[1].folder.joinpath("history.csv").unlink()
-    (row,) = lines(COMPARE.answer(options, TINY, made, {TINY.data: load(TINY.data)}).tables["compare-lists"])
+    (row,) = table_rows(compare.result(options, TINY, made, {TINY.data: load(TINY.data)}).tables["compare-lists"])
     assert [row[name] for name in LISTS] == [(v, v) for v in (0.5, 0.75, 2.0, 3.0, 4.0)]
     first, *others = groups[0].names
     assert row[first] == pytest.approx([np.mean(values("none", seed)["recall@20"]) for seed in (0, 1)])
@@ -172,11 +172,11 @@ def test_users_differ_in_number_or_are_none():
 
 
 def test_no_test_users(groups):
-    empty = outcome_of({"recall@20": [], "ndcg@20": []}, *groups)
+    empty = fake_evaluation({"recall@20": [], "ndcg@20": []}, *groups)
     assert compared(("a",), [empty], [empty], "recall@20").test == "no test pairs"
     dataset = load(TINY.data)
-    made = results_of(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
+    made = fake_results(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
     ((row,),) = blocks_of(made)
     rows = compare.block_rows([row], {"none": [empty]})
-    assert lines(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
+    assert table_rows(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
     assert block_tests([row], {"none": [empty]}) == []

@@ -6,14 +6,14 @@ import math
 
 import pytest
 from pydantic import ValidationError
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import compare
-from crossrec.experiments.questions.directions import DIRECTIONS, DirectionsConfig, cells
+from crossrec.experiments.questions.directions import DirectionsConfig, cells
 
 RULES = ("bidirectional", "one_way", "dynamic", "topmost")
 TWO = ("lightgcn", "vbpr")
@@ -67,7 +67,7 @@ def test_what_other_experiments_have_is_not_trained_again():
 def test_where_a_rule_would_change_nothing():
     with pytest.raises(ConfigError, match="--directions off"):
         aligned(directions=("off",), item_level_only=True)
-    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"terms": ["neighbor"]}}})
+    base = SharedSettings(TINY.data, TINY.training, {"bpr": {"cross": {"terms": ["neighbor"]}}})
     with pytest.raises(ConfigError, match="no rule changes a thing"):
         cells(DirectionsConfig(backbones=("bpr",)), base)
 
@@ -78,8 +78,8 @@ def test_an_unknown_rule():
 
 
 def test_table_and_figure_have_the_same_numbers():
-    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lifted)
-    shown, numbers = lines(answer.tables["directions"]), behind(answer.figures["directions-figure"])
+    result = result_from("directions", DirectionsConfig(backbones=TWO), lifted)
+    shown, numbers = table_rows(result.tables["directions"]), figure_rows(result.figures["directions-figure"])
     assert [row["model"] for row in shown[:5]] == ["lightgcn", *(f"+ {rule}" for rule in RULES)]
     assert [row["model"] for row in shown[10:]] == [f"average + {rule}" for rule in RULES]
     assert [row["ΔR@10"] for row in shown[10:]] == pytest.approx([2, 8, 12, 1])
@@ -92,17 +92,17 @@ def test_table_and_figure_have_the_same_numbers():
 
 
 def test_bars_are_the_numbers():
-    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO, directions=("dynamic",)), lifted)
-    left, right = draw(answer.figures["directions-figure"]).axes
+    result = result_from("directions", DirectionsConfig(backbones=TWO, directions=("dynamic",)), lifted)
+    left, right = draw(result.figures["directions-figure"]).axes
     assert sorted(bar.get_height() for bar in left.patches) == pytest.approx(sorted([0.05, 0.056, 0.04, 0.0448]))
     assert [bar.get_height() for bar in right.patches] == pytest.approx([12.0])
     assert left.get_ylim()[0] == 0
-    one = answer_of(DIRECTIONS, DirectionsConfig(backbones=("vbpr",)), lifted)
+    one = result_from("directions", DirectionsConfig(backbones=("vbpr",)), lifted)
     assert len(draw(one.figures["directions-figure"]).axes) == 1, "no average of a single backbone"
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lifted).findings
+    said = result_from("directions", DirectionsConfig(backbones=TWO), lifted).findings
     assert "average of 2 backbones: dynamic changes Recall@10 by +12.0 %, higher on 2 of 2." in said
     assert "dynamic has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
     claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
@@ -115,7 +115,7 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
 
 def test_what_the_paper_claims_is_denied_where_it_is_not_so():
     gain = {"none": 0.1, "bidirectional": 0.0, "one_way": -0.1, "dynamic": -0.02, "topmost": 0.05, "off": 0}
-    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])).findings
+    said = result_from("directions", DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])).findings
     assert "the backbone alone has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
     assert sum("does not hold" in finding for finding in said) == 3
 
@@ -124,13 +124,13 @@ def test_each_backbone_counts_by_its_own_change():
     def value(cell):
         return 0.05 * (1 + {"lightgcn": 1, "vbpr": -1}[cell.group[0]] * GAIN[cell.group[1]])
 
-    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO, directions=("dynamic",)), value).findings
+    said = result_from("directions", DirectionsConfig(backbones=TWO, directions=("dynamic",)), value).findings
     assert "average of 2 backbones: dynamic changes Recall@10 by +0.0 %, higher on 1 of 2." in said
     assert "the backbone alone has the best Recall@10 on 1 of 2 backbones: vbpr." in said
 
 
 def test_on_one_backbone_seeds_are_counted():
-    said = answer_of(DIRECTIONS, DirectionsConfig(backbones=("vbpr",), directions=("off",)), lifted).findings
+    said = result_from("directions", DirectionsConfig(backbones=("vbpr",), directions=("off",)), lifted).findings
     assert said[0] == "vbpr: no item level changes Recall@10 by +5.0 %, higher in 3 of 3 seeds."
 
 
@@ -138,15 +138,15 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
     def value(cell):
         return None if cell.group == ("vbpr", "topmost") else lifted(cell)
 
-    answer = answer_of(DIRECTIONS, DirectionsConfig(backbones=TWO), value)
-    shown = lines(answer.tables["directions"])
+    result = result_from("directions", DirectionsConfig(backbones=TWO), value)
+    shown = table_rows(result.tables["directions"])
     assert shown[9]["R@10"] == NO_MEMORY
     assert shown[13]["model"] == "average + topmost (of 1)"
-    assert behind(answer.figures["directions-figure"])[9]["recall@10 mean"] == NO_MEMORY
-    left, right = draw(answer.figures["directions-figure"]).axes
+    assert figure_rows(result.figures["directions-figure"])[9]["recall@10 mean"] == NO_MEMORY
+    left, right = draw(result.figures["directions-figure"]).axes
     assert sum(math.isnan(bar.get_height()) for bar in left.patches) == 1
     assert [bar.get_height() for bar in right.patches] == pytest.approx([2, 8, 12, 1])
-    said = answer.findings
+    said = result.findings
     assert "average of 2 backbones: topmost changes Recall@10 by +1.0 %, higher on 1 of 1, not known on 1." in said
     assert "dynamic has the best Recall@10 on 1 of 1 backbones: lightgcn." in said, "vbpr cannot be judged"
     assert [f.split(" claim that ")[1].split(" (")[0] for f in said if "claim" in f] == [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.experiments.made import EXPERIMENTS, TINY
+from tests.experiments.fake_runs import TINY
 
 from crossrec.errors import ConfigError
+from crossrec.experiments.registry import QUESTIONS
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_an_unknown_backbone(name):
-    experiment = EXPERIMENTS[name]
+    experiment = QUESTIONS[name].load()
     with pytest.raises(ConfigError, match="--backbones: unknown 'lightgnc'"):
-        experiment.cells(experiment.options(backbones=("freedom", "lightgnc")), TINY)
+        experiment.cells(experiment.config_type(backbones=("freedom", "lightgnc")), TINY)

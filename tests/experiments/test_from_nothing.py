@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from tests.experiments.made import answer_of, draw
+from tests.experiments.fake_runs import draw, result_from
 
-from crossrec.experiments.questions.ablate import ABLATE, AblateConfig
-from crossrec.experiments.questions.directions import DIRECTIONS, DirectionsConfig
-from crossrec.experiments.questions.robustness import ROBUSTNESS, RobustnessConfig
-from crossrec.experiments.questions.sensitivity import SENSITIVITY, SensitivityConfig
+from crossrec.experiments.questions.ablate import AblateConfig
+from crossrec.experiments.questions.directions import DirectionsConfig
+from crossrec.experiments.questions.robustness import RobustnessConfig
+from crossrec.experiments.questions.sensitivity import SensitivityConfig
 
-ASKED = {
-    "ablate": (ABLATE, AblateConfig()),
-    "directions": (DIRECTIONS, DirectionsConfig(backbones=("bpr", "vbpr"))),
-    "robustness": (ROBUSTNESS, RobustnessConfig(clicks=())),
-    "sensitivity": (SENSITIVITY, SensitivityConfig(parameters=("alpha",))),
+OPTIONS = {
+    "ablate": AblateConfig(),
+    "directions": DirectionsConfig(backbones=("bpr", "vbpr")),
+    "robustness": RobustnessConfig(clicks=()),
+    "sensitivity": SensitivityConfig(parameters=("alpha",)),
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_nothing_to_compare_with(name):
-    answer = answer_of(*ASKED[name], lambda cell: 0.0 if cell.config.alignment is None else 0.05)
-    assert answer.findings
-    assert "nan" not in " ".join(answer.findings)
-    for figure in answer.figures.values():
+    result = result_from(name, OPTIONS[name], lambda cell: 0.0 if cell.config.alignment is None else 0.05)
+    assert result.findings
+    assert "nan" not in " ".join(result.findings)
+    for figure in result.figures.values():
         assert "nan" not in " ".join(text.get_text() for axes in draw(figure).axes for text in axes.texts)

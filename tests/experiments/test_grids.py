@@ -9,7 +9,7 @@ import pytest
 from crossrec.experiments.reporting.html_tables import html_table
 from crossrec.experiments.reporting.tables import RULE, Column, ResultTable, to_csv, to_latex
 
-from .made_answers import COLUMNS, CURVE, FAILURE, POINTS, WIDE
+from .sample_results import COLUMNS, CURVE, FAILURE, POINTS, WIDE
 
 
 def test_cells():

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.experiments.made import EXPERIMENTS, TINY
+from tests.experiments.fake_runs import TINY
 
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig
-from crossrec.experiments.questions.ablate import ABLATE, PAPER, AblateConfig
+from crossrec.experiments.questions import ablate
+from crossrec.experiments.questions.ablate import PAPER, AblateConfig
 from crossrec.experiments.questions.robustness import METHODS
 from crossrec.experiments.questions.sensitivity import SensitivityConfig, cells
+from crossrec.experiments.registry import QUESTIONS
 from crossrec.training import TrainingConfig
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "experiments"
@@ -22,9 +24,9 @@ def page(name):
     return (PAGES / f"{name}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_flags_exist(name):
-    own = {*EXPERIMENTS[name].options.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
+    own = {*QUESTIONS[name].load().config_type.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
     known = {field.replace("_", "-") for field in own} | {"out", "settings", "jobs", "threads"}
     commands = "".join(re.findall(r"^```\n(.*?)```$", page(name), re.DOTALL | re.MULTILINE))
     assert all(line.startswith(f"crossrec {name} ") for line in commands.splitlines())
@@ -34,7 +36,7 @@ def test_flags_exist(name):
     assert anywhere <= known | {field.replace("_", "-") for field in CrossConfig.model_fields}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_every_page_says_what_how_and_what_is_claimed(name):
     heads = re.findall(r"^## (.*)$", page(name), re.MULTILINE)
     assert heads == ["What it does", "How to read it", "What the paper claims", "Measured"]
@@ -57,5 +59,5 @@ def test_numbers_of_runs():
     made = cells(SensitivityConfig(seeds=(0,)), TINY)
     assert f"{len(made) - 2} values and two settings" in page("sensitivity")
     assert f"are {len({cell.name for cell in made})} different runs a seed" in page("sensitivity")
-    assert len(ABLATE.cells(AblateConfig(seeds=(0,)), TINY)) == 11
+    assert len(ablate.cells(AblateConfig(seeds=(0,)), TINY)) == 11
     assert "eleven runs a seed" in page("ablate")

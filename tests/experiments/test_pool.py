@@ -8,12 +8,12 @@ from tests.cli import tuning
 
 from crossrec.data import DataConfig
 from crossrec.data.io.lock import FILE, FolderLock
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.runner import pool as module
 from crossrec.experiments.runner.jobs import Cell, Datasets
 from crossrec.experiments.runner.pool import Pool
 
-CELL = Cell(Base(DataConfig(data="synthetic-tiny")).config("bpr", "none", 0), ())
+CELL = Cell(SharedSettings(DataConfig(data="synthetic-tiny")).run_config("bpr", "none", 0), ())
 
 
 def metrics():

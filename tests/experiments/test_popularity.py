@@ -7,14 +7,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean, outcome_of
+from tests.experiments.fake_runs import (
+    NO_MEMORY,
+    TINY,
+    draw,
+    fake_evaluation,
+    figure_rows,
+    mean,
+    result_from,
+    table_rows,
+)
 
 from crossrec.data import load
 from crossrec.errors import ConfigError
 from crossrec.evaluation.groups import popularity_groups
 from crossrec.experiments.analysis.run_evaluation import user_groups
 from crossrec.experiments.questions import ablate, compare, popularity
-from crossrec.experiments.questions.popularity import POPULARITY, PopularityConfig, cells, tail_change
+from crossrec.experiments.questions.popularity import PopularityConfig, cells, tail_change
 
 GROUPS = ("Tail 1", "Tail 2", "Tail 3", "Tail 4", "Head")
 PAPER = {"Tail 1": 0.3614, "Tail 2": 0.25, "Tail 3": 0.2, "Tail 4": 0.1, "Head": 0.0381}
@@ -42,7 +51,7 @@ def measured(monkeypatch):
             value = np.where(np.arange(10) < 8, value, math.nan) if group == "Tail 1" else value
             return {"recall@10": value}
 
-        made = outcome_of({"recall@10": (0.2 + wave).tolist()}, user_groups(dataset), items)
+        made = fake_evaluation({"recall@10": (0.2 + wave).tolist()}, user_groups(dataset), items)
         return replace(made, of_items={group: recall(group) for group in GROUPS})
 
     def outcomes_of(results, datasets):
@@ -78,8 +87,8 @@ def test_an_unknown_alignment():
 
 
 def test_recall_and_changes_by_group(measured):
-    answer = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), lambda _: 0.1)
-    table = answer.tables["popularity"]
+    result = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1)
+    table = result.tables["popularity"]
     recall = {c.header: x for x, c in enumerate(table.columns) if c.group == "R@10"}
     change = {c.header: x for x, c in enumerate(table.columns) if c.group == "Δ %"}
     plain, some, cross = table.rows
@@ -96,7 +105,7 @@ def test_recall_and_changes_by_group(measured):
         assert row[change["tail average"]] == pytest.approx(np.mean([row[change[g]] for g in GROUPS[:4]]))
         assert row[change["all"]] == pytest.approx(0.0)
     assert set(plain[min(change.values()) :]) == {""}
-    numbers = behind(answer.figures["popularity-figure"])
+    numbers = figure_rows(result.figures["popularity-figure"])
     assert [(n["alignment"], n["items"]) for n in numbers] == [
         (name, group) for name in ("none", "CNA&CLA", "cross") for group in GROUPS
     ]
@@ -104,9 +113,9 @@ def test_recall_and_changes_by_group(measured):
 
 
 def test_what_the_groups_are(measured):
-    answer = answer_of(POPULARITY, PopularityConfig(seeds=(0,)), lambda _: 0.1)
+    result = result_from("popularity", PopularityConfig(seeds=(0,)), lambda _: 0.1)
     dataset = load(TINY.data)
-    shown = lines(answer.tables["popularity-groups"])
+    shown = table_rows(result.tables["popularity-groups"])
     assert [row["group"] for row in shown] == list(GROUPS)
     assert sum(row["items"] for row in shown) == dataset.num_items
     assert sum(row["share of interactions in %"] for row in shown) == pytest.approx(100)
@@ -115,14 +124,14 @@ def test_what_the_groups_are(measured):
     head = degree[-round(0.2 * len(degree)) :]
     assert shown[-1]["share of interactions in %"] == pytest.approx(100 * head.sum() / degree.sum())
     assert shown[-1]["interactions an item"] == f"{head[0]} to {head[-1]}"
-    assert f"have {100 * head.sum() / degree.sum():.1f} % of the interactions" in answer.findings[0]
-    numbers = behind(answer.figures["popularity-distribution-figure"])
+    assert f"have {100 * head.sum() / degree.sum():.1f} % of the interactions" in result.findings[0]
+    numbers = figure_rows(result.figures["popularity-distribution-figure"])
     counted = [int(n["interactions an item"]) for n in numbers for _ in range(int(n["items with so many"]))]
     assert counted == degree[::-1].tolist()
 
 
 def test_the_paper_s_claims_where_they_hold(measured):
-    said = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     claims = [finding for finding in said if "claim" in finding]
     assert [claim.split(" claim that ")[1].split(" holds")[0] for claim in claims] == [
         "every group of items gains",
@@ -135,7 +144,7 @@ def test_the_paper_s_claims_where_they_hold(measured):
 
 def test_the_paper_s_claims_where_they_do_not_hold(measured):
     measured.update({"Tail 1": -0.1, "Tail 2": 0.0, "Head": 0.3})
-    said = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
     assert [claim.split(" (")[0] for claim in claims] == [
         *("every group of items gains does not hold", "tail items gain more than head items does not hold"),
@@ -147,7 +156,7 @@ def test_the_paper_s_claims_where_they_do_not_hold(measured):
 
 def test_a_group_that_the_backbone_never_hits_gains_without_a_percentage(measured):
     measured["Tail 2"] = None
-    said = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     unknown = "cannot be judged, as freedom alone has no hit in Tail 2."
     assert [finding.split(" claim that ")[1] for finding in said if "claim" in finding] == [
         "every group of items gains holds.",
@@ -167,19 +176,19 @@ def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
     def value(cell):
         return None if cell.group[1] == "CNA&CLA" and cell.config.training.seed == 1 else 0.1
 
-    answer = answer_of(POPULARITY, PopularityConfig(seeds=(0, 1)), value)
-    assert answer.tables["popularity"].rows[1][1] == NO_MEMORY
-    assert [row["verdict"] for row in lines(answer.tables["popularity-tests"])][:5] == [NO_MEMORY] * 5
-    heights = [bar.get_height() for bar in draw(answer.figures["popularity-figure"]).axes[0].patches]
+    result = result_from("popularity", PopularityConfig(seeds=(0, 1)), value)
+    assert result.tables["popularity"].rows[1][1] == NO_MEMORY
+    assert [row["verdict"] for row in table_rows(result.tables["popularity-tests"])][:5] == [NO_MEMORY] * 5
+    heights = [bar.get_height() for bar in draw(result.figures["popularity-figure"]).axes[0].patches]
     assert [math.isnan(height) for height in heights] == [False] * 5 + [True] * 5 + [False] * 5
-    assert any("nothing can be said" in finding for finding in answer.findings)
-    assert not [finding for finding in answer.findings if "claim" in finding]
+    assert any("nothing can be said" in finding for finding in result.findings)
+    assert not [finding for finding in result.findings if "claim" in finding]
 
 
 def test_figures_of_several_backbones(measured):
-    answer = answer_of(POPULARITY, PopularityConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), lambda _: 0.1)
-    drawn = draw(answer.figures["popularity-figure"])
+    result = result_from("popularity", PopularityConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), lambda _: 0.1)
+    drawn = draw(result.figures["popularity-figure"])
     assert [axes.get_ylabel() for axes in drawn.axes] == ["bpr\nRecall@10", "lightgcn\nRecall@10"]
     assert all(axes.get_ylim()[0] == 0 for axes in drawn.axes)
-    (axes,) = draw(answer.figures["popularity-distribution-figure"]).axes
+    (axes,) = draw(result.figures["popularity-distribution-figure"]).axes
     assert [text.get_text().split("\n")[0] for text in axes.texts] == list(reversed(GROUPS))

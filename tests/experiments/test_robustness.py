@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import ablate, compare
-from crossrec.experiments.questions.robustness import ROBUSTNESS, RobustnessConfig, cells
+from crossrec.experiments.questions.robustness import RobustnessConfig, cells
 
 GAIN = {"none": 0.0, "ila": 0.02, "ilda": 0.03, "fettle": 0.1, "cross": 0.12}
 
@@ -50,7 +50,7 @@ def test_what_each_cell_is():
 
 def test_without_noise_the_cells_are_those_of_other_experiments():
     options = {"backbones": ("freedom",), "seeds": (1,)}
-    noisy = Base(TINY.data.model_copy(update={"corruption_seed": 9}))
+    noisy = SharedSettings(TINY.data.model_copy(update={"corruption_seed": 9}))
     clean = {c.group[3]: c.name for c in cells(RobustnessConfig(**options), noisy) if c.group[2] == "0 %"}
     plain, fettle, cross = (c.name for c in compare.cells(compare.CompareConfig(**options), TINY))
     assert (clean["none"], clean["fettle"], clean["cross"]) == (plain, fettle, cross)
@@ -59,7 +59,7 @@ def test_without_noise_the_cells_are_those_of_other_experiments():
 
 @pytest.mark.parametrize("redraw", [False, True])
 def test_a_backbone_that_reads_no_content_is_trained_once_for_all_missing_content(redraw):
-    base = Base(TINY.data.model_copy(update={"missing_content": 0.3}))
+    base = SharedSettings(TINY.data.model_copy(update={"missing_content": 0.3}))
     made = cells(RobustnessConfig(backbones=("lightgcn",), clicks=(), seeds=(0,), redraw=redraw), base)
     assert {c.config.data for c in made if c.group[3] == "none"} == {TINY.data}
     assert len({c.name for c in made}) == 1 + 2 * 5, "the alignment reads it"
@@ -69,7 +69,7 @@ def test_a_backbone_that_reads_no_content_is_trained_once_for_all_missing_conten
 
 @pytest.mark.parametrize(("redraw", "seeds"), [(False, [5, 5]), (True, [0, 3])])
 def test_the_draw_is_that_of_the_data_or_of_the_seed(redraw, seeds):
-    base = Base(TINY.data.model_copy(update={"corruption_seed": 5}))
+    base = SharedSettings(TINY.data.model_copy(update={"corruption_seed": 5}))
     options = RobustnessConfig(missing=(0.2,), clicks=(), missing_methods=("none",), seeds=(0, 3), redraw=redraw)
     assert [c.config.data.corruption_seed for c in cells(options, base)] == seeds
 
@@ -83,7 +83,7 @@ def test_shares_in_order_each_once_and_either_kind_alone():
 
 
 def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
-    base = Base(TINY.data.model_copy(update={"missing_content": 0.3, "corruption_seed": 2}))
+    base = SharedSettings(TINY.data.model_copy(update={"missing_content": 0.3, "corruption_seed": 2}))
     made = {c.group[:3]: c.config.data for c in cells(RobustnessConfig(seeds=(0,)), base)}
     assert made["clicks", "freedom", "0 %"].missing_content == 0.3
     assert made["clicks", "freedom", "0 %"].corruption_seed == 2
@@ -92,12 +92,12 @@ def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
 
 def test_table_and_figure_have_the_same_numbers():
     options = RobustnessConfig(missing=(0, 0.4, 0.8), clicks=(0, 0.2))
-    answer = answer_of(ROBUSTNESS, options, worn)
-    assert list(answer.tables) == [
+    result = result_from("robustness", options, worn)
+    assert list(result.tables) == [
         f"robustness-{name}" for name in ("missing", "missing-tests", "clicks", "clicks-tests")
     ]
-    assert list(answer.figures) == ["robustness-missing-figure", "robustness-clicks-figure"]
-    shown = lines(answer.tables["robustness-missing"])
+    assert list(result.figures) == ["robustness-missing-figure", "robustness-clicks-figure"]
+    shown = table_rows(result.tables["robustness-missing"])
     assert [(row["model"], row["noise"]) for row in shown] == [
         (model, noise) for noise in ("0 %", "40 %", "80 %", "average > 0 %") for model in ("freedom", "+ ILA", "+ ILDA")
     ]
@@ -106,10 +106,10 @@ def test_table_and_figure_have_the_same_numbers():
     assert cell["ΔR@10"] == pytest.approx(100 * (mean(cell["R@10"]) / mean(shown[6]["R@10"]) - 1))
     assert cell["R@10 kept"] == pytest.approx(100 * mean(cell["R@10"]) / mean(shown[1]["R@10"]))
     assert mean(shown[10]["R@10"]) == pytest.approx((mean(shown[4]["R@10"]) + mean(shown[7]["R@10"])) / 2)
-    assert len(lines(answer.tables["robustness-clicks"])) == 6, "one share is its own average"
+    assert len(table_rows(result.tables["robustness-clicks"])) == 6, "one share is its own average"
     numbers = {
         (n["method"], n["noise in %"]): float(n["recall@10 mean"])
-        for n in behind(answer.figures["robustness-missing-figure"])
+        for n in figure_rows(result.figures["robustness-missing-figure"])
     }
     names = {"freedom": "none", "+ ILA": "ila", "+ ILDA": "ilda"}
     by_table = {(names[r["model"]], f"{float(r['noise'][:-2])}"): mean(r["R@10"]) for r in shown[:9]}
@@ -120,22 +120,22 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
     def value(cell):
         return None if cell.group[2:] == ("40 %", "ila") else worn(cell)
 
-    answer = answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), value)
-    assert list(answer.figures) == ["robustness-missing-figure"]
-    (axes,) = draw(answer.figures["robustness-missing-figure"]).axes
+    result = result_from("robustness", RobustnessConfig(clicks=()), value)
+    assert list(result.figures) == ["robustness-missing-figure"]
+    (axes,) = draw(result.figures["robustness-missing-figure"]).axes
     drawn = [line.lines[0] for line in axes.containers]
     assert [list(line.get_xdata()) for line in drawn] == [[0, 20, 40, 60, 80]] * 3
     heights = [[round(y, 6) for y in line.get_ydata() if y == y] for line in drawn]
     assert [len(line) for line in heights] == [5, 4, 5]
     assert heights[0] == pytest.approx([0.06 * (1 - 0.2 * s) + 1e-4 for s in (0, 0.2, 0.4, 0.6, 0.8)], abs=1e-6)
-    shown = lines(answer.tables["robustness-missing"])
+    shown = table_rows(result.tables["robustness-missing"])
     assert (shown[7]["R@10"], shown[7]["R@10 kept"], shown[16]["R@10"]) == (NO_MEMORY, "–", NO_MEMORY)
-    assert sum("cannot be judged" in finding for finding in answer.findings) == 2
+    assert sum("cannot be judged" in finding for finding in result.findings) == 2
 
 
 @pytest.mark.parametrize("kind", ["missing", "clicks"])
 def test_error_bars_at_the_same_share_do_not_cover_each_other(kind):
-    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(), worn).figures[f"robustness-{kind}-figure"]).axes
+    (axes,) = draw(result_from("robustness", RobustnessConfig(), worn).figures[f"robustness-{kind}-figure"]).axes
     (zero, _) = axes.transData.transform((0, 0.05))
     for bars in axes.containers:
         assert len(bars.get_children()) == 4, "markers, ends above and below, bars"
@@ -145,7 +145,9 @@ def test_error_bars_at_the_same_share_do_not_cover_each_other(kind):
 
 
 def test_limits_are_those_of_the_numbers():
-    (axes,) = draw(answer_of(ROBUSTNESS, RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]).axes
+    (axes,) = draw(
+        result_from("robustness", RobustnessConfig(clicks=()), worn).figures["robustness-missing-figure"]
+    ).axes
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     y = [value for bars in axes.containers for end in bars.lines[1] for value in end.get_ydata()]
     assert (left, right) == pytest.approx((-4, 84), abs=0.5)
@@ -154,7 +156,7 @@ def test_limits_are_those_of_the_numbers():
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = answer_of(ROBUSTNESS, RobustnessConfig(), worn).findings
+    said = result_from("robustness", RobustnessConfig(), worn).findings
     assert "freedom, missing content, average of 20 % … 80 %: Recall@10 of ILDA against the backbone alone: " in said[1]
     claims = [finding for finding in said if "claim" in finding]
     assert len(claims) == 6
@@ -173,7 +175,7 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
             return 0.05 if method == "ilda" and share in ("20 %", "60 %") else 0.06 if method == "none" else 0.07
         return 0.07 if method == "fettle" else 0.06
 
-    claims = [f for f in answer_of(ROBUSTNESS, RobustnessConfig(), value).findings if "claim" in f]
+    claims = [f for f in result_from("robustness", RobustnessConfig(), value).findings if "claim" in f]
     assert [claim.split(" claim that ")[1] for claim in claims] == [
         "ILA is above the backbone at every share holds.",
         "ILDA is above the backbone at every share does not hold (not at 20 %, 60 %).",
@@ -185,16 +187,16 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
 
 
 def test_no_noise_no_findings():
-    answer = answer_of(ROBUSTNESS, RobustnessConfig(missing=(0,), clicks=()), worn)
-    assert answer.findings == []
-    assert len(lines(answer.tables["robustness-missing"])) == 3
+    result = result_from("robustness", RobustnessConfig(missing=(0,), clicks=()), worn)
+    assert result.findings == []
+    assert len(table_rows(result.tables["robustness-missing"])) == 3
 
 
 def test_several_backbones_side_by_side():
     options = RobustnessConfig(backbones=("bpr", "vbpr"), missing=(0.2,), clicks=(), seeds=(0,))
-    answer = answer_of(ROBUSTNESS, options, worn)
-    assert [row["model"] for row in lines(answer.tables["robustness-missing"])] == [
+    result = result_from("robustness", options, worn)
+    assert [row["model"] for row in table_rows(result.tables["robustness-missing"])] == [
         *("bpr", "+ ILA", "+ ILDA", "vbpr", "+ ILA", "+ ILDA")
     ]
-    assert [axes.get_title() for axes in draw(answer.figures["robustness-missing-figure"]).axes] == ["bpr", "vbpr"]
-    assert lines(answer.tables["robustness-missing"])[0]["R@10 kept"] == "–", "there is no run without noise"
+    assert [axes.get_title() for axes in draw(result.figures["robustness-missing-figure"]).axes] == ["bpr", "vbpr"]
+    assert table_rows(result.tables["robustness-missing"])[0]["R@10 kept"] == "–", "there is no run without noise"

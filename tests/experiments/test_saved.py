@@ -13,7 +13,7 @@ from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.result_files import read_results, write_result
 from crossrec.experiments.reporting.tables import RULE, Column, ResultTable, best_cells, to_csv, to_latex, to_text
 
-from .made_answers import CURVE, WIDE, copy_made
+from .sample_results import CURVE, WIDE, copy_sample_results
 
 ODD = ResultTable(
     "Anything",
@@ -35,7 +35,7 @@ ODD = ResultTable(
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
-    return copy_made(tmp_path_factory, tmp_path / "runs")
+    return copy_sample_results(tmp_path_factory, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
-from tests.experiments.made import NO_MEMORY, TINY, answer_of, behind, draw, lines, mean
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.alignment import CrossConfig
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.significance_tables import UNSHOWN
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import compare, sensitivity
-from crossrec.experiments.questions.sensitivity import SENSITIVITY, SensitivityConfig, cells
+from crossrec.experiments.questions.sensitivity import SensitivityConfig, cells
 
 WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 VALUES = {
@@ -70,7 +70,9 @@ def test_other_values_and_parameters():
 
 
 def test_the_base_setting_is_that_of_the_settings():
-    base = Base(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.3, "gamma": 0.2}, "backbone": {"reg": 0.7}}})
+    base = SharedSettings(
+        TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.3, "gamma": 0.2}, "backbone": {"reg": 0.7}}}
+    )
     made = cells(SensitivityConfig(backbones=("bpr",), parameters=("alpha",), alpha_values=(0.1,), seeds=(0,)), base)
     assert [c.config.alignment for c in made[1:]] == [
         CrossConfig(alpha=0.3, gamma=0.2),
@@ -104,8 +106,8 @@ def test_what_cannot_be(options):
 
 
 def test_table_and_figure_have_the_same_numbers():
-    answer = answer_of(SENSITIVITY, SensitivityConfig(), flat_enough)
-    shown, numbers = lines(answer.tables["sensitivity"]), behind(answer.figures["sensitivity-figure"])
+    result = result_from("sensitivity", SensitivityConfig(), flat_enough)
+    shown, numbers = table_rows(result.tables["sensitivity"]), figure_rows(result.figures["sensitivity-figure"])
     assert [(row["model"], row["value"]) for row in shown[:4]] == [
         *(("freedom", ""), ("+ cross", "as set"), ("α", 1e-5), ("α", 1e-4))
     ]
@@ -118,7 +120,7 @@ def test_table_and_figure_have_the_same_numbers():
         assert row["ΔR@10"] == pytest.approx(100 * (mean(row["R@10"]) / mean(shown[0]["R@10"]) - 1))
     assert (
         "α 0.01, β 0.01, γ 0.01, λ_f 0.1, λ_c 0.2, λ_n 0.2, K 5. λ_f and λ_c: learnt"
-        in (answer.tables["sensitivity"].footnotes[0])
+        in (result.tables["sensitivity"].footnotes[0])
     )
 
 
@@ -144,27 +146,29 @@ def test_where_learning_takes_temperatures(tmp_path, monkeypatch):
             | ({"lambda_f": 0.03 + cell.config.training.seed / 1000} if cell.group[2] != "0.25" else {"lambda_f": 0.9})
         ),
     )
-    answer = answer_of(SENSITIVITY, options, value)
+    result = result_from("sensitivity", options, value)
     ends = {
-        (row["model"], row["value"]): row["learnt to"] for row in lines(answer.tables["sensitivity"]) if row["value"]
+        (row["model"], row["value"]): row["learnt to"]
+        for row in table_rows(result.tables["sensitivity"])
+        if row["value"]
     }
     assert ends.pop(("+ cross", "as set")) == ends["K", 5] == ""
     assert ends["λ_f", 0.05] == pytest.approx((0.03, 0.031)), "of the seeds that are done"
     assert ends["λ_f", 0.25] == (0.5, 0.5, 0.5)
     assert {ends["λ_c", each] for each in VALUES["lambda_c"]} == {(0.25, 0.25, 0.25)}
-    said = {finding.split()[1]: finding for finding in answer.findings}
+    said = {finding.split()[1]: finding for finding in result.findings}
     assert said["λ_f"].endswith(" It is learnt from there and ends between 0.0300 and 0.5000.")
     assert said["λ_c"].endswith(" It is learnt from there and ends between 0.2500 and 0.2500.")
     assert "learnt" not in said["K"]
 
 
 def test_where_learning_has_taken_temperatures_is_not_known():
-    answer = answer_of(SENSITIVITY, SensitivityConfig(parameters=("lambda_f",)), flat_enough)
-    assert [row["learnt to"] for row in lines(answer.tables["sensitivity"])] == ["", "", *["–"] * 5]
-    assert "learnt" not in " ".join(answer.findings)
+    result = result_from("sensitivity", SensitivityConfig(parameters=("lambda_f",)), flat_enough)
+    assert [row["learnt to"] for row in table_rows(result.tables["sensitivity"])] == ["", "", *["–"] * 5]
+    assert "learnt" not in " ".join(result.findings)
 
 
-FIXED = Base(TINY.data, TINY.training, {"freedom": {"cross": {"learn_lambda_f": False}}})
+FIXED = SharedSettings(TINY.data, TINY.training, {"freedom": {"cross": {"learn_lambda_f": False}}})
 
 
 @pytest.mark.parametrize(
@@ -178,13 +182,13 @@ def test_temperatures_that_are_kept(fixed, base, notes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = SensitivityConfig(parameters=("lambda_f", "lambda_c"), fixed_temperatures=fixed)
     learnt_by(cells(options, base), lambda cell: {"lambda_c": 0.25})
-    answer = answer_of(SENSITIVITY, options, flat_enough, base)
-    table = answer.tables["sensitivity"]
+    result = result_from("sensitivity", options, flat_enough, base)
+    table = result.tables["sensitivity"]
     assert all(note in table.footnotes[0] for note in notes)
-    shown = {row["model"]: row.get("learnt to") for row in lines(table)}
+    shown = {row["model"]: row.get("learnt to") for row in table_rows(table)}
     assert shown["λ_f"] == (None if fixed else "")
     assert shown["λ_c"] == (None if fixed else (0.25, 0.25, 0.25))
-    assert sum("It is learnt" in finding for finding in answer.findings) == (not fixed)
+    assert sum("It is learnt" in finding for finding in result.findings) == (not fixed)
 
 
 def test_curves_are_the_numbers_and_a_failure_a_gap():
@@ -192,8 +196,8 @@ def test_curves_are_the_numbers_and_a_failure_a_gap():
         return None if cell.group[1:] == ("alpha", "0.001") else flat_enough(cell)
 
     options = SensitivityConfig(parameters=("alpha", "lambda_f"))
-    answer = answer_of(SENSITIVITY, options, value)
-    left, right = draw(answer.figures["sensitivity-figure"]).axes
+    result = result_from("sensitivity", options, value)
+    left, right = draw(result.figures["sensitivity-figure"]).axes
     (curve,) = left.containers
     assert list(curve.lines[0].get_xdata()) == list(WEIGHTS)
     assert [math.isnan(y) for y in curve.lines[0].get_ydata()] == [False, False, True, False, False]
@@ -203,20 +207,20 @@ def test_curves_are_the_numbers_and_a_failure_a_gap():
     assert list(levels["as set"].get_xdata()) == [0.01] * 2
     band = left.patches[0].get_extents().transformed(left.transData.inverted())
     assert (band.y0, band.y1) == pytest.approx((0.0626, 0.0628))
-    assert lines(answer.tables["sensitivity"])[4]["R@10"] == NO_MEMORY
-    assert "cannot be judged" in answer.findings[-1]
-    assert "above the backbone alone at 4 of 5 values" in answer.findings[1]
+    assert table_rows(result.tables["sensitivity"])[4]["R@10"] == NO_MEMORY
+    assert "cannot be judged" in result.findings[-1]
+    assert "above the backbone alone at 4 of 5 values" in result.findings[1]
 
 
 def test_a_weight_of_0_has_a_place():
     options = SensitivityConfig(parameters=("alpha",), alpha_values=(0, 0.01, 0.1), seeds=(0,))
-    answer = answer_of(SENSITIVITY, options, flat_enough)
-    (axes,) = draw(answer.figures["sensitivity-figure"]).axes
+    result = result_from("sensitivity", options, flat_enough)
+    (axes,) = draw(result.figures["sensitivity-figure"]).axes
     assert axes.get_xscale() == "symlog"
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = answer_of(SENSITIVITY, SensitivityConfig(), flat_enough).findings
+    said = result_from("sensitivity", SensitivityConfig(), flat_enough).findings
     assert said[0] == "freedom: CROSS as set changes Recall@10 by +8.6 %, higher in 3 of 3 seeds."
     assert said[2] == (
         "freedom: β from 1e-05 to 0.1 moves Recall@10 by 10.3 %, from 0.0601 (at 0.1) to 0.0671 (at 1e-05), above the "
@@ -232,22 +236,22 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
             0.05 if cell.group[1:] in (("alpha", "0.1"), ("neighbors", "15"), ("lambda_n", "20")) else flat_enough(cell)
         )
 
-    said = answer_of(SENSITIVITY, SensitivityConfig(), value).findings
+    said = result_from("sensitivity", SensitivityConfig(), value).findings
     assert said[-1].endswith("does not hold (not at α = 0.1, K = 15)."), "Figure 11 does not have λ_n"
-    other = answer_of(SENSITIVITY, SensitivityConfig(parameters=("alpha",), alpha_values=(7.0,)), value).findings
+    other = result_from("sensitivity", SensitivityConfig(parameters=("alpha",), alpha_values=(7.0,)), value).findings
     assert not [finding for finding in other if "claim" in finding], "nor a weight of 7"
 
 
 def test_a_table_and_a_figure_per_backbone():
     options = SensitivityConfig(backbones=("bpr", "vbpr"), parameters=("gamma",), seeds=(0,))
-    answer = answer_of(SENSITIVITY, options, flat_enough)
-    assert list(answer.tables) == [f"sensitivity-{name}" for name in ("bpr", "bpr-tests", "vbpr", "vbpr-tests")]
-    assert list(answer.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
+    result = result_from("sensitivity", options, flat_enough)
+    assert list(result.tables) == [f"sensitivity-{name}" for name in ("bpr", "bpr-tests", "vbpr", "vbpr-tests")]
+    assert list(result.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 
 def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
     options = SensitivityConfig(parameters=("gamma", "neighbors"), gamma_values=(0.01, 0.1), neighbors_values=(5, 1))
-    tests = lines(answer_of(SENSITIVITY, options, flat_enough).tables["sensitivity-tests"])
+    tests = table_rows(result_from("sensitivity", options, flat_enough).tables["sensitivity-tests"])
     assert [(row["setting"], row["value"], row["compared with"]) for row in tests] == [
         ("cross", "", "backbone alone"),
         *(("γ", "0.1", other) for other in ("backbone alone", "as set")),
@@ -269,32 +273,32 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
 def test_how_far_it_moves_is_told_from_chance(monkeypatch, found, said):
     tested = {("γ", value, "as set"): found.get(value, UNSHOWN) for value in ("1e-05", "0.0001", "0.001", "0.1")}
     monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested)
-    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert said in findings[1]
     assert "chance" not in findings[-1], "the claim is about the backbone alone, and nothing was tested against it"
     del tested["γ", "0.001", "as set"]
-    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert findings[1].endswith(" values."), "where a run has failed, nothing is said"
 
 
 def test_what_the_paper_claims_is_told_from_chance(monkeypatch):
     tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS} | {("cross", "", "as set"): "lower"}
     monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested | {("cross", "", "backbone alone"): "higher"})
-    findings = answer_of(SENSITIVITY, SensitivityConfig(parameters=("gamma",)), flat_enough).findings
+    findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert findings[-1].endswith("holds beyond chance.")
 
 
 def test_axes_have_powers_of_ten_as_such():
     asked = {"alpha": (1e-5, 0.1), "lambda_n": (0.2, 20), "neighbors": (1, 10), "lambda_f": (0.1,), "gamma": (0, 0.1)}
     options = SensitivityConfig(parameters=tuple(asked), **{f"{name}_values": values for name, values in asked.items()})
-    axes = draw(answer_of(SENSITIVITY, options, flat_enough).figures["sensitivity-figure"]).axes
+    axes = draw(result_from("sensitivity", options, flat_enough).figures["sensitivity-figure"]).axes
     written = [[label.get_text() for label in panel.get_xticklabels()] for panel in axes if panel.get_visible()]
     assert written == [["$10^{-5}$", "$10^{-1}$"], ["0.2", "20"], ["1", "10"], ["0.1"], ["0", "0.1"]]
 
 
 def test_without_the_backbone_there_is_no_line():
     options = SensitivityConfig(parameters=("gamma", "neighbors"))
-    answer = answer_of(SENSITIVITY, options, lambda c: None if c.group[1] == "none" else flat_enough(c))
-    assert [row["ΔR@10"] for row in lines(answer.tables["sensitivity"])[1:]] == ["–"] * 11
-    assert not draw(answer.figures["sensitivity-figure"]).axes[0].patches, "and no band"
-    assert "cannot be judged" in answer.findings[-1]
+    result = result_from("sensitivity", options, lambda c: None if c.group[1] == "none" else flat_enough(c))
+    assert [row["ΔR@10"] for row in table_rows(result.tables["sensitivity"])[1:]] == ["–"] * 11
+    assert not draw(result.figures["sensitivity-figure"]).axes[0].patches, "and no band"
+    assert "cannot be judged" in result.findings[-1]

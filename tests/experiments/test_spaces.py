@@ -12,7 +12,7 @@ import pytest
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.search.spaces import Choice, Range, Share, Space, space_for
 
 
@@ -27,8 +27,8 @@ def test_every_value_of_a_built_in_space_may_be_given(backbone, alignment, space
     points += [{n: v.ends()[k % len(v.ends())] for n, v in found.free.items()} for k in range(7)]
     for point in points:
         setting = found.settings(point)
-        part = {"own": setting} if alignment == "none" else {"aligned": setting}
-        config = Base().config(backbone, alignment, 0, **part)
+        part = {"backbone_settings" if alignment == "none" else "alignment_settings": setting}
+        config = SharedSettings().run_config(backbone, alignment, 0, **part)
         made = config.backbone if alignment == "none" else config.alignment
         assert {name: getattr(made, name) for name in setting} == setting
 

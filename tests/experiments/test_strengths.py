@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 
 import pytest
-from tests.experiments.made import NO_MEMORY, TINY, behind, draw, lines, results_of
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, fake_results, figure_rows, table_rows
 
 from crossrec.data import load
-from crossrec.experiments.questions import compare
-from crossrec.experiments.questions.strengths import STRENGTHS, StrengthsConfig, cells
+from crossrec.experiments.questions import compare, strengths
+from crossrec.experiments.questions.strengths import StrengthsConfig, cells
 
 NAMES = ("id", "image", "text")
 
@@ -33,7 +33,7 @@ def answered(tmp_path):
     """The answer where the run of ``cell`` recorded ``rows(cell)``; no file where they are None."""
 
     def answer(options, rows, value=lambda _: 0.1):
-        made = results_of(cells(options, TINY), value)
+        made = fake_results(cells(options, TINY), value)
         for result in made:
             folder = tmp_path / result.cell.name
             folder.mkdir(exist_ok=True)
@@ -44,7 +44,7 @@ def answered(tmp_path):
                     writer = csv.DictWriter(file, recorded[0])
                     writer.writeheader()
                     writer.writerows(recorded)
-        return STRENGTHS.answer(options, TINY, made, {TINY.data: load(TINY.data)})
+        return strengths.result(options, TINY, made, {TINY.data: load(TINY.data)})
 
     return answer
 
@@ -70,8 +70,8 @@ def test_cells_record_and_are_other_runs():
 
 
 def test_tables_hold_the_epochs_that_all_seeds_have(answered):
-    answer = answered(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper)
-    table = answer.tables["strengths"]
+    result = answered(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper)
+    table = result.tables["strengths"]
     assert [r[:3] for r in table.rows] == [["freedom + cross", m, 2] for m in NAMES]
     at = {(c.group, c.header): x for x, c in enumerate(table.columns)}
     image = table.rows[1]
@@ -81,7 +81,7 @@ def test_tables_hold_the_epochs_that_all_seeds_have(answered):
             expected = [scale * row(epoch, seed)[f"{what} image"] for seed in (0, 1)]
             assert image[at[group, head]] == pytest.approx(expected)
         assert image[at[group, "epoch 10"]] == "–"
-    ways = answer.tables["strengths-directions"]
+    ways = result.tables["strengths-directions"]
     assert [r[:4] for r in ways.rows] == [
         ["freedom + cross", "dynamic", *pair] for pair in (("id", "image"), ("id", "text"), ("image", "text"))
     ]
@@ -91,16 +91,16 @@ def test_tables_hold_the_epochs_that_all_seeds_have(answered):
 
 
 def test_curves_are_what_was_recorded(answered):
-    answer = answered(StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1)), as_in_the_paper)
-    numbers = behind(answer.figures["strengths-figure"])
+    result = answered(StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1)), as_in_the_paper)
+    numbers = figure_rows(result.figures["strengths-figure"])
     assert [(n["alignment"], n["epoch"]) for n in numbers] == [(a, e) for a in ("none", "cross") for e in ("1", "2")]
     assert float(numbers[3]["mean text mean"]) == pytest.approx((row(2, 0)["mean text"] + row(2, 1)["mean text"]) / 2)
     assert float(numbers[3]["variance id n"]) == 2
-    axes = draw(answer.figures["strengths-figure"]).axes
+    axes = draw(result.figures["strengths-figure"]).axes
     assert [a.get_ylabel() for a in axes] == ["mean strength", "variance of strength"] * 2
     (curve,) = (line for line in axes[2].lines if line.get_label() == "text")
     assert list(curve.get_ydata()) == pytest.approx([float(n["mean text mean"]) for n in numbers[2:]])
-    axes = draw(answer.figures["strengths-directions-figure"]).axes
+    axes = draw(result.figures["strengths-directions-figure"]).axes
     assert [line.get_label() for line in axes[0].lines] == [
         *("id → image", "image → id", "id → text", "text → id", "image → text", "text → image")
     ]
@@ -109,14 +109,14 @@ def test_curves_are_what_was_recorded(answered):
 
 def test_of_more_modalities_directions_from_and_to_the_id_are_drawn(answered):
     names = ("id", "image", "sound", "text")
-    answer = answered(
+    result = answered(
         StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0, names), row(2, 0, names)]
     )
-    left, right = draw(answer.figures["strengths-directions-figure"]).axes
+    left, right = draw(result.figures["strengths-directions-figure"]).axes
     assert len(left.lines) == 6
     assert all("id" in line.get_label() for line in left.lines)
     assert len(right.lines) == 6
-    assert len(answer.tables["strengths-directions"].rows) == 6, "the table has all"
+    assert len(result.tables["strengths-directions"].rows) == 6, "the table has all"
 
 
 def test_what_is_claimed_is_found_where_it_is_so(answered):
@@ -167,15 +167,15 @@ def test_the_id_alone(answered):
     def rows(cell):
         return [row(epoch, 0, ("id",) if cell.group[1] == "none" else NAMES) for epoch in (1, 2)]
 
-    answer = answered(options, rows)
-    assert [r[:2] for r in answer.tables["strengths"].rows if r] == [
+    result = answered(options, rows)
+    assert [r[:2] for r in result.tables["strengths"].rows if r] == [
         ["bpr alone", "id"],
         *(["bpr + cross", m] for m in NAMES),
     ]
-    assert [f for f in answer.findings if f.startswith("bpr alone") and "strongest" in f] == []
-    numbers = behind(answer.figures["strengths-figure"])
+    assert [f for f in result.findings if f.startswith("bpr alone") and "strongest" in f] == []
+    numbers = figure_rows(result.figures["strengths-figure"])
     assert (numbers[0]["mean image"], float(numbers[2]["mean image"])) == ("–", pytest.approx(0.2))
-    axes = draw(answer.figures["strengths-figure"]).axes
+    axes = draw(result.figures["strengths-figure"]).axes
     assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 0, 0]
     assert {line.get_label(): line.get_color() for line in axes[0].lines} == {
         line.get_label(): line.get_color() for line in axes[2].lines
@@ -202,13 +202,13 @@ def test_a_failure_is_told_and_leaves_a_gap(answered):
     def value(cell):
         return None if cell.group[1] == "cross" and cell.config.training.seed == 1 else 0.1
 
-    answer = answered(options, as_in_the_paper, value)
-    assert lines(answer.tables["strengths"])[-1]["modality"] == NO_MEMORY
-    assert lines(answer.tables["strengths-directions"])[-1]["rule"] == NO_MEMORY
-    axes = draw(answer.figures["strengths-figure"]).axes
+    result = answered(options, as_in_the_paper, value)
+    assert table_rows(result.tables["strengths"])[-1]["modality"] == NO_MEMORY
+    assert table_rows(result.tables["strengths-directions"])[-1]["rule"] == NO_MEMORY
+    axes = draw(result.figures["strengths-figure"]).axes
     assert [len(line.get_xdata()) for line in axes[2].lines] == [0, 0, 0]
     assert [text.get_text() for text in axes[2].texts] == [NO_MEMORY]
-    assert f"freedom + cross: nothing can be said, as a run is missing ({NO_MEMORY})." in answer.findings
+    assert f"freedom + cross: nothing can be said, as a run is missing ({NO_MEMORY})." in result.findings
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_record_that_cannot_be_read(content, told, answered, tmp_path):
     if content is not None:
         (tmp_path / cell.name).mkdir()
         (tmp_path / cell.name / "strengths.csv").write_text(content)
-    answer = answered(options, lambda _: None)
-    shown = lines(answer.tables["strengths"])[0]["modality"]
+    result = answered(options, lambda _: None)
+    shown = table_rows(result.tables["strengths"])[0]["modality"]
     assert "strengths.csv" in shown
     assert told in shown

@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.experiments.made import NO_MEMORY, TINY, behind, draw, lines, mean, results_of
+from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, fake_results, figure_rows, mean, table_rows
 
 from crossrec.data import Interactions, load
 from crossrec.errors import ConfigError, RunError
 from crossrec.experiments.analysis import tsne_plots as maps
 from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, cosines, distances, measure, tsne
 from crossrec.experiments.questions import compare, visualize
-from crossrec.experiments.questions.visualize import VISUALIZE, VisualizeConfig, cells, relative
+from crossrec.experiments.questions.visualize import VisualizeConfig, cells, relative
 from crossrec.runs.embeddings import TrainedEmbeddings
 
 SMALL = {"items": 8, "pairs": 6}
@@ -111,7 +111,7 @@ def _run(folder):
 
 
 def answered(options, dataset, value=lambda _: 0.1):
-    return VISUALIZE.answer(options, TINY, results_of(cells(options, TINY), value), {TINY.data: dataset})
+    return visualize.result(options, TINY, fake_results(cells(options, TINY), value), {TINY.data: dataset})
 
 
 def test_cells_are_those_of_compare():
@@ -125,8 +125,8 @@ def test_cells_are_those_of_compare():
 
 
 def test_tables_hold_every_seed_and_the_change(dataset, snapshots):
-    answer = answered(VisualizeConfig(seeds=(0, 1), pictures=False), dataset)
-    shown = answer.tables["visualize-distances"]
+    result = answered(VisualizeConfig(seeds=(0, 1), pictures=False), dataset)
+    shown = result.tables["visualize-distances"]
     assert [row[:2] for row in shown.rows] == [
         ["freedom", what] for what in ("id – image", "id – text", "image – text", "average")
     ]
@@ -137,11 +137,11 @@ def test_tables_hold_every_seed_and_the_change(dataset, snapshots):
         assert aligned == tuple(spaces["cross", seed].distance[length]["id", "text"] for seed in (0, 1))
         assert change == pytest.approx(100 * (mean(aligned) / mean(alone) - 1))
         assert mean(shown.rows[3][at]) == pytest.approx(np.mean([mean(row[at]) for row in shown.rows[:3]]))
-    near = answer.tables["visualize-cosines"]
+    near = result.tables["visualize-cosines"]
     assert [row[1] for row in near.rows] == ["id", "image", "text"]
     for at, pairs in ((2, TRAIN), (5, TEST)):
         assert near.rows[2][at] == tuple(spaces["none", seed].cosine[pairs]["text"] for seed in (0, 1))
-    assert answer.figures == {}
+    assert result.figures == {}
 
 
 def test_what_is_claimed_is_found_where_it_is_so(dataset, snapshots):
@@ -175,16 +175,16 @@ def test_a_share_of_what_is_not_above_0_is_not_told():
 def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshots):
     for seed in (0, 1):
         snapshots["none", seed].modality_IL.clear()
-    answer = answered(VisualizeConfig(seeds=(0, 1), **SMALL), dataset)
-    average = answer.tables["visualize-distances"].rows[-1]
+    result = answered(VisualizeConfig(seeds=(0, 1), **SMALL), dataset)
+    average = result.tables["visualize-distances"].rows[-1]
     assert (average[2], average[4]) == ("no vectors", "–")
     assert mean(average[3]) > 0
-    assert mean(answer.tables["visualize-cosines"].rows[0][2]) != 0, "the id it has"
-    (said,) = answer.findings
+    assert mean(result.tables["visualize-cosines"].rows[0][2]) != 0, "the id it has"
+    (said,) = result.findings
     assert said.startswith("freedom alone makes no content vectors: there is nothing to compare")
     kinds = {
         (row["panel"], row["vector"])
-        for row in behind(answer.figures["visualize-figure"])
+        for row in figure_rows(result.figures["visualize-figure"])
         if row["alignment"] == "none"
     }
     assert kinds == {("items", "id"), ("pairs", "user")}
@@ -193,7 +193,7 @@ def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshot
 def test_the_picture_has_the_same_items_and_pairs_before_and_after(dataset, snapshots):
     options = VisualizeConfig(seeds=(1, 0), **SMALL)
     figure = answered(options, dataset).figures["visualize-figure"]
-    points = behind(figure)
+    points = figure_rows(figure)
     numbers = {}
     for row in points:
         numbers.setdefault((row["panel"], row["alignment"], row["vector"]), []).append(row["number"])
@@ -211,18 +211,18 @@ def test_the_picture_has_the_same_items_and_pairs_before_and_after(dataset, snap
     assert axes[1].get_xlabel().endswith(f"{np.mean(list(spaces.distance[UNIT].values())):.2f}")
     assert f"image {spaces.cosine[TRAIN]['image']:.2f}" in axes[3].get_xlabel()
     assert "seed 1" in figure.caption
-    assert behind(answered(options, dataset).figures["visualize-figure"]) == points, "the same again"
+    assert figure_rows(answered(options, dataset).figures["visualize-figure"]) == points, "the same again"
 
 
 def test_a_failed_run_leaves_its_panels_empty(dataset, snapshots):
-    answer = answered(
+    result = answered(
         VisualizeConfig(seeds=(0,), **SMALL), dataset, lambda cell: None if cell.group[1] == "cross" else 0.1
     )
-    axes = draw(answer.figures["visualize-figure"]).axes
+    axes = draw(result.figures["visualize-figure"]).axes
     assert [bool(sum(len(line.get_xdata()) for line in a.lines)) for a in axes] == [True, False, True, False]
     assert axes[1].get_xlabel() == NO_MEMORY
-    assert lines(answer.tables["visualize-distances"])[0]["+ cross"] == NO_MEMORY
-    assert all("cannot be judged" in finding for finding in answer.findings if "claim" in finding)
+    assert table_rows(result.tables["visualize-distances"])[0]["+ cross"] == NO_MEMORY
+    assert all("cannot be judged" in finding for finding in result.findings if "claim" in finding)
 
 
 def test_a_run_that_cannot_be_read_is_told(dataset, snapshots, monkeypatch):
@@ -230,8 +230,8 @@ def test_a_run_that_cannot_be_read_is_told(dataset, snapshots, monkeypatch):
         raise RunError("it is damaged")
 
     monkeypatch.setattr(visualize, "open_embeddings", damaged)
-    answer = answered(VisualizeConfig(seeds=(0,), pictures=False), dataset)
-    assert lines(answer.tables["visualize-cosines"])[0]["alone"] == "failed: it is damaged"
+    result = answered(VisualizeConfig(seeds=(0,), pictures=False), dataset)
+    assert table_rows(result.tables["visualize-cosines"])[0]["alone"] == "failed: it is damaged"
 
 
 def test_without_opentsne_there_are_numbers_only(monkeypatch):

@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from crossrec.commands.console import stderr, stdout
-from crossrec.commands.experiments import Work, asked, keep_apart, tell
+from crossrec.commands.experiments import Execution, print_result, run_with_flags
 from crossrec.commands.progress import CellProgress
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.execute import refuse_data_folder
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Datasets
@@ -29,15 +30,15 @@ def tune(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     for token in tokens:
         flag, equals, value = token.partition("=")
         known.append(f"{ONE.get(flag, flag)}{equals}{value}")
-    return asked("tune", HELP, TuneConfig, known, _ask)
+    return run_with_flags("tune", HELP, TuneConfig, known, _ask)
 
 
-def _ask(options: TuneConfig, base: Base, work: Work) -> int:
+def _ask(options: TuneConfig, shared: SharedSettings, execution: Execution) -> int:
     started = time.monotonic()
     datasets = Datasets()
-    dataset = datasets[base.data]
-    keep_apart(work.out, datasets)
-    todo = stages(options, base, dataset)
+    dataset = datasets[shared.data]
+    refuse_data_folder(execution.out, datasets)
+    todo = stages(options, shared, dataset)
     for stage in todo:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
     with CellProgress("settings", sum(stage.size for stage in todo)) as progress:
@@ -52,15 +53,17 @@ def _ask(options: TuneConfig, base: Base, work: Work) -> int:
             came_to = trial.failure or f"{trial.value:.4f}"
             progress.log(f"{trial.stage.label}, {in_words(trial.setting)}: {came_to}; {found}")
 
-        with Pool(work.out, datasets, jobs=work.jobs, threads=work.threads, on_change=progress.show) as pool:
-            trials = search(options, base, todo, dataset, pool, work.out, on_trial)
+        with Pool(
+            execution.out, datasets, jobs=execution.jobs, threads=execution.threads, on_change=progress.show
+        ) as pool:
+            trials = search(options, shared, todo, dataset, pool, execution.out, on_trial)
     results = [result for trial in trials for result in trial.results]
-    asked_for = {"experiment": options.model_dump(mode="json"), "training": base.training.model_dump(mode="json")}
+    asked_for = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
     told = answer(options, todo, trials, dataset.name)
-    written = write_choice(base, todo, trials, work.out)
+    written = write_choice(shared, todo, trials, execution.out)
     seconds = time.monotonic() - started
-    write_result(told, work.out, "tune", provenance(results, datasets, work.out, asked_for, seconds))
-    tell(told, work.out)
+    write_result(told, execution.out, "tune", provenance(results, datasets, execution.out, asked_for, seconds))
+    print_result(told, execution.out)
     for path in written:
         stdout.print(f"written: {path}", soft_wrap=True, highlight=False)
     return 0 if all(best(tried[stage.key]) for stage in todo) else 1

@@ -1,4 +1,4 @@
-"""What all experiments share: options, what their cells have in common, and from names to a run's configuration."""
+"""What every experiment has: options, settings that its cells share, and functions for cells and result."""
 
 from __future__ import annotations
 
@@ -22,85 +22,85 @@ from crossrec.training import TrainingConfig
 
 
 class ExperimentConfig(Config):
-    """Options of every experiment; each adds its own. What is named twice counts once."""
+    """Options of every experiment; each adds its own. A value given twice counts once."""
 
     backbones: tuple[str, ...] = Field(default=("lightgcn",), min_length=1)
-    """Backbones to ask the question of."""
+    """Backbones to train."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds; every cell is trained once per seed."""
 
     @field_validator("*")
     @classmethod
-    def _once_each(cls, value: Any) -> Any:
+    def _without_duplicates(cls, value: Any) -> Any:
         return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
-class Base:
-    """What the cells of an experiment have in common.
+class SharedSettings:
+    """Settings common to all cells of an experiment: data, training, and the models' own settings.
 
-    ``settings``: per backbone, its own settings and those of each alignment on it, as in a file for ``--settings``:
+    ``model_settings``: per backbone, its own settings and those of each alignment on it, as in the ``--settings`` file:
     {"BACKBONE": {"backbone": {…}, "ALIGNMENT": {…}}, …}.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    model_settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def config(
+    def run_config(
         self,
         backbone: str,
         alignment: str,
         seed: int,
         *,
         data: DataConfig | None = None,
-        own: Mapping[str, Any] | None = None,
-        aligned: Mapping[str, Any] | None = None,
+        backbone_settings: Mapping[str, Any] | None = None,
+        alignment_settings: Mapping[str, Any] | None = None,
     ) -> RunConfig:
-        """The configuration of a cell; ``own`` and ``aligned`` go before the settings of backbone and alignment.
+        """Build the configuration of one cell. The settings given here override those of ``model_settings``.
 
         Raises ConfigError for an unknown backbone, alignment or setting.
         """
-        known(backbone, BACKBONES, "--backbones")
-        known(alignment, ALIGNMENTS, "--alignments")
-        of_backbone, of_alignment = settings_for(self.settings, backbone, alignment)
-        kind = ALIGNMENTS[alignment]
-        own_type = BACKBONES[backbone].config_type
+        check_name(backbone, BACKBONES, "--backbones")
+        check_name(alignment, ALIGNMENTS, "--alignments")
+        of_backbone, of_alignment = settings_for(self.model_settings, backbone, alignment)
+        backbone_type, alignment_type = BACKBONES[backbone].config_type, ALIGNMENTS[alignment]
+        of_backbone |= backbone_settings or {}
+        of_alignment |= alignment_settings or {}
         return RunConfig(
             data=data or self.data,
-            backbone=_parse(own_type, of_backbone | dict(own or {}), f"'backbone' of '{backbone}'"),
+            backbone=_parse(backbone_type, of_backbone, f"'backbone' of '{backbone}'"),
             alignment=None
-            if kind is None
-            else _parse(kind, of_alignment | dict(aligned or {}), f"'{alignment}' of '{backbone}'"),
+            if alignment_type is None
+            else _parse(alignment_type, of_alignment, f"'{alignment}' of '{backbone}'"),
             training=self.training.model_copy(update={"seed": seed}),
         )
 
 
-Results = Sequence[Result]
-
-
 @dataclass(frozen=True)
 class Experiment:
-    """A research question: from options to cells, and from their results to an answer.
+    """A research question: its options, the cells to train for it, and the result made of the trained cells.
 
-    ``cells(options, base)``; ``answer(options, base, results, datasets)``. ``help``: one line for the command line.
+    ``cells(options, shared)`` plans the runs; ``result(options, shared, runs, datasets)`` makes tables, figures and
+    findings of them, with ``runs`` in the order of the cells.
     """
 
-    name: str
-    help: str
-    options: type[ExperimentConfig]
-    cells: Callable[[Any, Base], list[Cell]]
-    answer: Callable[[Any, Base, Results, Mapping[DataConfig, Dataset]], ExperimentResult]
+    config_type: type[ExperimentConfig]
+    cells: Callable[[Any, SharedSettings], list[Cell]]
+    result: Callable[[Any, SharedSettings, Sequence[Result], Mapping[DataConfig, Dataset]], ExperimentResult]
 
 
-def known(name: str, names: Iterable[str], flag: str) -> None:
-    """Raise ConfigError, with the nearest known one, for a name that is none of ``names``."""
+def check_name(name: str, names: Iterable[str], flag: str) -> None:
+    """Raise ConfigError, which suggests the nearest of ``names``, where ``name`` is none of them."""
     if name not in names:
         raise ConfigError(f"{flag}: unknown '{name}'{nearest(name, list(names))}")
 
 
 def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str, Any]:
-    """The object of ``content`` in the JSON file of a flag. Raises ConfigError; ``hint`` ends it for a missing file."""
+    """Read the JSON file of a flag, which must hold an object of ``content``.
+
+    Raises ConfigError; ``hint`` ends its message where the file is missing.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,7 +113,7 @@ def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str
 
 
 def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a settings file says of one backbone and of the alignment on it: two sets of plain values.
+    """Pick a backbone's settings, and those of an alignment on it, from the content of a settings file.
 
     Raises ConfigError for an unknown name.
     """
@@ -129,11 +129,11 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
                 raise ConfigError(f"--settings: '{part}' of '{name}' must hold an object of settings")
             if part == "none" and parts[part]:
                 raise ConfigError(f"--settings: 'none' of '{name}' must be empty; put the backbone's under 'backbone'")
-    own = settings.get(backbone, {})
-    return dict(own.get("backbone", {})), dict(own.get(alignment, {}))
+    of_backbone = settings.get(backbone, {})
+    return dict(of_backbone.get("backbone", {})), dict(of_backbone.get(alignment, {}))
 
 
-def values_of(results: Results, split: str, metric: str) -> tuple[float, ...] | float | str:
+def values_of(results: Sequence[Result], split: str, metric: str) -> tuple[float, ...] | float | str:
     """A metric of each result, one per seed, for a table; a plain number for one seed; or the first failure as text.
 
     "none" where it is missing: a data set without test pairs has no test metrics.
@@ -155,8 +155,8 @@ def over_seeds(seeds: Iterable[int]) -> str:
     return f", mean ± sample deviation over seeds {shown}" if len(distinct) > 1 else f" of seed {shown}"
 
 
-def _parse(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+def _parse(config_type: type[Any], values: Mapping[str, Any], where: str) -> Any:
     try:
-        return kind.parse(values)
+        return config_type.parse(values)
     except ConfigError as error:
         raise ConfigError(f"--settings: {where}: {error}") from None

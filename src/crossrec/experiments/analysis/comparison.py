@@ -9,8 +9,9 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
-from crossrec.experiments.experiment import Results, values_of
+from crossrec.experiments.experiment import values_of
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.runner.jobs import Result
 from crossrec.training import SELECTION
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -28,7 +29,7 @@ class Row:
 
     label: str
     name: str
-    results: Results
+    results: Sequence[Result]
 
     @property
     def backbone(self) -> str:
@@ -61,7 +62,7 @@ COLUMNS = (
 DELTA = "Δ: change of the mean against the first row of the block, in %."
 
 
-def blocks_of(results: Results) -> list[list[Row]]:
+def blocks_of(results: Sequence[Result]) -> list[list[Row]]:
     """Rows by all of their group but its last part. The last part but one is the backbone, the last what is on it."""
     blocks = []
     for _, block in groupby(results, key=lambda result: result.cell.group[:-1]):
@@ -97,7 +98,7 @@ def comparison(blocks: Iterable[Sequence[Row]]) -> list[Sequence[CellValue]]:
     return rows
 
 
-def measured(results: Results, base: Results | None) -> list[Any]:
+def measured(results: Sequence[Result], base: Sequence[Result] | None) -> list[Any]:
     """What COLUMNS show of one row's runs. ``base``: what Δ compares with; without it Δ is empty. A failure is told."""
     values = [values_of(results, "test", m) for m in METRICS]
     if isinstance(values[0], str):

@@ -23,7 +23,7 @@ from crossrec.evaluation.groups import (
 from crossrec.evaluation.lists import exposure, list_values
 from crossrec.evaluation.metrics import PerUser
 from crossrec.evaluation.ranking import rank_together
-from crossrec.experiments.experiment import Results
+from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out
 
@@ -98,7 +98,7 @@ def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups
     return activity_groups(degree_U, bounds or activity_quantiles(degree_U[degree_U > 0]))
 
 
-def evaluate_runs(results: Results, datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
+def evaluate_runs(results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
     """``run_evaluation`` of the runs of a row of a table, one a seed; or, in words, why there is nothing to measure."""
     failed = [result.failure for result in results if result.metrics is None]
     if failed:

@@ -12,8 +12,8 @@ from crossrec.evaluation import PairedTest, holm
 from crossrec.evaluation.metrics import PerUser
 from crossrec.experiments.analysis.comparison import Row
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, compare_evaluations, evaluate_runs
-from crossrec.experiments.experiment import Results
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.runner.jobs import Result
 from crossrec.randomness import numpy_generator
 
 DRAWS = 2000
@@ -78,7 +78,7 @@ def compared(
     return Comparison(labels, tests[metric])
 
 
-Pair = tuple[tuple[str, ...], Results, Results]
+Pair = tuple[tuple[str, ...], Sequence[Result], Sequence[Result]]
 """Labels of a test, the runs of what is new, and the runs that it is compared with."""
 
 
@@ -93,11 +93,11 @@ def pairs_of(block: Sequence[Row], further: Iterable[tuple[str, str]]) -> Iterat
 def tested_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> list[Comparison]:
     """Test every pair in one metric.
 
-    Results that occur in several pairs are measured once.
+    Sequence[Result] that occur in several pairs are measured once.
     """
     known: dict[tuple[Path, ...], list[RunEvaluation] | str] = {}
 
-    def outcomes(results: Results) -> list[RunEvaluation] | str:
+    def outcomes(results: Sequence[Result]) -> list[RunEvaluation] | str:
         folders = tuple(result.folder for result in results)
         if folders not in known:
             known[folders] = evaluate_runs(results, datasets)

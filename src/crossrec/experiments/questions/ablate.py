@@ -38,11 +38,11 @@ from crossrec.experiments.analysis.significance_tables import (
     verdicts,
     versus,
 )
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, known, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name, over_seeds
 from crossrec.experiments.reporting.figures import bar_style, label_bar, means_and_deviations
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -83,12 +83,14 @@ class AblateConfig(ExperimentConfig):
     """Components or terms joined by +, e.g. ilda+cna tuning+neighbor; 'paper' stands for those of Figure 6."""
 
 
-def cells(options: AblateConfig, base: Base) -> list[Cell]:
+def cells(options: AblateConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and every subset, per backbone and seed. Raises ConfigError for an unknown component."""
     subsets = _subsets(options)
     return [
         Cell(
-            base.config(backbone, "cross" if terms else PLAIN, seed, aligned={"terms": terms} if terms else None),
+            shared.run_config(
+                backbone, "cross" if terms else PLAIN, seed, alignment_settings={"terms": terms} if terms else None
+            ),
             group=(backbone, name_of(terms) if terms else PLAIN),
         )
         for backbone in options.backbones
@@ -97,8 +99,8 @@ def cells(options: AblateConfig, base: Base) -> list[Cell]:
     ]
 
 
-def answer(
-    options: AblateConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: AblateConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """One table, a figure of its Recall@10 and NDCG@10, and what the paper says of the components."""
     blocks, data = blocks_of(results), next(iter(datasets.values())).name
@@ -129,7 +131,7 @@ def terms_of(subset: str, flag: str = "--subsets") -> tuple[Term, ...]:
     names |= {term: (term,) for term in TERMS}
     chosen: set[str] = set()
     for part in re.split(r"[+&]", subset.lower()):
-        known(part.strip(), names, flag)
+        check_name(part.strip(), names, flag)
         chosen |= set(names[part.strip()])
     return tuple(term for term in TERMS if term in chosen)
 
@@ -239,6 +241,4 @@ def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) ->
     return ResultFigure("Components of CROSS", caption, shown, draw, (7.0, height))
 
 
-ABLATE = Experiment(
-    "ablate", "The backbone with each component of CROSS and their combinations (RQ2).", AblateConfig, cells, answer
-)
+EXPERIMENT = Experiment(AblateConfig, cells, result)

@@ -32,9 +32,9 @@ from crossrec.experiments.analysis.coldstart_tables import (
     table,
 )
 from crossrec.experiments.analysis.comparison import METRICS, PLAIN, Values
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, known, values_of
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name, values_of
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.ops.vectors import l2_normalize
 from crossrec.randomness import torch_generator
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
@@ -62,30 +62,30 @@ class ColdstartConfig(ExperimentConfig):
     """Share of the items that are taken out before training, others for every seed."""
 
 
-def cells(options: ColdstartConfig, base: Base) -> list[Cell]:
+def cells(options: ColdstartConfig, shared: SharedSettings) -> list[Cell]:
     """Every backbone alone and aligned, then the references, per seed. Raises ConfigError for an unknown name."""
-    if base.data.cold_items is not None:
+    if shared.data.cold_items is not None:
         raise ConfigError("--cold-items: coldstart takes items out itself; give --share")
     for backbone in options.references:
-        known(backbone, BACKBONES, "--references")
+        check_name(backbone, BACKBONES, "--references")
     asked = [(backbone, name) for backbone in options.backbones for name in dict.fromkeys((PLAIN, *options.alignments))]
     asked += [(backbone, PLAIN) for backbone in options.references if backbone not in options.backbones]
     return [
-        Cell(base.config(backbone, name, seed, data=_data(options, base, seed)), group=(backbone, name))
+        Cell(shared.run_config(backbone, name, seed, data=_data(options, shared, seed)), group=(backbone, name))
         for backbone, name in asked
         for seed in options.seeds
     ]
 
 
-def _data(options: ColdstartConfig, base: Base, seed: int) -> DataConfig:
-    return base.data.model_copy(update={"cold_items": options.share, "cold_seed": seed})
+def _data(options: ColdstartConfig, shared: SharedSettings, seed: int) -> DataConfig:
+    return shared.data.model_copy(update={"cold_items": options.share, "cold_seed": seed})
 
 
-def answer(
-    options: ColdstartConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: ColdstartConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """Metrics of new items for every model and way to make vectors; differences seed by seed; a figure."""
-    drawn = [datasets[_data(options, base, seed)] for seed in options.seeds]
+    drawn = [datasets[_data(options, shared, seed)] for seed in options.seeds]
     lines = _lines("", [without_training(dataset, s) for dataset, s in zip(drawn, options.seeds, strict=True)])
     for (backbone, name), of_model in groupby(results, key=lambda result: result.cell.group):
         label = backbone if name == PLAIN else f"{backbone} + {name}"
@@ -104,7 +104,7 @@ def answer(
 
 
 def _model_lines(
-    label: str, results: Results, datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
+    label: str, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
 ) -> list[Line]:
     failed = [result.failure for result in results if result.metrics is None]
     if not failed:
@@ -192,10 +192,4 @@ def _shown(metrics: Measured) -> Measured:
     return {metric: metrics[metric] for metric in METRICS}
 
 
-COLDSTART = Experiment(
-    "coldstart",
-    "Items that nobody has touched: vectors made of their content, against what else there is.",
-    ColdstartConfig,
-    cells,
-    answer,
-)
+EXPERIMENT = Experiment(ColdstartConfig, cells, result)

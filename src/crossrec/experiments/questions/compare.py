@@ -28,10 +28,10 @@ from crossrec.experiments.analysis.comparison import (
 from crossrec.experiments.analysis.list_tables import block_rows, lists_table
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs
 from crossrec.experiments.analysis.significance_tables import Comparison, compared, paired_table, verdicts, versus
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.training import SELECTION
 
 TESTED = ("recall@20", "ndcg@20")
@@ -47,22 +47,22 @@ class CompareConfig(ExperimentConfig):
     """Alignments, one row of a block each."""
 
 
-def cells(options: CompareConfig, base: Base) -> list[Cell]:
+def cells(options: CompareConfig, shared: SharedSettings) -> list[Cell]:
     """One cell per data set, backbone, alignment and seed."""
     return [
         Cell(
-            base.config(backbone, alignment, seed, data=base.data.model_copy(update={"data": data})),
+            shared.run_config(backbone, alignment, seed, data=shared.data.model_copy(update={"data": data})),
             group=(data, backbone, alignment),
         )
-        for data in options.datasets or (base.data.data,)
+        for data in options.datasets or (shared.data.data,)
         for backbone in options.backbones
         for alignment in options.alignments
         for seed in options.seeds
     ]
 
 
-def answer(
-    options: CompareConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: CompareConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """Three tables per data set: metrics and changes; paired tests; what lists hold, who gains, and what it cost."""
     tables, findings = {}, []
@@ -81,7 +81,7 @@ def answer(
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
 
-def table(results: Results, data: str) -> ResultTable:
+def table(results: Sequence[Result], data: str) -> ResultTable:
     """Mean ± deviation over seeds per backbone and alignment, and the improvement over the first alignment in %.
 
     Of several backbones also the averages, and CROSS against FETTLE as in the paper. A row in which a cell failed says
@@ -196,4 +196,4 @@ def _verdicts(
     return said
 
 
-COMPARE = Experiment("compare", "Backbones x alignments x seeds x data sets (RQ1).", CompareConfig, cells, answer)
+EXPERIMENT = Experiment(CompareConfig, cells, result)

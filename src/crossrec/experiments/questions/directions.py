@@ -34,7 +34,7 @@ from crossrec.experiments.analysis.significance_tables import (
     verdicts,
     versus,
 )
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
 from crossrec.experiments.reporting.figures import (
     bar_style,
     label_bar,
@@ -44,7 +44,7 @@ from crossrec.experiments.reporting.figures import (
 )
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.types import Direction
 
 if TYPE_CHECKING:
@@ -80,15 +80,15 @@ class DirectionsConfig(ExperimentConfig):
     """Leave clusters and neighbours out."""
 
 
-def cells(options: DirectionsConfig, base: Base) -> list[Cell]:
+def cells(options: DirectionsConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and every rule, per backbone and seed."""
     return [
         Cell(
-            base.config(
+            shared.run_config(
                 backbone,
                 PLAIN if rule == PLAIN else options.alignment,
                 seed,
-                aligned=None if rule == PLAIN else _changed(options, base, backbone, rule),
+                alignment_settings=None if rule == PLAIN else _changed(options, shared, backbone, rule),
             ),
             group=(backbone, rule),
         )
@@ -98,8 +98,8 @@ def cells(options: DirectionsConfig, base: Base) -> list[Cell]:
     ]
 
 
-def answer(
-    options: DirectionsConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: DirectionsConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """One table, a figure of Recall@10 and its average change, and what the paper says of the rules."""
     blocks, data = blocks_of(results), next(iter(datasets.values())).name
@@ -119,9 +119,9 @@ def answer(
     )
 
 
-def _changed(options: DirectionsConfig, base: Base, backbone: str, rule: str) -> dict[str, Any]:
+def _changed(options: DirectionsConfig, shared: SharedSettings, backbone: str, rule: str) -> dict[str, Any]:
     """What sets a rule apart in the settings of the alignment. Raises ConfigError where it would change nothing."""
-    alignment = base.config(backbone, options.alignment, options.seeds[0]).alignment
+    alignment = shared.run_config(backbone, options.alignment, options.seeds[0]).alignment
     assert alignment is not None
     own = [term for term in alignment.terms if term in ITEM_LEVEL]
     others = [] if options.item_level_only else [term for term in alignment.terms if term not in ITEM_LEVEL]
@@ -236,6 +236,4 @@ def _averages(axes: Axes, names: Sequence[str], changes: Mapping[str, Sequence[f
     axes.set_ylabel("average change in %")
 
 
-DIRECTIONS = Experiment(
-    "directions", "Directions of item-level alignment on several backbones (RQ3).", DirectionsConfig, cells, answer
-)
+EXPERIMENT = Experiment(DirectionsConfig, cells, result)

@@ -38,11 +38,11 @@ from crossrec.experiments.analysis.significance_tables import (
     paired_table,
     versus,
 )
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
 from crossrec.experiments.questions.ablate import name_of, terms_of
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 
 METRIC = "recall@10"
 """The metric of Figure 10(b)."""
@@ -61,10 +61,10 @@ class PopularityConfig(ExperimentConfig):
     """What to compare with the backbone alone: fettle, cross, or components or terms of CROSS joined by +."""
 
 
-def cells(options: PopularityConfig, base: Base) -> list[Cell]:
+def cells(options: PopularityConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and with each alignment, per backbone and seed. Raises ConfigError for an unknown one."""
     return [
-        Cell(base.config(backbone, alignment, seed, aligned=settings), group=(backbone, name))
+        Cell(shared.run_config(backbone, alignment, seed, alignment_settings=settings), group=(backbone, name))
         for backbone in options.backbones
         for name, (alignment, settings) in _stacked(options).items()
         for seed in options.seeds
@@ -83,8 +83,8 @@ def _stacked(options: PopularityConfig) -> dict[str, tuple[str, dict[str, object
     return stacked
 
 
-def answer(
-    options: PopularityConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: PopularityConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """Recall@10 per group, what the groups are, paired tests in each; two figures."""
     dataset, seeds = next(iter(datasets.values())), options.seeds
@@ -253,6 +253,4 @@ def _verdicts(
     return [*said, verdict(where, "the rarest items gain most", rarest, detail, unknown=unknown)]
 
 
-POPULARITY = Experiment(
-    "popularity", "Items by popularity: who gains, the head or the tail (RQ6).", PopularityConfig, cells, answer
-)
+EXPERIMENT = Experiment(PopularityConfig, cells, result)

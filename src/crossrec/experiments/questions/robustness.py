@@ -29,11 +29,11 @@ from crossrec.experiments.analysis.comparison import (
     verdict,
 )
 from crossrec.experiments.analysis.significance_tables import Pair, paired_table, tested_pairs, verdicts, versus
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds, values_of
 from crossrec.experiments.reporting.figures import legend_below, legend_handles, plot_curve
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.config import RunConfig
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ KINDS = {
 }
 
 
-def cells(options: RobustnessConfig, base: Base) -> list[Cell]:
+def cells(options: RobustnessConfig, shared: SharedSettings) -> list[Cell]:
     """One cell per kind of noise, backbone, share, method and seed. Raises ConfigError where no share is asked for."""
     asked = {"missing": (options.missing, options.missing_methods), "clicks": (options.clicks, options.clicks_methods)}
     if not options.missing and not options.clicks:
         raise ConfigError("--empty-missing --empty-clicks: nothing is asked; give shares for one of them")
     return [
-        Cell(_config(options, base, kind, backbone, share, method, seed), (kind, backbone, percent(share), method))
+        Cell(_config(options, shared, kind, backbone, share, method, seed), (kind, backbone, percent(share), method))
         for kind, (shares, methods) in asked.items()
         for backbone in options.backbones
         for share in sorted(shares)
@@ -108,26 +108,26 @@ def percent(share: float) -> str:
 
 
 def _config(
-    options: RobustnessConfig, base: Base, kind: str, backbone: str, share: float, method: str, seed: int
+    options: RobustnessConfig, shared: SharedSettings, kind: str, backbone: str, share: float, method: str, seed: int
 ) -> RunConfig:
     """A run under noise. A backbone alone that reads no content never meets what is missing of it: its run is clean."""
     alignment, changed = METHODS[method]
-    clean = base.config(backbone, alignment, seed, aligned=changed)
+    clean = shared.run_config(backbone, alignment, seed, alignment_settings=changed)
     if kind == "missing" and clean.alignment is None and not BACKBONES[backbone].multimodal:
         share = 0.0
-    return clean.model_copy(update={"data": _noisy(options, base, kind, share, seed)})
+    return clean.model_copy(update={"data": _noisy(options, shared, kind, share, seed)})
 
 
-def _noisy(options: RobustnessConfig, base: Base, kind: str, share: float, seed: int) -> DataConfig:
+def _noisy(options: RobustnessConfig, shared: SharedSettings, kind: str, share: float, seed: int) -> DataConfig:
     """The data with a share of noise. No noise is the very configuration that never heard of it."""
     noise = {KINDS[kind].setting: share or None}
-    clean = {setting: getattr(base.data, setting) for setting in ("missing_content", "false_clicks")} | noise
-    drawn = seed if options.redraw else base.data.corruption_seed
-    return base.data.model_copy(update=noise | {"corruption_seed": drawn if any(clean.values()) else None})
+    clean = {setting: getattr(shared.data, setting) for setting in ("missing_content", "false_clicks")} | noise
+    drawn = seed if options.redraw else shared.data.corruption_seed
+    return shared.data.model_copy(update=noise | {"corruption_seed": drawn if any(clean.values()) else None})
 
 
-def answer(
-    options: RobustnessConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: RobustnessConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """A table and a figure per kind of noise, and what the paper says of it."""
     data = next(iter(datasets.values())).name
@@ -148,7 +148,7 @@ def answer(
 class _Runs:
     """The results of one kind of noise on one backbone, by share and method."""
 
-    def __init__(self, kind: str, backbone: str, results: Results) -> None:
+    def __init__(self, kind: str, backbone: str, results: Sequence[Result]) -> None:
         self.kind, self.backbone = kind, backbone
         own = [r for r in results if r.cell.group[:2] == (kind, backbone)]
         self.shares = list(dict.fromkeys(r.cell.group[2] for r in own))
@@ -306,6 +306,4 @@ def _figure(kind: str, runs: Sequence[_Runs], data: str, seeds: Sequence[int]) -
     return ResultFigure(KINDS[kind].title.capitalize(), caption, shown, draw, (1.2 + 3.0 * len(runs), 3.0))
 
 
-ROBUSTNESS = Experiment(
-    "robustness", "Missing content and false clicks, rising shares of both (RQ4).", RobustnessConfig, cells, answer
-)
+EXPERIMENT = Experiment(RobustnessConfig, cells, result)

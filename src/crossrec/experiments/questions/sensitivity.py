@@ -27,7 +27,7 @@ from crossrec.experiments.analysis.comparison import (
     verdict,
 )
 from crossrec.experiments.analysis.significance_tables import Pair, paired_table, tested_pairs, verdicts
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds, values_of
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds, values_of
 from crossrec.experiments.reporting.figures import (
     COLOURS,
     legend_below,
@@ -37,7 +37,7 @@ from crossrec.experiments.reporting.figures import (
 )
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.directory import learnt_temperatures
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ CLAIMED = {
 """Where the paper finds CROSS above the backbone: all of its Figure 11 but the largest β and γ."""
 
 
-def cells(options: SensitivityConfig, base: Base) -> list[Cell]:
+def cells(options: SensitivityConfig, shared: SharedSettings) -> list[Cell]:
     """Per backbone and seed: the backbone alone, CROSS as it is set, and CROSS with each value of each parameter.
 
     Raises ConfigError for values of a parameter that is not among those to vary.
@@ -116,7 +116,7 @@ def cells(options: SensitivityConfig, base: Base) -> list[Cell]:
         variants += [(parameter, f"{value:g}", {parameter: value, **fixed}) for value in options.values(parameter)]
     return [
         Cell(
-            base.config(backbone, PLAIN if name == PLAIN else "cross", seed, aligned=changed),
+            shared.run_config(backbone, PLAIN if name == PLAIN else "cross", seed, alignment_settings=changed),
             group=(backbone, name, value),
         )
         for backbone in options.backbones
@@ -125,8 +125,11 @@ def cells(options: SensitivityConfig, base: Base) -> list[Cell]:
     ]
 
 
-def answer(
-    options: SensitivityConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: SensitivityConfig,
+    shared: SharedSettings,
+    results: Sequence[Result],
+    datasets: Mapping[DataConfig, Dataset],
 ) -> ExperimentResult:
     """A table and a figure per backbone, and what the paper says of its settings."""
     data = next(iter(datasets.values())).name
@@ -152,9 +155,9 @@ class _Sweep:
 
     backbone: str
     options: SensitivityConfig
-    results: Results
+    results: Sequence[Result]
 
-    def runs(self, parameter: str, value: float | None = None) -> Results:
+    def runs(self, parameter: str, value: float | None = None) -> Sequence[Result]:
         group = (self.backbone, parameter, "" if value is None else f"{value:g}")
         return [r for r in self.results if r.cell.group == group]
 
@@ -330,6 +333,4 @@ def _ticks(parameter: str, values: Sequence[float]) -> list[str]:
     return [f"{value:g}" for value in values]
 
 
-SENSITIVITY = Experiment(
-    "sensitivity", "The settings of CROSS, one at a time over a range (RQ7).", SensitivityConfig, cells, answer
-)
+EXPERIMENT = Experiment(SensitivityConfig, cells, result)

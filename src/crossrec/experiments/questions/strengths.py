@@ -10,11 +10,11 @@ from pydantic import Field
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis.comparison import blocks_of
 from crossrec.experiments.analysis.strength_history import Course
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
 from crossrec.experiments.reporting.figures import plot_band
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.types import ID
 
 if TYPE_CHECKING:
@@ -35,19 +35,21 @@ class StrengthsConfig(ExperimentConfig):
     """Alignments to watch; of the backbone alone (none), the directions that the dynamic rule would take."""
 
 
-def cells(options: StrengthsConfig, base: Base) -> list[Cell]:
+def cells(options: StrengthsConfig, shared: SharedSettings) -> list[Cell]:
     """One run per backbone, alignment and seed that records strengths: other runs than those that do not."""
-    recording = Base(base.data, base.training.model_copy(update={"record_strengths": True}), base.settings)
+    recording = SharedSettings(
+        shared.data, shared.training.model_copy(update={"record_strengths": True}), shared.model_settings
+    )
     return [
-        Cell(recording.config(backbone, alignment, seed), group=(backbone, alignment))
+        Cell(recording.run_config(backbone, alignment, seed), group=(backbone, alignment))
         for backbone in options.backbones
         for alignment in options.alignments
         for seed in options.seeds
     ]
 
 
-def answer(
-    options: StrengthsConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: StrengthsConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """Strengths and directions at the first and last epochs, and over all; two figures per backbone."""
     data = next(iter(datasets.values())).name
@@ -193,10 +195,4 @@ def _panels(
 FAILURE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "wrap": True}
 
 
-STRENGTHS = Experiment(
-    "strengths",
-    "How strong each modality is, and which way items align, by epoch (Fig. 2).",
-    StrengthsConfig,
-    cells,
-    answer,
-)
+EXPERIMENT = Experiment(StrengthsConfig, cells, result)

@@ -26,10 +26,10 @@ from crossrec.experiments.analysis.comparison import (
 )
 from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, Spaces, measure, require_tsne
 from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, draw_maps, maps
-from crossrec.experiments.experiment import Base, Experiment, ExperimentConfig, Results, over_seeds
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
-from crossrec.experiments.runner.jobs import Cell
+from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
 from crossrec.types import ID
@@ -57,20 +57,20 @@ class VisualizeConfig(ExperimentConfig):
     """Draw the t-SNE pictures, which needs openTSNE; of the first seed."""
 
 
-def cells(options: VisualizeConfig, base: Base) -> list[Cell]:
+def cells(options: VisualizeConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and aligned, per backbone and seed. Raises ConfigError where pictures cannot be drawn."""
     if options.pictures:
         require_tsne()
     return [
-        Cell(base.config(backbone, alignment, seed), group=(backbone, alignment))
+        Cell(shared.run_config(backbone, alignment, seed), group=(backbone, alignment))
         for backbone in options.backbones
         for alignment in (PLAIN, options.alignment)
         for seed in options.seeds
     ]
 
 
-def answer(
-    options: VisualizeConfig, base: Base, results: Results, datasets: Mapping[DataConfig, Dataset]
+def result(
+    options: VisualizeConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
     """Distances between modalities, cosines of users with items, and a picture per backbone."""
     dataset = next(iter(datasets.values()))
@@ -145,7 +145,7 @@ class _Block:
         return [*said, verdict(stacked, claim, every(nearer.values()), "the paper, Baby: image +14.7 %, text +12.2 %")]
 
 
-def _measured(results: Results, dataset: Dataset) -> list[Spaces] | str:
+def _measured(results: Sequence[Result], dataset: Dataset) -> list[Spaces] | str:
     failed = [result.failure for result in results if result.metrics is None]
     if failed:
         return failed[0]
@@ -252,6 +252,4 @@ def _figure(block: _Block, dataset: Dataset, options: VisualizeConfig) -> Result
     return ResultFigure("Vectors before and after alignment", caption, placed, draw, (6.4, 6.6))
 
 
-VISUALIZE = Experiment(
-    "visualize", "Vectors of modalities and users before and after alignment (RQ5).", VisualizeConfig, cells, answer
-)
+EXPERIMENT = Experiment(VisualizeConfig, cells, result)

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 from crossrec.data.io.atomic import write_text_atomic
 from crossrec.errors import RunError
+from crossrec.experiments.registry import SECTIONS
 from crossrec.experiments.reporting.figures import DOTS_PER_INCH
 from crossrec.experiments.reporting.html_tables import FORMATS, HtmlTable, html_table
 from crossrec.experiments.reporting.result_files import (
-    SECTIONS,
     SavedCell,
     SavedDataset,
     SavedFigure,

@@ -6,7 +6,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 from crossrec._version import __version__
 from crossrec.data import DataConfig, Dataset
-from crossrec.experiments.experiment import Results
 from crossrec.experiments.reporting.result_files import SavedCell, SavedDataset
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.config import METHOD_VERSION
@@ -23,7 +22,11 @@ LIBRARIES = ("torch", "numpy", "scipy", "polars", "matplotlib")
 
 
 def provenance(
-    results: Results, datasets: Mapping[DataConfig, Dataset], out: Path, options: Mapping[str, Any], seconds: float
+    results: Sequence[Result],
+    datasets: Mapping[DataConfig, Dataset],
+    out: Path,
+    options: Mapping[str, Any],
+    seconds: float,
 ) -> dict[str, Any]:
     """Fields of a ``SavedResult`` from ``command`` on.
 

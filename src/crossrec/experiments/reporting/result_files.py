@@ -23,15 +23,11 @@ from pydantic import (
 
 from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
+from crossrec.experiments.registry import SECTIONS
 from crossrec.experiments.reporting.figures import save_figure
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import CellValue, ResultTable, to_csv, write_table
 
-SECTIONS = {
-    **{"compare": "RQ1", "ablate": "RQ2", "directions": "RQ3", "robustness": "RQ4", "visualize": "RQ5"},
-    **{"popularity": "RQ6", "sensitivity": "RQ7", "strengths": "Fig. 2", "tune": "Section 7.1", "coldstart": ""},
-}
-"""Experiments in the order of the report, and the section of the paper that asks their question."""
 RUN_FILES = {"metrics.json", "history.csv", "cell.json"}
 """A folder with one of these files is that of a run and is not searched."""
 

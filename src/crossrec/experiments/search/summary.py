@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
-from crossrec.experiments.experiment import Base, over_seeds, settings_for
+from crossrec.experiments.experiment import SharedSettings, over_seeds, settings_for
 from crossrec.experiments.reporting.figures import line_style
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, to_csv
@@ -61,7 +61,7 @@ def answer(options: TuneConfig, todo: Sequence[Stage], trials: Sequence[Trial], 
     )
 
 
-def write_choice(base: Base, todo: Sequence[Stage], trials: Sequence[Trial], out: Path) -> list[Path]:
+def write_choice(shared: SharedSettings, todo: Sequence[Stage], trials: Sequence[Trial], out: Path) -> list[Path]:
     """Write every trial and the best settings; returns the files.
 
     ``trials.csv``: a row a trial. ``settings.json``: for ``--settings`` of ``compare`` and of other searches.
@@ -72,7 +72,7 @@ def write_choice(base: Base, todo: Sequence[Stage], trials: Sequence[Trial], out
     written = [out / "trials.csv"]
     settings: dict[str, dict[str, Any]] = {}
     for stage in todo:
-        own, aligned = settings_for(base.settings, *stage.key)
+        own, aligned = settings_for(shared.model_settings, *stage.key)
         of_backbone = settings.setdefault(stage.backbone, {"backbone": own})
         chosen = best([trial for trial in trials if trial.stage.key == stage.key])
         if chosen is None:

@@ -17,7 +17,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.data import Dataset
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import Base, ExperimentConfig, known
+from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, check_name
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.experiments.runner.pool import POLL_SECONDS, Pool
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
@@ -102,7 +102,7 @@ class Trial:
         return fmean(self.values) if self.values else None
 
 
-def stages(options: TuneConfig, base: Base, dataset: Dataset) -> list[Stage]:
+def stages(options: TuneConfig, shared: SharedSettings, dataset: Dataset) -> list[Stage]:
     """The searches that are asked for, those of backbones' own settings first.
 
     Raises ConfigError for whatever cannot be searched, before anything is trained.
@@ -111,16 +111,16 @@ def stages(options: TuneConfig, base: Base, dataset: Dataset) -> list[Stage]:
         raise ConfigError(f"data '{dataset.name}' has no validation pairs, which tune goes by: give another --split")
     made = []
     for alignment in sorted(options.alignments, key=lambda name: name != "none"):
-        known(alignment, ALIGNMENTS, "--alignments")
+        check_name(alignment, ALIGNMENTS, "--alignments")
         for backbone in options.backbones:
-            known(backbone, BACKBONES, "--backbones")
+            check_name(backbone, BACKBONES, "--backbones")
             if BACKBONES[backbone].multimodal and not dataset.features:
                 raise ConfigError(f"--backbones: {backbone} needs content, and data '{dataset.name}' has none")
             space = space_for(options.space, backbone, alignment)
             if options.space in BUILT_IN and alignment != "none" and not dataset.features:
                 space = space.without(*NEEDS_CONTENT)
             made.append(_stage(options, backbone, alignment, space))
-            base.config(backbone, alignment, options.seeds[0])
+            shared.run_config(backbone, alignment, options.seeds[0])
     return made
 
 
@@ -142,7 +142,7 @@ def _stage(options: TuneConfig, backbone: str, alignment: str, space: Space) -> 
 
 def search(
     options: TuneConfig,
-    base: Base,
+    shared: SharedSettings,
     todo: Sequence[Stage],
     dataset: Dataset,
     pool: Pool,
@@ -164,7 +164,7 @@ def search(
                 before = [t for t in found if t.stage.backbone == stage.backbone and t.stage.alignment == "none"]
                 chosen = best(before)
                 if (stage.alignment == "none") == own_settings and (chosen is not None or not before):
-                    run = _Run(stage, base, options.seeds, chosen.setting if chosen else {})
+                    run = _Run(stage, shared, options.seeds, chosen.setting if chosen else {})
                     runs.append((run, _proposer(run, options, dataset, storage, out)))
             found += _explore(runs, pool, deadline, on_trial)
     return found
@@ -175,7 +175,7 @@ class _Run:
     """A stage on its way. ``own``: the backbone's settings that an alignment is searched on."""
 
     stage: Stage
-    base: Base
+    shared: SharedSettings
     seeds: tuple[int, ...]
     own: Point
 
@@ -184,7 +184,10 @@ class _Run:
         backbone, alignment = self.stage.backbone, self.stage.alignment
         own, aligned = (setting, {}) if alignment == "none" else (self.own, setting)
         return [
-            Cell(self.base.config(backbone, alignment, seed, own=own, aligned=aligned), (backbone, alignment))
+            Cell(
+                self.shared.run_config(backbone, alignment, seed, backbone_settings=own, alignment_settings=aligned),
+                (backbone, alignment),
+            )
             for seed in self.seeds
         ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossrec.data import DataConfig, load
-from crossrec.experiments.experiment import Base
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions.compare import CompareConfig, cells
 from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
@@ -66,9 +66,9 @@ def draw(canvas):
     axes.set_xlabel("α")
 
 
-def made_results():
+def fake_results():
     """What the cells of one backbone, three alignments and two seeds might have come to: one of them failed."""
-    todo: list[Cell] = cells(CompareConfig(seeds=(0, 4)), Base(DataConfig(data="synthetic-tiny")))
+    todo: list[Cell] = cells(CompareConfig(seeds=(0, 4)), SharedSettings(DataConfig(data="synthetic-tiny")))
     results = []
     for number, cell in enumerate(todo):
         metrics = {
@@ -80,11 +80,11 @@ def made_results():
     return results
 
 
-def write_made(folder: Path) -> None:
+def write_sample_results(folder: Path) -> None:
     """Answers of three experiments, two of them in folders of their own, and a run beside them."""
     data = DataConfig(data="synthetic-tiny")
     facts = provenance(
-        made_results(), {data: load(data)}, folder, {"experiment": {"seeds": [0, 4]}, "training": {}}, 5025.3
+        fake_results(), {data: load(data)}, folder, {"experiment": {"seeds": [0, 4]}, "training": {}}, 5025.3
     )
     facts["command"] = "crossrec compare --data 'a b' --seeds 0 4 --out runs"
     curve = ResultFigure("Sensitivity to α", "Bars: the deviation.", CURVE, draw, (4, 2))
@@ -109,9 +109,9 @@ def write_made(folder: Path) -> None:
     (folder / "settings.json").write_text("{}")
 
 
-def copy_made(factory: pytest.TempPathFactory, to: Path) -> Path:
-    """What ``write_made`` writes, once a session, copied to ``to``."""
+def copy_sample_results(factory: pytest.TempPathFactory, to: Path) -> Path:
+    """What ``write_sample_results`` writes, once a session, copied to ``to``."""
     made = factory.getbasetemp() / "made-answers"
     if not made.exists():
-        write_made(made)
+        write_sample_results(made)
     return shutil.copytree(made, to)

@@ -17,28 +17,18 @@ from matplotlib.figure import Figure as Canvas
 from crossrec.data import DataConfig, load
 from crossrec.evaluation.groups import Groups
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation
-from crossrec.experiments.experiment import Base, Experiment
-from crossrec.experiments.questions.ablate import ABLATE
-from crossrec.experiments.questions.coldstart import COLDSTART
-from crossrec.experiments.questions.compare import COMPARE
-from crossrec.experiments.questions.directions import DIRECTIONS
-from crossrec.experiments.questions.popularity import POPULARITY
-from crossrec.experiments.questions.robustness import ROBUSTNESS
-from crossrec.experiments.questions.sensitivity import SENSITIVITY
-from crossrec.experiments.questions.strengths import STRENGTHS
-from crossrec.experiments.questions.visualize import VISUALIZE
+from crossrec.experiments.experiment import SharedSettings
+from crossrec.experiments.registry import QUESTIONS
 from crossrec.experiments.reporting.figures import STYLE
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import ResultTable, cell_statistics, to_csv
 from crossrec.experiments.runner.jobs import Cell, Result
 
-TINY = Base(data=DataConfig(data="synthetic-tiny"))
-ALL = (COMPARE, ABLATE, DIRECTIONS, ROBUSTNESS, VISUALIZE, POPULARITY, SENSITIVITY, STRENGTHS, COLDSTART)
-EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
+TINY = SharedSettings(data=DataConfig(data="synthetic-tiny"))
 NO_MEMORY = "failed: no memory"
 
 
-def results_of(cells: list[Cell], value: Callable[[Cell], float | None]) -> list[Result]:
+def fake_results(cells: list[Cell], value: Callable[[Cell], float | None]) -> list[Result]:
     """One result a cell: Recall@10 is ``value``, the other metrics follow from it; None is a failure."""
     made = []
     for cell in cells:
@@ -50,13 +40,14 @@ def results_of(cells: list[Cell], value: Callable[[Cell], float | None]) -> list
     return made
 
 
-def answer_of(
-    experiment: Experiment, options: Any, value: Callable[[Cell], float | None], base: Base = TINY
+def result_from(
+    name: str, options: Any, value: Callable[[Cell], float | None], shared: SharedSettings = TINY
 ) -> ExperimentResult:
-    """What the experiment answers where its cells come to ``value``."""
-    cells = experiment.cells(options, base)
+    """The result of a question whose cells have these values of Recall@10."""
+    experiment = QUESTIONS[name].load()
+    cells = experiment.cells(options, shared)
     datasets = {config: load(config) for config in {cell.config.data for cell in cells}}
-    return experiment.answer(options, base, results_of(cells, value), datasets)
+    return experiment.result(options, shared, fake_results(cells, value), datasets)
 
 
 def draw(figure: Any) -> Canvas:
@@ -72,7 +63,7 @@ def draw(figure: Any) -> Canvas:
     return canvas
 
 
-def lines(table: ResultTable) -> list[dict[str, Any]]:
+def table_rows(table: ResultTable) -> list[dict[str, Any]]:
     """Rows by header, rules left out, texts stripped."""
     names = [column.header for column in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows if row]
@@ -86,12 +77,12 @@ def mean(cell: Any) -> float:
     return numbers[0]
 
 
-def behind(figure: Any) -> list[dict[str, str]]:
+def figure_rows(figure: Any) -> list[dict[str, str]]:
     """The rows of the CSV beside a figure."""
     return list(csv.DictReader(io.StringIO(to_csv(figure.data))))
 
 
-def outcome_of(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> RunEvaluation:
+def fake_evaluation(values: dict[str, list[float]], users: Groups, items: Groups, **parts: Any) -> RunEvaluation:
     """What a run might have come to: ``values`` of every test user, who all are in the first group of users."""
     test = {metric: np.array(of_users, dtype=float) for metric, of_users in values.items()}
     count = len(next(iter(test.values())))
