@@ -35,9 +35,9 @@ def point(items: int, pairs: int, batch: int, modalities: int, prototypes: int, 
     from benchmarks.harness import resident_mb
     from benchmarks.worlds import generated
     from crossrec.alignment import CrossConfig
-    from crossrec.commands.flags import keep_pages
+    from crossrec.commands.flags import keep_freed_memory
 
-    keep_pages()
+    keep_freed_memory()
     data = generated(items, items, max(pairs, 4 * batch), (128,) * modalities)
     alignment = CrossConfig(prototypes_itv=prototypes, prototypes_ui=2 * prototypes)
     one, _, _ = make_step(data, alignment, batch)

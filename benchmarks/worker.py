@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.cases import SIDES
 from benchmarks.harness import resident_mb, seconds_of
-from crossrec.commands.flags import keep_pages
+from crossrec.commands.flags import keep_freed_memory
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.side == "ours":
-        keep_pages()
+        keep_freed_memory()
     action, check = SIDES[options.case](options.side, options.quick)
     print(json.dumps({"check": check}), flush=True)
     before = resident_mb()

@@ -1,4 +1,4 @@
-"""``python -m crossrec``."""
+"""Run the command line with ``python -m crossrec``."""
 
 import sys
 

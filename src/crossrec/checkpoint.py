@@ -1,8 +1,9 @@
-"""Checkpoints of a training that survive a kill at any instant."""
+"""Training checkpoints that survive a kill at any instant."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,35 +15,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST = "checkpoint.json"
-"""Names the tensor file of a checkpoint; replacing it is what makes a new checkpoint the current one."""
+"""Names the current tensor file. Replacing the manifest makes a new checkpoint current."""
 
 
-def save_checkpoint(folder: Path | str, tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
-    """Replace the checkpoint in ``folder`` by these tensors (any dtype, shape, strides, sharing) and plain values.
+def save_checkpoint(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> None:
+    """Replace the checkpoint in ``folder`` by tensors (any dtype, shape, strides, sharing) and a JSON manifest.
 
-    The tensors go to a file named after their content, then the manifest that names it is replaced, then stale
-    files are deleted: a kill between any two steps leaves the previous or the new checkpoint complete. One process
-    may write to a folder at a time. Raises RunError where a file cannot be written or the manifest is not plain JSON.
+    Three steps: write the tensors to a file named after their content, replace the manifest, which names that file,
+    and delete stale files. A kill between any two leaves the previous or the new checkpoint complete. Only one process
+    may write to a folder at a time. Raises RunError if a file cannot be written or the manifest is not plain JSON.
     """
     from safetensors.torch import save
 
     folder = Path(folder)
     content = save({name: _plain(tensor) for name, tensor in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
-    current = f"tensors-{digest[:16]}.safetensors"
-    text = json_text(folder / MANIFEST, {"tensors": current, "sha256": digest, "manifest": dict(manifest)})
-    write_bytes_atomic(folder / current, content)
+    file_name = f"tensors-{digest[:16]}.safetensors"
+    text = json_text(folder / MANIFEST, {"tensors": file_name, "sha256": digest, "manifest": dict(manifest)})
+    write_bytes_atomic(folder / file_name, content)
     write_text_atomic(folder / MANIFEST, text)
     for pattern in ("tensors-*.safetensors", ".tensors-*.tmp", f".{MANIFEST}.*.tmp"):
         for stale in folder.glob(pattern):
-            if stale.name != current:
+            if stale.name != file_name:
                 stale.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and manifest of the checkpoint in ``folder``, bit-equal to what was saved.
+def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors (on the CPU) and the manifest of a checkpoint, bit-equal to what was saved.
 
-    Raises RunError naming the file where one is missing, cut short or not the one that the manifest describes.
+    Raises RunError naming the file if one is missing, cut short or not the one that the manifest describes.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

@@ -1,4 +1,4 @@
-"""Public names of a package, imported when they are first used: torch takes a second to import."""
+"""Lazy exports: the public names of a package, imported on first use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 
 def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package that exports names of its modules.
+    """Make ``__getattr__`` and ``__dir__`` for a package.
 
-    ``modules``: by public name the module that defines it. ``__getattr__`` raises AttributeError for any other name;
-    ``__dir__`` lists the public names, for tab completion.
+    ``modules``: for each public name, the module that defines it. ``__getattr__`` imports that module and returns the
+    name from it; it raises AttributeError for any other name. ``__dir__`` lists the public names and the package's
+    dunder names, so tab completion shows them and nothing private.
     """
 
     def get(name: str) -> Any:
@@ -21,7 +22,7 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[st
         return getattr(import_module(modules[name]), name)
 
     def names() -> list[str]:
-        own = [name for name in vars(sys.modules[package]) if name.startswith("__")]
-        return sorted({*own, *modules})
+        dunder_names = [name for name in vars(sys.modules[package]) if name.startswith("__")]
+        return sorted({*dunder_names, *modules})
 
     return get, names

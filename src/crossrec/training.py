@@ -1,8 +1,9 @@
-"""The one training loop: sample, propagate, terms, step; validate; stop early; checkpoint. It never sees test data."""
+"""The training loop: sample, compute the terms, step; validate, stop early, checkpoint. It never sees test data."""
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,46 +25,47 @@ from crossrec.sampling import Sampler
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"
-"""The validation metric that early stopping and the choice of the best epoch go by, unrounded."""
+"""The validation metric for early stopping and the choice of the best epoch, unrounded."""
 PURPOSES = ("sampling", "epoch")
+"""One random generator for each."""
 
 
 class TrainingConfig(Config):
-    """How training runs, whatever is trained."""
+    """Settings of training that apply to every model."""
 
     epochs: Annotated[int, Field(ge=1)] = 1000
-    """Epochs at most."""
+    """Maximum number of epochs."""
     batch_size: Annotated[int, Field(ge=1)] = 2048
     """Pairs per step."""
     patience: Annotated[int, Field(ge=1)] = 20
-    """Stop after so many epochs without a better validation Recall@20."""
+    """Stop after this many epochs without a better validation Recall@20."""
     patience_steps: Annotated[int, Field(ge=0)] = 400
-    """Never stop for want of progress in fewer steps than this: an epoch of a small data set is a few steps only."""
+    """Least number of steps without progress before stopping; an epoch of a small data set has few steps."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """One seed fixes everything: initial values, sampling, graph views."""
+    """Seed of everything random: initial values, sampling, graph views."""
     device: Device = "auto"
-    """cpu, cuda, or auto: cuda where there is one."""
+    """cpu, cuda, or auto: cuda if there is one."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
-    """Save a checkpoint at the end of an epoch if the last one is at least so many seconds old."""
+    """Save a checkpoint at the end of an epoch if the last one is at least this many seconds old."""
     record_strengths: bool | None = None
-    """Write strengths.csv: after every epoch, how strong each modality is and which way items align (Figure 2)."""
+    """Write strengths.csv: strengths of modalities and directions of alignment after every epoch (Figure 2)."""
 
     @field_validator("record_strengths")
     @classmethod
     def _none_for_no(cls, value: bool | None) -> bool | None:
-        return value or None  # one name for a run that does not
+        return value or None  # False and None are the same run, so they need the same digest
 
     def torch_device(self) -> torch.device:
-        """The device that ``device`` means on this machine. Raises ConfigError where it has no such device."""
+        """The torch device on this machine. Raises ConfigError if the machine has no such device."""
         return torch_device(self.device)
 
 
 @dataclass
 class Progress:
-    """Where a training run stands after an epoch; everything but the tensors of a checkpoint.
+    """State of a training run after an epoch; all of a checkpoint but its tensors.
 
-    ``history`` has one row an epoch: epoch, train_seconds, eval_seconds, every term, loss, valid_* metrics.
-    ``observed`` has one as well where ``fit`` was given something to observe with.
+    ``history``: one row an epoch, with epoch, train_seconds, eval_seconds, every term, loss and valid_* metrics.
+    ``observed``: one row an epoch, with epoch and what the ``observe`` of ``fit`` returned; empty without ``observe``.
     """
 
     epoch: int = 0
@@ -80,19 +82,23 @@ def fit(
     valid: HeldOut,
     config: TrainingConfig,
     *,
-    checkpoints: Path | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
     identity: str = "",
     on_epoch: Callable[[Progress], None] = lambda _: None,
     observe: Callable[[], dict[str, float]] | None = None,
 ) -> Progress:
-    """Train until the validation metric stops getting better; the objective ends with the best epoch's weights.
+    """Train until the validation metric stops improving, then load the best epoch's weights into the objective.
 
-    ``checkpoints``: a folder to save to and, where it holds a checkpoint of the same ``identity``, to go on from; a run
-    that goes on ends bit-equal to one that never stopped (on a CPU). ``observe`` looks at the weights after every
-    epoch and leaves them, and every generator, as they are; what it tells is kept in ``Progress.observed``, over stops
-    too. Without any validation user the last epoch is taken. Raises TrainingError naming epoch, batch and term where a
+    - ``checkpoints``: folder to save checkpoints to. Training resumes from a checkpoint of the same ``identity`` there;
+      on a CPU it ends bit-equal to training that was never interrupted.
+    - ``on_epoch``: called with the progress after every epoch.
+    - ``observe``: called after every epoch. Its return values are stored in ``Progress.observed`` and survive resuming.
+      It must change neither weights nor generators.
+
+    If no user has validation items, the last epoch is the best. Raises TrainingError naming epoch, batch and term if a
     loss is not finite, RunError for a damaged checkpoint or one of another identity.
     """
+    folder = None if checkpoints is None else Path(checkpoints)
     sampler = Sampler(data, config.batch_size)
     parameters = [{"params": list(objective.backbone.parameters()), **objective.optimizer_settings}]
     if objective.cross is not None:
@@ -101,8 +107,8 @@ def fit(
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
     progress, best = Progress(), _weights(objective)
-    if checkpoints is not None and (checkpoints / MANIFEST).exists():
-        progress, best = _resume(checkpoints, identity, objective, optimizer, generators)
+    if folder is not None and (folder / MANIFEST).exists():
+        progress, best = _resume(folder, identity, objective, optimizer, generators)
     saved = time.monotonic()
 
     for epoch in range(progress.epoch + 1, config.epochs + 1):
@@ -125,8 +131,8 @@ def fit(
         if value > progress.best_value:
             progress.best_epoch, progress.best_value, best = epoch, value, _weights(objective)
         progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= patience
-        if checkpoints is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
-            _save(checkpoints, identity, objective, optimizer, generators, progress, best)
+        if folder is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
+            _save(folder, identity, objective, optimizer, generators, progress, best)
             saved = time.monotonic()
         on_epoch(progress)
     objective.load_state_dict(best)
@@ -136,8 +142,8 @@ def fit(
 def _steps(
     objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int
 ) -> dict[str, float]:
-    """One epoch of steps; the mean of every term and of the loss. Looks at the values once, at the end."""
-    seen: list[Tensor] = []
+    """Train one epoch and return the mean of every term and of the loss. Reads the values once, at the end."""
+    step_values: list[Tensor] = []
     names: list[str] = []
     for batch in batches:
         terms, loss = objective(batch)
@@ -145,8 +151,8 @@ def _steps(
         loss.backward()
         optimizer.step()
         names = [*terms, "loss"]
-        seen.append(torch.stack([*terms.values(), loss]).detach())
-    values = torch.stack(seen).double()
+        step_values.append(torch.stack([*terms.values(), loss]).detach())
+    values = torch.stack(step_values).double()
     if not bool(torch.isfinite(values).all()):
         batch_number, column = (~torch.isfinite(values)).nonzero()[0].tolist()
         value = float(values[batch_number, column])
@@ -158,13 +164,13 @@ def _steps(
 
 
 def validate(objective: Objective, held: HeldOut) -> dict[str, float]:
-    """Metrics of the current weights on held-out pairs; empty where there is no user to evaluate."""
+    """Evaluate the current weights on held-out pairs. Without a user to evaluate the result is empty."""
     return validate_splits(objective, {"held": held})["held"]
 
 
 @torch.no_grad()
 def validate_splits(objective: Objective, splits: Mapping[str, HeldOut]) -> dict[str, dict[str, float]]:
-    """``validate`` for several splits at once; every user is scored once."""
+    """``validate`` for several splits. Each user is scored once."""
     present = {name: held for name, held in splits.items() if len(held.user_E)}
     metrics: dict[str, dict[str, float]] = {name: {} for name in splits}
     if present:

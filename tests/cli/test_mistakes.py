@@ -61,13 +61,13 @@ def folder(tmp_path, crossrec):
     assert sorted(here.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("arguments", "told"), TRAIN.values(), ids=TRAIN)
-def test_mistakes_in_train(arguments, told, crossrec, folder):
-    given = {token.split("=")[0] for token in arguments}
-    common = [] if "--config" in given else [*([] if "--data" in given else ["--data", "synthetic-tiny"])]
-    common += [] if given & {"--out", "--config"} else ["--out", "out"]
+@pytest.mark.parametrize(("arguments", "parts"), TRAIN.values(), ids=TRAIN)
+def test_mistakes_in_train(arguments, parts, crossrec, folder):
+    flags = {token.split("=")[0] for token in arguments}
+    common = [] if "--config" in flags else [*([] if "--data" in flags else ["--data", "synthetic-tiny"])]
+    common += [] if flags & {"--out", "--config"} else ["--out", "out"]
     line = crossrec("train", *common, *arguments).mistake
-    for part in told:
+    for part in parts:
         assert part in line
     assert "pydantic" not in line
 
@@ -89,11 +89,11 @@ JSONS = {
 }
 
 
-@pytest.mark.parametrize(("text", "told"), JSONS.values(), ids=JSONS)
-def test_mistakes_in_a_configuration_file(text, told, crossrec, tmp_path):
+@pytest.mark.parametrize(("text", "parts"), JSONS.values(), ids=JSONS)
+def test_mistakes_in_a_configuration_file(text, parts, crossrec, tmp_path):
     (tmp_path / "config.json").write_text(text)
     line = crossrec("train", "--config", tmp_path / "config.json", "--out", "out").mistake
-    for part in [str(tmp_path / "config.json"), *told]:
+    for part in [str(tmp_path / "config.json"), *parts]:
         assert part in line
     assert list((tmp_path / "here").iterdir()) == []
 
@@ -117,21 +117,21 @@ def test_out_holds_a_run(crossrec, tiny, tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("train --epochs 1", "holds 'log.csv'"),
         ("compare --backbones bpr --epochs 1", "is the folder of the data set"),
         ("tune --backbone bpr --trials 1 --search random", "is the folder of the data set"),
     ],
 )
-def test_nothing_is_written_into_the_data(command, told, crossrec, tmp_path):
+def test_nothing_is_written_into_the_data(command, message, crossrec, tmp_path):
     shop = tmp_path / "shop"
     shop.mkdir()
     rows = [f"u{user},i{(user + step) % 9}" for user in range(8) for step in range(5)]
     (shop / "log.csv").write_text("\n".join(["user,item", *rows]) + "\n")
     line = crossrec(*command.split(), "--data", shop, "--out", shop / "." / "../shop").mistake
     assert str(shop) in line
-    assert told in line
+    assert message in line
     assert "--out" in line
     assert [path.name for path in shop.iterdir()] == ["log.csv"]
 
@@ -153,12 +153,12 @@ COMPARE = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "told"), COMPARE.values(), ids=COMPARE)
-def test_mistakes_in_compare(arguments, told, crossrec, folder):
+@pytest.mark.parametrize(("arguments", "parts"), COMPARE.values(), ids=COMPARE)
+def test_mistakes_in_compare(arguments, parts, crossrec, folder):
     common = [] if "--data" in arguments else ["--data", "synthetic-tiny"]
     common += [] if "--out" in arguments else ["--out", "out"]
     line = crossrec("compare", *common, *arguments).mistake
-    for part in told:
+    for part in parts:
         assert part in line
 
 
@@ -176,21 +176,21 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(("values", "told"), SETTINGS.values(), ids=SETTINGS)
-def test_mistakes_in_a_settings_file(values, told, crossrec, tmp_path):
+@pytest.mark.parametrize(("values", "parts"), SETTINGS.values(), ids=SETTINGS)
+def test_mistakes_in_a_settings_file(values, parts, crossrec, tmp_path):
     text = values if isinstance(values, str) else json.dumps(values)
     (tmp_path / "settings.json").write_text(text)
     line = crossrec(
         "compare", "--data", "synthetic-tiny", "--out", "out", "--settings", tmp_path / "settings.json"
     ).mistake
-    for part in ["--settings", *told]:
+    for part in ["--settings", *parts]:
         assert part in line
     assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_unknown_commands(crossrec):
-    for arguments, told in ((["trian"], "train"), (["data", "descibe"], "describe")):
-        assert told in crossrec(*arguments).mistake
+    for arguments, nearest in ((["trian"], "train"), (["data", "descibe"], "describe")):
+        assert nearest in crossrec(*arguments).mistake
 
 
 def test_a_broken_table(crossrec, mmrec):

@@ -1,4 +1,4 @@
-"""``crossrec train``: what it takes, what it leaves behind."""
+"""``crossrec train``: its flags, its output and the run directory."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_a_run_directory(backbone, alignment, crossrec, tiny, tmp_path, read):
     for stem, count in (("users", 60), ("items", 40)):
         assert pl.read_parquet(out / f"{stem}.parquet")["index"].to_list() == list(range(count))
 
-    for shown in (f"{metrics['test']['recall@20']:.4f}", f"{metrics['valid']['ndcg@10']:.4f}", str(out)):
-        assert shown in answer.out.replace("\n", "")
+    for text in (f"{metrics['test']['recall@20']:.4f}", f"{metrics['valid']['ndcg@10']:.4f}", str(out)):
+        assert text in answer.out.replace("\n", "")
     assert "epoch 2" in answer.err
     assert "Traceback" not in answer.err
 
@@ -89,7 +89,7 @@ def test_no_two_settings_share_a_flag(backbone, alignment):
 
 
 def other(kind, default):
-    """Tokens for a value of type ``kind`` that is not the default, and that value as it stands in config.json."""
+    """Tokens for a value of type ``kind`` other than the default, and that value in config.json."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return other(arguments[0], default)
@@ -131,11 +131,14 @@ def test_every_setting_has_a_flag_that_sets_it(backbone, alignment, crossrec, mo
         for name, field in kind.model_fields.items():
             flag = "--" + name.replace("_", "-")
             if name in SPECIAL:
-                given, value = SPECIAL[name]
+                flag_tokens, value = SPECIAL[name]
             else:
-                given, value = other(field.annotation, field.default)
-                given = [flag if value else flag.replace("--", "--no-", 1)] if given is None else [flag, *given]
-            tokens += given
+                flag_tokens, value = other(field.annotation, field.default)
+                if flag_tokens is None:
+                    flag_tokens = [flag if value else flag.replace("--", "--no-", 1)]
+                else:
+                    flag_tokens = [flag, *flag_tokens]
+            tokens += flag_tokens
             expected[part, name] = value
     answer = crossrec("train", "--backbone", backbone, "--alignment", alignment, *tokens)
     assert answer.code == 0, answer.err

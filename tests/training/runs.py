@@ -1,4 +1,4 @@
-"""A tiny run, and what of it must be the same whatever happened on the way."""
+"""A tiny run, and those of its results that must not depend on interruptions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ CROSS = CrossConfig(prototypes_itv=8)
 
 
 def history(out: Path) -> list[dict[str, str]]:
-    """history.csv less the times, cells as they are written."""
+    """Rows of history.csv as text, without the times."""
     with (out / "history.csv").open(newline="") as file:
         return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """All that a finished run leaves behind, less times and memory."""
+    """Files and metrics of a finished run, without times and memory."""
     metrics = json.loads((out / "metrics.json").read_text())
     del metrics["train_seconds_per_epoch"], metrics["peak_memory_mb"]
     files = {name: (out / name).read_bytes() for name in ("model.safetensors", "users.parquet", "items.parquet")}

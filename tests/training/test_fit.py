@@ -1,4 +1,4 @@
-"""What the training loop decides: when to stop, which epoch to keep, what it refuses."""
+"""The training loop: early stopping, the best epoch, errors."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def world(dataset):
 
 
 def scripted(monkeypatch, values):
-    """Let validation say these values, and keep the weights that it saw."""
+    """Let validation return these values, and record the weights it gets."""
     seen, script = [], iter(values)
 
-    def say(objective, held):
+    def validate_by_script(objective, held):
         seen.append({name: value.clone() for name, value in objective.state_dict().items()})
         return {"recall@20": next(script), "recall@10": float(len(seen))}
 
-    monkeypatch.setattr("crossrec.training.validate", say)
+    monkeypatch.setattr("crossrec.training.validate", validate_by_script)
     return seen
 
 

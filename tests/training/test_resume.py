@@ -1,4 +1,4 @@
-"""A run that was stopped and goes on ends bit-equal to one that never stopped."""
+"""A resumed run ends bit-equal to one that was never stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stop_after(epoch):
 
 
 def epochs_of(config, out, **arguments):
-    """Run (again) and tell which epochs were trained."""
+    """Run, or resume, and return the epochs that were trained."""
     trained = []
     run(config, out, on_epoch=lambda progress: trained.append(progress.epoch), **arguments)
     return trained
@@ -176,9 +176,9 @@ def test_killed_at_any_moment(rows, checkpoint_seconds, tmp_path):
         run(config, tmp_path / "whole")
     finally:
         torch.set_num_threads(threads)
-    killed, whole = outcome(tmp_path / "killed"), outcome(tmp_path / "whole")
+    killed, expected = outcome(tmp_path / "killed"), outcome(tmp_path / "whole")
     killed["files"] = [name for name in killed["files"] if not name.endswith((".tmp", ".part"))]
-    assert killed == whole
+    assert killed == expected
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "named"), DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_run_is_told_and_not_trained_over(damage, named, stopped, dataset):
+def test_a_damaged_run_is_an_error_and_not_overwritten(damage, named, stopped, dataset):
     damage(stopped)
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=named.replace(".", r"\.")):

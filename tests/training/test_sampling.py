@@ -1,4 +1,4 @@
-"""Batches: every pair once an epoch, negatives uniform over what the user has not taken."""
+"""Batches: every pair once an epoch, negatives uniform over the items without an interaction of the user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def epoch(sampler, seed=0):
 @settings(max_examples=60, deadline=None)
 @pytest.mark.filterwarnings("ignore:.*users who know every item")
 def test_batches_of_any_data(pairs, batch_size, seed):
-    known, seen = set(pairs), {item for _, item in pairs}
+    positives, seen = set(pairs), {item for _, item in pairs}
     usable = sorted((u, i) for u, i in pairs if {j for v, j in pairs if v == u} != seen)
     if not usable:
         with pytest.raises(DataError, match="every user has interacted with every item"):
@@ -47,7 +47,7 @@ def test_batches_of_any_data(pairs, batch_size, seed):
         for triple in zip(*map(torch.Tensor.tolist, (b.user_B, b.item_B, b.negative_B)), strict=True)
     ]
     assert sorted((user, item) for user, item, _ in drawn) == usable
-    assert all(negative in seen and (user, negative) not in known for user, _, negative in drawn)
+    assert all(negative in seen and (user, negative) not in positives for user, _, negative in drawn)
     assert [len(b) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
     assert 1 <= len(batches[-1]) <= batch_size
 
@@ -69,13 +69,13 @@ def test_negatives_are_uniform():
 
 
 def test_the_order_is_uniform():
-    # where the first pair of the list comes to stand
+    # position of the first pair in the shuffled epoch
     sampler, generator = Sampler(training_set(SMALL), 100), torch_generator(2, "sampling")
-    place = []
+    positions = []
     for _ in range(1800):
         (batch,) = sampler.epoch(generator)
-        place.append(int(((batch.user_B == 0) & (batch.item_B == 0)).nonzero()))
-    assert chisquare(torch.bincount(torch.tensor(place), minlength=len(SMALL)).numpy()).pvalue > 1e-4
+        positions.append(int(((batch.user_B == 0) & (batch.item_B == 0)).nonzero()))
+    assert chisquare(torch.bincount(torch.tensor(positions), minlength=len(SMALL)).numpy()).pvalue > 1e-4
 
 
 def test_the_generator_decides():

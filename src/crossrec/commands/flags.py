@@ -1,4 +1,4 @@
-"""Flags made from configurations: which fields there are depends on --backbone and --alignment, read first."""
+"""Command-line flags from the fields of configurations. --backbone and --alignment decide which fields there are."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ from crossrec.errors import ConfigError
 FLAT = Parameter(name="*")
 MULTIPLE = Parameter(consume_multiple=True)
 
-# Made from the tables, so that a new backbone is a choice of the flag without being written here.
+# From the registries: a new backbone or alignment becomes a choice of its flag.
 BackboneName: Any = Literal[tuple(BACKBONES)]
 AlignmentName: Any = Literal[tuple(ALIGNMENTS)]
 
 
-def chosen(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[CrossConfig] | None]:
-    """The configuration types that ``--backbone`` and ``--alignment`` in a command line stand for."""
+def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[CrossConfig] | None]:
+    """Return the configuration types that ``--backbone`` and ``--alignment`` select in a command line."""
     app = App(help_flags=[], version_flags=[], default_parameter=MULTIPLE)
 
     @app.default
     def names(*, backbone: BackboneName = "lightgcn", alignment: AlignmentName = "cross") -> None: ...
 
     _, bound, _, _ = app.parse_known_args(list(tokens))
-    picked = bound.arguments
-    backbone = BACKBONES[picked.get("backbone", "lightgcn")].config_type
-    return backbone, ALIGNMENTS[picked.get("alignment", "cross")]
+    backbone = BACKBONES[bound.arguments.get("backbone", "lightgcn")].config_type
+    return backbone, ALIGNMENTS[bound.arguments.get("alignment", "cross")]
 
 
 def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, types: dict[str, Any]) -> Any:
-    """Parse ``tokens`` into the parameters of ``command``, with ``types`` for its annotations, and call it.
+    """Parse ``tokens`` into the parameters of ``command`` and call it. ``types`` overrides its annotations.
 
-    Parameters whose type is a configuration are taken apart into one flag per field.
+    A parameter with the type ``flat(config_type)`` becomes one flag per field.
     """
     command.__annotations__.update(types)
     app = App(
@@ -53,24 +52,24 @@ def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, type
 
 
 def flat(config_type: type[Any]) -> Any:
-    """The annotation of a parameter whose fields become flags."""
+    """Annotation of a parameter whose fields become flags."""
     return Annotated[config_type, FLAT]
 
 
 def use_threads(threads: int) -> None:
-    """Limit torch to so many threads; 0 leaves its own choice. Raises ConfigError below 0."""
+    """Set the number of torch threads; 0 keeps torch's default. Raises ConfigError below 0."""
     if threads < 0:
         raise ConfigError(f"--threads {threads}: give 0 (all cores) or more")
     if threads:
         torch.set_num_threads(threads)
 
 
-def keep_pages() -> None:
-    """Let this process keep the memory that it frees, so that a training step meets no fresh page of the kernel's.
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory instead of returning it to the kernel.
 
-    Steps make and drop temporaries of megabytes, and glibc would hand each back to the kernel and map it anew, zeroed:
-    docs/performance.md has what that costs. Elsewhere than on glibc it does nothing. It is for a command's own
-    process; a library leaves the memory of its caller alone.
+    Training steps allocate and free megabytes of temporaries. By default glibc returns each to the kernel and maps new
+    zeroed pages for the next; docs/performance.md measures the cost. Without glibc the function does nothing. Call it
+    only in a command's own process: a library leaves its caller's memory settings alone.
     """
     if not sys.platform.startswith("linux"):
         return

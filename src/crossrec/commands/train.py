@@ -1,4 +1,4 @@
-"""``crossrec train``."""
+"""Command ``crossrec train``: train one recommender and print its metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
 from crossrec.commands.console import stdout
-from crossrec.commands.flags import AlignmentName, BackboneName, chosen, flat, keep_pages, parse, use_threads
+from crossrec.commands.flags import (
+    AlignmentName,
+    BackboneName,
+    config_types,
+    flat,
+    keep_freed_memory,
+    parse,
+    use_threads,
+)
 from crossrec.commands.progress import STATE, ProgressBar
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
@@ -24,7 +32,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     if any(token.split("=")[0] == "--config" for token in tokens):
         result = parse(from_file, tokens, name="crossrec train", types={"config": Path, "out": Path})
         return 0 if result is None else int(result)
-    backbone_type, alignment_type = chosen(tokens)
+    backbone_type, alignment_type = config_types(tokens)
     types = {
         "backbone": BackboneName,
         "alignment": AlignmentName,
@@ -55,21 +63,21 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     ) -> int:
         """Train a recommender, alone or with FETTLE or CROSS on top, and test it.
 
-        Flags below that belong to a backbone or an alignment change with --backbone and --alignment. With --config
-        FILE every setting is taken from the config.json of a run instead.
+        --backbone and --alignment decide which of their flags are below. With --config FILE, all settings come from the
+        config.json of a run instead.
 
         Parameters
         ----------
         backbone
             Recommender to train.
         alignment
-            What to stack on it.
+            Alignment on top of it.
         out
-            Run directory; made from the settings under runs/ unless given.
+            Run directory; by default a name made from the settings, under runs/.
         resume
-            Go on with a run that was stopped; does nothing where it is done.
+            Continue a stopped run; do nothing if it is done.
         threads
-            Processor threads; 0 for all.
+            Number of processor threads; 0 for all.
         """
         config = RunConfig(data=data, backbone=backbone_settings, alignment=alignment_settings, training=training)
         return _train(config, out, resume, threads)
@@ -79,7 +87,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
 
 
 def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0) -> int:
-    """Make the run of a config.json (again).
+    """Run the configuration in a config.json.
 
     Parameters
     ----------
@@ -88,9 +96,9 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
     out
         Run directory.
     resume
-        Go on with a run that was stopped; does nothing where it is done.
+        Continue a stopped run; do nothing if it is done.
     threads
-        Processor threads; 0 for all.
+        Number of processor threads; 0 for all.
     """
     if not config.is_file():
         raise ConfigError(f"--config {config}: no such file; give the config.json of a run, or a best.json of 'tune'")
@@ -99,7 +107,7 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     use_threads(threads)
-    keep_pages()
+    keep_freed_memory()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
     label = config.label
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:

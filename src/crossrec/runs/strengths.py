@@ -1,4 +1,4 @@
-"""What Figure 2 plots, and more: how strong each modality is over all training pairs, and which way items align."""
+"""Record strengths of modalities and directions of alignment over all training pairs (Figure 2)."""
 
 from __future__ import annotations
 
@@ -11,39 +11,45 @@ from crossrec.types import Batch, TrainingSet
 
 @torch.no_grad()
 def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
-    """Strengths and directions of the current weights, over the items that have training interactions.
+    """Compute strengths and directions of the current weights, over the items with training interactions.
 
-    s_i^m is Equation 1 over *all* training pairs of item i, with the vectors that are recommended with (``eval()``
-    mode), and the direction rule is applied to all items at once; a step of training sees those of its batch. Items
-    without the content of m have s_i^m = 0 and count, as they do in training. The rule is that of the alignment; of a
-    backbone alone it is the dynamic rule: where items would align.
+    s_i^m is Equation 1 over *all* training pairs of item i, with the vectors that recommend (``eval()`` mode). The
+    direction rule is applied to all items at once; a training step applies it to those of its batch. Items without
+    content of modality m have s_i^m = 0 and count, as they do in training. The rule is that of the alignment. A
+    backbone without alignment gets the dynamic rule, which shows where items would align.
 
-    Returns, for all modalities m, n: "mean m" and "variance m" (unbiased, Equation 2) of s^m over items; "strongest m",
-    the share of items whose strongest modality is m (the first of equals); "m->n", the share that supports the
-    direction m → n; and once a pair "m<->n", the share that supports both. Draws no random number.
+    Returns, for all modalities m, n:
+
+    - "mean m" and "variance m" (unbiased, Equation 2) of s^m over items
+    - "strongest m": share of items whose strongest modality is m (the first of equals)
+    - "m->n": share of items that support the direction m → n
+    - "m<->n", once a pair: share that supports both directions
+
+    Draws no random number.
     """
     objective.eval()
     reps, cross = objective.backbone.propagate(), objective.cross
-    if cross is None:  # a Cross without terms has no parameters: it only looks
+    if cross is None:  # a Cross without terms has no parameters
         cross = Cross(
             reps.item_IL.shape[1],
             modalities=objective.backbone.modalities,
             num_items=data.num_items,
             config=CrossConfig(terms=()),
         )
-    strength_MN, taken_MMN = cross.strengths(reps, Batch(data.user_T, data.item_T))
+    strength_MN, supported_MMN = cross.strengths(reps, Batch(data.user_T, data.item_T))
     strength_MN, names = strength_MN.double(), cross.modalities
-    items = strength_MN.shape[1]
-    mean_M, variance_M = strength_MN.mean(1), strength_MN.var(1, correction=min(1, items - 1))
+    num_items = strength_MN.shape[1]
+    mean_M, variance_M = strength_MN.mean(1), strength_MN.var(1, correction=min(1, num_items - 1))
     strongest_N = strength_MN.argmax(0)
-    seen = {f"mean {m}": mean_M[k] for k, m in enumerate(names)}
-    seen |= {f"variance {m}": variance_M[k] for k, m in enumerate(names)}
-    seen |= {f"strongest {m}": (strongest_N == k).double().mean() for k, m in enumerate(names)}
-    place = {m: k for k, m in enumerate(names)}
-    for m, n in cross.pairs:
-        seen[f"{m}->{n}"] = taken_MMN[place[m], place[n]].double().mean()
-    for m, n in cross.pairs:
-        if place[m] < place[n]:
-            both_N = taken_MMN[place[m], place[n]] & taken_MMN[place[n], place[m]]
-            seen[f"{m}<->{n}"] = both_N.double().mean()
-    return {name: float(value) for name, value in seen.items()}
+    index = {m: k for k, m in enumerate(names)}
+    supported = {(m, n): supported_MMN[index[m], index[n]] for m, n in cross.pairs}
+    values = {f"mean {m}": mean_M[k] for m, k in index.items()}
+    values |= {f"variance {m}": variance_M[k] for m, k in index.items()}
+    values |= {f"strongest {m}": (strongest_N == k).double().mean() for m, k in index.items()}
+    values |= {f"{m}->{n}": supported_N.double().mean() for (m, n), supported_N in supported.items()}
+    values |= {
+        f"{m}<->{n}": (supported_N & supported[n, m]).double().mean()
+        for (m, n), supported_N in supported.items()
+        if index[m] < index[n]
+    }
+    return {name: float(value) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Strengths recorded while training: what they are, that nobody notices, and that a stop does not lose them."""
+"""Recorded strengths: against a slow loop, without an effect on training, and complete after a stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import statistics
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.training.runs import CROSS, history, tiny
 
 from crossrec.alignment import CrossConfig, FettleConfig
 from crossrec.data import DataConfig, load
@@ -17,8 +18,6 @@ from crossrec.objective import Objective
 from crossrec.runs.execute import run, training_set
 from crossrec.runs.strengths import strengths
 from crossrec.training import TrainingConfig
-
-from .runs import CROSS, history, tiny
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +42,9 @@ def cosines(one, other):
 @pytest.mark.parametrize("rule", ["dynamic", "one_way"])
 def test_against_a_slow_loop_over_pairs(rule, dataset):
     data = training_set(dataset)
-    made = objective_of(tiny("freedom", CrossConfig(prototypes_itv=8, direction=rule)), data)
-    found = strengths(made, data)
-    reps = made.backbone.eval().propagate()
+    objective = objective_of(tiny("freedom", CrossConfig(prototypes_itv=8, direction=rule)), data)
+    values = strengths(objective, data)
+    reps = objective.backbone.eval().propagate()
     vectors = {"id": reps.item_IL, **reps.modality_IL}
     users_of = {}
     for user, item in zip(data.user_T.tolist(), data.item_T.tolist(), strict=True):
@@ -73,19 +72,19 @@ def test_against_a_slow_loop_over_pairs(rule, dataset):
             if names.index(n) > names.index(m):
                 both = sum(supports(m, n, i) and supports(n, m, i) for i in items)
                 expected[f"{m}<->{n}"] = both / len(items)
-    assert set(found) == set(expected)
-    assert found == pytest.approx(expected, abs=2e-6)
-    assert (found["id<->image"] > 0) == (rule == "dynamic")
+    assert set(values) == set(expected)
+    assert values == pytest.approx(expected, abs=2e-6)
+    assert (values["id<->image"] > 0) == (rule == "dynamic")
 
 
 def test_pairs_beyond_a_block_are_counted(dataset, monkeypatch):
     data, config = training_set(dataset), tiny(alignment=CROSS)
-    whole = strengths(objective_of(config, data), data)
+    in_one_block = strengths(objective_of(config, data), data)
     monkeypatch.setattr("crossrec.alignment.strength.PAIRS", 7)
-    assert strengths(objective_of(config, data), data) == pytest.approx(whole, abs=1e-6)
+    assert strengths(objective_of(config, data), data) == pytest.approx(in_one_block, abs=1e-6)
 
 
-def test_a_backbone_alone_is_looked_at_as_well(dataset):
+def test_a_backbone_without_alignment_has_strengths(dataset):
     data = training_set(dataset)
     alone = strengths(objective_of(tiny("freedom"), data), data)
     aligned = strengths(objective_of(tiny("freedom", CROSS), data), data)
@@ -98,8 +97,8 @@ def test_a_backbone_alone_is_looked_at_as_well(dataset):
 @pytest.mark.parametrize("backbone", ["freedom", "lattice", "slmrec", "lightgcn"])
 @pytest.mark.parametrize("alignment", [None, CROSS], ids=["none", "cross"])
 def test_recording_changes_nothing_else(backbone, alignment, dataset, tmp_path):
-    for name, asked in (("without", None), ("with", True)):
-        run(tiny(backbone, alignment, record_strengths=asked), tmp_path / name, dataset=dataset)
+    for name, record in (("without", None), ("with", True)):
+        run(tiny(backbone, alignment, record_strengths=record), tmp_path / name, dataset=dataset)
     without, recording = tmp_path / "without", tmp_path / "with"
     weights = [load_file(out / "model.safetensors") for out in (without, recording)]
     assert weights[0].keys() == weights[1].keys()
@@ -126,10 +125,10 @@ def test_a_stop_loses_no_epoch(dataset, tmp_path):
     assert len(recorded(tmp_path / "stopped")) == 2
     torch.manual_seed(5)  # must not matter
     run(config, tmp_path / "stopped", dataset=dataset, resume=True)
-    whole, stopped = ((tmp_path / name / "strengths.csv").read_bytes() for name in ("whole", "stopped"))
-    assert whole == stopped
+    expected, resumed = ((tmp_path / name / "strengths.csv").read_bytes() for name in ("whole", "stopped"))
+    assert expected == resumed
 
 
-def test_not_to_record_is_no_other_run():
+def test_not_recording_does_not_change_the_digest():
     assert TrainingConfig(record_strengths=False) == TrainingConfig()
     assert tiny(record_strengths=False).digest() == tiny().digest() != tiny(record_strengths=True).digest()

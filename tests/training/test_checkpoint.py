@@ -1,8 +1,7 @@
-"""Atomic files and checkpoints: bit-equal round trips, a crash at any step, damage, leftovers."""
+"""Checkpoints: bit-equal round trips, a crash at any step, damage, leftovers."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from crossrec.checkpoint import load_checkpoint, save_checkpoint
-from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
 
 DTYPES = [
@@ -26,7 +24,7 @@ DTYPES = [
 
 
 class Killed(BaseException):
-    """Stands for a process that ends at this very call."""
+    """A process that ends at this call."""
 
 
 def tensor_file(folder):
@@ -58,7 +56,7 @@ def test_odd_bits_come_back(tmp_path):
     assert torch.equal(load_checkpoint(tmp_path)[0]["x"].view(torch.int32), values.view(torch.int32))
 
 
-def test_a_generator_goes_on_where_it_was(tmp_path):
+def test_a_generator_continues_its_sequence(tmp_path):
     generator = torch.Generator().manual_seed(3)
     torch.rand(5, generator=generator)
     save_checkpoint(tmp_path, {"rng": generator.get_state()}, {})
@@ -96,8 +94,8 @@ def test_saving_again_replaces_and_leaves_no_leftovers(tmp_path):
     assert names(tmp_path) == ["checkpoint.json", "history.csv", tensor_file(tmp_path).name]
 
 
-def crash_at(monkeypatch, steps, error):
-    """Let the call number ``steps`` of anything that touches the disk raise; returns the list of calls made."""
+def crash_at(monkeypatch, step, error):
+    """Raise at call number ``step`` of the functions that touch the disk. Returns the list of calls."""
     calls = []
 
     def guard(owner, name):
@@ -105,7 +103,7 @@ def crash_at(monkeypatch, steps, error):
 
         def guarded(*args, **kwargs):
             calls.append(name)
-            if len(calls) == steps:
+            if len(calls) == step:
                 raise error
             return original(*args, **kwargs)
 
@@ -139,17 +137,6 @@ def test_a_crash_at_any_step_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
         assert names(folder) == ["checkpoint.json", tensor_file(folder).name]
     second_replace = len(steps) - steps[::-1].index("replace")
     assert outcomes == [1] * second_replace + [2] * (len(steps) - second_replace)
-
-
-def test_a_full_disk_is_told_and_keeps_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "metrics.json"
-    write_json_atomic(path, {"a": 1})
-    with monkeypatch.context() as patch:
-        crash_at(patch, 1, OSError(28, "No space left on device"))
-        with pytest.raises(RunError, match=r"metrics\.json: cannot be written: No space left on device"):
-            write_json_atomic(path, {"a": 2})
-    assert read_json(path) == {"a": 1}
-    assert names(tmp_path) == ["metrics.json"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other"])
@@ -194,30 +181,13 @@ def test_a_damaged_manifest_is_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object()])
-def test_what_json_cannot_say_is_refused_before_anything_is_written(tmp_path, value):
-    with pytest.raises(RunError, match=r"m\.json: cannot be written as JSON"):
-        write_json_atomic(tmp_path / "m.json", {"a": value})
+def test_a_manifest_that_json_cannot_express_is_refused_before_writing(tmp_path, value):
     with pytest.raises(RunError, match=r"checkpoint\.json: cannot be written as JSON"):
         save_checkpoint(tmp_path, {"x": torch.zeros(1)}, {"a": value})
     assert names(tmp_path) == []
 
 
-def test_text_and_json_are_what_was_written(tmp_path):
-    write_text_atomic(tmp_path / "new" / "a.txt", "größer\n")
-    assert (tmp_path / "new" / "a.txt").read_bytes() == "größer\n".encode()
-    write_json_atomic(tmp_path / "a.json", {"ü": [0.1, 2]})
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ü": [0.1, 2]}
-    assert (tmp_path / "a.json").read_text(encoding="utf-8").endswith("}\n")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="file modes are a POSIX matter")
-def test_files_are_as_readable_as_others(tmp_path):
-    (tmp_path / "plain").write_text("")
-    write_text_atomic(tmp_path / "atomic", "")
-    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_a_file_in_place_of_a_folder_is_told(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         save_checkpoint(tmp_path / "run", {}, {})
