@@ -1,4 +1,4 @@
-# make demo: the main job on the built-in data. make test: everything that must hold. Both set up .venv themselves.
+# make help lists the targets. Each sets up .venv where it is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 .PHONY: help demo test test-lowest lint format results questions bench bench-quick clean
 
 help:
-	@echo "make demo    plain, FETTLE and CROSS on LightGCN, on the built-in data"
-	@echo "make test    all tests"
-	@echo "make test-lowest the tests with the oldest versions that pyproject.toml allows, in .venv-lowest"
-	@echo "make lint    ruff and mypy"
-	@echo "make results the tables of RQ1 in docs/results; CROSSREC_DATA names the folder of tiktok/ and baby/; hours"
-	@echo "make questions RQ2 to RQ7 and Figure 2 on TikTok, LightGCN and FREEDOM; a day"
-	@echo "make bench   speed and memory against plain references, into runs/bench; bench-quick: the same, tiny"
-	@echo "make format  put the code into its format"
+	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
+	@echo "make test         run all tests"
+	@echo "make test-lowest  run all tests with the oldest versions that pyproject.toml allows, in .venv-lowest"
+	@echo "make lint         run ruff and mypy"
+	@echo "make format       format the code"
+	@echo "make bench        measure speed and memory against plain references, into runs/bench"
+	@echo "make bench-quick  the same on tiny sizes"
+	@echo "make results      make the tables of RQ1 in docs/results (hours)"
+	@echo "make questions    answer RQ2 to RQ7 and Figure 2 on TikTok with LightGCN and FREEDOM (a day)"
+	@echo "make clean        delete .venv, .venv-lowest and runs"
+	@echo "results and questions need CROSSREC_DATA: the folder that holds tiktok/ and baby/"
 
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,11 +27,11 @@ $(VENV)/dev: $(VENV)/run
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Pages are tested in Debian's chromium. Where it cannot be had, these tests skip and say so.
+# The tests of pages use Debian's chromium. Without it they skip with a message.
 $(VENV)/browser: $(VENV)/dev
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
-		|| echo "no chromium and no way to install it: the tests of pages will skip"
+		|| echo "chromium is missing and cannot be installed: the tests of pages will skip"
 	@touch $@
 
 demo: $(VENV)/run
@@ -37,7 +40,7 @@ demo: $(VENV)/run
 test: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-# Old versions meet young ones of what they need themselves, whose deprecations are not ours.
+# Old packages use newer versions of their own dependencies, so their deprecation warnings are not errors here.
 test-lowest: $(VENV)/browser
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
@@ -49,7 +52,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Goes on where it was stopped.
+# Continues after a stop.
 results: $(VENV)/run
 	$(BIN)/crossrec tune --data tiktok --backbones bpr lightgcn vbpr freedom --alignments none fettle cross \
 		--space docs/results/space-tiktok.json --search grid --jobs 2 --out runs/tiktok
@@ -60,7 +63,7 @@ results: $(VENV)/run
 	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn sgl directau ncl \
 		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
 
-# One folder and strengths recorded throughout, so that the runs they have in common are trained once.
+# One folder, and --record-strengths for all, so that runs which several questions share are trained once.
 QUESTIONS := --data tiktok --backbones lightgcn freedom --settings docs/results/tiktok.json --seeds 0 1 2 \
 	--record-strengths --jobs 2 --out runs/questions
 
