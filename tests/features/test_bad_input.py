@@ -308,7 +308,7 @@ def test_without_the_extra(put, monkeypatch, missing, settings):
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
-    code = "import sys, crossrec.features; print(*sys.modules)"
+    code = "import sys; from crossrec.features import encode_features; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "crossrec.features.encode" in done.stdout.split()
     assert not {"torch", "transformers", "sentence_transformers", "PIL", "huggingface_hub"} & set(done.stdout.split())

@@ -14,7 +14,7 @@ import pytest
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.features import encode as run
 from crossrec.features import store
-from crossrec.features.text import Texts
+from crossrec.features.text import TextInputs
 
 MANY = [
     f"{'soft ' * (n % 11)}{colour} {thing}" for n in range(6) for colour in ("red", "blue") for thing in ("cap", "tie")
@@ -113,7 +113,7 @@ def test_a_stop_among_broken_pictures(tmp_path, vit, picture, encode):
 def test_nothing_is_done_where_nothing_has_changed(tmp_path, made, monkeypatch):
     folder = tmp_path / "whole"
     before = everything(folder)
-    monkeypatch.setattr(Texts, "encoder", lambda self: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(TextInputs, "encoder", lambda self: pytest.fail("the model was loaded"))
     made(folder)
     made(folder, overwrite=True, batch_size=2, device="auto")
     assert everything(folder) == before
@@ -234,7 +234,7 @@ def test_a_kill_while_the_file_is_put_in_place(tmp_path, made, monkeypatch, move
         patch.setattr(store, "move_into_place", move)
         with pytest.raises(KeyboardInterrupt):
             made(folder, overwrite=True)
-    monkeypatch.setattr(Texts, "encoder", lambda self: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(TextInputs, "encoder", lambda self: pytest.fail("the model was loaded"))
     made(folder)
     np.testing.assert_allclose(features(folder), made.whole, atol=1e-5)
     assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
@@ -276,7 +276,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, made, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.Store, "_write", full)
+        patch.setattr(store.FeatureStore, "_write", full)
         with pytest.raises(
             RunError, match=r"text_feat.npy: cannot be written: No space left on device; is there space"
         ):

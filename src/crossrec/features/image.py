@@ -1,4 +1,4 @@
-"""Pictures of items, and their vectors by an image encoder."""
+"""Pictures of items, and the image encoder that turns them into vectors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from crossrec.devices import torch_device
 from crossrec.errors import ConfigError, DataError
 from crossrec.features.config import FeaturesConfig
-from crossrec.features.items import Items
-from crossrec.features.model_folder import ModelFolder, find_model, need
-from crossrec.features.pictures import by_column, by_id, read_picture, stamp
-from crossrec.features.store import DIGEST, Encoded, Mark, digest
+from crossrec.features.image_files import file_stamp, names_by_column, names_by_item_id, read_image
+from crossrec.features.items import CatalogueItems
+from crossrec.features.ledger import DIGEST, EncodedBatch, Mark, input_digest
+from crossrec.features.model_folder import ModelFolder, find_model, require_packages
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image
     from torch import Tensor
 
     Prepared = tuple[dict[str, Tensor] | None, Mark]
@@ -29,11 +29,14 @@ PREPARATION = ("preprocessor_config.json", "processor_config.json")
 SHARED, POOLED, MEAN = "features shared with text", "pooled output", "mean of last hidden states"
 
 
-class Pictures:
-    """What there is to encode: a picture file an item, named by a column or by the item's id."""
+class ImageInputs:
+    """One picture file per item, named by a column or by the item's id.
 
-    kind, absent, packages = "image", "no_picture", ("pillow",)
-    counted = {
+    Raises ConfigError without a model or the packages that it needs, DataError where no picture is found.
+    """
+
+    kind, empty_count, packages = "image", "no_picture", ("pillow",)
+    mark_counts = {
         "lost": Mark.LOST,
         "broken": Mark.BROKEN,
         "too_large": Mark.LARGE,
@@ -42,16 +45,18 @@ class Pictures:
         "turned": Mark.TURNED,
     }
 
-    def __init__(self, config: FeaturesConfig, items: Items) -> None:
+    def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         if config.image_model is None:
             raise ConfigError("--image, --pictures: give --image-model too, e.g. facebook/dinov2-small")
-        need("transformers", "PIL")
+        require_packages("transformers", "PIL")
         self.config, self.modality, self.sources = config, config.image_name, (config.image or "the item's id",)
         self.folder = config.pictures or items.folder
         if not self.folder.is_dir():
             raise DataError(f"--pictures {self.folder}: no such folder")
-        self.names = by_column(items, config.image, self.folder) if config.image else by_id(items, self.folder)
-        stamps = [None if name is None else stamp(self.folder / name) for name in self.names]
+        self.names = (
+            names_by_column(items, config.image, self.folder) if config.image else names_by_item_id(items, self.folder)
+        )
+        stamps = [None if name is None else file_stamp(self.folder / name) for name in self.names]
         if not any(stamps):
             first = next((name for name in self.names if name is not None), None)
             raise DataError(
@@ -59,8 +64,8 @@ class Pictures:
             )
         self.digest_I = np.array(
             [
-                b"" if name is None else digest(f"{name}\n{known}".encode())
-                for name, known in zip(self.names, stamps, strict=True)
+                b"" if name is None else input_digest(f"{name}\n{stamp}".encode())
+                for name, stamp in zip(self.names, stamps, strict=True)
             ],
             dtype=DIGEST,
         )
@@ -68,25 +73,25 @@ class Pictures:
 
     @cached_property
     def model(self) -> ModelFolder:
-        """Fetched when first asked for, after everything else has been checked."""
+        """The model, fetched on first use: after all other settings have been checked."""
         return find_model("--image-model", self.config.image_model or "")
 
     def order(self, rows: np.ndarray) -> np.ndarray:
-        """As they come."""
+        """Keep the order of ``rows``."""
         return rows
 
     def encoder(self) -> ImageEncoder:
-        """The model, loaded."""
+        """Load the model."""
         return ImageEncoder(
             self.model, self.config, [None if name is None else self.folder / name for name in self.names]
         )
 
 
 class ImageEncoder:
-    """A vector of every picture by a model of ``transformers``, computed in float32.
+    """Encode pictures by a model of ``transformers``, in float32.
 
-    The vector is that of the space shared with text where the model has one (CLIP, SigLIP: ``get_image_features``),
-    else the pooled output if the weights of the pooler are there, else the mean of the last hidden states.
+    The vector is ``get_image_features`` where the model has a space shared with text (CLIP, SigLIP), else the pooled
+    output if the file has the weights of the pooler, else the mean of the last hidden states.
     """
 
     def __init__(self, folder: ModelFolder, config: FeaturesConfig, paths: list[Path | None]) -> None:
@@ -96,90 +101,91 @@ class ImageEncoder:
         transformers: Any = import_module("transformers")
         self.device, self.paths = torch_device(config.device), paths
         if not any((folder.path / name).is_file() for name in PREPARATION):
-            raise folder.complaint(f"does not say how pictures are prepared (no {PREPARATION[0]}); give an image model")
-        trust: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+            raise folder.error(f"does not say how pictures are prepared (no {PREPARATION[0]}); give an image model")
+        load_options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         with folder.loading():
-            self.processor = transformers.AutoImageProcessor.from_pretrained(folder.path, backend="pil", **trust)
-            model, told = transformers.AutoModel.from_pretrained(
-                folder.path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **trust
+            self.processor = transformers.AutoImageProcessor.from_pretrained(folder.path, backend="pil", **load_options)
+            model, loading_info = transformers.AutoModel.from_pretrained(
+                folder.path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **load_options
             )
-        lacking = sorted(told["missing_keys"])
-        if needed := [key for key in lacking if "pooler" not in key]:
-            raise folder.complaint(f"its weights lack {needed[0]}; give the folder of a whole model")
+        missing = sorted(loading_info["missing_keys"])
+        if required := [key for key in missing if "pooler" not in key]:
+            raise folder.error(f"its weights lack {required[0]}; give the folder of a whole model")
         self.model = model.eval().to(self.device)
         with folder.loading():
             grey = self._prepare(Image.new("RGB", (64, 48), "grey"))
             self.rule = SHARED if hasattr(model, "get_image_features") else POOLED
-            if self.rule == POOLED and (lacking or getattr(self._output([grey]), "pooler_output", None) is None):
+            if self.rule == POOLED and (missing or getattr(self._output([grey]), "pooler_output", None) is None):
                 self.rule = MEAN
-            once, again = self._vectors([grey]), self._vectors([grey])
-        if not np.allclose(once, again, rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise folder.complaint("makes another vector of the same picture each time; give another model")
-        self.dimension = once.shape[1]
+            first, second = self._vectors([grey]), self._vectors([grey])
+        if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise folder.error("makes another vector of the same picture each time; give another model")
+        self.dimension = first.shape[1]
 
-    def run(self, batches: Iterable[np.ndarray]) -> Generator[Encoded]:
-        """Batch by batch: rows, vectors (float32; zeros of what cannot be read), marks.
+    def run(self, batches: Iterable[np.ndarray]) -> Generator[EncodedBatch]:
+        """Encode batches of rows; vectors are float32, and zero for a picture that cannot be read.
 
-        While the model works on a batch, threads read the next one.
+        Threads read the next batch while the model works on this one.
         """
         import torch
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            waiting: tuple[np.ndarray, Iterator[Prepared]] | None = None
+            previous: tuple[np.ndarray, Iterator[Prepared]] | None = None
             for rows in batches:
-                reading = pool.map(self._read, [self.paths[row] for row in rows])
-                if waiting is not None:
-                    yield self._encode(*waiting)
-                waiting = rows, reading
-            if waiting is not None:
-                yield self._encode(*waiting)
+                images = pool.map(self._read, [self.paths[row] for row in rows])
+                if previous is not None:
+                    yield self._encode(*previous)
+                previous = rows, images
+            if previous is not None:
+                yield self._encode(*previous)
 
-    def _encode(self, rows: np.ndarray, reading: Iterator[Prepared]) -> Encoded:
-        prepared, marks = zip(*reading, strict=True)
+    def _encode(self, rows: np.ndarray, images: Iterator[Prepared]) -> EncodedBatch:
+        inputs, marks = zip(*images, strict=True)
         vectors = np.zeros((len(rows), self.dimension), dtype=np.float32)
-        there = [place for place, one in enumerate(prepared) if one is not None]
-        if there:
-            vectors[there] = self._vectors([one for one in prepared if one is not None])
-        return Encoded(rows, vectors, np.array(marks))
+        readable = [n for n, one in enumerate(inputs) if one is not None]
+        if readable:
+            vectors[readable] = self._vectors([inputs[n] for n in readable])
+        return EncodedBatch(rows, vectors, np.array(marks))
 
     def _read(self, path: Path | None) -> Prepared:
         assert path is not None
-        picture, marks = read_picture(path)
-        if picture is None:
+        image, marks = read_image(path)
+        if image is None:
             return None, marks
         try:
-            return self._prepare(picture), marks
-        except Exception:  # a picture that the processor cannot take
+            return self._prepare(image), marks
+        except Exception:  # the processor refuses the picture
             return None, Mark.BROKEN
 
-    def _prepare(self, picture: Picture) -> dict[str, Tensor]:
+    def _prepare(self, image: Image) -> dict[str, Tensor]:
+        """Inputs of the model for one picture, each (1, ...)."""
         from torch import Tensor
 
-        made = self.processor(picture, return_tensors="pt", input_data_format="channels_last")
-        return {name: value for name, value in made.items() if isinstance(value, Tensor)}
+        inputs = self.processor(image, return_tensors="pt", input_data_format="channels_last")
+        return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
 
-    def _vectors(self, prepared: list[dict[str, Tensor]]) -> np.ndarray:
-        """(n, D); pictures of one shape go through the model together."""
-        alike: dict[tuple[Any, ...], list[int]] = {}
-        for place, one in enumerate(prepared):
-            alike.setdefault(tuple((name, value.shape) for name, value in one.items()), []).append(place)
-        parts = [(places, self._pooled([prepared[place] for place in places])) for places in alike.values()]
-        vectors = np.empty((len(prepared), parts[0][1].shape[1]), dtype=np.float32)
-        for places, part in parts:
-            vectors[places] = part.float().cpu().numpy()
+    def _vectors(self, inputs: list[dict[str, Tensor]]) -> np.ndarray:
+        """Vectors (n, D); pictures of the same shape form one batch."""
+        by_shape: dict[tuple[Any, ...], list[int]] = {}
+        for n, one in enumerate(inputs):
+            by_shape.setdefault(tuple((name, value.shape) for name, value in one.items()), []).append(n)
+        groups = [(numbers, self._pooled([inputs[n] for n in numbers])) for numbers in by_shape.values()]
+        vectors = np.empty((len(inputs), groups[0][1].shape[1]), dtype=np.float32)
+        for numbers, pooled in groups:
+            vectors[numbers] = pooled.float().cpu().numpy()
         return vectors
 
-    def _pooled(self, prepared: list[dict[str, Tensor]]) -> Tensor:
-        made = self._output(prepared)
+    def _pooled(self, inputs: list[dict[str, Tensor]]) -> Tensor:
+        output = self._output(inputs)
         if self.rule == MEAN:
-            hidden: Tensor = made.last_hidden_state  # (n, positions, D) or (n, D, height, width)
+            hidden: Tensor = output.last_hidden_state  # (n, positions, D) or (n, D, height, width)
             return hidden.flatten(2).mean(2) if hidden.ndim == 4 else hidden.mean(1)
-        pooled: Tensor = getattr(made, "pooler_output", made)
+        pooled: Tensor = getattr(output, "pooler_output", output)
         return pooled.flatten(1)
 
-    def _output(self, prepared: list[dict[str, Tensor]]) -> Any:
+    def _output(self, inputs: list[dict[str, Tensor]]) -> Any:
         import torch
 
-        inputs = {name: torch.cat([one[name] for one in prepared]).to(self.device) for name in prepared[0]}
+        batch = {name: torch.cat([one[name] for one in inputs]).to(self.device) for name in inputs[0]}
         with torch.inference_mode():
-            return self.model.get_image_features(**inputs) if self.rule == SHARED else self.model(**inputs)
+            return self.model.get_image_features(**batch) if self.rule == SHARED else self.model(**batch)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Items:
+class CatalogueItems:
     """``ids``: (I,) in row order. ``at_I``: where each item stands in the table with the columns, -1 if it does not."""
 
     folder: Path
@@ -49,7 +49,7 @@ class Items:
         return self.listing.place(int(self.at_I[item]))
 
 
-def read_items(config: FeaturesConfig) -> Items:
+def read_items(config: FeaturesConfig) -> CatalogueItems:
     """The items of ``config.data`` with the columns that ``config`` names.
 
     Rows are those that ``crossrec.data.load`` takes: of the items file, or the ids themselves where they are row
@@ -87,7 +87,7 @@ def read_items(config: FeaturesConfig) -> Items:
             f"{listing.table.path}: none of its ids is an item of {folder} (here '{listing.ids[0]}', there "
             f"'{ids[0]}'); is it the right column? (--item-column names it)"
         )
-    return Items(folder, ids, listing, at_I)
+    return CatalogueItems(folder, ids, listing, at_I)
 
 
 def listed_ids(own: Path, item_column: str | None = None) -> pl.Series:

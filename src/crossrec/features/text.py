@@ -1,4 +1,4 @@
-"""Texts of items, and their vectors by a sentence encoder."""
+"""Texts of items, and the sentence encoder that turns them into vectors."""
 
 from __future__ import annotations
 
@@ -12,51 +12,56 @@ import numpy as np
 from crossrec.devices import torch_device
 from crossrec.errors import ConfigError, DataError
 from crossrec.features.config import FeaturesConfig
-from crossrec.features.items import Items
-from crossrec.features.model_folder import ModelFolder, find_model, need
-from crossrec.features.store import DIGEST, Encoded, Mark, digest
+from crossrec.features.items import CatalogueItems
+from crossrec.features.ledger import DIGEST, EncodedBatch, Mark, input_digest
+from crossrec.features.model_folder import ModelFolder, find_model, require_packages
 
 if TYPE_CHECKING:
     import polars as pl
 
 PROBE = "crossrec"
+"""Text that tests whether a model works."""
 
 
-class Texts:
-    """What there is to encode: one text an item, its columns one below the other; empty where it has none."""
+class TextInputs:
+    """One text per item, its columns joined by line breaks; "" for an item without text.
 
-    kind, absent, counted = "text", "no_text", {"cut": Mark.CUT}
+    Raises ConfigError without a model or the packages that it needs, DataError where no item has a text.
+    """
+
+    kind, empty_count, mark_counts = "text", "no_text", {"cut": Mark.CUT}
     packages = ("sentence-transformers",)
 
-    def __init__(self, config: FeaturesConfig, items: Items) -> None:
+    def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         if config.text_model is None:
             raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
-        need("sentence_transformers")
+        require_packages("sentence_transformers")
         self.config, self.modality, self.sources = config, config.text_name, config.text
-        self.texts = join([as_text(items.cells(name), items.column(name)) for name in config.text]).to_list()
-        self.digest_I = np.array([digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
+        columns = [cells_as_text(items.cells(name), items.column(name)) for name in config.text]
+        self.texts = join_columns(columns).to_list()
+        self.digest_I = np.array([input_digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
         if not any(self.texts):
             raise DataError(f"{items.column(config.text[0])} is empty for every item; name columns with text")
         self.settings = {"prompt": config.text_prompt, "tokens": config.text_tokens}
 
     @cached_property
     def model(self) -> ModelFolder:
-        """Fetched when first asked for, after everything else has been checked."""
+        """The model, fetched on first use: after all other settings have been checked."""
         return find_model("--text-model", self.config.text_model or "")
 
     def order(self, rows: np.ndarray) -> np.ndarray:
-        """Longest first, so that texts of a batch are of like length and memory runs out at once if it does."""
+        """Sort rows by length, longest first: batches need little padding, and memory runs out at once if at all."""
         length = np.array([len(self.texts[row]) for row in rows], dtype=np.int64)
-        ordered: np.ndarray = rows[np.argsort(-length, kind="stable")]
-        return ordered
+        longest_first: np.ndarray = rows[np.argsort(-length, kind="stable")]
+        return longest_first
 
     def encoder(self) -> SentenceEncoder:
-        """The model, loaded."""
+        """Load the model."""
         return SentenceEncoder(self.model, self.config, self.texts)
 
 
 class SentenceEncoder:
-    """What ``sentence_transformers.SentenceTransformer.encode`` makes of the texts, computed in float32."""
+    """Encode texts by ``sentence_transformers.SentenceTransformer.encode``, in float32."""
 
     def __init__(self, folder: ModelFolder, config: FeaturesConfig, texts: Sequence[str]) -> None:
         import torch
@@ -72,64 +77,64 @@ class SentenceEncoder:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-            lacking = _lacking(model, folder)
+            missing_weight = _missing_weight(model, folder)
             self.prompt = config.text_prompt
             if self.prompt is None and model.default_prompt_name is not None:
                 self.prompt = model.prompts.get(model.default_prompt_name)
             limit, self.tokenizer = model.max_seq_length, getattr(model, "tokenizer", None)
-        if lacking:
-            raise folder.complaint(f"its weights lack {lacking}; give the folder of a whole model")
+        if missing_weight:
+            raise folder.error(f"its weights lack {missing_weight}; give the folder of a whole model")
         self.limit = min((n for n in (limit, config.text_tokens) if n is not None), default=None)
         self.model: Any = model
         if config.text_tokens is not None:
             model.max_seq_length = self.limit
         with folder.loading():
-            once, again = self._vectors([PROBE]), self._vectors([PROBE])
+            first, second = self._vectors([PROBE]), self._vectors([PROBE])
             self._cut([PROBE])
-        if once.ndim != 2 or not np.allclose(once, again, rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise folder.complaint("makes another vector of the same text each time; give another model")
-        self.dimension = once.shape[1]
+        if first.ndim != 2 or not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise folder.error("makes another vector of the same text each time; give another model")
+        self.dimension = first.shape[1]
         self.rule = " → ".join(type(module).__name__ for module in model)
 
-    def run(self, batches: Iterable[np.ndarray]) -> Generator[Encoded]:
-        """Batch by batch: rows, vectors (float32), marks."""
+    def run(self, batches: Iterable[np.ndarray]) -> Generator[EncodedBatch]:
+        """Encode batches of rows; vectors are float32."""
         for rows in batches:
             texts = [self.texts[row] for row in rows]
-            yield Encoded(rows, self._vectors(texts), np.where(self._cut(texts), Mark.CUT, Mark(0)))
+            yield EncodedBatch(rows, self._vectors(texts), np.where(self._cut(texts), Mark.CUT, Mark(0)))
 
     def _vectors(self, texts: list[str]) -> np.ndarray:
-        made: np.ndarray = self.model.encode(
+        vectors: np.ndarray = self.model.encode(
             texts, batch_size=len(texts), prompt=self.prompt, show_progress_bar=False, convert_to_numpy=True
         )
-        return made
+        return vectors
 
     def _cut(self, texts: list[str]) -> np.ndarray:
-        """Which texts have more tokens than the model reads, bool (n,)."""
+        """Whether each text has more tokens than the model reads, bool (n,)."""
         if self.limit is None or not callable(self.tokenizer):
             return np.zeros(len(texts), dtype=bool)
         tokens = self.tokenizer([(self.prompt or "") + text for text in texts], truncation=False, padding=False)
         return np.array([len(ids) for ids in tokens["input_ids"]]) > self.limit
 
 
-def _lacking(model: Any, folder: ModelFolder) -> str | None:
-    """The first weight that the transformer needs and its file has not: it would be random. Poolers are not used."""
+def _missing_weight(model: Any, folder: ModelFolder) -> str | None:
+    """First weight that the transformer needs and its file lacks, which would be random. Poolers are not used."""
     transformer = getattr(model, "transformers_model", None)
     modules = folder.path / "modules.json"
-    place = (
+    weights_folder = (
         folder.path / json.loads(modules.read_text(encoding="utf-8"))[0]["path"] if modules.is_file() else folder.path
     )
-    if transformer is None or not (place / "config.json").is_file():
+    if transformer is None or not (weights_folder / "config.json").is_file():
         return None
-    _, told = type(transformer).from_pretrained(
-        place, use_safetensors=True, local_files_only=True, output_loading_info=True
+    _, loading_info = type(transformer).from_pretrained(
+        weights_folder, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
-    return next(iter(sorted(key for key in told["missing_keys"] if "pooler" not in key)), None)
+    return next(iter(sorted(key for key in loading_info["missing_keys"] if "pooler" not in key)), None)
 
 
-def as_text(cells: pl.Series, column: str) -> pl.Series:
-    """Cells as text: numbers, dates and truth values written out, of a list its elements; null where there is none.
+def cells_as_text(cells: pl.Series, column: str) -> pl.Series:
+    """Write cells as text: numbers, dates, booleans, and the elements of a list; null where a cell is empty.
 
-    Raises DataError naming the column where it holds something else.
+    Raises DataError naming the column where it holds another type.
     """
     import polars as pl
 
@@ -144,8 +149,8 @@ def as_text(cells: pl.Series, column: str) -> pl.Series:
     return text.set(text == "", None)
 
 
-def join(columns: list[pl.Series]) -> pl.Series:
-    """The parts that there are, one below the other; "" where there is none."""
+def join_columns(columns: list[pl.Series]) -> pl.Series:
+    """Join the cells of each row that are not null by line breaks; "" where all are null."""
     import polars as pl
 
     return pl.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series().fill_null("")

@@ -1,4 +1,4 @@
-"""Picture files: which one is an item's, and what is in it, read without trust."""
+"""Picture files: find the file of each item, and read files that may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrec.errors import DataError
-from crossrec.features.items import Items
-from crossrec.features.store import Mark
-from crossrec.features.text import as_text
+from crossrec.features.items import CatalogueItems
+from crossrec.features.ledger import Mark
+from crossrec.features.text import cells_as_text
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What is read, as Pillow calls it; its other formats, some of which start programs, are not."""
+"""Formats that are read, by Pillow's names. Some of its other formats start programs."""
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".jp2")
 MAX_PIXELS = 90_000_000
 MAX_RATIO = 50
-"""A picture that is larger, or longer by its width, is not read: it would fill the memory when unpacked or scaled."""
+"""Pictures with more pixels, or a longer side so many times the shorter, are not read: they would fill the memory."""
 ORIENTATION = 0x0112
 URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def by_column(items: Items, column: str, folder: Path) -> list[str | None]:
-    """The picture file of every item, relative to ``folder``; of a list of files the first.
+def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[str | None]:
+    """Picture file of each item, relative to ``folder``, from a column; the first where a cell holds a list.
 
-    Raises DataError on an address, and on a file outside of the folder.
+    Raises DataError for a URL, and for a file outside of the folder.
     """
     import polars as pl
 
@@ -40,7 +40,7 @@ def by_column(items: Items, column: str, folder: Path) -> list[str | None]:
         cells = cells.list.first()
     names: list[str | None] = []
     base = os.path.abspath(folder)
-    for item, cell in enumerate(as_text(cells, items.column(column)).to_list()):
+    for item, cell in enumerate(cells_as_text(cells, items.column(column)).to_list()):
         if cell is None:
             names.append(None)
             continue
@@ -53,43 +53,43 @@ def by_column(items: Items, column: str, folder: Path) -> list[str | None]:
     return names
 
 
-def by_id(items: Items, folder: Path) -> list[str | None]:
-    """The picture file that is called by the id of each item, such as sku-7.jpg.
+def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str | None]:
+    """Picture file of each item that is named by its id, such as sku-7.jpg.
 
-    Raises DataError where there is none at all, or two for one item.
+    Raises DataError where no item has a picture, or an item has two.
     """
     ids = [str(one) for one in items.ids.to_list()]
-    known = set(ids)
-    found: dict[str, str] = {}
+    id_set = set(ids)
+    names: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in ENDINGS or stem not in known:
+        if ending.lower() not in ENDINGS or stem not in id_set:
             continue
-        if stem in found:
-            raise DataError(f"{folder}: {found[stem]} and {name} are both called by item '{stem}'; keep one")
-        found[stem] = name
-    if not found:
+        if stem in names:
+            raise DataError(f"{folder}: {names[stem]} and {name} are both called by item '{stem}'; keep one")
+        names[stem] = name
+    if not names:
         raise DataError(
             f"{folder}: no picture is called by an item's id, such as {ids[0]}.jpg; name a column of files with --image"
         )
-    return [found.get(one) for one in ids]
+    return [names.get(one) for one in ids]
 
 
-def stamp(path: Path) -> str | None:
-    """Size and time of a file that can be read, or None."""
+def file_stamp(path: Path) -> str | None:
+    """Size and time of a file; None where it cannot be read."""
     try:
-        known = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    readable = stat.S_ISREG(known.st_mode) and os.access(path, os.R_OK)
-    return f"{known.st_size} {known.st_mtime_ns}" if readable else None
+    readable = stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK)
+    return f"{status.st_size} {status.st_mtime_ns}" if readable else None
 
 
-def read_picture(path: Path) -> tuple[Picture | None, Mark]:
-    """A picture as RGB, upright and on white, the first of several frames; None with the reason if there is none."""
+def read_image(path: Path) -> tuple[PILImage | None, Mark]:
+    """Read the first frame of a picture as RGB, turned upright, on white. None, with the reason, where it cannot be."""
     from PIL import Image, ImageOps
 
-    if stamp(path) is None:
+    if file_stamp(path) is None:
         return None, Mark.LOST
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]  # a build of Pillow may lack some
@@ -111,16 +111,16 @@ def read_picture(path: Path) -> tuple[Picture | None, Mark]:
         return None, Mark.BROKEN
 
 
-def _turned(image: Picture) -> bool:
-    """Whether the camera was held otherwise than upright; notes of the camera that are damaged say nothing."""
+def _turned(image: PILImage) -> bool:
+    """Whether the EXIF data say that the camera was not upright; damaged EXIF data are ignored."""
     try:
         return image.getexif().get(ORIENTATION, 1) in range(2, 9)
     except Exception:
         return False
 
 
-def _rgb(image: Picture) -> Picture:
-    """RGB: transparent parts on white, 16-bit grey by its upper half."""
+def _rgb(image: PILImage) -> PILImage:
+    """Convert to RGB: transparent parts become white, 16-bit grey keeps its upper 8 bits."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
