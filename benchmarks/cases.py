@@ -22,7 +22,6 @@ from crossrec.graph import co_occurrence_neighbors
 from crossrec.losses import info_nce
 from crossrec.objective import Objective
 from crossrec.ops.blockwise import Workspace
-from crossrec.ops.vectors import known_unit
 from crossrec.randomness import torch_generator
 from crossrec.sampling import Sampler
 from crossrec.types import ID, Batch, TrainingSet
@@ -62,14 +61,14 @@ def cluster_side(side: str, quick: bool, *, batch_of_data: bool = False) -> Side
     codebook_itv, codebook_ui = leaf(itv), leaf(ui)
     temperature = torch.tensor(0.2, requires_grad=True)
     leaves = [*item, user, codebook_itv, codebook_ui, temperature]
-    room = Workspace()  # as Cross keeps one
+    workspace = Workspace()  # as Cross keeps one
 
     def loss() -> Tensor:
         if side == "ours":
             pairs = (user_index_B, index_B)
             return item_cluster_loss(
-                item, codebook_itv, temperature=temperature, weight_N=count_N, room=room
-            ) + user_cluster_loss(user, item[0], codebook_ui, temperature=temperature, pairs=pairs, room=room)
+                item, codebook_itv, temperature=temperature, weight_N=count_N, workspace=workspace
+            ) + user_cluster_loss(user, item[0], codebook_ui, temperature=temperature, pairs=pairs, workspace=workspace)
         written_out = [vector[index_B] for vector in item]
         return plain.item_clusters(written_out, codebook_itv, temperature) + plain.user_clusters(
             user[user_index_B], written_out[0], codebook_ui, temperature
@@ -95,12 +94,12 @@ def contrast_side(side: str, quick: bool, *, temperature: float) -> Side:
     draw, size = torch.Generator().manual_seed(0), 60 if quick else 1356
     centre = torch.randn(30, 64, generator=draw).repeat(size // 30 + 1, 1)[:size]
     made = [F.normalize(centre + 0.5 * torch.randn(size, 64, generator=draw)) for _ in range(2)]
-    anchor, candidate = (known_unit(vector.requires_grad_()) for vector in made)
+    anchor, candidate = (vector.requires_grad_() for vector in made)
     learnt, own = torch.tensor(temperature, requires_grad=True), torch.arange(size)
 
     def loss() -> Tensor:
         if side == "ours":
-            return info_nce(anchor, candidate, own, temperature=learnt)
+            return info_nce(anchor, candidate, own, temperature=learnt, normalized=True)
         return plain.contrast(anchor, candidate, own, learnt)
 
     def run() -> list[Tensor]:
@@ -169,7 +168,7 @@ def matrix_products(objective: Objective, batch: Batch) -> Callable[[], None]:
     assert cross.codebook_ui is not None
     with torch.no_grad():
         reps = objective.backbone.propagate()
-        view = cross._look(reps, batch, with_neighbors=True)
+        view = cross._view(reps, batch, with_neighbors=True)
         _, supported = cross.strengths(reps, batch)
     dim, n, users = reps.item_IL.shape[1], len(view.item_N), len(view.distinct_user_L)
     shapes = []

@@ -1,4 +1,4 @@
-"""Losses and vector helpers shared by backbones and alignment. Pure functions; L2-normalisation is zero-safe."""
+"""Losses shared by backbones and alignment, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.ops.blockwise import LOG2E, Precision, kernel_products, softmax_products, wide
-from crossrec.ops.vectors import _is_unit, gather_rows, zero_like
+from crossrec.ops.blockwise import (
+    LOG2E,
+    Precision,
+    detached_float,
+    exp_kernel_sums,
+    exponents_fit,
+    scaled_gradients,
+    softmax_products,
+)
+from crossrec.ops.vectors import gather_rows, zero_like
 
 
 def bpr(positive_B: Tensor, negative_B: Tensor) -> Tensor:
@@ -30,16 +38,18 @@ def info_nce(
     positive_D: Tensor,
     *,
     temperature: Tensor | float,
+    normalized: bool = False,
     precision: Precision | None = None,
 ) -> Tensor:
     """Σ_d -log softmax_j( a_d · c_j / λ )_{positive of d}, a scalar sum over anchors.
 
-    ``anchor_DL``, ``candidate_NL``: vectors of unit length; ``positive_D``: int64, the candidate that anchor d belongs
-    to; ``temperature``: λ. Differentiable in anchors, candidates and λ. The gradient is taken on the way, as in
-    ``logsumexp_dot``: no D × N matrix is kept for it. Has no second derivative.
+    ``positive_D``: int64, the candidate that anchor d belongs to; ``temperature``: λ; ``normalized``: anchors and
+    candidates have length 1 or 0, which spares measuring them. Differentiable in anchors, candidates and λ. The
+    gradient is computed in the forward pass, as in ``logsumexp_dot``: no D × N matrix is kept. Has no second
+    derivative.
     """
     value: Tensor = _InfoNCE.apply(  # type: ignore[no-untyped-call]
-        anchor_DL, candidate_NL, positive_D, temperature, precision
+        anchor_DL, candidate_NL, positive_D, temperature, normalized, precision
     )
     return value
 
@@ -47,35 +57,14 @@ def info_nce(
 def logsumexp_dot(
     left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None = None, *, precision: Precision | None = None
 ) -> Tensor:
-    """Σ_n w_n log Σ_p exp(x_n · y_p), a scalar; what every contrastive term here is made of.
+    """Σ_n w_n log Σ_p exp(x_n · y_p), a scalar: the denominators of a contrastive loss.
 
-    The gradient, w softmax(X Yᵀ) Y for X and its transposed counterpart for Y, is taken on the way, block of rows by
-    block of rows, so that nothing of size N × P outlives a block. Weights (1 unless given) are constants. Half
-    precision is accumulated in float32. Has no second derivative.
+    The gradient, w softmax(X Yᵀ) Y for X and its transposed counterpart for Y, is computed in the forward pass, block
+    of rows by block of rows, so that no N × P matrix is kept. Weights (1 unless given) are constants. Half precision is
+    accumulated in float32. Has no second derivative.
     """
     value: Tensor = _LogSumExpDot.apply(left_NL, right_PL, weight_N, precision)  # type: ignore[no-untyped-call]
     return value
-
-
-_SAFE_LOGIT = 40.0
-"""exp(±40), and sums of millions of them, are normal float32 numbers."""
-
-
-def bounded(left_NL: Tensor, right_PL: Tensor, scale: Tensor | float = 1.0) -> bool:
-    """Whether no dot product of two rows, times ``scale``, leaves the range in which exp needs no shift.
-
-    By Cauchy-Schwarz from the longest rows, so no product is formed. On a GPU False, unlooked-at, unless it is known
-    without looking.
-    """
-    if not left_NL.numel() or not right_PL.numel():
-        return False
-    if left_NL.device.type != "cpu" and not (_is_unit(left_NL) and _is_unit(right_PL) and isinstance(scale, float)):
-        return False
-    return _longest(left_NL) * _longest(right_PL) * float(scale) <= _SAFE_LOGIT
-
-
-def _longest(vector_NL: Tensor) -> float:
-    return 1.0 if _is_unit(vector_NL) else float(torch.linalg.vector_norm(vector_NL.detach(), dim=1).max())
 
 
 class _LogSumExpDot(torch.autograd.Function):
@@ -83,10 +72,16 @@ class _LogSumExpDot(torch.autograd.Function):
     def forward(
         ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None, precision: Precision | None
     ) -> Tensor:
-        left, right = wide(left_NL), wide(right_PL)
+        left, right = detached_float(left_NL), detached_float(right_PL)
         weight = None if weight_N is None else weight_N.to(left.dtype)
-        needs, small = ctx.needs_input_grad[:2], bounded(left_NL, right_PL)
-        value_N, grad_left, grad_right = softmax_products(left * LOG2E, right, weight, needs, small, precision)
+        value_N, grad_left, grad_right = softmax_products(
+            left * LOG2E,
+            right,
+            weight,
+            ctx.needs_input_grad[:2],
+            unshifted=exponents_fit(left_NL, right_PL),
+            precision=precision,
+        )
         ctx.save_for_backward(grad_left, grad_right)
         ctx.dtypes = left_NL.dtype, right_PL.dtype
         return (value_N.sum() if weight is None else value_N @ weight).to(left_NL.dtype)
@@ -107,39 +102,40 @@ class _InfoNCE(torch.autograd.Function):
         candidate_NL: Tensor,
         positive_D: Tensor,
         temperature: Tensor | float,
+        normalized: bool,
         precision: Precision | None,
     ) -> Tensor:
-        anchor, candidate = wide(anchor_DL), wide(candidate_NL)
-        inverse = 1.0 / (wide(temperature).to(anchor.dtype) if isinstance(temperature, Tensor) else temperature)
-        small = bounded(anchor_DL, candidate_NL, inverse)
-        by_anchor, by_candidate, _, by_temperature, _ = ctx.needs_input_grad
-        value_D, grad_anchor, grad_candidate = softmax_products(
-            anchor * (inverse * LOG2E), candidate, None, (by_anchor or by_temperature, by_candidate), small, precision
+        anchor, candidate = detached_float(anchor_DL), detached_float(candidate_NL)
+        inverse = 1.0 / (
+            detached_float(temperature).to(anchor.dtype) if isinstance(temperature, Tensor) else temperature
         )
-        own = gather_rows(candidate, positive_D)
-        value = value_D.sum() - inverse * torch.dot(anchor.flatten(), own.flatten())
+        needs_anchor, needs_candidate, _, needs_temperature, *_ = ctx.needs_input_grad
+        value_D, grad_anchor, grad_candidate = softmax_products(
+            anchor * (inverse * LOG2E),
+            candidate,
+            None,
+            (needs_anchor or needs_temperature, needs_candidate),
+            unshifted=exponents_fit(anchor_DL, candidate_NL, inverse, normalized=normalized),
+            precision=precision,
+        )
+        positive = gather_rows(candidate, positive_D)
+        value = value_D.sum() - inverse * torch.dot(anchor.flatten(), positive.flatten())
         grad_temperature = None
         if grad_anchor is not None:
-            grad_anchor.sub_(own).mul_(inverse)
-            if by_temperature:
+            grad_anchor.sub_(positive).mul_(inverse)
+            if needs_temperature:
                 grad_temperature = -inverse * torch.dot(grad_anchor.flatten(), anchor.flatten())
         if grad_candidate is not None:
             grad_candidate.index_add_(0, positive_D, anchor * -inverse)
-        ctx.save_for_backward(grad_anchor if by_anchor else None, grad_candidate, None, grad_temperature)
-        kind = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = anchor_DL.dtype, candidate_NL.dtype, None, kind
+        ctx.save_for_backward(grad_anchor if needs_anchor else None, grad_candidate, None, grad_temperature)
+        temperature_dtype = temperature.dtype if isinstance(temperature, Tensor) else None
+        ctx.dtypes = anchor_DL.dtype, candidate_NL.dtype, None, temperature_dtype
         return value.to(anchor_DL.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None
-
-
-def scaled_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """What a forward pass saved as its gradients, times the incoming one, each in the type of its input."""
-    saved = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-    return tuple(None if g is None else (g * grad).to(dtype) for g, dtype in saved)
+        return *scaled_gradients(ctx, grad), None, None
 
 
 def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
@@ -147,23 +143,26 @@ def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
     return (left_BL - right_BL).square().sum(-1).mean()
 
 
-def uniformity(vector_NL: Tensor, count_N: Tensor | None = None, *, sharpness: float = 2.0) -> Tensor:
+def uniformity(
+    vector_NL: Tensor, count_N: Tensor | None = None, *, sharpness: float = 2.0, normalized: bool = False
+) -> Tensor:
     """log mean_{n≠m} exp(-t ‖x_n - x_m‖²), a scalar (Wang and Isola 2020); t = ``sharpness``.
 
-    ``count_N``: how often each vector is there (once unless given); its pairs with itself have distance 0. 0 for a
-    single vector. No N × N matrix is kept where the vectors are of moderate length; has no second derivative there.
+    ``count_N``: how often each vector occurs (once unless given); its pairs with itself have distance 0.
+    ``normalized``: the vectors have length 1 or 0, which spares measuring them. 0 for a single vector. Where the
+    vectors are of moderate length, no N × N matrix is kept and there is no second derivative.
     """
     if len(vector_NL) < 2:
         return zero_like(vector_NL)
     count_N = torch.ones_like(vector_NL[:, 0]) if count_N is None else count_N.to(vector_NL.dtype)
-    if bounded(vector_NL, vector_NL, 2 * sharpness):
+    if exponents_fit(vector_NL, vector_NL, 2 * sharpness, normalized=normalized):
         value: Tensor = _Uniformity.apply(vector_NL, count_N, sharpness)  # type: ignore[no-untyped-call]
         return value
-    lowered_N = count_N.log() - sharpness * vector_NL.square().sum(-1)
-    exponent_NN = torch.addmm(lowered_N, vector_NL, vector_NL.T, alpha=2 * sharpness) + lowered_N.unsqueeze(1)
-    apart = exponent_NN.fill_diagonal_(-torch.inf).flatten().logsumexp(0)
+    log_weight_N = count_N.log() - sharpness * vector_NL.square().sum(-1)
+    exponent_NN = torch.addmm(log_weight_N, vector_NL, vector_NL.T, alpha=2 * sharpness) + log_weight_N.unsqueeze(1)
+    different = exponent_NN.fill_diagonal_(-torch.inf).flatten().logsumexp(0)
     total = count_N.sum()
-    return torch.logaddexp(apart, (count_N * (count_N - 1)).sum().log()) - (total * (total - 1)).log()
+    return torch.logaddexp(different, (count_N * (count_N - 1)).sum().log()) - (total * (total - 1)).log()
 
 
 class _Uniformity(torch.autograd.Function):
@@ -171,9 +170,9 @@ class _Uniformity(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vector_NL: Tensor, count_N: Tensor, sharpness: float) -> Tensor:
-        vector, count = wide(vector_NL), wide(count_N)
+        vector, count = detached_float(vector_NL), detached_float(count_N)
         weight = count * torch.exp(-sharpness * vector.square().sum(-1))
-        total_N, pull_NL = kernel_products(vector, weight, 2 * sharpness)
+        total_N, pull_NL = exp_kernel_sums(vector, weight, 2 * sharpness)
         near, pairs = total_N.sum() + (count * (count - 1)).sum(), count.sum() * (count.sum() - 1)
         ctx.save_for_backward(pull_NL.addcmul_(vector, total_N.unsqueeze(1), value=-1).mul_(4 * sharpness / near))
         ctx.dtypes = (vector_NL.dtype,)

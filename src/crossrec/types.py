@@ -57,12 +57,15 @@ class Representations:
     absent here is projected from its raw features by the alignment.
     ``scoring``: (user_US, item_IS), the vectors whose dot product ranks items, where they are wider than L
     (concatenations, say); None where they are ``user_UL`` and ``item_IL`` themselves.
+    ``normalized``: the rows of ``user_UL`` and ``item_IL`` have length 1 or 0 already, so that the alignment takes them
+    as they are.
     """
 
     user_UL: Tensor
     item_IL: Tensor
     modality_IL: Mapping[str, Tensor] = field(default_factory=dict)
     scoring: tuple[Tensor, Tensor] | None = None
+    normalized: bool = False
 
     @property
     def user_US(self) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from crossrec.errors import ConfigError
 from crossrec.graph import edge_drop, node_drop
 from crossrec.losses import uniformity
-from crossrec.ops.blockwise import row_blocks
+from crossrec.ops.blockwise import rows_per_block
 from crossrec.ops.vectors import l2_normalize
 
 from . import reference as ref
@@ -160,7 +160,7 @@ def test_uniformity_from_its_formula():
 @pytest.mark.parametrize("sharpness", [0.5, 2.0])
 def test_uniformity_in_blocks_of_rows(sharpness):
     table, count = l2_normalize(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
-    assert row_blocks(table, len(table)) < len(table)
+    assert rows_per_block(table, len(table)) < len(table)
     made = uniformity(table, count, sharpness=sharpness)
     exponent = -sharpness * torch.pdist(table).square()
     i, j = torch.triu_indices(1200, 1200, 1)

@@ -126,7 +126,7 @@ def test_exponentials_are_normal_numbers_or_zero(dtype):
     expected = torch.exp2((logit - 3.0).double())
     assert ((expected > 0) & (expected < tiny)).any()
     made = logit.clone()
-    assert exp2_rows_(made, small=False) == 3.0
+    assert exp2_rows_(made, unshifted=False) == 3.0
     left = made[made > 0].double()
     assert 0 < len(left) < made.numel()
     assert left.min() ** 2 >= tiny
@@ -136,7 +136,7 @@ def test_exponentials_are_normal_numbers_or_zero(dtype):
 
 def test_exponentials_keep_what_is_not_a_number():
     made = torch.tensor([[math.nan, 0.0], [-500.0, 0.0]])
-    exp2_rows_(made, small=False)
+    exp2_rows_(made, unshifted=False)
     assert made[0].isnan().all()
     assert made[1].tolist() == [0.0, 1.0]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from crossrec.alignment import Cross, CrossConfig
-from crossrec.ops.blockwise import block_workspace
+from crossrec.ops.blockwise import block_buffer
 from crossrec.types import Batch, Representations
 
 from .worlds import TERMS, generator, make
@@ -85,8 +85,8 @@ def test_nothing_that_memory_held_before_gets_into_products_in_bfloat16(monkeypa
 
     monkeypatch.setattr(torch.Tensor, "new_empty", full_of_nan)
     for by_columns in (False, True):
-        room = block_workspace(4, 30, torch.zeros(1, dtype=torch.bfloat16), by_columns=by_columns)
-        assert not torch.as_strided(room, (4 * 30 + 1,), (1,)).isnan().any()
+        buffer = block_buffer(4, 30, torch.zeros(1, dtype=torch.bfloat16), by_columns=by_columns)
+        assert not torch.as_strided(buffer, (4 * 30 + 1,), (1,)).isnan().any()
     for value, gradient in errors(precision="bfloat16").values():
         assert value < ROUNDED_VALUE
         assert gradient < ROUNDED_GRADIENT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.equations.worlds import TERMS, close, generator, make, numbers, randn
 
 import crossrec.alignment
 from crossrec.alignment import FETTLE, Cross, CrossConfig
+from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Batch, Representations
 
 USER, ITEM = torch.tensor([0, 1, 2, 2, 0]), torch.tensor([0, 1, 1, 3, 3])
@@ -205,6 +207,35 @@ def test_strengths_pass_no_gradient():
     strengths, taken = case.cross.strengths(case.reps, case.batch)
     assert not strengths.requires_grad
     assert taken.dtype == torch.bool
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("settings", [{}, {"negatives": "items", "clusterer": "kmeans", "aligner": "ffn"}], ids=str)
+def test_values_are_the_same_without_gradients(mode, settings):
+    case = make(0, **settings)
+    terms = case.terms()
+    total = case.cross.total(terms)
+    with mode():
+        fresh = Representations(
+            case.reps.user_UL.clone(),
+            case.reps.item_IL.clone(),
+            {name: vectors.clone() for name, vectors in case.reps.modality_IL.items()},
+        )
+        for reps in (case.reps, fresh):
+            values = case.cross(reps, case.batch)
+            assert set(values) == set(TERMS)
+            for name, value in values.items():
+                assert not value.requires_grad
+                assert torch.equal(value, terms[name]), name
+            assert torch.equal(case.cross.total(values), total)
+
+
+def test_vectors_of_length_one_may_say_so():
+    case = make(1)
+    user, item = l2_normalize(case.reps.user_UL), l2_normalize(case.reps.item_IL)
+    plain = Representations(user, item, case.reps.modality_IL)
+    for name, value in case.cross(replace(plain, normalized=True), case.batch).items():
+        close(value, case.cross(plain, case.batch)[name])
 
 
 def words(identifier):

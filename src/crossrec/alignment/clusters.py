@@ -1,32 +1,24 @@
 """Cluster-level alignment (Sections 6.2, 6.3): codes by optimal transport, losses for items and for users.
 
-Repeats in a batch may be merged: every function takes how often a row stands for (``weight_N``) and gives what the
-rows written out would give.
+Equations 10 to 12 stand here twice: as plain formulas (``sinkhorn``, ``swapped_prediction`` and the functions that end
+in ``_reference``) and as ``item_cluster_loss`` and ``user_cluster_loss``, which training uses. These give the same
+values and gradients through the fused kernel of ``crossrec.ops.cluster_kernel``; the tests hold the two together.
+
+Equal rows of a batch may be merged: ``weight_N`` says how many samples a row stands for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
 
-from crossrec.losses import bounded, scaled_gradients
-from crossrec.ops.blockwise import (
-    LOG2E,
-    Precision,
-    Workspace,
-    add_product_,
-    block_workspace,
-    exp2_rows_,
-    filled_up,
-    product_into,
-    row_blocks,
-    wide,
-)
-from crossrec.ops.vectors import counts, gather_rows, l2_normalize, zero_like
+from crossrec.ops.blockwise import Precision, Workspace
+from crossrec.ops.cluster_kernel import cluster_cross_entropy
+from crossrec.ops.vectors import counts, gather_rows, l2_normalize, unit_rows, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
@@ -43,7 +35,7 @@ def sinkhorn(
     """Codes q of N samples over P prototypes, (N, P), each row summing to 1; no gradient (Equation 10).
 
     Sinkhorn-Knopp on exp(score / ε): each of the ``rounds`` scales the prototypes to a total of 1/P each, then the
-    samples to 1/B each; at last the rows sum to 1. ``weight_N``: how many equal samples a row stands for.
+    samples to 1/B each; in the end the rows sum to 1. ``weight_N``: how many equal samples a row stands for.
 
     Never overflows: scores are shifted by their maximum, and where their range does not fit in a float32 exponent the
     same rounds run on logarithms. Half precision is computed in float32. Source: Cuturi 2013; SwAV (Caron et al. 2020).
@@ -53,7 +45,7 @@ def sinkhorn(
         score_NP = score_NP.float()
     if not score_NP.numel():
         return score_NP.to(dtype)
-    weight_N = _ones(score_NP) if weight_N is None else weight_N.to(score_NP.dtype)
+    weight_N = torch.ones_like(score_NP[:, 0]) if weight_N is None else weight_N.to(score_NP.dtype)
     top, bottom = float(score_NP.max()), float(score_NP.min())
     if (top - bottom) / epsilon > _SAFE_RANGE:
         return _sinkhorn_log(score_NP / epsilon, rounds, weight_N.log()).to(dtype)
@@ -91,146 +83,63 @@ def nearest_prototype(score_NP: Tensor) -> Tensor:
     return torch.zeros_like(score_NP).scatter_(1, score_NP.argmax(1, keepdim=True), 1.0)
 
 
-def _cross_entropy(
-    towards_NL: Tensor,
-    vector_NL: Tensor,
-    prototype_PL: Tensor,
-    temperature: Tensor | float,
-    clusterer: Clusterer,
-    rounds: int,
-    weight_N: Tensor,
-    partitions: int,
-    room: Workspace | None,
-    precision: Precision | None,
+def cluster_codes(
+    score_NP: Tensor, *, clusterer: Clusterer = "sinkhorn", rounds: int = 3, weight_N: Tensor | None = None
 ) -> Tensor:
-    """Σ_n [ partitions · w_n log Σ_p exp(x_n c_p / λ_c) - t_n · C q_n / λ_c ], q the codes of x, t = ``towards_NL``.
+    """Codes q of N samples over P prototypes, (N, P), by either clusterer. Raises ValueError for another one."""
+    if _sinkhorn_rounds(clusterer, rounds) is None:
+        return nearest_prototype(score_NP.detach())
+    return sinkhorn(score_NP, rounds=rounds, weight_N=weight_N)
 
-    Equations 11 and 12 are sums of this: a code is paid for where it is met by another vector, and every softmax has
-    one logsumexp.
+
+def swapped_prediction(
+    code_NP: Tensor, score_NP: Tensor, *, temperature: Tensor | float, weight_N: Tensor | None = None
+) -> Tensor:
+    """mean_n -Σ_p q_np log softmax(x_n C / λ_c)_p, a scalar: one view predicts the codes of another.
+
+    ``code_NP``: q of the other view; ``score_NP``: x C. Equations 11 and 12 are means of this.
     """
-    if clusterer not in ("sinkhorn", "kmeans"):
-        raise ValueError(f"unknown clusterer {clusterer!r}: use sinkhorn or kmeans")
-    value: Tensor = _ClusterCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        towards_NL,
-        vector_NL,
-        prototype_PL,
-        temperature,
-        rounds if clusterer == "sinkhorn" else None,
-        weight_N,
-        partitions,
-        Workspace() if room is None else room,
-        precision,
+    cross_entropy_N = -(code_NP * F.log_softmax(score_NP / temperature, dim=1)).sum(1)
+    weight_N = torch.ones_like(cross_entropy_N) if weight_N is None else weight_N.to(cross_entropy_N.dtype)
+    return (weight_N * cross_entropy_N).sum() / weight_N.sum()
+
+
+def item_cluster_loss_reference(
+    item: Sequence[Tensor],
+    codebook_PL: Tensor,
+    *,
+    temperature: Tensor | float,
+    weight_N: Tensor | None = None,
+    clusterer: Clusterer = "sinkhorn",
+    rounds: int = 3,
+) -> Tensor:
+    """Equation 11 as it is printed: ``item_cluster_loss``, but slow and with several N × P matrices in memory."""
+    if len(item) < 2 or not len(item[0]):
+        return zero_like(codebook_PL)
+    prototype_PL = l2_normalize(codebook_PL)
+    scores = [l2_normalize(vector_NL) @ prototype_PL.T for vector_NL in item]
+    codes = [cluster_codes(score, clusterer=clusterer, rounds=rounds, weight_N=weight_N) for score in scores]
+    pairs = [(m, n) for m in range(len(item)) for n in range(len(item)) if m != n]
+    losses = [swapped_prediction(codes[n], scores[m], temperature=temperature, weight_N=weight_N) for m, n in pairs]
+    return torch.stack(losses).mean()
+
+
+def user_cluster_loss_reference(
+    user_NL: Tensor,
+    item_NL: Tensor,
+    codebook_PL: Tensor,
+    *,
+    temperature: Tensor | float,
+    pairs: tuple[Tensor, Tensor] | None = None,
+    clusterer: Clusterer = "sinkhorn",
+    rounds: int = 3,
+) -> Tensor:
+    """Equation 12 as it is printed, the pairs written out: ``user_cluster_loss``, but slow and with N × P matrices."""
+    if pairs is not None:
+        user_NL, item_NL = user_NL[pairs[0]], item_NL[pairs[1]]
+    return item_cluster_loss_reference(
+        [user_NL, item_NL], codebook_PL, temperature=temperature, clusterer=clusterer, rounds=rounds
     )
-    return value
-
-
-KEPT_NUMBERS = 1 << 27
-"""Entries of a Sinkhorn kernel that is kept between its rounds (512 MB of float32); a larger one is made anew in every
-round, block by block, so that memory does not grow with the number of prototypes."""
-
-
-class _ClusterCrossEntropy(torch.autograd.Function):
-    """``_cross_entropy``, value and gradients in one go.
-
-    Logits are formed once, block by block, for the softmax and for the Sinkhorn kernel K = exp(x · c / ε). A round of
-    Sinkhorn is one pass over the blocks of K, which are the only matrix of N × P and gone when the forward pass ends:
-    codes enter as c_n K_np a_p, never written out. x / λ_c is all that the value depends on but for the codes, so its
-    derivative by λ_c is -(x · ∂/∂x + t · ∂/∂t) / λ_c.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        towards_NL: Tensor,
-        vector_NL: Tensor,
-        prototype_PL: Tensor,
-        temperature: Tensor | float,
-        rounds: int | None,
-        weight_N: Tensor,
-        partitions: int,
-        room: Workspace,
-        precision: Precision | None,
-    ) -> Tensor:
-        towards, vector, prototype = wide(towards_NL), wide(vector_NL), wide(prototype_PL)
-        num_rows, weight = len(vector), weight_N.to(vector.dtype)
-        towards, vector, weight = (filled_up(part, precision) for part in (towards, vector, weight))
-        inverse = 1.0 / (wide(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature)
-        scaled = vector * (inverse * LOG2E)
-        sharper = 1.0 / (inverse * SINKHORN_EPSILON)
-        keep = rounds is None or len(vector) * len(prototype) <= KEPT_NUMBERS
-        kept = room.matrix(len(vector) if keep else 0, len(prototype), vector)
-        mass_N, top_N, mass_P = torch.empty_like(weight), torch.zeros_like(weight), torch.zeros_like(prototype[:, 0])
-        grad_vector, grad_prototype = torch.empty_like(vector), torch.zeros_like(prototype)
-        small = bounded(vector_NL, prototype_PL, inverse)
-        size = row_blocks(vector, len(prototype))
-        logits = block_workspace(size, len(prototype), vector)
-        kernel_block = None if keep else torch.empty_like(logits)
-        kind = vector.dtype if precision is None else torch.bfloat16
-        read = None if precision is None else block_workspace(size, len(prototype), prototype.to(kind))
-        prototype_k = prototype.to(kind)
-        parts = [slice(start, start + size) for start in range(0, len(vector), size)]
-        for part in parts:
-            block = scaled[part]
-            logit = torch.mm(block, prototype.T, out=logits[: len(block)])
-            if rounds is None:
-                kept[part] = nearest_prototype(logit)
-            else:
-                target = kept[part] if kernel_block is None else kernel_block[: len(block)]
-                kernel = torch.mul(logit, sharper, out=target).exp2_()
-                mass_P.addmv_(kernel.T, weight[part])
-            top = exp2_rows_(logit, small)
-            if top is not None:
-                top_N[part] = top
-            mass = torch.sum(logit, 1, out=mass_N[part])
-            share = logit if read is None else read[: len(block)].copy_(logit)
-            product_into(grad_vector[part], share, prototype_k)
-            add_product_(grad_prototype, share.T, block * (weight[part] / mass).unsqueeze(1), partitions / LOG2E)
-        grad_vector *= (weight / mass_N).mul_(partitions).unsqueeze(1)
-        partition_N = mass_N.log2().add_(top_N).mul_(1 / LOG2E)
-
-        def kernels() -> Iterator[tuple[slice, Tensor]]:
-            for part in parts:
-                if keep:
-                    yield part, kept[part]
-                else:
-                    block = vector[part] * (LOG2E / SINKHORN_EPSILON)
-                    yield part, torch.mm(block, prototype.T, out=logits[: len(block)]).exp2_()
-
-        scaling_P = torch.ones_like(mass_P)
-        for done in range(rounds or 0):
-            scaling_P = mass_P.reciprocal()
-            scaling_P /= scaling_P.max()  # a factor common to all prototypes cancels
-            if done + 1 < (rounds or 0):
-                mass_P.zero_()
-                for part, kernel in kernels():
-                    mass_P.addmv_(kernel.T, weight[part] / (kernel @ scaling_P))
-        scaled_PL = (prototype * scaling_P.unsqueeze(1)).to(kind)
-        centre, pull = torch.empty_like(vector), torch.zeros_like(prototype)
-        for part, kernel in kernels():
-            inverse_total = (kernel @ scaling_P).reciprocal_().unsqueeze(1)
-            code = kernel if read is None else read[: len(kernel)].copy_(kernel)
-            product_into(centre[part], code, scaled_PL)
-            centre[part] *= inverse_total
-            add_product_(pull, code.T, towards[part] * inverse_total)
-        met = torch.dot(towards.flatten(), centre.flatten())
-        grad_prototype.addcmul_(pull, scaling_P.unsqueeze(1) * inverse, value=-1)
-        grad_vector *= inverse
-        grad_temperature = None
-        if ctx.needs_input_grad[3]:
-            grad_temperature = inverse * (met * inverse - torch.dot(vector.flatten(), grad_vector.flatten()))
-        ctx.save_for_backward(centre[:num_rows] * -inverse, grad_vector[:num_rows], grad_prototype, grad_temperature)
-        temperature_type = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = towards_NL.dtype, vector_NL.dtype, prototype_PL.dtype, temperature_type
-        return (partitions * (partition_N @ weight) - inverse * met).to(vector_NL.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None, None, None, None
-
-
-def _ones(matrix_NP: Tensor) -> Tensor:
-    return torch.ones_like(matrix_NP[:, 0])
 
 
 def item_cluster_loss(
@@ -241,35 +150,39 @@ def item_cluster_loss(
     weight_N: Tensor | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
-    room: Workspace | None = None,
+    normalized: bool = False,
+    workspace: Workspace | None = None,
     precision: Precision | None = None,
 ) -> Tensor:
     """1/(|M|(|M|-1)) Σ_{m≠n} mean_b -Σ_p q_p^n log softmax(i^m C / λ_c)_p, a scalar (Equation 11).
 
-    ``item``: i^m of each modality, (N, L) each, the batch's pairs written out, or its distinct items with ``weight_N``
-    pairs each. ``codebook_PL``: C^ITV, normalised here. Computed as the second line of Equation 11, logit · code minus
-    logsumexp, so no log-softmax is formed. Codes pass no gradient. Fewer than two modalities: a differentiable zero.
-    ``room``: memory to work in, where the caller keeps some.
+    ``item``: i^m of each modality, (N, L) each: the batch's pairs written out, or its distinct items with ``weight_N``
+    pairs each. ``codebook_PL``: C^ITV, normalised here. ``normalized``: the items have length 1 or 0 already.
+    ``workspace``: memory to reuse from call to call. Codes pass no gradient. Fewer than two modalities or no items: a
+    differentiable zero. Raises ValueError for an unknown clusterer.
+
+    Computed as the second line of Equation 11, logsumexp minus logit · code, so that every modality has one softmax and
+    meets the codes of all others in one product.
     """
     if len(item) < 2 or not len(item[0]):
         return zero_like(codebook_PL)
+    kernel_rounds = _sinkhorn_rounds(clusterer, rounds)
     prototype_PL = l2_normalize(codebook_PL)
-    units = [l2_normalize(vector) for vector in item]
-    weight_N = _ones(units[0]) if weight_N is None else weight_N.to(units[0].dtype)
-    everyone_NL, total, room = torch.stack(units).sum(0), zero_like(prototype_PL), room or Workspace()
-    for vector_NL in units:
-        others_NL = (everyone_NL - vector_NL) * weight_N.unsqueeze(1)
-        total = total + _cross_entropy(
-            others_NL,
-            vector_NL,
+    units = [unit_rows(vector_NL, normalized=normalized) for vector_NL in item]
+    weight_N = torch.ones_like(units[0][:, 0]) if weight_N is None else weight_N.to(units[0].dtype)
+    sum_NL, total, workspace = torch.stack(units).sum(0), zero_like(prototype_PL), workspace or Workspace()
+    for unit_NL in units:
+        total = total + cluster_cross_entropy(
+            (sum_NL - unit_NL) * weight_N.unsqueeze(1),
+            unit_NL,
             prototype_PL,
-            temperature,
-            clusterer,
-            rounds,
-            weight_N,
-            len(units) - 1,
-            room,
-            precision,
+            temperature=temperature,
+            weight_N=weight_N,
+            rounds=kernel_rounds,
+            epsilon=SINKHORN_EPSILON,
+            partitions=len(units) - 1,
+            workspace=workspace,
+            precision=precision,
         )
     return total / (weight_N.sum() * len(units) * (len(units) - 1))
 
@@ -283,28 +196,48 @@ def user_cluster_loss(
     pairs: tuple[Tensor, Tensor] | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
-    room: Workspace | None = None,
+    normalized: bool = False,
+    workspace: Workspace | None = None,
     precision: Precision | None = None,
 ) -> Tensor:
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
 
     ``user_NL``, ``item_NL``: u and i^ID of the batch's B pairs; or of its distinct users and distinct items, with
-    ``pairs`` = (rows of users, rows of items), int64 (B,) each. ``codebook_PL``: C^UI, normalised here. Codes pass no
-    gradient. ``room``: memory to work in, where the caller keeps some.
+    ``pairs`` = (rows of users, rows of items), int64 (B,) each. ``codebook_PL``: C^UI, normalised here. ``normalized``:
+    users and items have length 1 or 0 already. ``workspace``: memory to reuse from call to call. Codes pass no
+    gradient. No users: a differentiable zero. Raises ValueError for an unknown clusterer.
     """
     if not len(user_NL):
         return zero_like(codebook_PL)
-    prototype_PL, user_NL, item_NL = l2_normalize(codebook_PL), l2_normalize(user_NL), l2_normalize(item_NL)
+    kernel_rounds, prototype_PL = _sinkhorn_rounds(clusterer, rounds), l2_normalize(codebook_PL)
+    user_NL, item_NL = unit_rows(user_NL, normalized=normalized), unit_rows(item_NL, normalized=normalized)
     if pairs is None:
-        own_B = torch.arange(len(user_NL), device=user_NL.device)
-        pairs = (own_B, own_B)
-    # Every user meets the codes of the items it is paired with, and the other way round: sums over its pairs.
-    meets_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], gather_rows(item_NL, pairs[1]))
-    meets_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], gather_rows(user_NL, pairs[0]))
-    total, room = zero_like(prototype_PL), room or Workspace()
-    for towards_NL, vector_NL, index_B in ((meets_user_NL, user_NL, pairs[0]), (meets_item_NL, item_NL, pairs[1])):
-        weight_N = counts(index_B, len(vector_NL), vector_NL.dtype)
-        total = total + _cross_entropy(
-            towards_NL, vector_NL, prototype_PL, temperature, clusterer, rounds, weight_N, 1, room, precision
+        row_B = torch.arange(len(user_NL), device=user_NL.device)
+        pairs = (row_B, row_B)
+    # A user is scored against the codes of all items it is paired with, and an item against those of its users.
+    items_of_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], gather_rows(item_NL, pairs[1]))
+    users_of_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], gather_rows(user_NL, pairs[0]))
+    total, workspace = zero_like(prototype_PL), workspace or Workspace()
+    for target_NL, vector_NL, index_B in (
+        (items_of_user_NL, user_NL, pairs[0]),
+        (users_of_item_NL, item_NL, pairs[1]),
+    ):
+        total = total + cluster_cross_entropy(
+            target_NL,
+            vector_NL,
+            prototype_PL,
+            temperature=temperature,
+            weight_N=counts(index_B, len(vector_NL), vector_NL.dtype),
+            rounds=kernel_rounds,
+            epsilon=SINKHORN_EPSILON,
+            workspace=workspace,
+            precision=precision,
         )
     return total / (2 * len(pairs[0]))
+
+
+def _sinkhorn_rounds(clusterer: Clusterer, rounds: int) -> int | None:
+    """Rounds as the kernel takes them: None for one-hot codes. Raises ValueError for an unknown clusterer."""
+    if clusterer not in ("sinkhorn", "kmeans"):
+        raise ValueError(f"unknown clusterer {clusterer!r}: use sinkhorn or kmeans")
+    return rounds if clusterer == "sinkhorn" else None

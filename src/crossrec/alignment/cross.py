@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crossrec.alignment.batch_view import BatchView
 from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
 from crossrec.alignment.direction import directions
@@ -18,7 +19,7 @@ from crossrec.alignment.strength import mean_preference, mean_preference_of, str
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
-from crossrec.ops.vectors import gather_rows, known_unit, l2_normalize, zero_like
+from crossrec.ops.vectors import gather_rows, l2_normalize, unit_rows, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -80,7 +81,7 @@ class Cross(nn.Module):
         self.codebook_itv = _codebook(count, dim, generator) if "cluster_items" in active else None
         count = config.prototypes_ui or 2 * count
         self.codebook_ui = _codebook(count, dim, generator) if "cluster_users" in active else None
-        self._room = Workspace()
+        self._workspace = Workspace()
 
         if "neighbor" in active and neighbors is None:
             if interactions is None:
@@ -92,55 +93,27 @@ class Cross(nn.Module):
         """The terms of ``config.active`` by name, each a scalar, not weighted.
 
         ``item`` (Eq. 4), ``tuning`` (Eq. 6), ``neighbor`` (Eq. 9), ``cluster_items`` (Eq. 11), ``cluster_users``
-        (Eq. 12). A term for which nothing takes part, such as ``item`` with the id modality alone, is a
-        differentiable zero. Raises ValueError where ``reps.modality_IL`` lacks an announced modality.
+        (Eq. 12). A term in which nothing takes part, such as ``item`` with the id modality alone, is a differentiable
+        zero. Raises ValueError where ``reps.modality_IL`` lacks an announced modality.
         """
-        config, active = self.config, self.config.active
+        active = self.config.active
         if not active:
             return {}
-        view = self._look(reps, batch, with_neighbors="neighbor" in active)
+        view = self._view(reps, batch, with_neighbors="neighbor" in active)
         terms: dict[str, Tensor] = {}
         if "item" in active or "tuning" in active:
-            preference_NL = mean_preference(view.user(), view.index_B, len(view.item_N))
-            nobody = zero_like(view.item[ID])
-            strengths = {m: strength(preference_NL, v) for m, v in view.item.items()}
-            mask = directions(torch.stack(list(strengths.values())), config.direction)
-            supported = self._supported(mask)
-            aligned = {
-                (m, n): l2_normalize(self.aligners[f"{m}->{n}"](view.rows(m, r))) for (m, n), r in supported.items()
-            }
-            if "item" in active:
-                temperature = _clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS)
-                terms["item"] = item_level_loss(
-                    aligned, view.item, supported, temperature=temperature, precision=config.precision
-                )
-            if "tuning" in active:
-                terms["tuning"] = direction_tuning_loss(aligned, preference_NL, strengths, supported) + nobody
+            terms |= self._item_terms(view)
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
-        temperature = _clamped(self.lambda_c, config.lambda_c, LAMBDA_C_BOUNDS)
+        options = self._cluster_options()
         if self.codebook_itv is not None:
             terms["cluster_items"] = item_cluster_loss(
-                list(view.item.values()),
-                self.codebook_itv,
-                temperature=temperature,
-                weight_N=view.count_N,
-                clusterer=config.clusterer,
-                rounds=config.sinkhorn_rounds,
-                room=self._room,
-                precision=config.precision,
+                list(view.item.values()), self.codebook_itv, weight_N=view.count_N, **options
             )
         if self.codebook_ui is not None:
+            pairs = (view.user_index_B, view.index_B)
             terms["cluster_users"] = user_cluster_loss(
-                view.distinct_user_L,
-                view.item[ID],
-                self.codebook_ui,
-                temperature=temperature,
-                pairs=(view.user_index_B, view.index_B),
-                clusterer=config.clusterer,
-                rounds=config.sinkhorn_rounds,
-                room=self._room,
-                precision=config.precision,
+                view.distinct_user_L, view.item[ID], self.codebook_ui, pairs=pairs, **options
             )
         return terms
 
@@ -151,34 +124,86 @@ class Cross(nn.Module):
 
     @torch.no_grad()
     def strengths(self, reps: Representations, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What Figure 2 plots, for one batch: s_i^m, (M, N), and the directions taken, boolean (M, M, N).
+        """s_i^m of the batch's distinct items, (M, N), and the directions they support, boolean (M, M, N) (Figure 2).
 
         The batch may hold all training pairs there are.
         """
-        view = self._look(reps, batch, with_neighbors=False)
+        view = self._view(reps, batch, with_neighbors=False)
         preference_NL = mean_preference_of(view.distinct_user_L, view.user_index_B, view.index_B, len(view.item_N))
-        strength_MN = torch.stack([strength(preference_NL, v) for v in view.item.values()])
+        strength_MN = torch.stack([strength(preference_NL, v, normalized=True) for v in view.item.values()])
         return strength_MN, directions(strength_MN, self.config.direction)
 
-    def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
-        """Rows of the items that support each direction; on a GPU one wait for all of them."""
-        mask_PN = mask_MMN.flatten(0, 1)
-        row = torch.split(mask_PN.nonzero()[:, 1], mask_PN.sum(1).tolist())
-        every = ((m, n) for m in self.modalities for n in self.modalities)
-        return {(m, n): row_D for (m, n), row_D in zip(every, row, strict=True) if m != n}
+    def _item_terms(self, view: BatchView) -> dict[str, Tensor]:
+        """Item-level loss and direction tuning, whichever are active."""
+        config, terms = self.config, dict[str, Tensor]()
+        preference_NL = mean_preference(view.user_BL(), view.index_B, len(view.item_N), normalized=True)
+        strengths = {m: strength(preference_NL, v, normalized=True) for m, v in view.item.items()}
+        supported = self._supported(directions(torch.stack(list(strengths.values())), config.direction))
+        aligned = {
+            (m, n): l2_normalize(self.aligners[f"{m}->{n}"](view.item_DL(m, row_D), normalized=True))
+            for (m, n), row_D in supported.items()
+        }
+        if "item" in config.active:
+            terms["item"] = item_level_loss(
+                aligned,
+                view.item,
+                supported,
+                temperature=_clamped(self.lambda_f, config.lambda_f, LAMBDA_F_BOUNDS),
+                normalized=True,
+                precision=config.precision,
+            )
+        if "tuning" in config.active:
+            tuning = direction_tuning_loss(aligned, preference_NL, strengths, supported, normalized=True)
+            terms["tuning"] = tuning + zero_like(view.item[ID])  # differentiable without any direction
+        return terms
 
-    def _look(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> _View:
-        """Gather and normalise, once, every vector that the terms of a batch need."""
-        item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
-        user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
-        needed_R, neighbor_NK = item_N, None
-        if with_neighbors:
-            assert self.neighbor_IK is not None
-            needed_R, neighbor_NK = _with_neighbors(item_N, self.neighbor_IK)
-        table = {m: l2_normalize(self._vectors(m, reps, needed_R)) for m in self.modalities}
-        item = {m: known_unit(t[: len(item_N)]) for m, t in table.items()} if with_neighbors else table
-        user_NL = l2_normalize(gather_rows(reps.user_UL, user_N))
-        return _View(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
+    def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
+        """Rows of the items that support each direction. On a GPU this waits once for all directions."""
+        mask_PN = mask_MMN.flatten(0, 1)
+        rows = torch.split(mask_PN.nonzero()[:, 1], mask_PN.sum(1).tolist())
+        pairs = ((m, n) for m in self.modalities for n in self.modalities)
+        return {(m, n): row_D for (m, n), row_D in zip(pairs, rows, strict=True) if m != n}
+
+    def _neighbor_term(self, view: BatchView) -> Tensor:
+        """Mean of Equation 9 over the modalities."""
+        assert view.neighbor_NK is not None
+        row_D = (view.neighbor_NK >= 0).any(1).nonzero().squeeze(1)
+        losses = [
+            neighbor_loss(
+                view.item_DL(m, row_D),
+                neighborhood(view.table[m], view.neighbor_NK[row_D], normalized=True),
+                temperature=self.config.lambda_n,
+                negatives=self.config.negatives,
+                normalized=True,
+                precision=self.config.precision,
+            )
+            for m in self.modalities
+        ]
+        return torch.stack(losses).mean()
+
+    def _cluster_options(self) -> dict[str, Any]:
+        """Arguments that both cluster losses share."""
+        return {
+            "temperature": _clamped(self.lambda_c, self.config.lambda_c, LAMBDA_C_BOUNDS),
+            "clusterer": self.config.clusterer,
+            "rounds": self.config.sinkhorn_rounds,
+            "normalized": True,
+            "workspace": self._workspace,
+            "precision": self.config.precision,
+        }
+
+    def _view(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> BatchView:
+        """The batch with every vector that its terms need, gathered and normalised once."""
+
+        def user_vectors(user_N: Tensor) -> Tensor:
+            return unit_rows(gather_rows(reps.user_UL, user_N), normalized=reps.normalized)
+
+        def item_vectors(modality: str, item_R: Tensor) -> Tensor:
+            normalized = modality == ID and reps.normalized
+            return unit_rows(self._vectors(modality, reps, item_R), normalized=normalized)
+
+        neighbor_IK = self.neighbor_IK if with_neighbors else None
+        return BatchView.build(batch, self.modalities, user_vectors, item_vectors, neighbor_IK)
 
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor) -> Tensor:
         if modality == ID:
@@ -189,59 +214,6 @@ class Cross(nn.Module):
         if modality not in reps.modality_IL:
             raise ValueError(f"modality '{modality}' was announced, but Representations.modality_IL does not hold it")
         return gather_rows(reps.modality_IL[modality], item_R)
-
-    def _neighbor_term(self, view: _View) -> Tensor:
-        assert view.neighbor_NK is not None
-        taking_part = (view.neighbor_NK >= 0).any(1).nonzero().squeeze(1)
-        losses = [
-            neighbor_loss(
-                view.rows(m, taking_part),
-                neighborhood(view.table[m], view.neighbor_NK[taking_part]),
-                temperature=self.config.lambda_n,
-                negatives=self.config.negatives,
-                precision=self.config.precision,
-            )
-            for m in self.modalities
-        ]
-        return torch.stack(losses).mean()
-
-
-@dataclass
-class _View:
-    """One batch with its repeats merged: N distinct items, their vectors of unit length, and where each pair points."""
-
-    item_N: Tensor
-    index_B: Tensor
-    count_N: Tensor
-    distinct_user_L: Tensor
-    user_index_B: Tensor
-    item: dict[str, Tensor]
-    table: dict[str, Tensor]
-    neighbor_NK: Tensor | None
-
-    def user(self) -> Tensor:
-        return known_unit(gather_rows(self.distinct_user_L, self.user_index_B))
-
-    def rows(self, modality: str, row_D: Tensor) -> Tensor:
-        """Vectors of some of the distinct items."""
-        item_NL = self.item[modality]
-        return item_NL if len(row_D) == len(item_NL) else known_unit(gather_rows(item_NL, row_D))
-
-
-def _with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
-    """The items and, behind them, their neighbours that are not among them, (R,); and the neighbours as places in it.
-
-    -1, no neighbour, stays -1.
-    """
-    neighbor_NK = neighbor_IK[item_N]
-    place_I = item_N.new_full((len(neighbor_IK) + 1,), -1)  # the last place is that of -1
-    place_I[item_N] = torch.arange(len(item_N), device=item_N.device)
-    further = neighbor_NK[(place_I[neighbor_NK] < 0) & (neighbor_NK >= 0)]
-    present_I = torch.zeros_like(place_I, dtype=torch.bool)
-    present_I[further] = True
-    further_N = present_I.nonzero().squeeze(1)
-    place_I[further_N] = torch.arange(len(item_N), len(item_N) + len(further_N), device=item_N.device)
-    return torch.cat([item_N, further_N]), place_I[neighbor_NK]
 
 
 def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Parameter:

@@ -11,25 +11,27 @@ from torch.nn import functional as F  # noqa: N812
 
 from crossrec.losses import info_nce, logsumexp_dot
 from crossrec.ops.blockwise import Precision
-from crossrec.ops.vectors import l2_normalize, zero_like
+from crossrec.ops.vectors import l2_normalize, unit_rows, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
 
 
-def neighborhood(table_RL: Tensor, neighbor_NK: Tensor) -> Tensor:
+def neighborhood(table_RL: Tensor, neighbor_NK: Tensor, *, normalized: bool = False) -> Tensor:
     """ĩ^m = mean over the neighbours k of k^m / ‖k^m‖, (N, L) (Equation 8; its squared norm is a misprint).
 
-    ``table_RL``: vectors of one modality; ``neighbor_NK``: int64 rows of it, -1 where there is no neighbour. The mean
-    is over the neighbours an item has; an item without any gets the zero vector.
+    ``table_RL``: vectors of one modality; ``neighbor_NK``: int64 rows of it, -1 where there is no neighbour;
+    ``normalized``: the table's rows have length 1 or 0 already. The mean is over the neighbours an item has; an item
+    without any gets the zero vector.
     """
-    mean: Tensor = _NeighborMean.apply(l2_normalize(table_RL), neighbor_NK)  # type: ignore[no-untyped-call]
-    return mean
+    unit_RL = unit_rows(table_RL, normalized=normalized)
+    mean_NL: Tensor = _NeighborMean.apply(unit_RL, neighbor_NK)  # type: ignore[no-untyped-call]
+    return mean_NL
 
 
 class _NeighborMean(torch.autograd.Function):
-    """Mean of the rows that are named: a bag of embeddings whose backward pass is one ``index_add_``.
+    """Mean of the named rows: an embedding bag whose backward pass is one ``index_add_``.
 
-    A neighbour that is not there is row 0 with a weight of 0, so that nothing has to be counted or left out.
+    A missing neighbour is row 0 with weight 0.
     """
 
     @staticmethod
@@ -55,22 +57,24 @@ def neighbor_loss(
     *,
     temperature: Tensor | float,
     negatives: Negatives = "neighborhoods",
+    normalized: bool = False,
     precision: Precision | None = None,
 ) -> Tensor:
     """mean_i -log exp(cos(i, ĩ)/λ_n) / Σ_j exp(cos(i, x_j)/λ_n), a scalar, for one modality (Equation 9).
 
     ``item_NL``: i^m of the distinct items that have neighbours; ``neighborhood_NL``: their ĩ^m. x_j is j̃^m with
-    ``negatives="neighborhoods"`` (official), j^m with ``"items"`` (as Equation 9 is printed). Gradients flow into
-    both. The printed formula lacks the minus sign. No items: a differentiable zero.
+    ``negatives="neighborhoods"`` (official), j^m with ``"items"`` (as Equation 9 is printed). ``normalized``: the items
+    have length 1 or 0 already; neighbourhoods are normalised in any case. Gradients flow into both. The printed formula
+    lacks the minus sign. No items: a differentiable zero.
 
     Raises ValueError for another kind of negatives.
     """
     if not len(item_NL):
         return zero_like(item_NL)
-    item_NL, neighborhood_NL = l2_normalize(item_NL), l2_normalize(neighborhood_NL)
+    item_NL, neighborhood_NL = unit_rows(item_NL, normalized=normalized), l2_normalize(neighborhood_NL)
     if negatives == "neighborhoods":
-        own_N = torch.arange(len(item_NL), device=item_NL.device)
-        total = info_nce(item_NL, neighborhood_NL, own_N, temperature=temperature, precision=precision)
+        row_N = torch.arange(len(item_NL), device=item_NL.device)
+        total = info_nce(item_NL, neighborhood_NL, row_N, temperature=temperature, normalized=True, precision=precision)
         return total / len(item_NL)
     if negatives == "items":
         scaled_NL = item_NL / temperature

@@ -5,27 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossrec.ops.vectors import counts, l2_normalize
+from crossrec.ops.vectors import counts, unit_rows
 
 PAIRS = 1 << 18
-"""Pairs whose users' vectors are gathered at a time, where all training pairs are looked at: 64 MB at L = 64."""
+"""Pairs whose users' vectors ``mean_preference_of`` gathers at a time: 64 MB at L = 64."""
 
 
-def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int) -> Tensor:
+def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int, *, normalized: bool = False) -> Tensor:
     """Mean of the L2-normalised vectors of the users a batch pairs with each distinct item, (N, L); no gradient.
 
     ``user_BL``: u of each pair; ``index_B``: int64, which of the N distinct items the pair is of. The mean over pairs
-    of cos(u, x) is the dot product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it.
+    of cos(u, x) is the dot product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it. ``normalized``:
+    the users have length 1 or 0 already.
     """
-    user_BL = l2_normalize(user_BL).detach()
+    user_BL = unit_rows(user_BL, normalized=normalized).detach()
     total = user_BL.new_zeros(num_items, user_BL.shape[1]).index_add_(0, index_B, user_BL)
     return total / counts(index_B, num_items, user_BL.dtype).clamp_min(1).unsqueeze(1)
 
 
 def mean_preference_of(user_NL: Tensor, user_index_B: Tensor, index_B: Tensor, num_items: int) -> Tensor:
-    """``mean_preference`` of pairs (row of ``user_NL``, item), however many: their vectors are gathered in blocks.
+    """``mean_preference`` of any number of pairs (row of ``user_NL``, item), whose vectors are gathered in blocks.
 
-    ``user_NL``: of unit length; ``user_index_B``: int64, whose each pair is.
+    ``user_NL``: distinct users, of length 1 or 0; ``user_index_B``: int64, the row of each pair's user.
     """
     total = user_NL.new_zeros(num_items, user_NL.shape[1])
     for user_index, index in zip(torch.split(user_index_B, PAIRS), torch.split(index_B, PAIRS), strict=True):
@@ -34,13 +35,13 @@ def mean_preference_of(user_NL: Tensor, user_index_B: Tensor, index_B: Tensor, n
     return total / count.unsqueeze(1)
 
 
-def strength(preference_NL: Tensor, item_NL: Tensor) -> Tensor:
+def strength(preference_NL: Tensor, item_NL: Tensor, *, normalized: bool = False) -> Tensor:
     """s_i^m = avg over the pairs (u, i) of the batch of cos(u, i^m), (N,), in [-1, 1]; no gradient (Equation 1).
 
-    ``preference_NL``: from ``mean_preference``; ``item_NL``: i^m. The paper writes a raw dot product; cosine is what
-    Equation 2 needs (docs/deviations.md).
+    ``preference_NL``: from ``mean_preference``; ``item_NL``: i^m; ``normalized``: the items have length 1 or 0 already.
+    The paper writes a raw dot product; Equation 2 needs the cosine (docs/deviations.md).
     """
-    return (preference_NL.detach() * l2_normalize(item_NL).detach()).sum(-1)
+    return (preference_NL.detach() * unit_rows(item_NL, normalized=normalized).detach()).sum(-1)
 
 
 def compensation(strength_N: Tensor) -> Tensor:

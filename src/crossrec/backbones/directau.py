@@ -58,14 +58,15 @@ class DirectAU(Backbone):
             everything = propagate_mean(self.adjacency, torch.cat([user_UL, item_IL]), self.config.layers)
             user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
         encoded = (user_UL, item_IL) if self.config.scores == "dot" else None
-        return Representations(l2_normalize(user_UL), l2_normalize(item_IL), scoring=encoded)
+        return Representations(l2_normalize(user_UL), l2_normalize(item_IL), scoring=encoded, normalized=True)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        apart = mean_square_distance(gather_rows(reps.user_UL, batch.user_B), gather_rows(reps.item_IL, batch.item_B))
-        user_D, item_D = (torch.unique(index, return_counts=True) for index in (batch.user_B, batch.item_B))
-        spread = uniformity(gather_rows(reps.user_UL, user_D[0]), user_D[1])
-        spread = spread + uniformity(gather_rows(reps.item_IL, item_D[0]), item_D[1])
+        user_N, user_count_N = torch.unique(batch.user_B, return_counts=True)
+        item_N, item_count_N = torch.unique(batch.item_B, return_counts=True)
+        user_BL, item_BL = gather_rows(reps.user_UL, batch.user_B), gather_rows(reps.item_IL, batch.item_B)
+        of_users = uniformity(gather_rows(reps.user_UL, user_N), user_count_N, normalized=True)
+        of_items = uniformity(gather_rows(reps.item_IL, item_N), item_count_N, normalized=True)
         return {
-            "closeness": apart,
-            "uniformity": self.config.gamma_uniformity / 2 * spread,
+            "closeness": mean_square_distance(user_BL, item_BL),
+            "uniformity": self.config.gamma_uniformity / 2 * (of_users + of_items),
         }

@@ -127,8 +127,8 @@ class SLMRec(Backbone):
 
     def _matched(self, left_NL: Tensor, right_NL: Tensor, temperature: float) -> Tensor:
         """mean_n -log softmax_m(cos(x_n, y_m) / τ)_n, of rows of unit length."""
-        own = torch.arange(len(left_NL), device=left_NL.device)
-        return info_nce(left_NL, right_NL, own, temperature=temperature) / len(left_NL)
+        row_N = torch.arange(len(left_NL), device=left_NL.device)
+        return info_nce(left_NL, right_NL, row_N, temperature=temperature, normalized=True) / len(left_NL)
 
     def _fine_and_coarse(self, item_NS: Tensor) -> Tensor:
         fused_NL, *parts = item_NS.chunk(len(self.content) + 1, dim=1)

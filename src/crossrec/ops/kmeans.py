@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crossrec.ops.blockwise import block_workspace, row_blocks
+from crossrec.ops.blockwise import block_buffer, rows_per_block
 
 
 @torch.no_grad()
@@ -41,10 +41,10 @@ def nearest(vector_NL: Tensor, centroid_PL: Tensor) -> Tensor:
     """argmin_p ‖x_n - c_p‖ of every vector, (N,) int64, the first of equals; in blocks of rows."""
     half_square_P = centroid_PL.square().sum(1) / 2
     index_N = torch.empty(len(vector_NL), dtype=torch.int64, device=vector_NL.device)
-    size = row_blocks(vector_NL, len(centroid_PL))
-    room = block_workspace(size, len(centroid_PL), vector_NL)
+    size = rows_per_block(vector_NL, len(centroid_PL))
+    buffer = block_buffer(size, len(centroid_PL), vector_NL)
     for start in range(0, len(vector_NL), size):
         block = vector_NL[start : start + size]
-        score = torch.mm(block, centroid_PL.T, out=room[: len(block)]).sub_(half_square_P)
+        score = torch.mm(block, centroid_PL.T, out=buffer[: len(block)]).sub_(half_square_P)
         index_N[start : start + size] = score.argmax(1)
     return index_N

@@ -1,4 +1,4 @@
-"""Vectors: L2-normalisation that is safe for zero rows, gathering rows, cosines, counts. Differentiable."""
+"""L2-normalisation that is safe for zero rows, gathering of rows, cosines and counts. All differentiable."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch.nn import functional as F  # noqa: N812
 
 
 def gather_rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
-    """Rows of a matrix, (N, L): a gather whose backward pass is fast and deterministic on a CPU."""
+    """Rows of a matrix, (N, L). The backward pass is fast and deterministic on a CPU."""
     if table_IL.device.type == "cpu":
-        taken: Tensor = _Rows.apply(table_IL, index_N)  # type: ignore[no-untyped-call]
-    else:
-        taken = F.embedding(index_N, table_IL)
-    return known_unit(taken) if _is_unit(table_IL) else taken
+        rows_NL: Tensor = _GatherRows.apply(table_IL, index_N)  # type: ignore[no-untyped-call]
+        return rows_NL
+    return F.embedding(index_N, table_IL)
 
 
-class _Rows(torch.autograd.Function):
-    """``index_add_`` takes a third of the time of the backward pass that comes with ``embedding``."""
+class _GatherRows(torch.autograd.Function):
+    """``index_add_`` takes a third of the time of the backward pass of ``embedding``."""
 
     @staticmethod
     def forward(ctx: Any, table_IL: Tensor, index_N: Tensor) -> Tensor:
@@ -35,37 +34,30 @@ class _Rows(torch.autograd.Function):
 
 
 def counts(index_B: Tensor, num: int, dtype: torch.dtype) -> Tensor:
-    """How often each of 0 … num - 1 occurs, (num,): ``bincount`` that a GPU need not be waited for."""
+    """How often each of 0 … num - 1 occurs, (num,). Unlike ``bincount`` it does not wait for a GPU."""
     return index_B.new_zeros(num, dtype=dtype).index_add_(0, index_B, torch.ones_like(index_B, dtype=dtype))
 
 
 def l2_normalize(vector_NL: Tensor) -> Tensor:
-    """L2-normalised rows, same shape; an all-zero row stays zero and passes no gradient.
+    """L2-normalised rows, same shape. An all-zero row stays zero and passes no gradient.
 
-    Rows of any length that the type can hold come out right: unusual ones are measured in float64. What this function
-    returned comes back as it is, so that every formula may normalise what it is given. Has no second derivative.
+    Rows of any length that the type can hold come out right: very long and very short ones are measured in float64.
+    Has no second derivative.
     """
-    if _is_unit(vector_NL):
-        return vector_NL
-    normalised: Tensor = _Unit.apply(vector_NL)  # type: ignore[no-untyped-call]
-    return known_unit(normalised)
+    unit_NL: Tensor = _L2Normalize.apply(vector_NL)  # type: ignore[no-untyped-call]
+    return unit_NL
 
 
-def known_unit(vector_NL: Tensor) -> Tensor:
-    """Remember of a tensor, until it is changed in place, that its rows are of length 1 or 0."""
-    vector_NL._unit_version = vector_NL._version  # type: ignore[attr-defined]
-    return vector_NL
-
-
-def _is_unit(vector_NL: Tensor) -> bool:
-    return getattr(vector_NL, "_unit_version", None) == vector_NL._version
+def unit_rows(vector_NL: Tensor, *, normalized: bool) -> Tensor:
+    """L2-normalised rows of vectors that may have length 1 already: ``normalized`` vectors are returned as they are."""
+    return vector_NL if normalized else l2_normalize(vector_NL)
 
 
 _PLAIN_LENGTHS = (1e-15, 1e15)
 """Row lengths whose squares and inverses a float32 holds with room to spare."""
 
 
-class _Unit(torch.autograd.Function):
+class _L2Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, vector_NL: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True)
@@ -74,9 +66,9 @@ class _Unit(torch.autograd.Function):
             unit_NL: Tensor = vector_NL * inverse
         else:
             norm = torch.linalg.vector_norm(vector_NL, dim=-1, keepdim=True, dtype=torch.float64)
-            wide = torch.where(norm > 0, torch.reciprocal(norm), 0.0)
-            unit_NL = (vector_NL * wide).to(vector_NL.dtype)
-            inverse = wide.clamp_max(torch.finfo(vector_NL.dtype).max).to(vector_NL.dtype)
+            inverse_64 = torch.where(norm > 0, torch.reciprocal(norm), 0.0)
+            unit_NL = (vector_NL * inverse_64).to(vector_NL.dtype)
+            inverse = inverse_64.clamp_max(torch.finfo(vector_NL.dtype).max).to(vector_NL.dtype)
         ctx.save_for_backward(unit_NL, inverse)
         return unit_NL
 
@@ -100,5 +92,5 @@ def cosine(left_NL: Tensor, right_NL: Tensor) -> Tensor:
 
 
 def zero_like(reference: Tensor) -> Tensor:
-    """A differentiable zero: what a term is worth when nothing takes part in it."""
+    """A differentiable zero, the value of a term in which nothing takes part."""
     return reference[:0].sum()

@@ -126,7 +126,10 @@ class ColdStart:
         if without_aligner or embeddings.item_IL.shape[1] != embeddings.item_IS.shape[1]:
             raise ConfigError("'aligned' needs a run with item-level alignment and one vector to score with: use ridge")
         return torch.stack(
-            [l2_normalize(embeddings.aligners[m, ID](x)) * (x != 0).any(1, keepdim=True) for m, x in unit_NL.items()]
+            [
+                l2_normalize(embeddings.aligners[m, ID](x, normalized=True)) * (x != 0).any(1, keepdim=True)
+                for m, x in unit_NL.items()
+            ]
         ).sum(0)
 
     def _backbone_parts(self, modality_NL: dict[str, Tensor]) -> Tensor:

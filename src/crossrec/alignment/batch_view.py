@@ -1,0 +1,75 @@
+"""View of a batch with its repeats merged: every distinct vector is gathered and normalised once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crossrec.ops.vectors import gather_rows
+from crossrec.types import Batch
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """The N distinct items and the distinct users of a batch. All vectors have length 1 or 0.
+
+    ``item_N``: the items, int64; ``count_N``: how many pairs each is in. ``index_B``, ``user_index_B``: which of the
+    distinct items and users each pair is of. ``distinct_user_L``: vectors of the users. ``item[m]``: i^m of the items,
+    (N, L). ``table[m]``: the same rows and, after them, those of the neighbours outside the batch, (R, L);
+    ``neighbor_NK``: rows of the table that are an item's neighbours, -1 for none. Without neighbours ``table`` is
+    ``item`` and ``neighbor_NK`` None.
+    """
+
+    item_N: Tensor
+    index_B: Tensor
+    count_N: Tensor
+    distinct_user_L: Tensor
+    user_index_B: Tensor
+    item: dict[str, Tensor]
+    table: dict[str, Tensor]
+    neighbor_NK: Tensor | None
+
+    @classmethod
+    def build(
+        cls,
+        batch: Batch,
+        modalities: tuple[str, ...],
+        user_vectors: Callable[[Tensor], Tensor],
+        item_vectors: Callable[[str, Tensor], Tensor],
+        neighbor_IK: Tensor | None = None,
+    ) -> BatchView:
+        """Look up every vector once. ``user_vectors(users)``, ``item_vectors(modality, items)``: normalised vectors."""
+        item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
+        user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
+        item_R, neighbor_NK = (item_N, None) if neighbor_IK is None else with_neighbors(item_N, neighbor_IK)
+        table = {m: item_vectors(m, item_R) for m in modalities}
+        item = table if neighbor_IK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
+        return cls(item_N, index_B, count_N, user_vectors(user_N), user_index_B, item, table, neighbor_NK)
+
+    def user_BL(self) -> Tensor:
+        """The user's vector of every pair."""
+        return gather_rows(self.distinct_user_L, self.user_index_B)
+
+    def item_DL(self, modality: str, row_D: Tensor) -> Tensor:
+        """Vectors of some of the distinct items, given by ascending rows."""
+        item_NL = self.item[modality]
+        return item_NL if len(row_D) == len(item_NL) else gather_rows(item_NL, row_D)
+
+
+def with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
+    """The items followed by their neighbours that are not among them, (R,), and each item's neighbours as rows of it.
+
+    ``neighbor_IK``: neighbours of all items, -1 for none. -1 stays -1.
+    """
+    neighbor_NK = neighbor_IK[item_N]
+    row_I = item_N.new_full((len(neighbor_IK) + 1,), -1)  # the last entry is the row of -1
+    row_I[item_N] = torch.arange(len(item_N), device=item_N.device)
+    outside = neighbor_NK[(row_I[neighbor_NK] < 0) & (neighbor_NK >= 0)]
+    is_outside_I = torch.zeros_like(row_I, dtype=torch.bool)
+    is_outside_I[outside] = True
+    outside_N = is_outside_I.nonzero().squeeze(1)
+    row_I[outside_N] = torch.arange(len(item_N), len(item_N) + len(outside_N), device=item_N.device)
+    return torch.cat([item_N, outside_N]), row_I[neighbor_NK]
