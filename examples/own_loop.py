@@ -1,7 +1,7 @@
-"""CROSS on a model that knows nothing of crossrec: plain matrix factorisation with a training loop of its own.
+"""Add CROSS to a model outside crossrec: plain matrix factorisation with its own training loop.
 
-Run it with ``python examples/own_loop.py``. Three lines put CROSS in, marked (1), (2), (3); its parameters go to the
-optimiser beside the model's.
+Run it with ``python examples/own_loop.py``. The three lines marked (1), (2), (3) add CROSS. The optimizer also gets the
+parameters of CROSS.
 """
 
 import torch
@@ -11,13 +11,13 @@ from crossrec import Batch, Cross, Representations
 torch.manual_seed(0)
 USERS, ITEMS, DIM, TASTES, PER_USER, EPOCHS = 400, 300, 32, 8, 12, 20
 
-# Made-up data: tastes decide who takes what; picture and text each show them through noise.
+# Generated data: users prefer items by taste; image and text features show the taste of an item with noise.
 item_taste = torch.randn(ITEMS, TASTES)
-wish = torch.randn(USERS, TASTES) @ item_taste.T - torch.empty(USERS, ITEMS).exponential_().log()
-taken = wish.topk(PER_USER).indices[:, torch.randperm(PER_USER)]  # (USERS, PER_USER), all different
+preference = torch.randn(USERS, TASTES) @ item_taste.T - torch.empty(USERS, ITEMS).exponential_().log()
+items_of_user = preference.topk(PER_USER).indices[:, torch.randperm(PER_USER)]  # (USERS, PER_USER), all different
 image = item_taste @ torch.randn(TASTES, 48) + torch.randn(ITEMS, 48)
 text = item_taste @ torch.randn(TASTES, 24) + torch.randn(ITEMS, 24)
-held_out, train_items = taken[:, :2], taken[:, 2:]
+held_out, train_items = items_of_user[:, :2], items_of_user[:, 2:]
 user, item = torch.arange(USERS).repeat_interleave(PER_USER - 2), train_items.reshape(-1)
 
 user_table = torch.nn.Parameter(0.1 * torch.randn(USERS, DIM))
@@ -42,5 +42,5 @@ for epoch in range(1, EPOCHS + 1):
 
 with torch.no_grad():
     score = (user_table @ item_table.T).scatter(1, train_items, float("-inf"))
-    found = (score.topk(20).indices.unsqueeze(2) == held_out.unsqueeze(1)).any(1).float().mean()
-print(f"recall@20 of the held-out items: {found.item():.4f}")
+    recall = (score.topk(20).indices.unsqueeze(2) == held_out.unsqueeze(1)).any(1).float().mean()
+print(f"recall@20 of the held-out items: {recall.item():.4f}")
