@@ -23,6 +23,7 @@ from tests.test_architecture import LAYERS
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
 from crossrec.data import DataConfig, ImportConfig, describe, validate
+from crossrec.evaluation.metrics import METRICS
 from crossrec.features import FeaturesConfig
 from crossrec.randomness import torch_generator
 from crossrec.runs.config import RunConfig
@@ -243,6 +244,15 @@ def test_the_backbone_of_the_guide_is_short_and_trains_under_cross(tmp_path, mon
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert {"bpr", "reg", *CrossConfig().active} < set(epochs[0])
     assert 0 < metrics["test"]["recall@20"] <= 1
+
+
+def test_the_metric_of_the_guide_is_in_the_results_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "mrr", run_page(ROOT / "docs" / "new-metric.md", tmp_path, monkeypatch).mrr)
+    config = RunConfig(data=DataConfig(data="synthetic-tiny"), training=TrainingConfig(epochs=1, device="cpu"))
+    epochs = []
+    metrics = run(config, tmp_path / "out", on_epoch=lambda progress: epochs.append(progress.history[-1]))
+    assert epochs[0]["valid_mrr@20"] == metrics["valid"]["mrr@20"]
+    assert 0 < metrics["test"]["precision@20"] < metrics["test"]["mrr@20"] < 1
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "docs" / "results").glob("*.py")), ids=name_of)

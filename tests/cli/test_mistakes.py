@@ -1,4 +1,4 @@
-"""A user's mistake: one line that names flag or file and what to do, exit code 2, nothing half written."""
+"""Users' mistakes: one line that names the flag or file and the fix, exit code 2, no file written."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ TRAIN = {
 
 @pytest.fixture
 def folder(tmp_path, crossrec):
-    """Where the command runs; after the mistake it holds what it held before."""
+    """The working directory of the command. The mistake must not change it."""
     here = tmp_path / "here"
     (here / "a file").write_text("text")
     (here / "good.json").write_text("{}")
@@ -201,7 +201,7 @@ def test_a_broken_table(crossrec, mmrec):
     assert f"{table}, line 98: itemID 'milk'" in crossrec("data", "describe", "--data", mmrec).mistake
 
 
-def test_a_modality_whose_name_torch_cannot_hold(crossrec, mmrec):
+def test_a_modality_name_that_torch_does_not_allow(crossrec, mmrec):
     (mmrec / "sound_feat.npy").rename(mmrec / "resnet.50_feat.npy")
     for backbone in ("lightgcn", "freedom"):
         line = crossrec("train", "--data", mmrec, "--backbone", backbone, "--out", "out").mistake

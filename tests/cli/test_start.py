@@ -31,7 +31,7 @@ def test_importing_the_package_loads_no_torch():
     assert "polars" not in modules
 
 
-def test_as_a_module_the_exit_code_is_handed_on(tmp_path):
+def test_running_as_a_module_returns_the_exit_code(tmp_path):
     command = [sys.executable, "-m", "crossrec", "train", "--data", "nowhere", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2

@@ -186,7 +186,7 @@ def test_the_built_in_set_is_trained_on_without_data(crossrec, tmp_path, read):
     assert read(tmp_path / "out" / "config.json")["data"]["data"] == "synthetic"
 
 
-def test_out_of_different_settings_differs(crossrec, monkeypatch):
+def test_default_out_differs_between_settings(crossrec, monkeypatch):
     outs = []
     monkeypatch.setattr("crossrec.commands.train.run", lambda config, out, **_: outs.append(str(out)) or EMPTY)
     for extra in ([], ["--seed", "1"], ["--reg", "0.5"], ["--data", "synthetic-tiny"], ["--alignment", "none"], []):
@@ -195,7 +195,7 @@ def test_out_of_different_settings_differs(crossrec, monkeypatch):
     assert len(set(outs)) == 5
 
 
-def test_config_makes_the_run_again(crossrec, tiny, tmp_path, read):
+def test_config_repeats_the_run(crossrec, tiny, tmp_path, read):
     one, two = tmp_path / "one", tmp_path / "two"
     flags = ("--backbone", "freedom", "--alignment", "fettle", "--alpha", "0.5", "--seed", "7", "--threads", "1")
     assert crossrec("train", *tiny, *flags, "--out", one).code == 0
@@ -206,7 +206,7 @@ def test_config_makes_the_run_again(crossrec, tiny, tmp_path, read):
     assert read(one / "config.json")["alignment"]["alpha"] == 0.5
 
 
-def test_resume_of_a_done_run_changes_nothing(crossrec, tiny, tmp_path, content):
+def test_resuming_a_finished_run_changes_nothing(crossrec, tiny, tmp_path, content):
     out = tmp_path / "out"
     first = crossrec("train", *tiny, "--out", out)
     before = content(out)
@@ -217,7 +217,7 @@ def test_resume_of_a_done_run_changes_nothing(crossrec, tiny, tmp_path, content)
     assert "epoch" not in again.err
 
 
-def test_interrupting_is_told_and_resumed(crossrec, tiny, tmp_path, monkeypatch):
+def test_an_interrupted_run_says_so_and_resumes(crossrec, tiny, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
     def interrupt(*_):
@@ -261,12 +261,12 @@ def test_a_folder_of_mmrec(crossrec, mmrec, tmp_path, read):
     assert crossrec("train", "--data", mmrec, "--modalities", "--epochs", 1, "--out", "c").code == 0
 
 
-def test_a_set_under_crossrec_data_by_name(crossrec, mmrec, monkeypatch):
+def test_a_data_set_in_crossrec_data_by_name(crossrec, mmrec, monkeypatch):
     monkeypatch.setenv("CROSSREC_DATA", str(mmrec.parent))
     assert crossrec("train", "--data", "shop", "--epochs", 1, "--out", "out").code == 0
 
 
-def test_nothing_to_measure_on_is_said(crossrec, tmp_path):
+def test_missing_held_out_rows_are_reported(crossrec, tmp_path):
     (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"u{user},i{user % 4}\n" for user in range(8)))
     data = ["--data", tmp_path / "log.csv", "--alignment", "none", "--backbone", "bpr", "--epochs", "1"]
     answer = crossrec("train", *data, "--out", "run")

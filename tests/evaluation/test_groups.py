@@ -1,4 +1,4 @@
-"""Groups of items and users: by hand, against slow loops, and where a group is empty or a user has nothing in it."""
+"""Groups of items and users: by hand, against slow loops, with empty groups and users without a value."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_items_sorted_one_by_one(degree, head, tails):
     assert groups.size_G.sum() == len(degree)
 
 
-def test_no_interactions_have_no_shares():
+def test_shares_without_interactions_are_nan():
     groups = popularity_groups([0, 0])
     assert groups.size_G.tolist() == [1, 1, 0, 0, 0]  # a head of 20 % of two items is none
     assert np.isnan(groups.share_G).all()
@@ -96,7 +96,7 @@ def test_item_groups_against_a_slow_loop(seed):
 
 
 def test_item_groups_by_hand():
-    """Two users. The second has no held-out item of the head; nobody has one of Tail 2."""
+    """Two users. The second has no held-out item of the head; no user has one of Tail 2."""
     groups = popularity_groups([9, 1, 0, 2], head=0.25, tails=2)
     assert groups.group_N.tolist() == [2, 0, 0, 1]
     ranks = Ranks(np.array([4, 7]), np.array([0, 0, 1]), np.array([0, 1, 2]), np.array([1, 3, 0]))
@@ -125,7 +125,7 @@ def test_users_by_hand():
     assert group_means(per_group)[">20"].users == 0
 
 
-def test_user_groups_share_out_the_mean():
+def test_the_mean_is_the_weighted_mean_of_user_groups():
     ranks, _ = random_ranks(1)
     values = per_user(ranks, (10,))
     groups = activity_groups(np.arange(50) % 9, (2, 4))
@@ -137,7 +137,7 @@ def test_user_groups_share_out_the_mean():
 
 @settings(deadline=None)
 @given(degrees, st.integers(2, 6))
-def test_quantiles_are_those_of_numpy(degree, parts):
+def test_quantiles_equal_numpy(degree, parts):
     bounds = activity_quantiles(degree, parts)
     shares = [n / parts for n in range(1, parts)]
     expected = {int(bound) for bound in np.quantile(degree, shares, method="inverted_cdf")} - {max(degree)}
@@ -153,7 +153,7 @@ def test_quantiles_by_hand():
     assert activity_quantiles([7, 7]) == (7,)
 
 
-def test_groups_that_cannot_be_made_are_refused():
+def test_wrong_arguments_of_groups_are_refused():
     for bounds in ((), (5, 5), (5, 3), (-1, 2)):
         with pytest.raises(ConfigError, match="rising whole numbers"):
             activity_groups([1, 2], bounds)

@@ -8,7 +8,7 @@ from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut
 
 
-def test_evaluated_are_users_with_training_and_held_out_items():
+def test_users_with_training_and_held_out_items_are_evaluated():
     split = HeldOut.build([0, 2, 3, 3], [0, 0, 1, 1], [3, 1, 2, 3, 2, 2, 2], [2, 1, 2, 2, 1, 0, 3], 4, 4)
     assert split.user_E.tolist() == [2, 3]
     assert split.count_E.tolist() == [4, 1]

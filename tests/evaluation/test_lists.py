@@ -69,12 +69,12 @@ def test_exposure_against_other_definitions(seed):
         assert values[f"coverage@{k}"] == pytest.approx(len(set(listed)) / len(degree))
 
 
-def test_the_ends_of_the_scale():
+def test_extremes_of_coverage_and_gini():
     assert exposure(np.array([[0, 1], [2, 3]]), 4, (2,)) == {"coverage@2": 1.0, "gini@2": 0.0}
     assert exposure(np.zeros((9, 1), dtype=int), 5, (1,)) == {"coverage@1": 0.2, "gini@1": pytest.approx(0.8)}
 
 
-def test_no_lists_at_all():
+def test_empty_lists():
     for lists in (np.full((2, 3), -1), np.empty((0, 3), dtype=int)):
         values = exposure(lists, 4, (3,))
         assert values["coverage@3"] == 0
@@ -95,7 +95,7 @@ def test_diversity_is_the_mean_cosine_distance_of_pairs(seed):
         assert values[row] == pytest.approx(np.mean(pairs), nan_ok=True)
 
 
-def test_lists_that_do_not_fit_are_refused():
+def test_lists_of_wrong_shape_or_items_are_refused():
     for k in (0, 3):
         with pytest.raises(ConfigError, match="lists of 2 places at K = "):
             list_values(LISTS, DEGREE, TAIL, (k,))

@@ -64,7 +64,7 @@ def test_equal_to_a_slow_loop(seed):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.slow
 def test_equal_to_ranx(seed):
-    """ranx sees our lists (checked by themselves in test_ranking) as strictly falling scores."""
+    """ranx gets the lists of ``top_k``, which test_ranking checks, as strictly falling scores."""
     user_US, item_IS, train, held = case(seed)
     item_EK, _ = top_k(user_US, item_IS, held.user_E, *train, 45)
     names = [f"u{user:03d}" for user in held.user_E]
@@ -87,7 +87,7 @@ def test_equal_to_ranx(seed):
 
 
 def test_by_hand():
-    """Ranks 0 and 3 of three held-out items; the third is out of reach."""
+    """Ranks 0 and 3 of three held-out items; the third is below every K."""
     ranks = Ranks(np.array([7]), np.array([0, 0, 0]), np.array([5, 6, 8]), np.array([3, 0, 99]))
     values = {name: value.tolist() for name, value in per_user(ranks, (2, 4)).items()}
     ideal_2, ideal_3 = 1 + 1 / math.log2(3), 1 + 1 / math.log2(3) + 1 / 2
@@ -122,7 +122,7 @@ def test_a_user_without_pairs_is_nan():
         assert value[1] > 0
 
 
-def test_nobody_to_evaluate_is_an_error():
+def test_no_user_to_evaluate_is_an_error():
     held = HeldOut.build([0], [0], [], [], 1, 2)
     with pytest.raises(DataError, match="no user has both"):
         evaluate(torch.ones(1, 1), torch.ones(2, 1), held)

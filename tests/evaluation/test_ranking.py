@@ -57,7 +57,7 @@ def as_dict(ranks):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_splits_ranked_together_have_the_ranks_that_they_have_alone(seed):
+def test_ranks_of_several_splits_equal_those_of_each_alone(seed):
     user_US, item_IS, train, held = random_case(seed, levels=3)
     _, _, _, other = random_case(seed + 100)
     parts = [HeldOut.build(*train, *pairs, len(user_US), len(item_IS)) for pairs in (held, other, ([], []))]
@@ -72,7 +72,7 @@ def test_splits_ranked_together_have_the_ranks_that_they_have_alone(seed):
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3, 9]), st.integers(1, 40), st.integers(1, 40))
 def test_ranks_equal_a_sorted_list_with_many_ties(seed, levels, users, items):
-    """Small integers have exact products, so equal scores are really equal."""
+    """Small integers have exact products, so equal scores are equal to the bit."""
     user_US, item_IS, train, held = random_case(seed, users, items, levels=levels)
     split = HeldOut.build(*train, *held, users, items)
     assert as_dict(rank_held_out(user_US, item_IS, split)) == slow_ranks(user_US, item_IS, train, held)
@@ -90,7 +90,7 @@ def test_lower_index_first_among_equal_scores():
     assert rank_held_out(user_US, item_IS, split).rank_P.tolist() == [3, 1, 2, 4]
 
 
-def test_training_items_are_passed_over_and_other_held_out_items_are_not():
+def test_training_items_are_masked_and_other_held_out_items_are_not():
     user_US, item_IS, split = one_user([9.0, 8.0, 7.0, 6.0], train=[0, 2], held=[1, 3])
     assert rank_held_out(user_US, item_IS, split).rank_P.tolist() == [0, 1]
 
@@ -127,7 +127,7 @@ def test_depth_keeps_the_ranks_below_it(items, depth, levels):
     assert (short[exact >= depth] >= depth).all()
 
 
-def test_nobody_to_rank_gives_no_ranks():
+def test_no_user_to_rank_gives_no_ranks():
     split = HeldOut.build([], [], [0], [1], 2, 3)
     assert len(split.user_E) == 0
     assert len(rank_held_out(torch.ones(2, 2), torch.ones(3, 2), split).rank_P) == 0
@@ -190,7 +190,7 @@ def test_lists_equal_a_sort_and_hold_no_training_item(seed, levels, items, k):
         assert score_EK[position].tolist() == [float(score[j]) for j in best] + [-np.inf] * missing
 
 
-def test_the_list_and_the_ranks_agree():
+def test_lists_and_ranks_agree():
     user_US, item_IS, train, held = random_case(5, users=200, items=60, width=16)
     split = HeldOut.build(*train, *held, 200, 60)
     ranks = rank_held_out(user_US, item_IS, split)

@@ -41,7 +41,7 @@ def test_t_equals_scipy(seed):
     assert test.users == 400
 
 
-def test_permutation_and_t_agree_over_many_users():
+def test_t_agrees_with_a_permutation_test_over_many_users():
     rng = np.random.default_rng(5)
     base = rng.random(3000)
     new = base + rng.normal(0.002, 0.1, 3000)
@@ -59,7 +59,7 @@ def test_permutation_and_t_agree_over_many_users():
     assert permutation.pvalue == pytest.approx(p_t, abs=6 * np.sqrt(p_t * (1 - p_t) / 5000) + 2 / 5000)
 
 
-def test_p_is_uniform_where_models_differ_by_chance_alone():
+def test_p_is_uniform_under_the_null_hypothesis():
     rng = np.random.default_rng(6)
     p = [compare(rng.random(30), rng.random(30), draws=199).p_t for _ in range(300)]
     assert scipy.stats.kstest(p, "uniform").pvalue > 0.001
@@ -67,7 +67,7 @@ def test_p_is_uniform_where_models_differ_by_chance_alone():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_interval_is_that_of_scipys_bootstrap(seed):
+def test_the_interval_agrees_with_scipys_bootstrap(seed):
     new, base = sparse_case(seed)
     test = compare(new, base, draws=10_000, confidence=0.9)
     expected = scipy.stats.bootstrap(
@@ -100,19 +100,19 @@ def test_a_model_against_itself():
     }
 
 
-def test_one_user_proves_nothing():
+def test_one_user_has_p_one():
     test = compare([1.0], [0.25])
     assert test.p_t == 1.0
     assert (test.difference, test.low, test.high, test.users) == (0.75, 0.75, 0.75, 1)
 
 
-def test_the_same_difference_for_everybody():
+def test_equal_differences_of_all_users():
     test = compare([0.5] * 30, [0.25] * 30)
     assert test.p_t == 0.0
     assert (test.low, test.high) == (0.25, 0.25)
 
 
-def test_swapping_the_models_turns_the_sign_only():
+def test_swapping_the_models_only_changes_the_sign():
     new, base = sparse_case(3)
     one, other = compare(new, base), compare(base, new)
     assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
@@ -130,7 +130,7 @@ def test_seeds_are_averaged_and_count_users_once():
     assert np.isnan(over_seeds(seeds)["a"][1])
 
 
-def test_what_averaging_in_another_order_leaves_is_no_difference():
+def test_rounding_of_the_average_over_seeds_is_no_difference():
     """(.1 + .2) + .3 is not .1 + (.2 + .3) in floating point."""
     parts = [np.full(50, part) for part in (0.1, 0.2, 0.3)]
     new, base = ([{"recall@10": part} for part in order] for order in (parts, parts[::-1]))
@@ -155,7 +155,7 @@ def test_metrics_share_users_and_samples():
     assert list(paired_tests(*runs, generator(), draws=10, metrics=["ndcg@10"])) == ["ndcg@10"]
 
 
-def test_the_generator_decides():
+def test_equal_generators_give_equal_numbers():
     new, base = sparse_case(1)
     runs = [{"recall@10": new}], [{"recall@10": base}]
     first, second, other = (paired_tests(*runs, generator(seed), draws=500)["recall@10"] for seed in (0, 0, 1))
@@ -178,7 +178,7 @@ def test_the_generator_decides():
         ([{"a": [1.0]}], [{"a": [1.0]}], {"confidence": 1.0}, ConfigError, "confidence = 1.0"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(new, base, options, error, message):
+def test_wrong_arguments_are_refused(new, base, options, error, message):
     with pytest.raises(error, match=message):
         paired_tests(new, base, generator(), **options)
 
@@ -191,7 +191,7 @@ def test_holm_by_hand():
     assert holm([]).tolist() == []
 
 
-def test_holm_rejects_what_the_stepwise_rule_rejects():
+def test_holm_equals_the_stepwise_rule():
     """Holm's procedure as published: go up the sorted p while p_(i) ≤ α / (m - i + 1), then stop."""
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -205,7 +205,7 @@ def test_holm_rejects_what_the_stepwise_rule_rejects():
         assert np.array_equal(holm(p) <= 0.05, rejected)
 
 
-def test_what_is_no_p_value_is_refused():
+def test_wrong_p_values_are_refused():
     for wrong in ([0.5, np.nan], [1.1], [-0.1], [[0.5]]):
         with pytest.raises(DataError, match="between 0 and 1"):
             holm(wrong)

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from crossrec.data import load
 from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
 from crossrec.objective import Objective
-from crossrec.ops.topk import exact_topk
 from crossrec.recommend import Recommender
 from crossrec.recommend.export import export
 from crossrec.runs.config import load_config
@@ -198,19 +197,7 @@ def test_a_damaged_run_is_refused(tiny_run, tmp_path, damage_index):
         Recommender.open(run)
 
 
-def test_top_k_is_exact_and_breaks_ties_by_position():
-    draw = torch.Generator().manual_seed(0)
-    item = torch.randn(500, 16, generator=draw)
-    item[100:300] = item[100]  # far more equal scores than the margin
-    user = torch.cat([item[100:101] * 3, torch.randn(6, 16, generator=draw), torch.zeros(1, 16)])
-    position, score = exact_topk(user, item, 9)
-    for row in range(8):
-        exact = (item.double() @ user[row].double()).float()
-        order = sorted(range(500), key=lambda i: (-float(exact[i]), i))[:9]
-        assert position[row].tolist() == order
-        assert score[row].tolist() == exact[order].tolist()
-    assert position[7].tolist() == list(range(9))
-    assert exact_topk(user, item, 900)[0].shape == (8, 500)
+def test_a_negative_k_is_refused():
     with pytest.raises(ConfigError):
         Recommender.recommend(object.__new__(Recommender), k=-1)
 

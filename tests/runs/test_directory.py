@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.training.runs import CROSS, tiny
 
 from crossrec.checkpoint import load_checkpoint, save_checkpoint
@@ -51,6 +52,22 @@ def test_paths_may_be_text(folder, dataset, tmp_path):
     assert TrainedEmbeddings.load(f"{tmp_path}/vectors.safetensors").identity == open_embeddings(text).identity
     save_checkpoint(f"{tmp_path}/checkpoint", {}, {"epoch": 1})
     assert load_checkpoint(f"{tmp_path}/checkpoint") == ({}, {"epoch": 1})
+
+
+def test_learnt_temperatures(dataset, tmp_path):
+    cross = CROSS.model_copy(update={"lambda_f": 0.7})
+    run(tiny("bpr", cross), tmp_path / "both", dataset=dataset)
+    weights = load_file(tmp_path / "both" / "model.safetensors")
+    assert weights["cross.lambda_c"] != pytest.approx(cross.lambda_c, abs=1e-6), "λ_c moved"
+    assert weights["cross.lambda_f"] == pytest.approx(0.7), "λ_f is beyond its range and does not move"
+    learnt = {"lambda_f": 0.5, "lambda_c": weights["cross.lambda_c"].item()}
+    assert learnt_temperatures(tmp_path / "both") == learnt, "as the losses read them"
+    run(tiny("bpr", cross.model_copy(update={"learn_lambda_c": False})), tmp_path / "one", dataset=dataset)
+    assert learnt_temperatures(tmp_path / "one") == {"lambda_f": 0.5}
+    run(tiny("bpr"), tmp_path / "none", dataset=dataset)
+    assert learnt_temperatures(tmp_path / "none") == {}
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"?")
+    assert learnt_temperatures(tmp_path / "one") == learnt_temperatures(tmp_path / "nothing") == {}
 
 
 def test_fit_takes_a_folder_as_text(dataset, tmp_path):

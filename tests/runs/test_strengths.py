@@ -77,7 +77,7 @@ def test_against_a_slow_loop_over_pairs(rule, dataset):
     assert (values["id<->image"] > 0) == (rule == "dynamic")
 
 
-def test_pairs_beyond_a_block_are_counted(dataset, monkeypatch):
+def test_strengths_do_not_depend_on_the_block_size(dataset, monkeypatch):
     data, config = training_set(dataset), tiny(alignment=CROSS)
     in_one_block = strengths(objective_of(config, data), data)
     monkeypatch.setattr("crossrec.alignment.strength.PAIRS", 7)
@@ -96,7 +96,7 @@ def test_a_backbone_without_alignment_has_strengths(dataset):
 
 @pytest.mark.parametrize("backbone", ["freedom", "lattice", "slmrec", "lightgcn"])
 @pytest.mark.parametrize("alignment", [None, CROSS], ids=["none", "cross"])
-def test_recording_changes_nothing_else(backbone, alignment, dataset, tmp_path):
+def test_recording_does_not_change_training(backbone, alignment, dataset, tmp_path):
     for name, record in (("without", None), ("with", True)):
         run(tiny(backbone, alignment, record_strengths=record), tmp_path / name, dataset=dataset)
     without, recording = tmp_path / "without", tmp_path / "with"
@@ -112,7 +112,7 @@ def test_recording_changes_nothing_else(backbone, alignment, dataset, tmp_path):
     assert len({row["mean id"] for row in rows}) == 4, "the weights move"
 
 
-def test_a_stop_loses_no_epoch(dataset, tmp_path):
+def test_a_resumed_run_has_every_epoch(dataset, tmp_path):
     config = tiny("freedom", CROSS, record_strengths=True)
     run(config, tmp_path / "whole", dataset=dataset)
 

@@ -50,7 +50,7 @@ def test_tensors_come_back_bit_equal(tmp_path, dtype):
     assert torch.equal(tensors["scalar"], values[0, 0])
 
 
-def test_odd_bits_come_back(tmp_path):
+def test_special_values_come_back_bit_equal(tmp_path):
     values = torch.tensor([math.nan, -0.0, math.inf, 1e-45])
     save_checkpoint(tmp_path, {"x": values}, {})
     assert torch.equal(load_checkpoint(tmp_path)[0]["x"].view(torch.int32), values.view(torch.int32))
@@ -114,7 +114,7 @@ def crash_at(monkeypatch, step, error):
     return calls
 
 
-def test_a_crash_at_any_step_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+def test_a_crash_at_any_step_leaves_a_complete_checkpoint(tmp_path, monkeypatch):
     old, new = ({"x": torch.zeros(4)}, {"epoch": 1}), ({"x": torch.ones(4)}, {"epoch": 2})
     with monkeypatch.context() as patch:
         save_checkpoint(tmp_path / "count", *old)

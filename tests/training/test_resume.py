@@ -71,7 +71,7 @@ RENEWED = [
 
 
 @pytest.mark.parametrize(("name", "settings"), RENEWED)
-def test_what_an_epoch_renews_is_the_same_after_a_stop(name, settings, dataset, tmp_path):
+def test_state_renewed_every_epoch_is_the_same_after_a_stop(name, settings, dataset, tmp_path):
     config = tiny(name)
     config = config.model_copy(update={"backbone": config.backbone.model_copy(update=settings)})
     run(config, tmp_path / "whole", dataset=dataset)
@@ -112,7 +112,7 @@ def test_stopped_where_no_checkpoint_was_due(dataset, tmp_path):
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
-def test_how_often_checkpoints_are_made_changes_nothing(dataset, tmp_path):
+def test_the_frequency_of_checkpoints_does_not_change_the_result(dataset, tmp_path):
     run(tiny(alignment=CROSS, checkpoint_seconds=0), tmp_path / "often", dataset=dataset)
     run(tiny(alignment=CROSS, checkpoint_seconds=1e6), tmp_path / "never", dataset=dataset)
     assert outcome(tmp_path / "often") == outcome(tmp_path / "never")
@@ -239,7 +239,7 @@ def test_another_configuration_is_refused(other, stopped, dataset):
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 
 
-def test_other_data_of_the_same_name_are_refused(stopped, dataset):
+def test_other_data_with_the_same_name_are_refused(stopped, dataset):
     turned = Interactions(dataset.train.user_N, dataset.train.item_N[::-1].copy())
     with pytest.raises(RunError, match=r"another configuration, data set"):
         run(tiny(), stopped, dataset=replace(dataset, train=turned), resume=True)
@@ -253,7 +253,7 @@ def test_a_checkpoint_of_another_run_is_refused(stopped, dataset):
 
 
 @pytest.mark.parametrize("setting", [{"device": "auto"}, {"checkpoint_seconds": 1e6}])
-def test_where_and_how_it_runs_may_change(setting, stopped, dataset, tmp_path):
+def test_device_and_checkpoint_settings_may_change(setting, stopped, dataset, tmp_path):
     if torch.cuda.is_available():
         setting = {"checkpoint_seconds": 5.0}
     assert epochs_of(tiny(**setting), stopped, dataset=dataset, resume=True) == [3, 4]
@@ -261,7 +261,7 @@ def test_where_and_how_it_runs_may_change(setting, stopped, dataset, tmp_path):
     assert outcome(stopped) == outcome(tmp_path / "whole")
 
 
-def test_a_done_run_is_left_as_it_is(dataset, tmp_path):
+def test_a_finished_run_is_not_changed(dataset, tmp_path):
     metrics = run(tiny(), tmp_path / "out", dataset=dataset)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
     trained = []

@@ -52,7 +52,7 @@ def test_batches_of_any_data(pairs, batch_size, seed):
     assert 1 <= len(batches[-1]) <= batch_size
 
 
-def test_repeated_pairs_are_trained_on_as_often():
+def test_repeated_pairs_are_sampled_as_often():
     batches = epoch(Sampler(training_set([*SMALL, (0, 0)]), 100))
     pairs = list(zip(batches[0].user_B.tolist(), batches[0].item_B.tolist(), strict=True))
     assert sorted(pairs) == sorted([*SMALL, (0, 0)])
@@ -78,7 +78,7 @@ def test_the_order_is_uniform():
     assert chisquare(torch.bincount(torch.tensor(positions), minlength=len(SMALL)).numpy()).pvalue > 1e-4
 
 
-def test_the_generator_decides():
+def test_equal_generators_give_equal_batches():
     def flat(seed):
         return torch.cat([torch.stack([b.user_B, b.item_B, b.negative_B]) for b in epoch(sampler, seed)], dim=1)
 
@@ -93,7 +93,7 @@ def test_the_generator_decides():
     assert not torch.equal(one, two), "every epoch is the same"
 
 
-def test_a_user_who_knows_every_item_is_left_out_with_a_warning():
+def test_a_user_with_every_item_is_left_out_with_a_warning():
     pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (2, 0)]
     with pytest.warns(UserWarning, match="3 training pairs of users who know every item"):
         sampler = Sampler(training_set(pairs), 10)
@@ -101,13 +101,13 @@ def test_a_user_who_knows_every_item_is_left_out_with_a_warning():
     assert sorted(zip(batch.user_B.tolist(), batch.item_B.tolist(), strict=True)) == [(1, 1), (2, 0)]
 
 
-def test_repeats_do_not_make_a_user_know_every_item():
+def test_repeated_pairs_count_once_towards_every_item():
     # three interactions of user 0, but only two distinct items of three
     sampler = Sampler(training_set([(0, 0), (0, 0), (0, 1), (1, 2)]), 10)
     (batch,) = epoch(sampler)
     assert len(batch) == 4
 
 
-def test_nobody_left():
+def test_no_user_with_a_possible_negative_is_an_error():
     with pytest.raises(DataError, match="add interactions"):
         Sampler(training_set([(0, 0), (0, 1), (1, 0), (1, 1)]), 10)

@@ -79,8 +79,7 @@ def run(
 
     ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
     run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
-    not of a run. Raises DataError, ConfigError and TrainingError as ``load``,
-    ``RunConfig`` and ``fit`` do.
+    not of a run. Raises DataError, ConfigError and TrainingError as ``load``, ``RunConfig`` and ``fit`` do.
     """
     out = Path(out)
     lock = FolderLock(out)

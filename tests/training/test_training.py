@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from crossrec.data import DataConfig, Interactions, load
 from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
-from crossrec.runs.directory import learnt_temperatures
 from crossrec.runs.execute import held_out, run, training_set
 from crossrec.training import TrainingConfig, fit, validate
 
@@ -73,7 +72,7 @@ def test_early_stopping(values, patience, best, last, world, monkeypatch):
 @pytest.mark.parametrize(
     ("batch_size", "patience_steps", "last"), [(10_000, 3, 4), (10_000, 2, 3), (10_000, 0, 2), (100, 3, 2)]
 )
-def test_patience_is_at_least_so_many_steps(batch_size, patience_steps, last, world, monkeypatch):
+def test_patience_is_at_least_patience_steps(batch_size, patience_steps, last, world, monkeypatch):
     # one step an epoch, a patience of one epoch: the best epoch is the first, and no later one is better
     objective, data, valid = world
     scripted(monkeypatch, [0.5] + [0.1] * 9)
@@ -93,22 +92,6 @@ def test_the_saved_model_is_that_of_the_best_epoch(dataset, tmp_path):
     best = rows[metrics["best_epoch"] - 1]
     assert valid == metrics["valid"] == {name: float(best[f"valid_{name}"]) for name in valid}
     assert validate(objective, held_out(dataset, dataset.test)) == metrics["test"]
-
-
-def test_temperatures_that_were_learnt(dataset, tmp_path):
-    cross = CROSS.model_copy(update={"lambda_f": 0.7})
-    run(tiny("bpr", cross), tmp_path / "both", dataset=dataset)
-    weights = load_file(tmp_path / "both" / "model.safetensors")
-    assert weights["cross.lambda_c"] != pytest.approx(cross.lambda_c, abs=1e-6), "it was learnt"
-    assert weights["cross.lambda_f"] == pytest.approx(0.7), "beyond its range it does not move"
-    learnt = {"lambda_f": 0.5, "lambda_c": weights["cross.lambda_c"].item()}
-    assert learnt_temperatures(tmp_path / "both") == learnt, "as the losses read them"
-    run(tiny("bpr", cross.model_copy(update={"learn_lambda_c": False})), tmp_path / "one", dataset=dataset)
-    assert learnt_temperatures(tmp_path / "one") == {"lambda_f": 0.5}
-    run(tiny("bpr"), tmp_path / "none", dataset=dataset)
-    assert learnt_temperatures(tmp_path / "none") == {}
-    (tmp_path / "one" / "model.safetensors").write_bytes(b"?")
-    assert learnt_temperatures(tmp_path / "one") == learnt_temperatures(tmp_path / "nothing") == {}
 
 
 def test_history_has_the_mean_of_every_term(world, monkeypatch):
@@ -161,7 +144,7 @@ def test_a_loss_that_is_not_finite_is_an_error(value, term, dataset, tmp_path, m
 
 
 def test_the_first_bad_term_is_named(world, monkeypatch):
-    # a NaN reaches every later step; the message must be about where it began
+    # a NaN spreads to every later step; the message must name the first
     objective, data, valid = world
     forward, calls = Objective.forward, []
 
@@ -190,7 +173,7 @@ def test_without_test_users_there_are_no_test_metrics(dataset, tmp_path):
     assert metrics["valid"]["recall@20"] > 0
 
 
-def test_draws_for_the_graph_change_no_draw_of_the_sampler(dataset, monkeypatch):
+def test_random_graphs_do_not_change_the_samples(dataset, monkeypatch):
     data, config = training_set(dataset), tiny()
     batches: list[list[torch.Tensor]] = []
     forward = Objective.forward
@@ -209,21 +192,21 @@ def test_draws_for_the_graph_change_no_draw_of_the_sampler(dataset, monkeypatch)
     assert all(torch.equal(left, right) for left, right in zip(*batches, strict=True))
 
 
-def test_before_epoch_hears_every_epoch_from_1(world):
+def test_before_epoch_is_called_with_every_epoch_from_1(world):
     objective, data, valid = world
-    heard = []
-    objective.backbone.before_epoch = lambda epoch, generator: heard.append((epoch, objective.training))
+    calls = []
+    objective.backbone.before_epoch = lambda epoch, generator: calls.append((epoch, objective.training))
     fit(objective, data, valid, TrainingConfig(epochs=3, device="cpu"))
-    assert heard == [(1, True), (2, True), (3, True)]
+    assert calls == [(1, True), (2, True), (3, True)]
 
 
 @pytest.mark.parametrize("device", ["gpu9", "cuda:", "cuda:x", "CPU", "", "cpu "])
-def test_devices_that_there_are_not(device):
+def test_unknown_devices_are_refused(device):
     with pytest.raises(ConfigError, match=r"'device'.*give cpu, cuda"):
         TrainingConfig.parse({"device": device})
 
 
-def test_a_device_that_is_not_here_is_an_error():
+def test_a_device_that_the_machine_lacks_is_an_error():
     with pytest.raises(ConfigError, match=r"--device cuda:99.*use cpu or auto"):
         TrainingConfig(device="cuda:99").torch_device()
     assert TrainingConfig(device="cpu").torch_device() == torch.device("cpu")
