@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from crossrec.errors import ConfigError
-from crossrec.features.store import DIGEST, Encoded, Mark, Store
+from crossrec.features.ledger import DIGEST, EncodedBatch, Mark
+from crossrec.features.store import FeatureStore
 
 ENCODE = """
 import sys; from pathlib import Path; import numpy as np
-from crossrec.features.store import DIGEST, Encoded, Mark, Store
-store = Store(Path(sys.argv[1]), "key", np.array([b"a", b"b"], DIGEST), "float32")
+from crossrec.features.ledger import DIGEST, EncodedBatch, Mark
+from crossrec.features.store import FeatureStore
+store = FeatureStore(Path(sys.argv[1]), "key", np.array([b"a", b"b"], DIGEST), "float32")
 with store.lock():
     store.begin(3)
-    store.put(Encoded(np.array([0]), np.ones((1, 3)), np.array([Mark.DONE])))
+    store.put(EncodedBatch(np.array([0]), np.ones((1, 3)), np.array([Mark.DONE])))
     store.save()
     print("saved", flush=True)
     input()
@@ -30,13 +32,13 @@ def test_two_processes(tmp_path):
     command = [sys.executable, "-c", ENCODE, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "saved\n"
-        store = Store(path, "key", np.array([b"a", b"b"], DIGEST), "float32")
+        store = FeatureStore(path, "key", np.array([b"a", b"b"], DIGEST), "float32")
         with pytest.raises(ConfigError, match=r"text_feat.npy is being made by another process"), store.lock():
             pytest.fail("two at a time")
         process.send_signal(signal.SIGKILL)
     with store.lock():
         assert store.begin(3).tolist() == [1], "what the killed one saved is used"
-        store.put(Encoded(np.array([1]), np.ones((1, 3)), np.array([Mark.DONE])))
+        store.put(EncodedBatch(np.array([1]), np.ones((1, 3)), np.array([Mark.DONE])))
         texts = dict.fromkeys(("modality", "model", "model_digest", "rule", "created"), "")
         store.finish(**texts, counts={}, sources=(), settings={}, revision=None, versions={})
     assert np.load(path).tolist() == [[1.0] * 3] * 2
@@ -44,6 +46,6 @@ def test_two_processes(tmp_path):
 
 
 def test_a_file_that_was_not_begun_leaves_no_folder(tmp_path):
-    with Store(tmp_path / "text_feat.npy", "key", np.array([b"a"], DIGEST), "float32").lock():
+    with FeatureStore(tmp_path / "text_feat.npy", "key", np.array([b"a"], DIGEST), "float32").lock():
         pass
     assert list(tmp_path.iterdir()) == []
