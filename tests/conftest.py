@@ -1,15 +1,18 @@
-"""Small data sets on disk, and the real ones where they are at hand."""
+"""Small data sets on disk, the real ones where they are at hand, and runs to serve."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+
+if TYPE_CHECKING:
+    from crossrec.serving import ServedRun
 
 
 @pytest.fixture
@@ -43,3 +46,19 @@ def real() -> Callable[[str], Path]:
         return home / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two runs, a table of items and pictures; see ``write_shop``."""
+    from tests.serving.worlds import write_shop
+
+    return write_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="session")
+def served_runs(shop: Path) -> list[ServedRun]:
+    """Both runs of the shop, loaded."""
+    from tests.serving.worlds import load_shop
+
+    return load_shop(shop)

@@ -1,4 +1,4 @@
-"""The page of ``crossrec serve``, in a real browser: by pointer, by keyboard, on a phone."""
+"""The page of ``crossrec serve`` in a real browser: pointer, keyboard, phone, light and dark."""
 
 from __future__ import annotations
 
@@ -10,48 +10,36 @@ from urllib.parse import quote
 
 import pytest
 from tests.serving.worlds import (
-    EVIL,
     ITEM_IDS,
+    MARKUP,
     NO_TEXT,
     TITLES,
     UNTOUCHED,
     USER_IDS,
-    a_run,
-    a_shop,
-    both_of,
-    served,
+    serve_in_thread,
+    write_run,
 )
 
 from crossrec.recommend import Recommender
-from crossrec.serving import Slot
+from crossrec.serving import ServedRun
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 expect.set_options(timeout=20_000)
-SOMEBODY = USER_IDS[3]
+USER = USER_IDS[3]
 TOKEN = "a token of many characters"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return a_shop(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture(scope="module")
-def slots(shop: Path) -> list[Slot]:
-    return both_of(shop)
-
-
-@pytest.fixture(scope="module")
 def lists(shop: Path) -> list[list[str]]:
-    """What both runs recommend to somebody."""
+    """Items that each run recommends to ``USER``."""
     runs = [Recommender.open(shop / name) for name in ("plain", "cross")]
-    return [run.recommend([SOMEBODY], 10)["item"].to_list() for run in runs]
+    return [run.recommend([USER], 10)["item"].to_list() for run in runs]
 
 
 @pytest.fixture(scope="module")
-def address(slots: list[Slot]) -> Iterator[str]:
-    with served(slots) as at:
-        yield at
+def address(served_runs: list[ServedRun]) -> Iterator[str]:
+    with serve_in_thread(served_runs) as address:
+        yield address
 
 
 @pytest.fixture
@@ -66,31 +54,31 @@ def visit(page: Any, address: str, view: str = "") -> Any:
     return page
 
 
-def user(one: str) -> str:
-    return f"user/{quote(one, safe='')}"
+def user(id: str) -> str:
+    return f"user/{quote(id, safe='')}"
 
 
-def item(one: str) -> str:
-    return f"item/{quote(one, safe='')}"
+def item(id: str) -> str:
+    return f"item/{quote(id, safe='')}"
 
 
 def arrives(page: Any, heading: str | re.Pattern[str]) -> None:
-    """Wait until a view with this heading is there, whole."""
+    """Wait until a view with this heading is loaded."""
     expect(page.locator("main:not([aria-busy]) h1")).to_have_text(heading)
 
 
-def focused(page: Any, what: str = "innerText") -> str:
-    return page.evaluate(f"document.activeElement.{what}")
+def focused(page: Any, attribute: str = "innerText") -> str:
+    return page.evaluate(f"document.activeElement.{attribute}")
 
 
-def ids_in(page: Any, place: int) -> list[str]:
-    """The ids of a list's rows: the text under the title, or the title where there is none."""
-    rows = page.locator(".ranked").nth(place).locator(".row .names").all_inner_texts()
-    known = dict(zip(TITLES, ITEM_IDS, strict=True))
-    return [known.get(row.split("\n")[0], row.split("\n")[0]) for row in rows]
+def ids_in(page: Any, index: int) -> list[str]:
+    """The ids of the rows of a list."""
+    rows = page.locator(".ranked").nth(index).locator(".row .names").all_inner_texts()
+    id_of_title = dict(zip(TITLES, ITEM_IDS, strict=True))
+    return [id_of_title.get(row.split("\n")[0], row.split("\n")[0]) for row in rows]
 
 
-def test_the_start_shows_the_runs_and_where_to_begin(go):
+def test_the_start_view_shows_model_cards_users_and_items(go):
     page = go()
     arrives(page, "Two runs, side by side")
     assert page.locator("h2").all_inner_texts() == ["vbpr", "lightgcn+cross", "30 users", "40 items"]
@@ -104,11 +92,11 @@ def test_the_start_shows_the_runs_and_where_to_begin(go):
 
 
 def test_a_user_has_a_history_and_the_lists_of_both_runs(go, lists):
-    page = go(user(SOMEBODY))
-    arrives(page, f"User {SOMEBODY}")
+    page = go(user(USER))
+    arrives(page, f"User {USER}")
     assert page.locator(".panel h2").first.inner_text() == "History: 6 items"
     assert page.locator(".cards .badge").all_inner_texts() == ["validation"]
-    assert [ids_in(page, place) for place in (0, 1)] == lists
+    assert [ids_in(page, index) for index in (0, 1)] == lists
     both = set(lists[0]) & set(lists[1])
     assert page.inner_text("#shared") == f"{len(both)} of 10 items are in both lists."
     assert page.locator("li.shared").count() == 2 * len(both)
@@ -117,7 +105,7 @@ def test_a_user_has_a_history_and_the_lists_of_both_runs(go, lists):
     assert badge.inner_text() == f"in both lists, {lists[1].index(first) + 1} there"
 
 
-def test_pictures_are_shown_where_there_are_some(go):
+def test_pictures_and_placeholders(go):
     page = go(item(ITEM_IDS[1]))
     expect(page.locator("img.picture")).to_have_js_property("naturalWidth", 8)
     page = go(item(ITEM_IDS[4]))
@@ -125,27 +113,27 @@ def test_pictures_are_shown_where_there_are_some(go):
     assert page.inner_text(".picture.blank").strip() == "P"
 
 
-def test_a_row_says_what_its_score_is_made_of(go, lists, shop):
-    page = go(user(SOMEBODY))
-    for place, name in enumerate(("plain", "cross")):
-        told = Recommender.open(shop / name).explain(SOMEBODY, lists[place][0])
-        panel = page.locator(".columns > .panel").nth(place)
+def test_a_row_explains_its_score(go, lists, shop):
+    page = go(user(USER))
+    for index, name in enumerate(("plain", "cross")):
+        explanation = Recommender.open(shop / name).explain(USER, lists[index][0])
+        panel = page.locator(".columns > .panel").nth(index)
         panel.locator(".row").first.click()
         panel.locator(".why dl").first.wait_for()
         texts = panel.locator(".why .bar").all_inner_texts()
-        shown = [(text.split("\n")[0], text.split()[-1]) for text in texts]
-        expected = [(name, f"{value:.3f}") for name, value in told["parts"].items()]
-        for modality, value in told["cosine"].items():
+        bars = [(text.split("\n")[0], text.split()[-1]) for text in texts]
+        expected = [(name, f"{value:.3f}") for name, value in explanation["parts"].items()]
+        for modality, value in explanation["cosine"].items():
             expected.append(("behaviour" if modality == "id" else modality, f"{value:.3f}"))
-            if modality in told["aligned"]:
-                expected.append((f"{modality}, aligned", f"{told['aligned'][modality]:.3f}"))
-        assert shown == expected
+            if modality in explanation["aligned"]:
+                expected.append((f"{modality}, aligned", f"{explanation['aligned'][modality]:.3f}"))
+        assert bars == expected
     panel.locator(".why a").click()
     arrives(page, TITLES[ITEM_IDS.index(lists[1][0])])
 
 
-def test_settings_of_the_lists_are_in_the_address(go, page):
-    go(user(SOMEBODY))
+def test_list_settings_are_in_the_address(go, page):
+    go(user(USER))
     page.select_option("#k", "20")
     expect(page.locator(".ranked .row")).to_have_count(40)
     page.select_option("#category", "tea")
@@ -155,29 +143,29 @@ def test_settings_of_the_lists_are_in_the_address(go, page):
     assert page.evaluate("location.hash").endswith("?k=20&category=tea&seen=1")
     assert page.locator(".ranked .badge.valid").count() == 2
     assert focused(page, "id") == "seen"
-    shown = ids_in(page, 0)
+    items = ids_in(page, 0)
     page.reload()
     page.wait_for_selector(".ranked .badge.train")
-    assert ids_in(page, 0) == shown
+    assert ids_in(page, 0) == items
     assert page.is_checked("#seen")
     assert page.input_value("#category") == "tea"
 
 
 def test_an_item_has_neighbours_by_behaviour_and_by_each_modality(go, shop):
-    one = ITEM_IDS[5]
-    page = go(item(one))
+    id = ITEM_IDS[5]
+    page = go(item(id))
     arrives(page, TITLES[5])
     assert page.locator(".facts").first.inner_text().split("\n") == ["price", "5 €"]
     assert page.locator("h3").all_inner_texts() == 2 * [
         *("Near by behaviour", "Near by image", "Near by text"),
         "Who would like it, of those who have not taken it",
     ]
-    place = 0
+    index = 0
     for name in ("plain", "cross"):
         run = Recommender.open(shop / name)
         for by in ("behaviour", "image", "text"):
-            assert ids_in(page, place) == run.similar([one], 10, by=by)["similar"].to_list()
-            place += 1
+            assert ids_in(page, index) == run.similar([id], 10, by=by)["similar"].to_list()
+            index += 1
     page.locator(".chips a").first.click()
     arrives(page, re.compile("^User "))
     page = go(item(ITEM_IDS[NO_TEXT]))
@@ -186,15 +174,15 @@ def test_an_item_has_neighbours_by_behaviour_and_by_each_modality(go, shop):
     assert page.locator("text=Nobody has taken it in training").count() == 2
 
 
-def test_what_looks_like_markup_is_text(go):
-    page = go(user(EVIL))
-    arrives(page, f"User {EVIL}")
+def test_markup_in_ids_and_titles_is_shown_as_text(go):
+    page = go(user(MARKUP))
+    arrives(page, f"User {MARKUP}")
     page.select_option("#k", "50")
     expect(page.locator(".ranked .row")).to_have_count(68)
     page.fill("#search", "alert")
     page.wait_for_selector("#found [role=option]")
     texts = page.inner_text("main") + page.inner_text("#found")
-    assert EVIL in texts
+    assert MARKUP in texts
     assert "<script>alert(7)</script>" in texts
     assert page.locator("main script, main b, main i, img[src=x], #found img").count() == 0
 
@@ -223,8 +211,8 @@ def test_search_finds_users_and_items_by_keyboard(go, page):
     assert page.is_hidden("#found")
 
 
-def test_all_of_it_goes_by_keyboard(go, page, lists):
-    go(user(SOMEBODY))
+def test_keyboard_navigation(go, page, lists):
+    go(user(USER))
     stops = []
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -236,7 +224,8 @@ def test_all_of_it_goes_by_keyboard(go, page, lists):
     assert stops[:4] == ["skip", "brand", "search", "random"]
     assert stops[-4:] == ["k", "category", "seen", "row"]
 
-    def at() -> tuple[int, int]:
+    def position() -> tuple[int, int]:
+        """List and row of the focused element."""
         return tuple(
             page.evaluate(
                 """() => {
@@ -247,32 +236,32 @@ def test_all_of_it_goes_by_keyboard(go, page, lists):
             )
         )
 
-    assert at() == (0, 0)
-    for key, place in (("ArrowDown", (0, 1)), ("ArrowRight", (1, 1)), ("End", (1, 9)), ("ArrowDown", (1, 9))):
+    assert position() == (0, 0)
+    for key, expected in (("ArrowDown", (0, 1)), ("ArrowRight", (1, 1)), ("End", (1, 9)), ("ArrowDown", (1, 9))):
         page.keyboard.press(key)
-        assert at() == place
-    for key, place in (("ArrowLeft", (0, 9)), ("Home", (0, 0)), ("ArrowUp", (0, 0))):
+        assert position() == expected
+    for key, expected in (("ArrowLeft", (0, 9)), ("Home", (0, 0)), ("ArrowUp", (0, 0))):
         page.keyboard.press(key)
-        assert at() == place
+        assert position() == expected
     page.keyboard.press("Enter")
     page.wait_for_selector(".why dl")
     assert focused(page, "getAttribute('aria-expanded')") == "true"
     page.keyboard.press("Tab")
     assert focused(page) == "Open the item"
     page.keyboard.press("Tab")
-    assert at() == (1, 9)  # the other list is one stop, where it was left
+    assert position() == (1, 9)  # the other list is one stop, where it was left
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     arrives(page, TITLES[ITEM_IDS.index(lists[0][0])])
     assert focused(page, "tagName") == "H1"
 
 
-def test_the_skip_link_leads_to_the_lists(go, page):
-    go(user(SOMEBODY))
+def test_the_skip_link_focuses_the_main_content(go, page):
+    go(user(USER))
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert focused(page, "id") == "main"
-    arrives(page, f"User {SOMEBODY}")
+    arrives(page, f"User {USER}")
 
 
 def test_a_random_user(go, page):
@@ -282,8 +271,8 @@ def test_a_random_user(go, page):
     assert page.inner_text("h1").removeprefix("User ") in USER_IDS
 
 
-def test_names_and_roles_are_there_for_those_who_do_not_see(go):
-    page = go(user(SOMEBODY))
+def test_elements_have_accessible_names_and_roles(go):
+    page = go(user(USER))
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll("button, a, input, select")]
             .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.innerText.trim()))
@@ -294,13 +283,13 @@ def test_names_and_roles_are_there_for_those_who_do_not_see(go):
     assert page.locator("main h1").count() == 1
     assert page.get_by_role("list", name="vbpr recommends").count() == 1
     assert page.get_by_role("combobox", name="Find a user or an item").count() == 1
-    assert page.inner_text("#status") == f"User {SOMEBODY}"
+    assert page.inner_text("#status") == f"User {USER}"
 
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_needs_no_sideways_scrolling(new_page, address, width):
     page = new_page(width, 700)
-    for view in ("", user(SOMEBODY), user(EVIL), item(ITEM_IDS[5]), "nothing"):
+    for view in ("", user(USER), user(MARKUP), item(ITEM_IDS[5]), "nothing"):
         if view != "nothing":
             visit(page, address, view)
         if "user" in view:
@@ -342,11 +331,11 @@ CONTRAST = """() => {
 }"""
 
 
-def test_light_and_dark_can_be_read(new_page, address):
+def test_contrast_in_light_and_dark(new_page, address):
     grounds = set()
     for colour in ("light", "dark"):
         page = new_page(colour=colour)
-        visit(page, address, user(SOMEBODY) + "?seen=1&k=50")
+        visit(page, address, user(USER) + "?seen=1&k=50")
         page.locator(".row").first.click()
         page.wait_for_selector(".why dl")
         pairs = page.evaluate(CONTRAST)
@@ -357,28 +346,28 @@ def test_light_and_dark_can_be_read(new_page, address):
 
 
 @pytest.mark.parametrize(
-    ("view", "told"),
+    ("view", "message"),
     [
         (user("nobody"), "user 'nobody' is none of the 30 users of this run"),
         (item("x"), "item 'x' is none of the 40 items of this run"),
-        (user(SOMEBODY) + "?category=none", "no item of category 'none'"),
+        (user(USER) + "?category=none", "no item of category 'none'"),
         ("elsewhere/x", "There is nothing at this address."),
         ("user/%E0%A4%A", "There is nothing at this address."),
     ],
 )
-def test_an_address_that_leads_nowhere_says_so(go, expected_problems, view, told):
+def test_an_invalid_address_shows_an_error(go, expected_problems, view, message):
     expected_problems.append("Failed to load resource")
     page = go(view)
     arrives(page, "That did not work")
-    assert told in page.inner_text(".problem")
+    assert message in page.inner_text(".problem")
     page.click("text=Back to the start")
     arrives(page, "Two runs, side by side")
 
 
-def test_a_user_that_only_one_run_knows(page, slots, tmp_path, expected_problems):
+def test_a_user_of_only_one_run(page, served_runs, tmp_path, expected_problems):
     expected_problems.append("Failed to load resource")
-    newer = Slot(a_run(tmp_path / "newer", seed=2, users=[*USER_IDS, "somebody new"]))
-    with served([slots[1], newer], page) as address:
+    newer = ServedRun(write_run(tmp_path / "newer", seed=2, users=[*USER_IDS, "somebody new"]))
+    with serve_in_thread([served_runs[1], newer], page) as address:
         visit(page, address, user("somebody new"))
         arrives(page, "User somebody new")
         assert page.locator(".panel h2").all_inner_texts()[1].startswith("lightgcn+cross (1)")
@@ -386,16 +375,16 @@ def test_a_user_that_only_one_run_knows(page, slots, tmp_path, expected_problems
         assert page.locator(".ranked").count() == 1
 
 
-def test_one_run_alone(page, slots):
-    with served(slots[1:], page) as address:
-        visit(page, address, user(SOMEBODY))
+def test_a_single_run(page, served_runs):
+    with serve_in_thread(served_runs[1:], page) as address:
+        visit(page, address, user(USER))
         assert page.locator(".ranked").count() == 1
         assert page.locator("#shared, .badge.both").count() == 0
 
 
-def test_a_token_is_asked_for_and_kept(page, slots, expected_problems):
+def test_the_page_asks_for_the_token_and_keeps_it(page, served_runs, expected_problems):
     expected_problems.append("401")
-    with served(slots, page, token=TOKEN) as address:
+    with serve_in_thread(served_runs, page, token=TOKEN) as address:
         visit(page, address, item(ITEM_IDS[1]))
         arrives(page, "A token is needed")
         page.fill("#token", "wrong")

@@ -9,7 +9,7 @@ from crossrec.cli import main
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.recommend import ExtensionSummary, Recommender, extend
 from crossrec.runs.execute import run
-from crossrec.serving import Slot
+from crossrec.serving import ServedRun
 
 from .conftest import config, tiny_features
 
@@ -60,12 +60,12 @@ def test_untouched_items_of_the_run_get_vectors_too(text, text_run, tmp_path):
 
 def test_an_extended_run_replaces_a_served_run(tiny_run, arrivals, tmp_path):
     (tmp_path / "current").symlink_to(tiny_run)
-    slot = Slot(tmp_path / "current")
+    served_run = ServedRun(tmp_path / "current")
     extend(tiny_run, arrivals, tmp_path / "more")
     (tmp_path / "current").unlink()
     (tmp_path / "current").symlink_to("more")
-    assert slot.check()
-    assert slot.current.card["items"] == 42
+    assert served_run.check()
+    assert served_run.current.card["items"] == 42
 
 
 def test_the_command(tiny_run, arrivals, tmp_path, capsys):

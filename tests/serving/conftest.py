@@ -1,4 +1,4 @@
-"""Two runs of one shop, opened once, and clients for them."""
+"""Recommenders of the two runs of the shop, and clients of a service of both."""
 
 from __future__ import annotations
 
@@ -10,19 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from crossrec.recommend import Recommender
-from crossrec.serving import ServeConfig, Slot, create_app
-
-from .worlds import a_shop, both_of
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return a_shop(tmp_path_factory.mktemp("shop"))
-
-
-@pytest.fixture(scope="session")
-def slots(shop: Path) -> list[Slot]:
-    return both_of(shop)
+from crossrec.serving import ServeConfig, ServedRun, create_app
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +24,14 @@ def cross(shop: Path) -> Recommender:
 
 
 @pytest.fixture
-def client_of(slots: list[Slot]) -> Callable[..., TestClient]:
-    """A client of a service of both runs with these settings."""
+def client_of(served_runs: list[ServedRun]) -> Callable[..., TestClient]:
+    """Create a client of a service of both runs with these settings."""
 
-    def made(**settings: Any) -> TestClient:
+    def create(**settings: Any) -> TestClient:
         config = ServeConfig(**{"rate": 0.0, **settings})
-        return TestClient(create_app(slots, config), base_url="http://localhost:8000")
+        return TestClient(create_app(served_runs, config), base_url="http://localhost:8000")
 
-    return made
+    return create
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Runs to serve, made without training: a shop whose ids and titles hold what must be escaped."""
+"""Runs to serve, written without training; ids and titles contain markup that must be escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,20 +19,23 @@ from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import torch_generator
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
-from crossrec.serving import ServeConfig, Slot, create_app
+from crossrec.serving import ServeConfig, ServedRun, create_app
 from crossrec.types import ID
+
+if TYPE_CHECKING:
+    import httpx
 
 USERS, ITEMS, WIDTH = 30, 40, 8
 RAW = {"image": 5, "text": 3}
-EVIL = "<img src=x onerror=alert(1)>"
-USER_IDS = [EVIL, *(f"ann/{n}" for n in range(1, USERS))]
+MARKUP = "<img src=x onerror=alert(1)>"
+USER_IDS = [MARKUP, *(f"ann/{n}" for n in range(1, USERS))]
 ITEM_IDS = [f"tea, {n} & <b>more</b>" for n in range(ITEMS)]
-TITLES = [EVIL, *(f'Pot "{n}" <script>alert({n})</script>' for n in range(1, ITEMS))]
+TITLES = [MARKUP, *(f'Pot "{n}" <script>alert({n})</script>' for n in range(1, ITEMS))]
 UNTOUCHED, NO_TEXT = ITEMS - 1, 3
-"""An item that nobody took, and one without text."""
+"""An item without interactions, and one without text."""
 
 
-def a_run(
+def write_run(
     folder: Path,
     *,
     seed: int = 0,
@@ -40,7 +43,7 @@ def a_run(
     users: list | None = None,
     items: list | None = None,
 ) -> Path:
-    """A run as ``crossrec train`` leaves it: LightGCN with CROSS (aligners), or VBPR (parts) for ``alignment=None``."""
+    """Write a run folder: LightGCN with CROSS (has aligners), or VBPR (has parts) for ``alignment=None``."""
     users, items = users or USER_IDS, items or ITEM_IDS
     draw = torch_generator(seed, "a served run")
 
@@ -51,9 +54,9 @@ def a_run(
     modality["text"][NO_TEXT] = 0
     parts = {} if alignment else {ID: numbers(len(items), WIDTH), **{m: 0.5 * x for m, x in modality.items()}}
     item = sum(parts.values(), torch.zeros(len(items), WIDTH)) if parts else numbers(len(items), WIDTH)
-    taken = [sorted({(7 * u + 3 * n) % (len(items) - 1) for n in range(6)}) for u in range(len(users))]
-    seen = torch.tensor([one for row in taken for one in row])
-    trained = torch.tensor([place < len(row) - 1 for row in taken for place in range(len(row))])
+    histories = [sorted({(7 * u + 3 * n) % (len(items) - 1) for n in range(6)}) for u in range(len(users))]
+    seen = torch.tensor([item for history in histories for item in history])
+    trained = torch.tensor([n < len(history) - 1 for history in histories for n in range(len(history))])
     identity = f"{seed:064x}"[::-1]
     TrainedEmbeddings(
         backbone="lightgcn" if alignment else "vbpr",
@@ -64,7 +67,7 @@ def a_run(
         user_UL=user,
         item_IL=item,
         degree_I=torch.bincount(seen[trained], minlength=len(items)),
-        seen_indptr=torch.tensor([0, *np.cumsum([len(row) for row in taken]).tolist()]),
+        seen_indptr=torch.tensor([0, *np.cumsum([len(history) for history in histories]).tolist()]),
         seen_item=seen,
         seen_trained=trained,
         modality_IL=modality,
@@ -82,22 +85,22 @@ def a_run(
     return folder
 
 
-def a_shop(folder: Path) -> Path:
-    """``plain`` (VBPR) and ``cross`` (LightGCN with CROSS), ``items.csv`` and ``pictures``."""
-    a_run(folder / "plain", seed=1, alignment=None)
-    a_run(folder / "cross", seed=2)
-    a_table(folder / "items.csv")
-    some_pictures(folder / "pictures")
+def write_shop(folder: Path) -> Path:
+    """Write the runs ``plain`` (VBPR) and ``cross`` (LightGCN with CROSS), ``items.csv`` and ``pictures``."""
+    write_run(folder / "plain", seed=1, alignment=None)
+    write_run(folder / "cross", seed=2)
+    write_item_table(folder / "items.csv")
+    write_pictures(folder / "pictures")
     return folder
 
 
-def both_of(shop: Path) -> list[Slot]:
-    """Both runs of a shop, open."""
-    return [Slot(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
+def load_shop(shop: Path) -> list[ServedRun]:
+    """Both runs of a shop, loaded."""
+    return [ServedRun(shop / name, shop / "items.csv", shop / "pictures") for name in ("plain", "cross")]
 
 
-def a_table(path: Path) -> Path:
-    """Titles, categories, pictures and a price for all items but the last two."""
+def write_item_table(path: Path) -> Path:
+    """Write titles, categories, pictures and a price of all items but the last two."""
     count = ITEMS - 2
     table = {
         "item_id": ITEM_IDS[:count],
@@ -110,16 +113,16 @@ def a_table(path: Path) -> Path:
     return path
 
 
-def some_pictures(folder: Path) -> Path:
-    """``one.png`` for every second item; ``folder/2.png``, and nothing for the others."""
+def write_pictures(folder: Path) -> Path:
+    """Write ``one.png``, for every second item, and ``folder/2.png``."""
     (folder / "folder").mkdir(parents=True)
-    (folder / "one.png").write_bytes(a_png(255, 120, 0))
-    (folder / "folder" / "2.png").write_bytes(a_png(0, 120, 255))
+    (folder / "one.png").write_bytes(png(255, 120, 0))
+    (folder / "folder" / "2.png").write_bytes(png(0, 120, 255))
     return folder
 
 
-def a_png(*colour: int, size: int = 8) -> bytes:
-    """A picture of one colour."""
+def png(*colour: int, size: int = 8) -> bytes:
+    """A PNG file of one colour."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -130,15 +133,15 @@ def a_png(*colour: int, size: int = 8) -> bytes:
 
 
 @contextmanager
-def served(slots: list[Slot], page: Any = None, **settings: Any) -> Iterator[str]:
-    """The address of a service that runs in a thread; the browser's ``page`` is closed before it ends."""
+def serve_in_thread(runs: list[ServedRun], page: Any = None, **settings: Any) -> Iterator[str]:
+    """Serve in a thread and yield the address; the browser's ``page`` is closed before the service stops."""
     import uvicorn
 
     from crossrec.serving.server import listen, uvicorn_config
 
     config = ServeConfig(rate=0, port=0, **settings)
     with listen(config) as listener:
-        server = uvicorn.Server(uvicorn_config(create_app(slots, config)))
+        server = uvicorn.Server(uvicorn_config(create_app(runs, config)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -148,3 +151,13 @@ def served(slots: list[Slot], page: Any = None, **settings: Any) -> Iterator[str
                 page.close()
             server.should_exit = True
             thread.join()
+
+
+def error_of(answer: httpx.Response) -> str:
+    """The message of an error response, which must be one short line of JSON."""
+    assert answer.headers["content-type"] == "application/json"
+    content = answer.json()
+    assert list(content) == ["error"]
+    assert 0 < len(content["error"]) <= 300
+    assert "\n" not in content["error"]
+    return content["error"]

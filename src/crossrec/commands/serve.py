@@ -14,8 +14,8 @@ from crossrec.commands.console import stderr
 from crossrec.errors import ConfigError
 from crossrec.serving.config import MIN_TOKEN, ServeConfig
 
-TOKEN = "CROSSREC_TOKEN"
-"""The environment variable that holds the token."""
+TOKEN_VARIABLE = "CROSSREC_TOKEN"
+"""Environment variable of the token."""
 DEFAULT = ServeConfig()
 
 
@@ -28,41 +28,41 @@ def serve(
     pictures: Path | None = None,
     settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT,
 ) -> int:
-    """Serve a trained run over HTTP, with a page to explore it; two runs side by side.
+    """Serve a trained run over HTTP, with a page to explore it; or two runs side by side.
 
-    Where another run comes to lie in the place of a served one, in its folder or behind a link, it is served as soon as
-    it is read. SIGTERM and Ctrl-C end the service when all requests that have begun are answered.
+    If another run replaces a served one, in its folder or behind a link, the service loads and serves it. SIGTERM and
+    Ctrl-C stop the service after the requests in progress are answered.
 
     Parameters
     ----------
     run
-        Folder of a run that is done, or a link to one.
+        Folder of a finished run, or a link to one.
     other
-        A second run, to compare with.
+        A second run to compare with.
     items
-        Table of items with their titles, categories and names of pictures.
+        Table of items with titles, categories and file names of pictures.
     pictures
-        Folder of pictures, by the name in the table or by item id.
+        Folder of pictures, named as in the table or by item id.
     """
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"serving needs {' and '.join(missing)}: pip install 'crossrec[serve]'")
-    if settings.token is None and os.environ.get(TOKEN):
+    if settings.token is None and os.environ.get(TOKEN_VARIABLE):
         try:
-            settings = ServeConfig.parse({**settings.model_dump(), "token": os.environ[TOKEN]})
+            settings = ServeConfig.parse({**settings.model_dump(), "token": os.environ[TOKEN_VARIABLE]})
         except ConfigError:
-            raise ConfigError(f"${TOKEN}: give at least {MIN_TOKEN} printable ASCII characters") from None
+            raise ConfigError(f"${TOKEN_VARIABLE}: give at least {MIN_TOKEN} printable ASCII characters") from None
     settings.check()
-    from crossrec.serving.hot_swap import Slot
+    from crossrec.serving.hot_swap import ServedRun
     from crossrec.serving.server import serve as run_service
 
     logging.basicConfig(level=logging.WARNING, format="crossrec: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # requests that make no sense are no news
-    slots = [Slot(one, items, pictures) for one in (run, other) if one is not None]
-    names = " and ".join(slot.current.card["label"] for slot in slots)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # do not log invalid requests
+    runs = [ServedRun(folder, items, pictures) for folder in (run, other) if folder is not None]
+    labels = " and ".join(served.current.card["label"] for served in runs)
 
-    def started(address: str) -> None:
-        stderr.print(f"crossrec serves {names} on {address} until Ctrl-C", highlight=False, soft_wrap=True)
+    def on_start(address: str) -> None:
+        stderr.print(f"crossrec serves {labels} on {address} until Ctrl-C", highlight=False, soft_wrap=True)
 
-    run_service(slots, settings, started)
+    run_service(runs, settings, on_start)
     return 0

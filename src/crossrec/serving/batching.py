@@ -1,4 +1,4 @@
-"""Questions wait in one line; threads take them, all of a kind at once."""
+"""Answer requests in threads, several of the same kind in one call."""
 
 from __future__ import annotations
 
@@ -7,62 +7,74 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from crossrec.serving.service import Result
 
-TOGETHER = 32
-"""Most questions that are answered at once."""
-Many = Callable[[list[Any]], list[Result]]
+MAX_BATCH = 32
+"""Most requests in one call."""
+BatchFunction = Callable[[list[Any]], list[Result]]
+"""Answers a list of requests, each with a result or an error."""
+ResultFuture = asyncio.Future[dict[str, Any]]
 
 
-class Desk:
-    """Answers questions in ``threads`` threads, so that the event loop stays free.
+class QueuedRequest(NamedTuple):
+    """A request that waits for a thread."""
 
-    While all threads are busy, questions gather; the next one that is free takes the first and all others that the same
-    function answers. Under load lists of many users thus come from one product, and nobody waits for company.
+    function: BatchFunction
+    request: Any
+    future: ResultFuture
+
+
+class Batcher:
+    """Answer requests in ``threads`` threads, so that the event loop stays free.
+
+    Requests queue while all threads are busy. The next free thread takes the first one and all others with the same
+    function, at most ``MAX_BATCH``. Under load, the lists of many users thus come from one matrix product; a request
+    never waits for others to join it.
     """
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="desk")
-        self._free = threads
-        self._line: deque[tuple[Many, Any, asyncio.Future[dict[str, Any]]]] = deque()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batcher")
+        self._free_threads = threads
+        self._queue: deque[QueuedRequest] = deque()
 
-    async def __call__(self, answer: Many, asked: Any) -> dict[str, Any]:
-        """The answer to one question by a function of many. Raises what the function says is wrong with it."""
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._line.append((answer, asked, future))
-        self._serve()
+    async def __call__(self, function: BatchFunction, request: Any) -> dict[str, Any]:
+        """The result of one request. Raises the error that ``function`` returns for it."""
+        future: ResultFuture = asyncio.get_running_loop().create_future()
+        self._queue.append(QueuedRequest(function, request, future))
+        self._start_batches()
         return await future
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop the threads; queued requests are cancelled."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _serve(self) -> None:
-        while self._free and self._line:
-            answer = self._line[0][0]
-            taken: list[tuple[Any, asyncio.Future[dict[str, Any]]]] = []
-            left: deque[tuple[Many, Any, asyncio.Future[dict[str, Any]]]] = deque()
-            for one in self._line:
-                if one[0] == answer and len(taken) < TOGETHER:
-                    taken.append(one[1:])
+    def _start_batches(self) -> None:
+        while self._free_threads and self._queue:
+            function = self._queue[0].function
+            batch: list[QueuedRequest] = []
+            remaining: deque[QueuedRequest] = deque()
+            for queued in self._queue:
+                if queued.function == function and len(batch) < MAX_BATCH:
+                    batch.append(queued)
                 else:
-                    left.append(one)
-            self._line = left
-            self._free -= 1
-            work = asyncio.get_running_loop().run_in_executor(self._pool, answer, [asked for asked, _ in taken])
-            work.add_done_callback(partial(self._deliver, [future for _, future in taken]))
+                    remaining.append(queued)
+            self._queue = remaining
+            self._free_threads -= 1
+            requests = [queued.request for queued in batch]
+            work = asyncio.get_running_loop().run_in_executor(self._pool, function, requests)
+            work.add_done_callback(partial(self._deliver, [queued.future for queued in batch]))
 
-    def _deliver(self, futures: list[asyncio.Future[dict[str, Any]]], done: asyncio.Future[list[Result]]) -> None:
-        self._free += 1
+    def _deliver(self, futures: list[ResultFuture], done: asyncio.Future[list[Result]]) -> None:
+        self._free_threads += 1
         error = done.exception() if not done.cancelled() else asyncio.CancelledError()
         results: list[Any] = [error] * len(futures) if error is not None else done.result()
         for future, result in zip(futures, results, strict=True):
-            if future.done():  # whoever asked has gone
+            if future.done():  # the client has gone
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        self._serve()
+        self._start_batches()

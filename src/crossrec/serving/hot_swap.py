@@ -1,4 +1,4 @@
-"""The runs that are served: opened, tried out, and replaced by what comes in their place, without a gap."""
+"""Load the served runs, and replace each by a new one in its place without downtime."""
 
 from __future__ import annotations
 
@@ -17,99 +17,101 @@ from crossrec.errors import ConfigError, CrossrecError, RunError
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
-from crossrec.serving.images import Pictures
-from crossrec.serving.model_card import model_card, told_time
-from crossrec.serving.presenter import Shelf
-from crossrec.serving.service import Answers
+from crossrec.serving.images import ImageFolder
+from crossrec.serving.model_card import model_card, utc_time
+from crossrec.serving.presenter import ItemPresenter
+from crossrec.serving.service import RecommendationService
 
 log = logging.getLogger("crossrec.serving")
 FILES = ("config.json", "metrics.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE)
-"""What a run is served from; another state of one of them is another run."""
+"""Files that a run is served from; if one of them changes, the run is another one."""
 REFUSED = "what lies there now cannot be served, the run before it goes on; the service's own log says why"
 
 
 @dataclass(frozen=True)
-class Served:
-    """One run as it is served. Never changes."""
+class LoadedRun:
+    """One run in memory. Immutable."""
 
-    answers: Answers
-    shelf: Shelf
+    service: RecommendationService
+    presenter: ItemPresenter
     card: dict[str, Any]
     since: str
 
 
-class Slot:
-    """A place where a run lies, and the run that is served from it.
+class ServedRun:
+    """The folder of a run, or a link to it, and the run that is loaded from it.
 
-    ``run``: its folder, or a link to it. ``items``, ``pictures``: a table of items and a folder of pictures, or None.
-    ``current`` is read once by every request, which is then answered by that run whatever comes meanwhile.
+    ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``swaps``: how often the run was
+    replaced. ``refused``: why the newest run is not served, or None. A request reads ``current`` once and is answered
+    by that run, even if another replaces it meanwhile.
     """
 
-    def __init__(self, run: Path, items: Path | None = None, pictures: Path | None = None) -> None:
-        """Open the run. Raises RunError where it is missing, not done or damaged, DataError where the table is."""
-        self.run, self.items = run, items
-        self.pictures = None if pictures is None else Pictures(pictures)
+    def __init__(self, run: Path | str, items: Path | str | None = None, pictures: Path | str | None = None) -> None:
+        """Load the run. Raises RunError if it is missing, not done or damaged, DataError if table or pictures are."""
+        self.run, self.items = Path(run), None if items is None else Path(items)
+        self.pictures = None if pictures is None else ImageFolder(pictures)
         self.swaps = 0
         self.refused: str | None = None
-        self._mark = self._look()
-        self.current = self._open(run.resolve())
+        self._state = self._file_state()
+        self.current = self._load(self.run.resolve())
 
     def check(self) -> bool:
-        """Serve what lies there now, if it is another run than before; True if it is served from now on.
+        """Serve the run that is in the folder now if it is another one; True if it was replaced.
 
-        What cannot be opened leaves the run before it, and ``refused`` says so until something else lies there. What
-        changes while it is read is looked at again the next time.
+        A run that cannot be loaded leaves the current one in service, and ``refused`` says so until the files change
+        again. If the files change during loading, the next check loads them again.
         """
-        mark = self._look()
-        if mark == self._mark:
+        state = self._file_state()
+        if state == self._state:
             return False
         try:
-            made = self._open(self.run.resolve())
-        except Exception as error:  # whatever it is, the old run goes on
-            if self._look() == mark:
-                self._mark, self.refused = mark, REFUSED
+            loaded = self._load(self.run.resolve())
+        except Exception as error:  # whatever it is, the current run stays in service
+            if self._file_state() == state:
+                self._state, self.refused = state, REFUSED
                 log.error("not served: %s", error, exc_info=not isinstance(error, CrossrecError))
             return False
-        if self._look() != mark:
+        if self._file_state() != state:
             return False
-        self._mark, self.refused = mark, None
-        self.current = made
+        self._state, self.refused = state, None
+        self.current = loaded
         self.swaps += 1
-        log.warning("serving %s, run %s", made.card["label"], made.card["identity"])
+        log.warning("serving %s, run %s", loaded.card["label"], loaded.card["identity"])
         return True
 
-    def _open(self, run: Path) -> Served:
-        opened = Recommender.open(run, self.items)
-        # a file that is mapped must not be shortened by whoever puts a new run in its place: keep copies
-        vectors, catalogue = copy.deepcopy(opened.vectors), opened.item_table
-        if catalogue is not None:  # by another name in messages, which go out
-            catalogue = ItemTable(catalogue.frame, Path("table of items"))
-        recommender = Recommender(vectors, opened.users, opened.items, catalogue)
-        try_out(recommender)
-        shelf = Shelf(recommender, self.pictures)
-        for names in (shelf.items, shelf.users):
-            names.search("a", 0, 1)
-        shown = {"categories": shelf.categories[:200], "pictures": self.pictures is not None}
-        card = model_card(recommender, run) | shown
-        return Served(Answers(recommender, shelf, card["identity"]), shelf, card, told_time(time.time()))
+    def _load(self, run: Path) -> LoadedRun:
+        mapped = Recommender.open(run, self.items)
+        # copy the vectors: a memory-mapped file must not be truncated while it is served
+        vectors, item_table = copy.deepcopy(mapped.vectors), mapped.item_table
+        if item_table is not None:  # messages to clients must not contain its path
+            item_table = ItemTable(item_table.frame, Path("table of items"))
+        recommender = Recommender(vectors, mapped.users, mapped.items, item_table)
+        warm_up(recommender)
+        presenter = ItemPresenter(recommender, self.pictures)
+        for ids in (presenter.items, presenter.users):
+            ids.search("a", 0, 1)
+        table_fields = {"categories": presenter.categories[:200], "pictures": self.pictures is not None}
+        card = model_card(recommender, run) | table_fields
+        service = RecommendationService(recommender, presenter, card["identity"])
+        return LoadedRun(service, presenter, card, utc_time(time.time()))
 
-    def _look(self) -> tuple[Any, ...]:
-        """The state of all files that the run is served from."""
+    def _file_state(self) -> tuple[Any, ...]:
+        """Inode, modification time and size of all files that the run is served from."""
         run = self.run.resolve()
-        marks: list[Any] = [str(run)]
+        state: list[Any] = [str(run)]
         for path in (*(run / name for name in FILES), *([] if self.items is None else [self.items])):
             try:
                 stat = path.stat()
-                marks.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+                state.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
             except OSError:
-                marks.append(None)
-        return tuple(marks)
+                state.append(None)
+        return tuple(state)
 
 
-def try_out(recommender: Recommender) -> None:
-    """Ask one question of every kind, which also makes what is made at the first question.
+def warm_up(recommender: Recommender) -> None:
+    """Make one request of every kind, which also fills all caches.
 
-    Raises RunError where there are no users or items, or an answer is not finite.
+    Raises RunError if there are no users or items, or a score is not finite.
     """
     if not len(recommender.users) or not len(recommender.items):
         raise RunError("a run without users or items: there is nothing to serve")
@@ -117,27 +119,26 @@ def try_out(recommender: Recommender) -> None:
     scores = [recommender.recommend([user], 1, exclude_seen=False)["score"]]
     scores += [recommender.similar([item], 1, by=by)["score"] for by in (BEHAVIOUR, *recommender.modalities)]
     recommender.explain(user, item)
+    encoders = recommender.vectors.content_encoders
     try:
         recommender.for_history([item], 1)
-        if recommender.vectors.content_encoders:
-            recommender.item_from_features(
-                {m: np.zeros(path.weights[0].shape[1]) for m, path in recommender.vectors.content_encoders.items()}
-            )
-    except ConfigError as error:  # nothing to fold in by: such questions are told so
+        if encoders:
+            recommender.item_from_features({m: np.zeros(e.weights[0].shape[1]) for m, e in encoders.items()})
+    except ConfigError as error:  # the run cannot answer such requests, and says so to clients
         log.info("%s", error)
-    if not all(np.isfinite(one.to_numpy()).all() for one in scores):
+    if not all(np.isfinite(series.to_numpy()).all() for series in scores):
         raise RunError("scores are not finite: the run is damaged, train again")
 
 
-class Watcher:
-    """Looks every few seconds whether another run lies in one of the places, in a thread of its own."""
+class RunWatcher:
+    """Check the served runs every few seconds in a thread. Use as a context manager; ``seconds=0``: never."""
 
-    def __init__(self, slots: Sequence[Slot], seconds: float) -> None:
-        self._slots, self._seconds = slots, seconds
+    def __init__(self, runs: Sequence[ServedRun], seconds: float) -> None:
+        self._runs, self._seconds = runs, seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> RunWatcher:
         if self._seconds:
             self._thread.start()
         return self
@@ -149,5 +150,5 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._seconds):
-            for slot in self._slots:
-                slot.check()
+            for run in self._runs:
+                run.check()

@@ -1,4 +1,4 @@
-"""Pictures of items from one folder: nothing outside it, and nothing but pictures."""
+"""Read pictures of items from one folder, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from pathlib import Path
 
 from crossrec.errors import DataError
 
-MEDIA = {
+MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".png": "image/png",
     ".webp": "image/webp",
     ".gif": "image/gif",
 }
-"""Endings of pictures. Formats that can hold scripts (SVG) are none."""
-LARGEST = 16 * 2**20
-"""Bytes of the largest picture that is served."""
+"""Media types by file ending. Formats that can hold scripts, such as SVG, are left out."""
+MAX_BYTES = 16 * 2**20
+"""Size of the largest picture to serve."""
 
 
-class Pictures:
-    """A folder of pictures, by file name (which may hold folders), or by item id: ``ID.jpg``."""
+class ImageFolder:
+    """A folder of pictures, found by file name (which may hold folders) or by item id as ``ID.jpg``."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises DataError where there is no such folder."""
+    def __init__(self, folder: Path | str) -> None:
+        """Raises DataError if there is no such folder."""
+        folder = Path(folder)
         if not folder.is_dir():
             raise DataError(f"--pictures {folder}: no such folder")
         self.folder = folder.resolve()
 
-    def find(self, name: str | None, item: str) -> Path | None:
-        """The file that ``name`` leads to, or else that is called by the item's id; None where there is none."""
-        names = [f"{item}{ending}" for ending in MEDIA] if not name else [name]
-        return next((path for one in names if (path := self._inside(one)) is not None), None)
+    def find(self, name: str | None, item_id: str) -> Path | None:
+        """The file called ``name``, or without a name the one called by the item's id; None if there is none."""
+        names = [name] if name else [f"{item_id}{ending}" for ending in MEDIA_TYPES]
+        return next((path for candidate in names if (path := self._inside(candidate)) is not None), None)
 
     def _inside(self, name: str) -> Path | None:
-        if Path(name).suffix.lower() not in MEDIA:
+        if Path(name).suffix.lower() not in MEDIA_TYPES:
             return None
         try:
             path = (self.folder / name).resolve()
@@ -42,20 +43,20 @@ class Pictures:
             return None
 
 
-def read_picture(path: Path) -> tuple[bytes, str] | None:
-    """Content and media type; None where the content is not what the ending says, is too large or cannot be read."""
+def read_image(path: Path) -> tuple[bytes, str] | None:
+    """Content and media type of a picture; None if it is too large, unreadable, or does not match its ending."""
     try:
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > MAX_BYTES:
             return None
         content = path.read_bytes()
     except OSError:
         return None
-    media = MEDIA[path.suffix.lower()]
-    return (content, media) if _begins_like(content, media) else None
+    media_type = MEDIA_TYPES[path.suffix.lower()]
+    return (content, media_type) if _has_signature(content, media_type) else None
 
 
-def _begins_like(content: bytes, media: str) -> bool:
-    if media == "image/webp":
+def _has_signature(content: bytes, media_type: str) -> bool:
+    if media_type == "image/webp":
         return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
-    begins = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/gif": b"GIF8"}
-    return content.startswith(begins[media])
+    signatures = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/gif": b"GIF8"}
+    return content.startswith(signatures[media_type])

@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, how much, how often. Who may not is told in a line of JSON."""
+"""ASGI middleware that limits access: host names, token, rate, size and number of requests."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from typing import Any
 from crossrec.serving.config import ServeConfig
 
 log = logging.getLogger("crossrec.serving")
+Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/v1/health/live", "/v1/health/ready", "/v1/openapi.json")
-"""What needs no token besides the page itself, which holds nothing of a run."""
-PROBES = "/v1/health"
-"""Answered however much is going on."""
-SECONDS = 10.0
-"""Time for a request to arrive."""
-CLIENTS = 10_000
-"""Addresses whose rate is remembered."""
+NO_TOKEN_PATHS = ("/v1/health/live", "/v1/health/ready", "/v1/openapi.json")
+"""Paths of the API that need no token. The page's own files, which hold nothing of a run, need none either."""
+HEALTH_PREFIX = "/v1/health"
+"""Paths that are answered however busy the service is."""
+BODY_TIMEOUT = 10.0
+"""Seconds for the body of a request to arrive."""
+MAX_CLIENTS = 10_000
+"""Addresses to remember for the rate limit."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -42,42 +43,48 @@ HEADERS = {
 RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-class Buckets:
-    """A bucket of tokens for every client: filled at ``rate`` a second up to ``2 · rate``, one taken by a request."""
+class RateLimiter:
+    """Token bucket for each client: it fills at ``rate`` tokens a second up to ``2 · rate``; a request takes one."""
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic, most: int = CLIENTS) -> None:
-        self.rate, self.size, self._clock, self._most = rate, max(2 * rate, 1.0), clock, most
-        self._level: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    def __init__(
+        self, rate: float, clock: Callable[[], float] = time.monotonic, max_clients: int = MAX_CLIENTS
+    ) -> None:
+        self.rate, self.capacity = rate, max(2 * rate, 1.0)
+        self._clock, self._max_clients = clock, max_clients
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str) -> float:
-        """0 if the request may pass, else the seconds after which one may."""
+        """0 if a request may pass now, else the seconds until one may."""
         if not self.rate:
             return 0.0
         now = self._clock()
-        level, then = self._level.pop(client, (self.size, now))
-        level = min(self.size, level + (now - then) * self.rate)
-        passed = level >= 1
-        self._level[client] = (level - passed, now)
-        if len(self._level) > self._most:
-            self._level.popitem(last=False)
-        return 0.0 if passed else (1 - level) / self.rate
+        tokens, updated = self._buckets.pop(client, (self.capacity, now))
+        tokens = min(self.capacity, tokens + (now - updated) * self.rate)
+        passes = tokens >= 1
+        self._buckets[client] = (tokens - passes, now)
+        if len(self._buckets) > self._max_clients:
+            self._buckets.popitem(last=False)
+        return 0.0 if passes else (1 - tokens) / self.rate
 
 
 class RefusedError(Exception):
-    """A request that does not pass."""
+    """A request that does not pass, with the status, message and headers of its response."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers or {}
 
 
-class Guard:
-    """An ASGI application that lets through to another what ``config`` allows. ``busy``: requests being worked on."""
+class AccessMiddleware:
+    """Pass on the requests that ``config`` allows; refuse others with one line of JSON.
+
+    ``active_requests``: number of requests in progress or waiting.
+    """
 
     def __init__(self, app: App, config: ServeConfig) -> None:
         self.app, self.config = app, config
-        self.busy = 0
-        self._buckets = Buckets(config.rate)
+        self.active_requests = 0
+        self._rate_limiter = RateLimiter(config.rate)
         self._token = None if config.token is None else config.token.encode()
         self._hosts = {"localhost", "127.0.0.1", "::1", config.host.lower(), *(name.lower() for name in config.hosts)}
 
@@ -86,7 +93,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message["headers"]}
                 cache = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
@@ -94,38 +101,38 @@ class Guard:
             await send(message)
 
         try:
-            await self._pass(scope, receive, guarded)
+            await self._handle(scope, receive, send_with_headers)
         except RefusedError as refusal:
-            await tell(guarded, refusal.status, refusal.message, refusal.headers)
-        except Exception:  # the application has answered
+            await send_error(send_with_headers, refusal.status, refusal.message, refusal.headers)
+        except Exception:  # the application has sent status 500
             log.exception("%r: failed", scope["path"])
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
         self._check_host(headers)
-        wait = self._buckets.wait((scope.get("client") or ("",))[0])
+        wait = self._rate_limiter.wait((scope.get("client") or ("",))[0])
         if wait:
             raise RefusedError(429, "too many requests: come again later", {"retry-after": str(math.ceil(wait))})
         path = scope["path"]
         if not path.startswith("/v1/"):
             await self.app(scope, receive, send)
             return
-        if path not in OPEN:
+        if path not in NO_TOKEN_PATHS:
             self._check_token(headers)
-        if path.startswith(PROBES):
+        if path.startswith(HEALTH_PREFIX):
             await self.app(scope, receive, send)
             return
-        if self.busy >= self.config.waiting:
+        if self.active_requests >= self.config.waiting:
             raise RefusedError(503, "busy: come again in a second", {"retry-after": "1"})
-        self.busy += 1
+        self.active_requests += 1
         try:
-            body = await self._body(headers, receive)
-            await self.app(scope, _again(body, receive), send)
+            body = await self._read_body(headers, receive)
+            await self.app(scope, _replay(body, receive), send)
         finally:
-            self.busy -= 1
+            self.active_requests -= 1
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
-        """Names that an attacker's page could have pointed at this machine are refused where no token keeps it out."""
+        """Refuse other host names where no token protects the service, against DNS rebinding."""
         if not self.config.loopback and not self.config.hosts:
             return
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -136,27 +143,27 @@ class Guard:
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
         if self._token is None:
             return
-        kind, _, given = headers.get(b"authorization", b"").partition(b" ")
-        if not hmac.compare_digest(given.strip(), self._token) or kind.lower() != b"bearer":
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        if not hmac.compare_digest(token.strip(), self._token) or scheme.lower() != b"bearer":
             raise RefusedError(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        most = self.config.max_body
-        too_large = RefusedError(413, f"too large: a request has at most {most} bytes", {"connection": "close"})
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        max_body = self.config.max_body
+        too_large = RefusedError(413, f"too large: a request has at most {max_body} bytes", {"connection": "close"})
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 12 or int(length) > most:
+        if not length.isdigit() or len(length) > 12 or int(length) > max_body:
             raise too_large
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(BODY_TIMEOUT):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise RefusedError(400, "the request ended early")
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    if size > most:
+                    if size > max_body:
                         raise too_large
                     if not message.get("more_body", False):
                         return b"".join(parts)
@@ -164,31 +171,31 @@ class Guard:
             raise RefusedError(408, "the request took too long to arrive", {"connection": "close"}) from None
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A channel that brings the whole body at once."""
-    given = False
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A channel that delivers the whole body at once, and then what ``receive`` delivers."""
+    delivered = False
 
-    async def again() -> MutableMapping[str, Any]:
-        nonlocal given
-        if given:
+    async def replay() -> Message:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        given = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return replay
 
 
-async def tell(send: Send, status: int, message: str, headers: dict[str, str]) -> None:
+async def send_error(send: Send, status: int, message: str, headers: dict[str, str]) -> None:
     """Send an error as JSON."""
-    body = json.dumps({"error": short(message)}).encode()
-    told = {"content-type": "application/json", "content-length": str(len(body)), **headers}
-    raw = [(name.encode(), value.encode()) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    body = json.dumps({"error": one_line(message)}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw_headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def short(message: str) -> str:
-    """One line of at most 300 characters, without what cannot be sent."""
+def one_line(message: str) -> str:
+    """The message as one line of at most 300 characters that UTF-8 can encode."""
     text = " ".join(message.split())
     text = text if len(text) <= 300 else text[:297] + "..."
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Users and items as the service shows them: ids that JSON keeps, titles, categories, pictures; found by words."""
+"""Present users and items: ids for JSON, titles, categories and pictures; search by words."""
 
 from __future__ import annotations
 
@@ -11,65 +11,69 @@ import numpy as np
 from crossrec.recommend.id_map import IdMap, Ints
 from crossrec.recommend.item_table import CATEGORY
 from crossrec.recommend.recommender import Recommender
-from crossrec.serving.images import Pictures
+from crossrec.serving.images import ImageFolder
 
 if TYPE_CHECKING:
     import polars as pl
 
-TITLES, PICTURES = ("title", "name"), ("picture", "image")
-"""Columns of the table of items that are shown; the first that is there."""
-SAFE = 2**53 - 1
-"""The largest whole number that every reader of JSON keeps."""
-LONGEST = 500
-"""Characters of a cell that are shown."""
+TITLE_COLUMNS, PICTURE_COLUMNS = ("title", "name"), ("picture", "image")
+"""Columns of the table of items to use as title and as file name; the first that exists."""
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+MAX_CHARACTERS = 500
+"""Characters of a cell to show."""
 
 
-class Names:
-    """Ids in replies and by search. ``titles``: what else to search in."""
+class SearchableIds:
+    """Ids for responses, searchable by words. ``titles``: further text to search, in row order."""
 
-    def __init__(self, known: IdMap, titles: pl.Series | None = None) -> None:
-        self.known, self._titles = known, titles
-        whole = known.ids.dtype.is_integer() and len(known.ids) > 0
-        self._as_numbers = whole and known.ids.min() >= -SAFE and known.ids.max() <= SAFE  # type: ignore[operator]
+    def __init__(self, id_map: IdMap, titles: pl.Series | None = None) -> None:
+        self.id_map, self._titles = id_map, titles
+        ids = id_map.ids
+        bounds: Any = (ids.min(), ids.max()) if ids.dtype.is_integer() and len(ids) else ()
+        self._as_numbers = bool(bounds) and max(map(abs, bounds)) <= MAX_SAFE_INTEGER
 
-    def told(self, rows: Ints) -> list[Any]:
-        """The ids of rows: whole numbers that JSON keeps, or text (as Python writes it, which ``IdMap`` reads)."""
-        ids = self.known.ids.gather(rows).to_list()
-        return ids if self._as_numbers else [str(one) for one in ids]
+    def response_ids(self, rows: Ints) -> list[Any]:
+        """The ids of rows: numbers if JSON keeps all of them exactly, else text (``str`` of the id, for ``IdMap``)."""
+        ids = self.id_map.ids.gather(rows).to_list()
+        return ids if self._as_numbers else [str(id) for id in ids]
 
     def search(self, words: str, offset: int, limit: int) -> tuple[Ints, int]:
-        """Rows whose id or title holds ``words``, in any case, and how many there are; one with this id comes first."""
+        """One page of the rows whose id or title contains ``words``, in any case, and the number of matches.
+
+        The item whose id equals ``words`` comes first.
+        """
         words = words.strip()
         if not words:
-            return np.arange(offset, min(offset + limit, len(self.known))), len(self.known)
-        found = np.flatnonzero(self._lower.str.contains(words.lower(), literal=True).to_numpy())
-        exact = self.known.row(words)
+            return np.arange(offset, min(offset + limit, len(self.id_map))), len(self.id_map)
+        matches = np.flatnonzero(self._lowercase.str.contains(words.lower(), literal=True).to_numpy())
+        exact = self.id_map.row(words)
         if exact is not None:
-            found = np.concatenate([[exact], found[found != exact]])
-        return found[offset : offset + limit], len(found)
+            matches = np.concatenate([[exact], matches[matches != exact]])
+        return matches[offset : offset + limit], len(matches)
 
     @cached_property
-    def _lower(self) -> pl.Series:
+    def _lowercase(self) -> pl.Series:
         import polars as pl
 
-        text = pl.Series([str(one) for one in self.known.ids.to_list()], dtype=pl.String)
+        text = pl.Series([str(id) for id in self.id_map.ids.to_list()], dtype=pl.String)
         if self._titles is not None:
             text = text + "\n" + self._titles.fill_null("")
         return text.str.to_lowercase()
 
 
-class Shelf:
-    """The items of a run with their titles, categories and pictures, and its users."""
+class ItemPresenter:
+    """The users of a run, and its items with titles, categories and pictures."""
 
-    def __init__(self, recommender: Recommender, pictures: Pictures | None) -> None:
+    def __init__(self, recommender: Recommender, images: ImageFolder | None) -> None:
         self._frame = None if recommender.item_table is None else recommender.item_table.frame
-        self._title, self._picture = self._text(TITLES), self._text(PICTURES)
+        self._title, self._picture = self._text_column(TITLE_COLUMNS), self._text_column(PICTURE_COLUMNS)
         self._category = None if self._frame is None or CATEGORY not in self._frame else self._frame[CATEGORY]
-        self._pictures = pictures
-        self.items = Names(recommender.items, None if self._title is None else self._title[1])
-        self.users = Names(recommender.users)
+        self._images = images
+        self.items = SearchableIds(recommender.items, self._title)
+        self.users = SearchableIds(recommender.users)
 
-    def _text(self, names: tuple[str, ...]) -> tuple[str, pl.Series] | None:
+    def _text_column(self, names: tuple[str, ...]) -> pl.Series | None:
         import polars as pl
 
         if self._frame is None or (name := next((n for n in names if n in self._frame.columns), None)) is None:
@@ -79,45 +83,45 @@ class Shelf:
             cells = cells.list.first()
         if cells.dtype.is_nested() or cells.dtype == pl.Binary:
             return None
-        return name, cells.cast(pl.String)
+        return cells.cast(pl.String).alias(name)
 
-    def show(self, rows: Ints) -> list[dict[str, Any]]:
-        """Id, title, categories and whether there is a picture, of item rows."""
-        ids = self.items.told(rows)
-        titles = [None] * len(rows) if self._title is None else self._title[1].gather(rows).to_list()
+    def summaries(self, rows: Ints) -> list[dict[str, Any]]:
+        """The fields of ``schemas.ItemSummary`` for item rows."""
+        ids = self.items.response_ids(rows)
+        titles = [None] * len(rows) if self._title is None else self._title.gather(rows).to_list()
         categories = [None] * len(rows) if self._category is None else self._category.gather(rows).to_list()
         return [
             {
-                "id": one,
-                "title": title if title is None else title[:LONGEST],
-                "categories": _words(category),
-                "picture": self._pictures is not None and self.picture(int(row)) is not None,
+                "id": id,
+                "title": title if title is None else title[:MAX_CHARACTERS],
+                "categories": _category_names(category),
+                "picture": self._images is not None and self.picture_path(int(row)) is not None,
             }
-            for one, title, category, row in zip(ids, titles, categories, rows, strict=True)
+            for id, title, category, row in zip(ids, titles, categories, rows, strict=True)
         ]
 
-    def picture(self, row: int) -> Path | None:
-        """The file of an item's picture."""
-        if self._pictures is None:
+    def picture_path(self, row: int) -> Path | None:
+        """The picture file of an item."""
+        if self._images is None:
             return None
-        name = None if self._picture is None else self._picture[1][row]
-        return self._pictures.find(name, str(self.items.known.ids[row]))
+        name = None if self._picture is None else self._picture[row]
+        return self._images.find(name, str(self.items.id_map.ids[row]))
 
     def details(self, row: int) -> dict[str, str]:
         """The other columns of the table of items, as text."""
         if self._frame is None:
             return {}
-        shown = {CATEGORY, *(found[0] for found in (self._title, self._picture) if found is not None)}
+        summary_columns = {CATEGORY, *(column.name for column in (self._title, self._picture) if column is not None)}
         cells = self._frame.row(row, named=True)
         return {
-            name: str(cell)[:LONGEST]
+            name: str(cell)[:MAX_CHARACTERS]
             for name, cell in cells.items()
-            if name not in shown and cell is not None and not isinstance(cell, bytes)
+            if name not in summary_columns and cell is not None and not isinstance(cell, bytes)
         }
 
     @cached_property
     def categories(self) -> list[str]:
-        """All of them, those of most items first."""
+        """All categories, the most frequent first."""
         import polars as pl
 
         if self._category is None:
@@ -127,8 +131,8 @@ class Shelf:
         return counts.sort(["count", CATEGORY], descending=[True, False])[CATEGORY].to_list()
 
 
-def _words(category: Any) -> list[str]:
-    if category is None:
+def _category_names(cell: Any) -> list[str]:
+    if cell is None:
         return []
-    found = category if isinstance(category, list) else [category]
-    return [str(one)[:LONGEST] for one in found if one is not None]
+    names = cell if isinstance(cell, list) else [cell]
+    return [str(name)[:MAX_CHARACTERS] for name in names if name is not None]

@@ -1,4 +1,4 @@
-"""What is asked and what is answered, as JSON. Ids are the original ones; text stands for a number written so."""
+"""JSON schemas of requests and responses. Ids are the original ones; text matches a number with the same spelling."""
 
 from __future__ import annotations
 
@@ -9,111 +9,132 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from crossrec.recommend import ColdStartMethod, FoldInMethod
 from crossrec.recommend.cold_start import DEFAULT_METHOD
 
-Id = Annotated[
+RequestId = Annotated[
     Annotated[StrictStr, Field(max_length=512)] | StrictInt | StrictFloat,
     Field(description="An original id."),
 ]
-Told = str | int
-"""An id in a reply: a number where all ids of the run are whole numbers that JSON readers keep exactly, else text."""
-RunNumber = Annotated[int, Field(ge=1, le=99, description="Which of the served runs, from 1.")]
-Length = Annotated[int, Field(ge=1, description="Length of the list.")]
+ResponseId = str | int
+"""An id in a response: a number if all ids of the run are integers that JSON readers keep exactly, else text."""
+RunNumber = Annotated[int, Field(ge=1, le=99, description="Number of the served run, from 1.")]
+ListLength = Annotated[int, Field(ge=1, description="Length of the list.")]
 
 
-class Asked(BaseModel):
-    """A request: unknown fields are refused."""
+class RunRequest(BaseModel):
+    """A request to one run; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     run: RunNumber = 1
 
 
-class Filtered(Asked):
+class ItemListRequest(RunRequest):
     """A request for a list of items."""
 
-    k: Length = 10
-    exclude_seen: bool = Field(default=True, description="Leave out the items that are known to be taken already.")
-    allow: list[Id] | None = Field(default=None, description="Only these items.")
-    deny: list[Id] | None = Field(default=None, description="Not these items.")
+    k: ListLength = 10
+    exclude_seen: bool = Field(default=True, description="Leave out the items that the user already has.")
+    allow: list[RequestId] | None = Field(default=None, description="Only these items.")
+    deny: list[RequestId] | None = Field(default=None, description="Not these items.")
     category: list[Annotated[str, Field(max_length=512)]] | None = Field(
         default=None, max_length=100, description="Only items of these categories."
     )
 
 
-class ForUser(Filtered):
+class RecommendRequest(ItemListRequest):
     """The best items for a user of the run."""
 
-    user: Id
+    user: RequestId
 
 
-class ForHistory(Filtered):
-    """The best items for somebody who was not in training, by the items they took."""
+class HistoryRequest(ItemListRequest):
+    """The best items for a user who was not in training, given the items of their history."""
 
-    items: list[Id] = Field(min_length=1)
+    items: list[RequestId] = Field(min_length=1)
     how: FoldInMethod = Field(default="ridge", description="How a history becomes a user vector.")
 
 
-class Similar(Asked):
+class SimilarRequest(RunRequest):
     """The items most similar to one, by cosine."""
 
-    item: Id
-    k: Length = 10
+    item: RequestId
+    k: ListLength = 10
     by: Annotated[str, Field(max_length=200)] = Field(default="behaviour", description="behaviour, or a modality.")
 
 
-class Explain(Asked):
-    """What a score is made of: of a user of the run, or of somebody with a history."""
+class ExplainRequest(RunRequest):
+    """What a score is made of, for a user of the run or for a history."""
 
-    item: Id
-    user: Id | None = None
-    history: list[Id] | None = Field(default=None, min_length=1)
+    item: RequestId
+    user: RequestId | None = None
+    history: list[RequestId] | None = Field(default=None, min_length=1)
     how: FoldInMethod = "ridge"
 
 
-class Features(Asked):
-    """A new item that nobody has touched, by raw features as in the feature files of the run's data set."""
+class NewItemRequest(RunRequest):
+    """An item without interactions, by raw features as in the feature files of the run's data set."""
 
     features: dict[Annotated[str, Field(max_length=200)], list[float]] = Field(min_length=1)
     how: ColdStartMethod = Field(default=DEFAULT_METHOD, description="How content becomes an item vector.")
-    k: Length = 10
+    k: ListLength = 10
 
 
-class Problem(BaseModel):
-    """Why there is no answer."""
+class ErrorResponse(BaseModel):
+    """One line about what went wrong."""
 
     error: str
 
 
-class Item(BaseModel):
-    """An item with what the table of items says of it."""
+class ItemSummary(BaseModel):
+    """An item with its title and categories from the table of items."""
 
-    id: Told
+    id: ResponseId
     title: str | None
     categories: list[str]
     picture: bool = Field(description="Whether /v1/picture has one.")
 
 
-class Ranked(Item):
-    """An item in a list. ``seen``: which split knows it of the user, where seen items are not left out."""
+class RankedItem(ItemSummary):
+    """An item in a list. ``seen``: the split in which the user has it, where seen items are not left out."""
 
     rank: int
     score: float
     seen: Literal["train", "valid"] | None = None
 
 
-class Answer(BaseModel):
-    """``identity``: of the run that answered, as in its card."""
+class HistoryItem(ItemSummary):
+    """An item of a user's history and its split."""
+
+    seen: Literal["train", "valid"]
+
+
+class UserSummary(BaseModel):
+    """A user and the size of their history."""
+
+    id: ResponseId
+    taken: int = Field(description="Training and validation items of this user.")
+
+
+class RankedUser(BaseModel):
+    """A user in a list."""
+
+    id: ResponseId
+    rank: int
+    score: float
+
+
+class RunResponse(BaseModel):
+    """``identity``: of the run that answered, as in its model card."""
 
     identity: str
 
 
-class Items(Answer):
-    """A list of items, best first. It is shorter than asked for where fewer are left."""
+class ItemListResponse(RunResponse):
+    """A list of items, best first; shorter than requested if fewer are left."""
 
-    items: list[Ranked]
+    items: list[RankedItem]
 
 
-class Explained(Answer):
-    """``parts`` add up to the score where the recommender's item vectors are sums; ``cosine`` and ``aligned`` compare
-    the user with the item by behaviour (``id``) and modality, ``aligned`` after the residual aligner (Equation 3)."""
+class ExplanationResponse(RunResponse):
+    """``parts`` add up to the score where the backbone's item vectors are sums; ``cosine`` and ``aligned`` compare the
+    user with the item by behaviour (``id``) and modality, ``aligned`` after the residual aligner (Equation 3)."""
 
     score: float
     parts: dict[str, float]
@@ -121,69 +142,50 @@ class Explained(Answer):
     aligned: dict[str, float]
 
 
-class Fan(BaseModel):
-    """A user in a list."""
-
-    id: Told
-    rank: int
-    score: float
-
-
-class NewItemAnswer(Answer):
+class NewItemResponse(RunResponse):
     """``vector``: its dot product with a user's vector is the score. ``items``: the nearest ones by behaviour;
-    ``users``: those who score it highest."""
+    ``users``: those with the highest scores."""
 
     vector: list[float]
-    items: list[Ranked]
-    users: list[Fan]
+    items: list[RankedItem]
+    users: list[RankedUser]
 
 
-class UserEntry(BaseModel):
-    id: Told
-    taken: int = Field(description="Items of this user that the run knows of.")
-
-
-class UserPage(Answer):
-    """Some of the users that were searched for, and how many there are."""
+class UserSearchResponse(RunResponse):
+    """One page of the matching users, and the number of matches."""
 
     total: int
-    users: list[UserEntry]
+    users: list[UserSummary]
 
 
-class ItemPage(Answer):
-    """Some of the items that were searched for, and how many there are."""
+class ItemSearchResponse(RunResponse):
+    """One page of the matching items, and the number of matches."""
 
     total: int
-    items: list[Item]
+    items: list[ItemSummary]
 
 
-class Taken(Item):
-    """An item of a user's history, and the split that it is in."""
+class UserResponse(RunResponse):
+    """A user and the first items of their history."""
 
-    seen: Literal["train", "valid"]
-
-
-class UserAnswer(Answer):
-    """A user, and the first items of their history."""
-
-    id: Told
+    id: ResponseId
     taken: int
-    history: list[Taken]
+    history: list[HistoryItem]
 
 
-class ItemAnswer(Answer):
-    """An item: what the table of items says, how many took it in training, by what it can be compared, who of those
-    who have not taken it score it highest."""
+class ItemResponse(RunResponse):
+    """An item: other columns of its table, number of training users, views that it can be compared by, and the users
+    with the highest scores who do not have it."""
 
-    item: Item
+    item: ItemSummary
     details: dict[str, str]
     taken: int
     views: list[str]
-    users: list[Fan]
+    users: list[RankedUser]
 
 
-class Card(BaseModel):
-    """A run: what was trained, when, on what, how good it is. ``metrics``: by split; ``modalities``: items with it."""
+class ModelCard(BaseModel):
+    """What a run was trained on, when, how, and its metrics by split. ``modalities``: number of items with each."""
 
     run: int
     label: str
@@ -206,15 +208,15 @@ class Card(BaseModel):
     config: dict[str, object]
 
 
-class Cards(BaseModel):
+class ModelCardsResponse(BaseModel):
     """The served runs."""
 
-    runs: list[Card]
+    runs: list[ModelCard]
     max_k: int
 
 
 class RunHealth(BaseModel):
-    """``refused``: why a run that came in the place of this one is not served; null where none was refused."""
+    """``refused``: why the newest run in this place is not served; null if it is served."""
 
     run: int
     label: str
@@ -224,17 +226,21 @@ class RunHealth(BaseModel):
     refused: str | None
 
 
-class Health(BaseModel):
-    """``degraded``: it answers, but with an older run than the one that lies there."""
+class HealthResponse(BaseModel):
+    """``degraded``: the service answers with an older run because it refused the newest one."""
 
     status: Literal["ok", "degraded"]
-    busy: int = Field(description="Requests that are worked on or wait.")
+    busy: int = Field(description="Requests in progress or waiting.")
     runs: list[RunHealth]
 
 
-class Ready(BaseModel):
+class ReadyResponse(BaseModel):
+    """Whether the service takes requests now."""
+
     ready: bool
 
 
-class Live(BaseModel):
+class LiveResponse(BaseModel):
+    """The process answers."""
+
     live: Literal[True] = True

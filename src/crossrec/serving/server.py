@@ -1,4 +1,4 @@
-"""Running the service: a socket, the watcher, uvicorn, and an end that lets go of nobody half way."""
+"""Run the service: listening socket, run watcher, uvicorn and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ import uvicorn
 from crossrec.errors import ConfigError
 from crossrec.serving.app import create_app
 from crossrec.serving.config import ServeConfig
-from crossrec.serving.connection import SPARE, Connection, most
-from crossrec.serving.hot_swap import Slot, Watcher
-from crossrec.serving.middleware import Guard
+from crossrec.serving.connection import SPARE_FILES, LimitedConnection, connection_limit
+from crossrec.serving.hot_swap import RunWatcher, ServedRun
+from crossrec.serving.middleware import AccessMiddleware
 
-BACKLOG = SPARE // 5
-"""Connections that may wait to be taken. asyncio takes so many at once, a few times over before the first is sent away
-for being one too many, and there must be files for them."""
-PATIENCE = 10
-"""Seconds that requests have to end in when the service is told to stop."""
-HEAD = 16 * 2**10
-"""Bytes of the longest request line with its headers."""
+BACKLOG = SPARE_FILES // 5
+"""Connections that may wait to be accepted. asyncio accepts up to this many at once, several times over before it
+closes the first one above the limit, and each needs an open file."""
+SHUTDOWN_SECONDS = 10
+"""Time for requests in progress to finish when the service stops."""
+MAX_HEAD_BYTES = 16 * 2**10
+"""Size of the longest request line with its headers."""
 
 
-def serve(slots: Sequence[Slot], config: ServeConfig, on_start: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests that have begun are answered first.
+def serve(runs: Sequence[ServedRun], config: ServeConfig, on_start: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests in progress.
 
-    ``on_start`` is told the address once connections are taken. Raises ConfigError where the address cannot be
-    listened on, or would need a token.
+    ``on_start`` is called with the address once connections are accepted. Raises ConfigError if the address cannot be
+    listened on, or needs a token.
     """
     config.check()
-    torch.set_num_threads(1)  # a question is answered by one thread, and several at a time
-    with listen(config) as listener, Watcher(slots, config.watch):
-        server = uvicorn.Server(uvicorn_config(create_app(slots, config)))
+    torch.set_num_threads(1)  # each request is answered by one thread, several requests in parallel
+    with listen(config) as listener, RunWatcher(runs, config.watch):
+        server = uvicorn.Server(uvicorn_config(create_app(runs, config)))
         on_start(address(listener, config))
         try:
             server.run(sockets=[listener])
-        except KeyboardInterrupt:  # raised again by uvicorn, after a graceful end
+        except KeyboardInterrupt:  # raised again by uvicorn after a graceful shutdown
             return
 
 
-def uvicorn_config(app: Guard) -> uvicorn.Config:
-    """How uvicorn is run: HTTP/1.1 alone, bounded heads and connections, nothing told about itself."""
-    Connection.most = most()
+def uvicorn_config(app: AccessMiddleware) -> uvicorn.Config:
+    """Settings of uvicorn: HTTP/1.1 only, limited heads and connections, no server header."""
+    LimitedConnection.limit = connection_limit()
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http=Connection,
+        http=LimitedConnection,
         ws="none",
-        h11_max_incomplete_event_size=HEAD,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         proxy_headers=False,
         server_header=False,
         access_log=False,
@@ -61,14 +61,14 @@ def uvicorn_config(app: Guard) -> uvicorn.Config:
 
 
 def listen(config: ServeConfig) -> socket.socket:
-    """A socket that listens. Raises ConfigError where the address is taken or not this machine's."""
+    """A listening socket. Raises ConfigError if the address is in use or not this machine's."""
     listener = None
     try:
-        *kind, _, place = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(*kind)  # says TCP, where asyncio then sends without waiting for acknowledgements
+        *family, _, socket_address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(*family)  # names TCP as its protocol, so that asyncio sets TCP_NODELAY
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
+        listener.bind(socket_address)
         listener.listen(BACKLOG)
         return listener
     except OSError as error:
@@ -81,6 +81,6 @@ def listen(config: ServeConfig) -> socket.socket:
 
 
 def address(listener: socket.socket, config: ServeConfig) -> str:
-    """Where the page is."""
+    """The URL of the page."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{listener.getsockname()[1]}/"

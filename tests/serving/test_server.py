@@ -1,4 +1,4 @@
-"""``crossrec serve`` as a process: what it says, how it ends, what it makes of nonsense on the wire."""
+"""``crossrec serve`` as a process: output, malformed requests, load, shutdown and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.serving import Service, as_post, load, malformed, service
 
 from crossrec.cli import main
 
-from .worlds import USER_IDS, a_run
+from .worlds import USER_IDS, write_run
 
 TOKEN = "a token of many characters"
 BODY = {"user": USER_IDS[2], "k": 3}
@@ -25,17 +25,17 @@ BODY = {"user": USER_IDS[2], "k": 3}
 @pytest.fixture(scope="module")
 def served(shop):
     arguments = (shop / "plain", shop / "cross", "--items", shop / "items.csv", "--rate", 0, "--max-k", 50)
-    with service(*arguments) as made:
-        yield made
-        made.process.send_signal(signal.SIGINT)  # as Ctrl-C does
-        assert made.process.wait(30) == 0
+    with service(*arguments) as running:
+        yield running
+        running.process.send_signal(signal.SIGINT)  # as Ctrl-C does
+        assert running.process.wait(30) == 0
 
 
-def ask(served: Service, **options) -> httpx.Response:
+def recommend(served: Service, **options) -> httpx.Response:
     return httpx.post(f"http://127.0.0.1:{served.port}/v1/recommend", json=BODY, timeout=30, **options)
 
 
-def listens(port: int) -> bool:
+def accepts_connections(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionError:
@@ -43,43 +43,43 @@ def listens(port: int) -> bool:
     return True
 
 
-def test_it_says_where_it_is_and_answers(served):
+def test_it_prints_its_address_and_answers(served):
     assert served.said[0].startswith("crossrec serves vbpr and lightgcn+cross on http://127.0.0.1:")
-    answer = ask(served)
+    answer = recommend(served)
     assert (answer.status_code, len(answer.json()["items"])) == (200, 3)
     assert "server" not in answer.headers
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_nonsense_gets_no_server_error_and_leaves_it_answering(served, seed):
-    before = ask(served).json()
-    found = asyncio.run(malformed(served.port, requests(20 * len(KINDS), seed)))
-    assert sum(found.values()) == 20 * len(KINDS)
-    assert not [status for _, status in found if status.startswith("5")]
-    assert {"200", "400", "404", "405", "413", "422"} <= {status for _, status in found}
-    assert ask(served).json() == before
+def test_malformed_requests_get_no_server_error(served, seed):
+    before = recommend(served).json()
+    counts = asyncio.run(malformed(served.port, requests(20 * len(KINDS), seed)))
+    assert sum(counts.values()) == 20 * len(KINDS)
+    assert not [status for _, status in counts if status.startswith("5")]
+    assert {"200", "400", "404", "405", "413", "422"} <= {status for _, status in counts}
+    assert recommend(served).json() == before
     assert served.process.poll() is None
     assert not [line for line in served.said if "Traceback" in line]
 
 
-def test_load_is_measured_by_answers(served):
+def test_the_load_benchmark_counts_answers(served):
     before = served.cpu_seconds()
     measured = asyncio.run(load(served, lambda: as_post("/v1/recommend", BODY), clients=3, length=0.3))
     assert set(measured.statuses) == {"200"}
     assert measured.statuses.total() >= 3
     assert 0 < measured.p50 <= measured.p99
     assert measured.rate > 0
-    assert not served.cpu_seconds() < before  # not a number where the system does not tell
+    assert not served.cpu_seconds() < before  # NaN on systems without /proc
 
 
-def test_a_token_from_the_environment_a_swap_and_a_graceful_end(tmp_path):
-    a_run(tmp_path / "old", seed=1)
-    a_run(tmp_path / "new", seed=2)
+def test_token_from_the_environment_swap_and_graceful_shutdown(tmp_path):
+    write_run(tmp_path / "old", seed=1)
+    write_run(tmp_path / "new", seed=2)
     (tmp_path / "current").symlink_to("old")
     arguments = (tmp_path / "current", "--host", "0.0.0.0", "--watch", 0.05, "--rate", 0)
     served = Service(*arguments, environment={"CROSSREC_TOKEN": TOKEN})
     address = f"http://127.0.0.1:{served.port}/v1"
-    assert ask(served).status_code == 401
+    assert recommend(served).status_code == 401
     with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
         answers = [client.post(f"{address}/recommend", json=BODY)]
         (tmp_path / "next").symlink_to("new")
@@ -98,9 +98,9 @@ def test_a_token_from_the_environment_a_swap_and_a_graceful_end(tmp_path):
             while not client.get(f"{address}/health").json()["busy"]:
                 pass
             served.process.send_signal(signal.SIGTERM)
-            while listens(served.port):
+            while accepts_connections(served.port):
                 pass
-            connection.sendall(content[9:])  # no new connection is taken, and this request is answered
+            connection.sendall(content[9:])  # the request in progress is answered
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
     assert served.stop() == 0
     assert not [line for line in served.said if "Traceback" in line]
@@ -110,19 +110,19 @@ def test_a_token_from_the_environment_a_swap_and_a_graceful_end(tmp_path):
 def crossrec(capsys):
     def call(*arguments):
         code = main(["serve", *map(str, arguments)])
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.count("\n") == 1
-        return code, said.err
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return code, captured.err
 
     return call
 
 
 def test_mistakes_are_one_line(crossrec, shop, tmp_path, monkeypatch):
     run = shop / "plain"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        for arguments, told in (
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        for arguments, message in (
             ([tmp_path / "none"], "none: no such folder"),
             ([tmp_path], "config.json: missing"),
             ([run, tmp_path / "none"], "none: no such folder"),
@@ -136,20 +136,20 @@ def test_mistakes_are_one_line(crossrec, shop, tmp_path, monkeypatch):
             ([run, "--pictures", tmp_path / "none"], "--pictures"),
             ([run, "--nonsense", 1], "--nonsense"),
         ):
-            code, said = crossrec(*arguments)
+            code, error = crossrec(*arguments)
             assert code == 2, arguments
-            assert told in said, (arguments, said)
+            assert message in error, (arguments, error)
     monkeypatch.setenv("CROSSREC_TOKEN", "short")
-    code, said = crossrec(run)
+    code, error = crossrec(run)
     assert code == 2
-    assert "$CROSSREC_TOKEN: give at least 16" in said
+    assert "$CROSSREC_TOKEN: give at least 16" in error
 
 
-def test_without_its_libraries_it_says_what_to_install(crossrec, shop, monkeypatch):
+def test_missing_libraries_are_named(crossrec, shop, monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("crossrec.serving", "crossrec.commands.serve"))]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("fastapi", "uvicorn"):
         monkeypatch.setitem(sys.modules, name, None)
-    code, said = crossrec(shop / "plain")
+    code, error = crossrec(shop / "plain")
     assert code == 2
-    assert "serving needs fastapi and uvicorn: pip install 'crossrec[serve]'" in said
+    assert "serving needs fastapi and uvicorn: pip install 'crossrec[serve]'" in error

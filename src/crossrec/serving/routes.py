@@ -1,0 +1,166 @@
+"""Paths of the API: requests, responses and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from crossrec.serving import schemas as s
+from crossrec.serving.batching import Batcher
+from crossrec.serving.config import ServeConfig
+from crossrec.serving.hot_swap import LoadedRun, ServedRun
+from crossrec.serving.images import read_image
+from crossrec.serving.middleware import AccessMiddleware
+from crossrec.serving.service import RecommendationService, each
+
+SearchWords = Annotated[str, Query(max_length=200, description="A part of an id or a title, in any case.")]
+OriginalId = Annotated[str, Query(max_length=512, description="An original id.")]
+Offset = Annotated[int, Query(ge=0, le=10**9)]
+Limit = Annotated[int, Query(ge=1, le=100)]
+RunNumber = Annotated[int, Query(ge=1, le=99, description="Number of the served run, from 1.")]
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"model": s.ErrorResponse, "description": "Missing or wrong token"},
+    404: {"model": s.ErrorResponse, "description": "No such user, item or run"},
+    413: {"model": s.ErrorResponse, "description": "Too large"},
+    422: {"model": s.ErrorResponse, "description": "Invalid request"},
+    429: {"model": s.ErrorResponse, "description": "Too many requests; see Retry-After"},
+    503: {"model": s.ErrorResponse, "description": "Busy; see Retry-After"},
+}
+
+
+def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Batcher) -> APIRouter:
+    """Routes whose request has a JSON body."""
+    router = APIRouter(prefix="/v1", tags=["recommend"], responses=ERROR_RESPONSES)
+
+    def service(request: s.RunRequest) -> RecommendationService:
+        """The service for a request. Raises HTTPException above a limit and for an unknown run."""
+        if getattr(request, "k", 0) > config.max_k:
+            raise HTTPException(422, f"k: at most {config.max_k}")
+        for name in ("items", "history", "allow", "deny"):
+            if len(getattr(request, name, None) or ()) > config.max_ids:
+                raise HTTPException(422, f"{name}: at most {config.max_ids} ids")
+        return _current(runs, request.run).service
+
+    @router.post("/recommend", response_model=s.ItemListResponse)
+    async def recommend(request: s.RecommendRequest) -> Response:
+        """The best items for a user of the run."""
+        return JSONResponse(await batcher(service(request).recommend, request))
+
+    @router.post("/recommend/history", response_model=s.ItemListResponse)
+    async def recommend_history(request: s.HistoryRequest) -> Response:
+        """The best items for a user who was not in training, given the items of their history."""
+        return JSONResponse(await batcher(each(service(request).recommend_for_history), request))
+
+    @router.post("/similar", response_model=s.ItemListResponse)
+    async def similar(request: s.SimilarRequest) -> Response:
+        """The items most similar to one, by behaviour or by a modality."""
+        return JSONResponse(await batcher(service(request).similar, request))
+
+    @router.post("/explain", response_model=s.ExplanationResponse)
+    async def explain(request: s.ExplainRequest) -> Response:
+        """What a score is made of."""
+        return JSONResponse(await batcher(each(service(request).explain), request))
+
+    @router.post("/new-item", response_model=s.NewItemResponse)
+    async def new_item(request: s.NewItemRequest) -> Response:
+        """The vector of an item without interactions, from raw features; its nearest items and likely users."""
+        return JSONResponse(await batcher(each(service(request).new_item), request))
+
+    return router
+
+
+def lookup_routes(runs: Sequence[ServedRun], batcher: Batcher) -> APIRouter:
+    """Routes that search and show users and items."""
+    router = APIRouter(prefix="/v1", tags=["look up"], responses=ERROR_RESPONSES)
+
+    @router.get("/users", response_model=s.UserSearchResponse)
+    async def users(search: SearchWords = "", offset: Offset = 0, limit: Limit = 20, run: RunNumber = 1) -> Response:
+        """Users by a part of their id."""
+        service = _current(runs, run).service
+        return JSONResponse(await batcher(each(lambda words: service.search_users(words, offset, limit)), search))
+
+    @router.get("/items", response_model=s.ItemSearchResponse)
+    async def items(search: SearchWords = "", offset: Offset = 0, limit: Limit = 20, run: RunNumber = 1) -> Response:
+        """Items by a part of their id or title."""
+        service = _current(runs, run).service
+        return JSONResponse(await batcher(each(lambda words: service.search_items(words, offset, limit)), search))
+
+    @router.get("/user", response_model=s.UserResponse)
+    async def user(user: OriginalId, run: RunNumber = 1) -> Response:
+        """A user, with the first items of their history."""
+        return JSONResponse(await batcher(each(_current(runs, run).service.user), user))
+
+    @router.get("/item", response_model=s.ItemResponse)
+    async def item(item: OriginalId, run: RunNumber = 1) -> Response:
+        """An item, with its likely users."""
+        return JSONResponse(await batcher(each(_current(runs, run).service.item), item))
+
+    @router.get("/picture", response_class=Response)
+    async def picture(item: OriginalId, run: RunNumber = 1) -> Response:
+        """The picture of an item."""
+        loaded = _current(runs, run)
+
+        def read(id: str) -> dict[str, Any]:
+            path = loaded.presenter.picture_path(loaded.service.item_row(id))
+            return {"image": None if path is None else read_image(path)}
+
+        image = (await batcher(each(read), item))["image"]
+        if image is None:
+            raise HTTPException(404, "no picture of this item")
+        content, media_type = image
+        return Response(content, media_type=media_type, headers={"cache-control": "private, max-age=3600"})
+
+    return router
+
+
+def status_routes(runs: Sequence[ServedRun], config: ServeConfig, access: AccessMiddleware) -> APIRouter:
+    """Routes about the served runs and the state of the service."""
+    router = APIRouter(prefix="/v1", tags=["service"])
+
+    @router.get("/runs", name="runs", response_model=s.ModelCardsResponse, responses=ERROR_RESPONSES)
+    async def model_cards() -> Response:
+        """The model cards of the served runs."""
+        cards = [{"run": number, **run.current.card} for number, run in enumerate(runs, 1)]
+        return JSONResponse({"runs": cards, "max_k": config.max_k})
+
+    @router.get("/health", response_model=s.HealthResponse)
+    async def health() -> Response:
+        """Since when each run has been served, and whether a newer one was refused."""
+        states = [
+            {
+                "run": number,
+                "label": run.current.card["label"],
+                "identity": run.current.card["identity"],
+                "since": run.current.since,
+                "swaps": run.swaps,
+                "refused": run.refused,
+            }
+            for number, run in enumerate(runs, 1)
+        ]
+        status = "degraded" if any(run.refused for run in runs) else "ok"
+        return JSONResponse({"status": status, "busy": access.active_requests, "runs": states})
+
+    @router.get("/health/live", response_model=s.LiveResponse)
+    async def live() -> Response:
+        """The process answers."""
+        return JSONResponse({"live": True})
+
+    @router.get("/health/ready", response_model=s.ReadyResponse)
+    async def ready() -> Response:
+        """Whether the service takes requests now; status 503 if it is too busy."""
+        if access.active_requests < config.waiting:
+            return JSONResponse({"ready": True})
+        return JSONResponse({"ready": False}, 503, {"retry-after": "1"})
+
+    return router
+
+
+def _current(runs: Sequence[ServedRun], number: int) -> LoadedRun:
+    if number > len(runs):
+        raise HTTPException(404, f"no run {number}: this service has {len(runs)}")
+    return runs[number - 1].current

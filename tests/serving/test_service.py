@@ -1,0 +1,287 @@
+"""Responses match ``Recommender``."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from crossrec.alignment import CrossConfig
+from crossrec.backbones import BACKBONES
+from crossrec.data import DataConfig
+from crossrec.recommend import Recommender
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import run
+from crossrec.serving import ServeConfig, ServedRun, create_app
+from crossrec.serving.schemas import RecommendRequest, SimilarRequest
+from crossrec.training import TrainingConfig
+
+from .worlds import ITEM_IDS, MARKUP, NO_TEXT, RAW, TITLES, UNTOUCHED, USER_IDS, png, write_run
+
+USER, ITEM = USER_IDS[3], ITEM_IDS[5]
+
+
+def post(client: TestClient, path: str, **body) -> dict:
+    answer = client.post(f"/v1/{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def get(client: TestClient, path: str, **query) -> dict:
+    answer = client.get(f"/v1/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ranking(answer: dict) -> list[tuple]:
+    return [(item["rank"], item["id"], pytest.approx(item["score"], rel=1e-6)) for item in answer["items"]]
+
+
+def rows(frame: pl.DataFrame, item: str = "item") -> list[tuple]:
+    return list(frame.select("rank", item, "score").iter_rows())
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_recommend(client, plain, cross, number):
+    recommender = (plain, cross)[number - 1]
+    answer = post(client, "recommend", user=USER, k=7, run=number)
+    assert rows(recommender.recommend([USER], 7)) == ranking(answer)
+    assert answer["identity"] == recommender.vectors.identity[:12]
+
+
+def test_recommend_with_filters(client, plain):
+    filters = {"allow": ITEM_IDS[:20], "deny": ITEM_IDS[4:6], "category": ["tea"]}
+    assert rows(plain.recommend([USER], 30, **filters)) == ranking(
+        post(client, "recommend", user=USER, k=30, **filters)
+    )
+    assert post(client, "recommend", user=USER, allow=[])["items"] == []
+
+
+def test_seen_items_are_marked_with_their_split(client, plain):
+    answer = post(client, "recommend", user=USER, k=len(ITEM_IDS), exclude_seen=False)
+    assert rows(plain.recommend([USER], len(ITEM_IDS), exclude_seen=False)) == ranking(answer)
+    marked = {item["id"]: item["seen"] for item in answer["items"] if item["seen"]}
+    assert set(marked) == set(plain.seen(USER))
+    assert sorted(marked.values()) == ["train"] * 5 + ["valid"]
+
+
+def test_items_come_with_title_categories_and_picture(client):
+    items = {item["id"]: item for item in post(client, "recommend", user=USER, k=99)["items"]}
+    assert (items[ITEM_IDS[2]]["title"], items[ITEM_IDS[2]]["categories"]) == (TITLES[2], ["tea"])
+    assert items[ITEM_IDS[2]]["picture"]
+    assert not items[ITEM_IDS[4]]["picture"]
+    bare = items[ITEM_IDS[UNTOUCHED]]
+    assert (bare["title"], bare["categories"], bare["picture"]) == (None, [], False)
+
+
+@pytest.mark.parametrize("by", ["behaviour", "image", "text"])
+def test_similar(client, cross, by):
+    answer = post(client, "similar", item=ITEM, k=6, by=by, run=2)
+    assert rows(cross.similar([ITEM], 6, by=by), "similar") == ranking(answer)
+
+
+def test_an_item_that_a_view_lacks_has_no_neighbours_there(client):
+    assert post(client, "similar", item=ITEM_IDS[NO_TEXT], by="text")["items"] == []
+    assert post(client, "similar", item=ITEM_IDS[UNTOUCHED])["items"] == []
+
+
+@pytest.mark.parametrize("how", ["ridge", "propagation", "mean"])
+def test_recommend_for_a_history(client, plain, how):
+    history = [ITEM_IDS[9], ITEM_IDS[2], ITEM_IDS[9]]
+    answer = post(client, "recommend/history", items=history, how=how, k=5, deny=[ITEM_IDS[1]])
+    assert rows(plain.for_history(history, 5, how=how, deny=[ITEM_IDS[1]])) == ranking(answer)
+    again = post(client, "recommend/history", items=history, how=how, k=40, exclude_seen=False)
+    assert rows(plain.for_history(history, 40, how=how, exclude_seen=False)) == ranking(again)
+
+
+def matches(answer: dict, explanation: dict) -> bool:
+    """Equal except for the last digits of sums, which depend on the memory alignment of the vectors."""
+    return answer.keys() - explanation.keys() == {"identity"} and all(
+        answer[name] == pytest.approx(value, rel=1e-5, abs=1e-6) for name, value in explanation.items()
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_explain(client, plain, cross, number):
+    recommender = (plain, cross)[number - 1]
+    answer = post(client, "explain", user=USER, item=ITEM, run=number)
+    assert matches(answer, recommender.explain(USER, ITEM))
+    assert bool(answer["parts"]) == (number == 1)
+    assert bool(answer["aligned"]) == (number == 2)
+    history = [ITEM_IDS[1], ITEM_IDS[2]]
+    answer = post(client, "explain", history=history, item=ITEM, run=number)
+    assert matches(answer, recommender.explain_history(history, ITEM))
+
+
+@pytest.mark.parametrize("how", ["neighbors", "ridge"])
+def test_new_item(client, cross, how):
+    features = {m: np.linspace(-1, 2, width).tolist() for m, width in RAW.items()}
+    answer = post(client, "new-item", features=features, how=how, k=4, run=2)
+    vector = cross.item_from_features(features, how)
+    assert answer["vector"] == vector.tolist()
+    extended = cross.with_items(["new"], {m: [row] for m, row in features.items()}, how)
+    assert rows(extended.similar(["new"], 4), "similar") == ranking(answer)
+    scores = (cross.vectors.user_US @ vector).topk(4)
+    assert [user["id"] for user in answer["users"]] == [USER_IDS[row] for row in scores.indices.tolist()]
+    assert [user["score"] for user in answer["users"]] == pytest.approx(scores.values.tolist(), rel=1e-5)
+
+
+def test_search(client):
+    users = get(client, "users", search="ANN/1", limit=3)
+    assert users["total"] == 11
+    assert [user["id"] for user in users["users"]] == ["ann/1", "ann/10", "ann/11"]
+    assert users["users"][0]["taken"] == 6
+    assert [user["id"] for user in get(client, "users", offset=28)["users"]] == USER_IDS[28:]
+    assert get(client, "users", offset=10**9)["users"] == []
+    items = get(client, "items", search='pot "7"')
+    assert (items["total"], items["items"][0]["id"]) == (1, ITEM_IDS[7])
+    assert [item["id"] for item in get(client, "items", search=f"{ITEM_IDS[12]}", limit=1)["items"]] == [ITEM_IDS[12]]
+    assert get(client, "items", search="no such thing") | {"identity": ""} == {
+        "identity": "",
+        "total": 0,
+        "items": [],
+    }
+
+
+def test_a_user(client, plain):
+    answer = get(client, "user", user=MARKUP)
+    assert (answer["id"], answer["taken"]) == (MARKUP, 6)
+    assert [item["id"] for item in answer["history"]] == plain.seen(MARKUP)
+    assert [item["seen"] for item in answer["history"]].count("valid") == 1
+
+
+def test_an_item(client, plain):
+    answer = get(client, "item", item=ITEM_IDS[NO_TEXT])
+    assert answer["item"]["title"] == TITLES[NO_TEXT]
+    assert answer["details"] == {"price": f"{NO_TEXT} €"}
+    assert answer["taken"] == int(plain.vectors.degree_I[NO_TEXT]) > 0
+    assert answer["views"] == ["behaviour", "image"]
+    scores = (plain.vectors.user_US @ plain.vectors.item_IS[NO_TEXT]).tolist()
+    item_users = {user for user in USER_IDS if ITEM_IDS[NO_TEXT] in plain.seen(user)}
+    ranked = sorted((user for user in USER_IDS if user not in item_users), key=lambda u: -scores[USER_IDS.index(u)])
+    assert [user["id"] for user in answer["users"]] == ranked[:10]
+    bare = get(client, "item", item=ITEM_IDS[UNTOUCHED])
+    assert (bare["views"], bare["users"], bare["details"], bare["taken"]) == (["image", "text"], [], {}, 0)
+
+
+def test_a_picture(client):
+    answer = client.get("/v1/picture", params={"item": ITEM_IDS[1]})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.content == png(255, 120, 0)
+    assert client.get("/v1/picture", params={"item": ITEM_IDS[4]}).status_code == 404
+
+
+def test_the_model_cards(client):
+    first, second = get(client, "runs")["runs"]
+    assert (first["label"], second["label"]) == ("vbpr", "lightgcn+cross")
+    assert second["metrics"]["test"]["recall@20"] == 0.27
+    assert second["modalities"] == {"image": 40, "text": 39}
+    assert second["interactions"] == {"train": 150, "valid": 30}
+    assert second["config"]["data"] == {"data": "the data"}
+    assert second["versions"] == {"crossrec": "0.1.0"}
+    assert second["made"].endswith("Z")
+    assert second["categories"] == ["pots & <i>pans</i>", "tea"]
+    assert (first["epochs"], first["best_epoch"], first["dimension"], first["pictures"]) == (9, 7, 8, True)
+
+
+def test_health(client):
+    health = get(client, "health")
+    assert health["status"] == "ok"
+    assert [(run["label"], run["swaps"], run["refused"]) for run in health["runs"]] == [
+        ("vbpr", 0, None),
+        ("lightgcn+cross", 0, None),
+    ]
+    assert get(client, "health/live") == {"live": True}
+    assert get(client, "health/ready") == {"ready": True}
+
+
+def test_the_openapi_description_has_every_path_and_error(client):
+    description = client.get("/v1/openapi.json").json()
+    assert set(description["paths"]) == {
+        *("/v1/recommend", "/v1/recommend/history", "/v1/similar", "/v1/explain", "/v1/new-item"),
+        *("/v1/users", "/v1/items", "/v1/user", "/v1/item", "/v1/picture"),
+        *("/v1/runs", "/v1/health", "/v1/health/live", "/v1/health/ready"),
+    }
+    recommend = description["paths"]["/v1/recommend"]["post"]
+    assert {"200", "401", "404", "413", "422", "429", "503"} <= set(recommend["responses"])
+    assert recommend["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/ItemListResponse")
+    assert "ValidationError" not in description["components"]["schemas"]
+
+
+def test_a_batch_is_answered_like_single_requests(served_runs):
+    service = served_runs[0].current.service
+    requests = [RecommendRequest(user=user, k=k, exclude_seen=k % 2 == 0) for k, user in enumerate(USER_IDS[:9], 1)]
+    requests += [
+        RecommendRequest(user="nobody"),
+        RecommendRequest(user=USER_IDS[0], deny=[ITEM_IDS[3]]),
+        RecommendRequest(user=MARKUP, deny=["x"]),
+    ]
+    results = service.recommend(requests)
+    for request, answer in zip(requests, results, strict=True):
+        alone = service.recommend([request])[0]
+        assert str(alone) == str(answer)
+    assert [type(answer).__name__ for answer in results[9:]] == ["UnknownIdError", "dict", "DataError"]
+    requests = [
+        SimilarRequest(item=item, k=k, by=by) for k, item in enumerate(ITEM_IDS[:5], 1) for by in ("text", "behaviour")
+    ]
+    requests += [SimilarRequest(item="nothing"), SimilarRequest(item=ITEM, by="smell"), SimilarRequest(item=ITEM, k=3)]
+    results = service.similar(requests)
+    assert [str(service.similar([request])[0]) for request in requests] == [str(answer) for answer in results]
+    assert len(results[-1]["items"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("users", "response_id", "request_ids"),
+    [
+        (list(range(30)), 7, [7, "7", 7.0]),
+        ([2**53 + n for n in range(30)], str(2**53 + 7), [2**53 + 7, str(2**53 + 7)]),
+        ([n / 2 for n in range(30)], "3.5", [3.5, "3.5"]),
+    ],
+    ids=["small", "larger than JSON keeps", "fractions"],
+)
+def test_numeric_ids(tmp_path, users, response_id, request_ids):
+    served_run = ServedRun(write_run(tmp_path / "run", users=users))
+    client = TestClient(create_app([served_run], ServeConfig()), base_url="http://127.0.0.1")
+    assert get(client, "users", offset=7, limit=1)["users"][0]["id"] == response_id
+    lists = [post(client, "recommend", user=id)["items"] for id in request_ids]
+    assert all(items == lists[0] for items in lists)
+    assert get(client, "user", user=str(response_id))["id"] == response_id
+
+
+def test_without_table_or_pictures(tmp_path):
+    served_run = ServedRun(write_run(tmp_path / "run"))
+    client = TestClient(create_app([served_run], ServeConfig()), base_url="http://localhost")
+    item = get(client, "item", item=ITEM)
+    assert (item["item"]["title"], item["item"]["picture"], item["details"]) == (None, False, {})
+    assert get(client, "items", search="tea, 5 ")["items"][0]["id"] == ITEM
+    answer = client.post("/v1/recommend", json={"user": USER, "category": ["tea"]})
+    assert answer.status_code == 422
+    assert "category" in answer.json()["error"]
+
+
+def test_a_trained_run(tmp_path):
+    data = DataConfig(data="synthetic-tiny")
+    backbone = BACKBONES["lightgcn"].config_type(dim=8)
+    training = TrainingConfig(epochs=1, batch_size=128, device="cpu")
+    config = RunConfig(data=data, backbone=backbone, alignment=CrossConfig(prototypes_itv=8), training=training)
+    metrics = run(config, tmp_path / "run")
+    client = TestClient(create_app([ServedRun(tmp_path / "run")], ServeConfig()), base_url="http://localhost")
+    card = get(client, "runs")["runs"][0]
+    assert card["metrics"] == {split: metrics[split] for split in ("valid", "test")}
+    assert card["versions"] == metrics["versions"]
+    assert RunConfig.parse(card["config"]) == config
+    expected = Recommender.open(tmp_path / "run").recommend([7], 5)
+    assert rows(expected) == ranking(post(client, "recommend", user=7, k=5))
+
+
+def test_the_row_functions_of_the_recommender(plain: Recommender):
+    row = int(plain.items.rows([ITEM])[0])
+    user_rows = plain.users_of(ITEM)
+    assert [USER_IDS[n] for n in user_rows] == [user for user in USER_IDS if ITEM in plain.seen(user)]
+    users, scores = plain.audience(plain.vectors.item_IS[row], len(USER_IDS), user_rows)
+    is_user = scores > -np.inf
+    assert set(users[is_user].tolist()) == set(range(len(USER_IDS))) - set(user_rows.tolist())
+    items, cosines = plain.like(plain.vectors.item_IS[row], 3)
+    assert (int(items[0]), float(cosines[0])) == (row, pytest.approx(1))
+    assert [ITEM_IDS[n] for n in items[1:]] == plain.similar([ITEM], 2)["similar"].to_list()
