@@ -12,15 +12,15 @@ from crossrec.errors import ConfigError
 
 
 class Config(BaseModel):
-    """A frozen set of named settings. Subclasses live beside the code they configure."""
+    """A frozen set of named settings. Subclasses are defined beside the code they configure."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Build from plain values (a JSON file, say).
+        """Build from plain values, such as those of a JSON file.
 
-        Raises ConfigError naming the setting, what is wrong with it and, for an unknown name, the nearest known one.
+        Raises ConfigError that names the setting, the problem and, for an unknown name, the nearest one.
         """
         try:
             return cls.model_validate(dict(values))
@@ -28,16 +28,16 @@ class Config(BaseModel):
             raise ConfigError(explain(error, list(cls.model_fields))) from None
 
 
-def explain(error: ValidationError, known: list[str]) -> str:
-    """One line for the first problem of a pydantic error: setting, value, reason, nearest known name."""
+def explain(error: ValidationError, names: list[str]) -> str:
+    """One line for the first problem of a pydantic error: setting, value, reason, nearest of the ``names``."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{name}'{nearest(name, known)}"
+        return f"unknown setting '{name}'{nearest(name, names)}"
     return f"setting '{name}' = {first.get('input')!r}: {first['msg']}"
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """'; did you mean X?' for the closest known name, else the list of them."""
-    match = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{match[0]}'?" if match else f"; known: {', '.join(sorted(known))}"
+def nearest(name: str, names: list[str]) -> str:
+    """'; did you mean X?' for the closest of the names, else the list of them."""
+    match = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{match[0]}'?" if match else f"; known: {', '.join(sorted(names))}"

@@ -1,4 +1,4 @@
-"""Where tensors are worked on: what a user may say, and what it means on this machine."""
+"""Device setting: the names that are accepted and the torch device that each stands for."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def _known(name: str) -> str:
+def _valid_name(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
         raise ValueError("no such device; give cpu, cuda, cuda:1 (the second one) or auto")
     return name
 
 
-Device = Annotated[str, AfterValidator(_known)]
-"""A setting: cpu, cuda, cuda:1 (the second one), or auto, which is cuda where there is one."""
+Device = Annotated[str, AfterValidator(_valid_name)]
+"""Name of a device: cpu, cuda, cuda:1 (the second one), or auto, which is cuda if there is one."""
 
 
 def torch_device(name: str) -> torch.device:
-    """The device that ``name`` means here. Raises ConfigError where the machine has no such device."""
+    """The torch device of that name on this machine. Raises ConfigError where the machine has no such device."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

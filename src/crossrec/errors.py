@@ -1,4 +1,4 @@
-"""What goes wrong by a user's hand. Each message is one line: where it is, what it is, what to do."""
+"""Errors that a user can cause and fix. Each message is one line: where, what, what to do."""
 
 
 class CrossrecError(Exception):

@@ -1,6 +1,6 @@
-"""Graphs: the normalised user-item adjacency, propagation along it, edge dropout, and item neighbours.
+"""Graphs: normalised user-item adjacencies, propagation, edge dropout, and neighbours of items and users.
 
-One of each in the whole package. Nothing here is dense in the number of users or items squared.
+Nothing here takes memory of users² or items².
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def bipartite_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_item
 
 
 def sum_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
-    """A of the user-item graph, ones, not normalised; else as ``bipartite_adjacency``."""
+    """A of the user-item graph with entries of 1, not normalised; otherwise as ``bipartite_adjacency``."""
     edges = _edges(user_T, item_T, num_users, num_items)
     return SparseMatrix.from_scipy(sp.bmat([[None, edges], [edges.T, None]]), symmetric=True, device=user_T.device)
 
 
 def mean_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
-    """D^-1 (A + 1) of the user-item graph: the mean over a node and its neighbours; else as ``bipartite_adjacency``."""
+    """D^-1 (A + 1) of the user-item graph, the mean over a node and its neighbours; else as ``bipartite_adjacency``."""
     edges = _edges(user_T, item_T, num_users, num_items)
     loops = sp.bmat([[None, edges], [edges.T, None]]) + sp.identity(num_users + num_items)
     matrix = sp.diags(1.0 / np.asarray(loops.sum(1)).ravel()) @ loops
@@ -63,7 +63,7 @@ def propagate_mean(adjacency: SparseMatrix, ego: Tensor, layers: int) -> Tensor:
 
 
 class _MeanPropagation(torch.autograd.Function):
-    """(1 + A + … + Aᵏ) / (k + 1) is linear, and its transpose is the same thing of Aᵀ: nothing is saved."""
+    """(1 + A + … + Aᵏ) / (k + 1) is linear and its transpose is the same polynomial of Aᵀ, so nothing is saved."""
 
     @staticmethod
     def forward(ctx: Any, ego: Tensor, adjacency: SparseMatrix, layers: int) -> Tensor:
@@ -81,7 +81,7 @@ class _MeanPropagation(torch.autograd.Function):
 
 
 def propagate_layers(adjacencies: Sequence[SparseMatrix], ego: Tensor) -> list[Tensor]:
-    """Layers 0 … k of linear propagation, each by an adjacency of its own: k + 1 tensors shaped like ``ego``."""
+    """Layers 0 … k of linear propagation, one adjacency a layer: k + 1 tensors shaped like ``ego``."""
     layers = [ego]
     for adjacency in adjacencies:
         layers.append(adjacency @ layers[-1])
@@ -89,7 +89,7 @@ def propagate_layers(adjacencies: Sequence[SparseMatrix], ego: Tensor) -> list[T
 
 
 def edge_drop(user_T: Tensor, drop: float, generator: torch.Generator) -> Tensor:
-    """Indices of the edges that stay when a ``drop`` share of them goes, uniform without replacement; ascending."""
+    """Indices of the edges left after dropping a ``drop`` share uniformly without replacement; ascending."""
     count = len(user_T)
     order = torch.randperm(count, generator=generator, device=generator.device)
     return order[: max(1, round((1 - drop) * count))].sort().values.to(user_T.device)
@@ -98,43 +98,43 @@ def edge_drop(user_T: Tensor, drop: float, generator: torch.Generator) -> Tensor
 def node_drop(
     user_T: Tensor, item_T: Tensor, num_users: int, num_items: int, drop: float, generator: torch.Generator
 ) -> Tensor:
-    """Indices of the edges that stay when a ``drop`` share of users and of items loses all of theirs; ascending.
+    """Indices of the edges left after a ``drop`` share of users and of items lost all of theirs; ascending.
 
-    Users and items are drawn uniformly without replacement, edges or none. One edge stays in any case.
+    Users and items are drawn uniformly without replacement, whether they have edges or not. At least one edge is left.
     """
-    stays = torch.ones(len(user_T), dtype=torch.bool, device=user_T.device)
+    remains_T = torch.ones(len(user_T), dtype=torch.bool, device=user_T.device)
     for node_T, count in ((user_T, num_users), (item_T, num_items)):
-        gone = torch.zeros(count, dtype=torch.bool, device=generator.device)
-        gone[torch.randperm(count, generator=generator, device=generator.device)[: round(drop * count)]] = True
-        stays &= ~gone.to(node_T.device)[node_T]
-    kept = stays.nonzero().squeeze(1)
-    return kept if len(kept) else kept.new_zeros(1)
+        dropped = torch.zeros(count, dtype=torch.bool, device=generator.device)
+        dropped[torch.randperm(count, generator=generator, device=generator.device)[: round(drop * count)]] = True
+        remains_T &= ~dropped.to(node_T.device)[node_T]
+    edge_index = remains_T.nonzero().squeeze(1)
+    return edge_index if len(edge_index) else edge_index.new_zeros(1)
 
 
 def degree_sensitive_sample(user_T: Tensor, item_T: Tensor, keep: float, generator: torch.Generator) -> Tensor:
     """Indices of a ``keep`` share of the edges, drawn without replacement with probability ∝ 1 / √(d_u d_i).
 
-    Source: FREEDOM (Zhou and Shen 2023), degree-sensitive edge pruning. Drawn by the Gumbel top-k trick, which equals
-    drawing one after the other without replacement.
+    Source: FREEDOM (Zhou and Shen 2023), degree-sensitive edge pruning. The Gumbel top-k trick draws them, with the
+    distribution of drawing one edge after the other without replacement.
     """
     degree_user = torch.bincount(user_T).double()
     degree_item = torch.bincount(item_T).double()
     log_weight = -0.5 * (degree_user[user_T].log() + degree_item[item_T].log())
     uniform = torch.rand(log_weight.shape, generator=generator, dtype=torch.float64, device=generator.device)
     gumbel = -(-uniform.clamp_min(1e-300).log()).log()
-    kept = max(1, round(keep * len(user_T)))
-    return (log_weight + gumbel.to(log_weight.device)).topk(kept).indices.sort().values
+    num_edges = max(1, round(keep * len(user_T)))
+    return (log_weight + gumbel.to(log_weight.device)).topk(num_edges).indices.sort().values
 
 
 _KNN_NUMBERS = 1 << 26
-"""Cosines that ``knn`` holds at a time."""
+"""Most cosines that ``knn`` has in memory at a time."""
 
 
 def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, Tensor]:
     """The ``k`` items of highest cosine per item, the item itself included, and their cosines: (I, k) each.
 
-    An item without the feature (a row of zeros) has itself alone: index = itself, cosine 0 in every further place.
-    Computed in blocks of at most ``block`` rows, and of fewer where they would take more than 256 MB of cosines.
+    ``feature_matrix``: (I, D). An item without the feature (a row of zeros) has only itself as neighbour, k times, with
+    cosine 0. Works in blocks of at most ``block`` rows and 256 MB of cosines.
     """
     block = max(1, min(block, _KNN_NUMBERS // max(1, len(feature_matrix))))
     norm = torch.linalg.vector_norm(feature_matrix, dim=1, keepdim=True)
@@ -149,17 +149,17 @@ def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, T
         indices.append(top.indices)
         cosines.append(top.values)
     index, value = torch.cat(indices), torch.cat(cosines)
-    own = torch.arange(len(unit), device=unit.device).unsqueeze(1)
+    self_index = torch.arange(len(unit), device=unit.device).unsqueeze(1)
     lacking = ~torch.isfinite(value) | missing.unsqueeze(1)
-    return torch.where(lacking, own, index), value.masked_fill(lacking, 0.0)
+    return torch.where(lacking, self_index, index), value.masked_fill(lacking, 0.0)
 
 
 def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: int) -> Tensor:
     """The ``k`` other items whose training users are most similar, by cosine > 0: (I, k) int64, padded with -1.
 
-    C_ij = cos(Y_:,i, Y_:,j) over the training interactions (Eq. 7). Neighbours stand in order of falling similarity,
-    equal ones in order of their index as far as the search returned them; an item with fewer than ``k`` has -1 in
-    the places left.
+    C_ij = cos(Y_:,i, Y_:,j) over the training interactions (Eq. 7). Neighbours are in order of falling similarity, and
+    of their index where the similarity is equal and the search returned them. An item with fewer than ``k`` neighbours
+    has -1 in the remaining columns.
     """
     user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
     num_users = int(user.max()) + 1 if len(user) else 0
@@ -168,20 +168,20 @@ def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: i
     columns = sp.csr_matrix((np.ones(len(user)), (item, user)), shape=(num_items, num_users))
     columns.data[:] = 1.0
     columns = (sp.diags(_inverse_root(columns.sum(1))) @ columns).tocsr()
-    row, column, _, place = _most_similar_others(columns, k)
+    row, column, _, rank = _most_similar_others(columns, k)
     neighbors = np.full((num_items, k), -1, dtype=np.int64)
-    neighbors[row, place] = column
+    neighbors[row, rank] = column
     return torch.from_numpy(neighbors).to(user_T.device)
 
 
 def _most_similar_others(matrix: Any, k: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The ``k`` largest positive entries of every row of M Mᵀ but the diagonal: row, column, value, rank in the row.
+    """The ``k`` largest positive off-diagonal entries of every row of M Mᵀ: row, column, value, rank in the row.
 
-    In order of rows, then of falling values, then of columns. Never more than k + 1 entries a row are held.
+    Sorted by row, then by falling value, then by column. At most k + 1 entries a row are in memory.
     """
     from sparse_dot_topn import sp_matmul_topn
 
-    # One more than asked for: a row itself is among its most similar ones.
+    # One more than ``k``, because a row is most similar to itself.
     top = sp_matmul_topn(matrix, matrix.T.tocsr(), top_n=k + 1, threshold=0.0, sort=True).tocsr()
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(top.indptr))
     other = (top.indices != row) & (top.data > 0)
@@ -194,14 +194,14 @@ def _most_similar_others(matrix: Any, k: int) -> tuple[NDArray[Any], NDArray[Any
 
 
 def co_interaction_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int, k: int) -> SparseMatrix:
-    """Every user's ``k`` users with most items in common, weighted by the softmax of these counts: (U, U).
+    """The ``k`` users with most items in common per user, weighted by the softmax of these counts: (U, U).
 
-    Users without a common item are no neighbours; of equal counts those that the search returned. A user without
-    neighbours has an empty row. Source: DualGNN (Wang et al. 2021), user co-occurrence graph.
+    Users without a common item are no neighbours. Among equal counts the search decides. A user without neighbours has
+    an empty row. Source: DualGNN (Wang et al. 2021), user co-occurrence graph.
     """
     edges = _edges(user_T, item_T, num_users, num_items).astype(np.float32)
     row, column, count, _ = _most_similar_others(edges, k)
-    first = np.searchsorted(row, row)  # the place of each row's largest count
+    first = np.searchsorted(row, row)  # index of each row's largest count
     weight = np.exp(count.astype(np.float64) - count[first])
     weight /= np.bincount(row, weight, num_users)[row]
     graph = sp.csr_matrix((weight, (row, column)), shape=(num_users, num_users))

@@ -1,4 +1,7 @@
-"""What is minimised: the backbone's own terms plus the weighted alignment terms. The only file that knows both."""
+"""The training objective: the backbone's own terms plus the weighted alignment terms.
+
+No other file of the training path knows both a backbone and an alignment.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from crossrec.types import Batch, Representations, TrainingSet
 class Objective(nn.Module):
     """A backbone and, unless alignment is None, CROSS on top of it.
 
-    Initial values of the two come from separate generators, so a backbone starts the same with and without alignment.
-    Modalities that the backbone makes no vectors for are projected from their raw features by CROSS.
+    The initial values of the two come from separate generators, so a backbone starts the same with and without
+    alignment. CROSS projects the raw features of modalities that the backbone has no vectors for.
     """
 
     def __init__(self, backbone: BackboneConfig, alignment: CrossConfig | None, data: TrainingSet, seed: int) -> None:
@@ -25,11 +28,11 @@ class Objective(nn.Module):
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.cross = None
         if alignment is not None and alignment.active:
-            own = self.backbone.modalities
+            modalities = self.backbone.modalities
             self.cross = Cross(
                 backbone.dim,
-                features={m: f for m, f in data.features.items() if m not in own},
-                modalities=own,
+                features={m: f for m, f in data.features.items() if m not in modalities},
+                modalities=modalities,
                 interactions=(data.user_T, data.item_T),
                 num_items=data.num_items,
                 config=alignment,
@@ -37,7 +40,7 @@ class Objective(nn.Module):
             )
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Named terms of one step, the backbone's as they enter the sum and the alignment's unweighted; and the sum."""
+        """Named terms of one step, and their weighted sum. Terms of the backbone are weighted, those of CROSS are not."""
         reps: Representations = self.backbone.propagate()
         terms = self.backbone.losses(reps, batch)
         total = torch.stack(list(terms.values())).sum()

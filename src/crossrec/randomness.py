@@ -1,4 +1,4 @@
-"""One seed fixes everything: an independent generator for every purpose, so that one never disturbs another."""
+"""Random generators: one per seed and purpose, so that no draw disturbs another purpose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _entropy(seed: int, purpose: str) -> np.random.SeedSequence:
 
 
 def torch_generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator that depends on ``seed`` and ``purpose`` only ("backbone", "alignment", "sampling", ...)."""
+    """A torch generator that depends on ``seed`` and ``purpose`` ("backbone", "alignment", "sampling", …) alone."""
     import torch
 
     state = int(_entropy(seed, purpose).generate_state(1, dtype=np.uint64)[0] >> np.uint64(1))
@@ -25,5 +25,5 @@ def torch_generator(seed: int, purpose: str, device: torch.device | str = "cpu")
 
 
 def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
-    """The same for numpy."""
+    """A numpy generator that depends on ``seed`` and ``purpose`` alone."""
     return np.random.default_rng(_entropy(seed, purpose))

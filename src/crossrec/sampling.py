@@ -22,8 +22,8 @@ class Sampler:
     def __init__(self, data: TrainingSet, batch_size: int) -> None:
         self.batch_size, self.num_items = batch_size, data.num_items
         self.seen_item = torch.unique(data.item_T)
-        self.known_pair = torch.unique(data.user_T * data.num_items + data.item_T)
-        distinct_items = torch.bincount(self.known_pair // data.num_items, minlength=data.num_users)
+        self.seen_pair = torch.unique(data.user_T * data.num_items + data.item_T)
+        distinct_items = torch.bincount(self.seen_pair // data.num_items, minlength=data.num_users)
         usable = distinct_items[data.user_T] < len(self.seen_item)
         self.user_T, self.item_T = data.user_T[usable], data.item_T[usable]
         if not len(self.user_T):
@@ -34,11 +34,11 @@ class Sampler:
             warnings.warn(f"{left_out} training pairs of users who know every item are not trained on", stacklevel=2)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return -(-len(self.user_T) // self.batch_size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """All pairs once, in random order, the last batch perhaps smaller. The same generator state, the same epoch."""
+        """Batches of all pairs in random order; the last may be smaller. ``generator`` alone decides the order."""
         order = torch.randperm(len(self.user_T), generator=generator, device=generator.device)
         user_T, item_T = self.user_T[order], self.item_T[order]
         negative_T = self.negatives(user_T, generator)
@@ -47,17 +47,17 @@ class Sampler:
             yield Batch(user_T[part], item_T[part], negative_T[part])
 
     def negatives(self, user_T: Tensor, generator: torch.Generator) -> Tensor:
-        """One item per user that is seen in training but not by that user, uniform; int64, shape of ``user_T``."""
+        """One item per user, uniform over those seen in training but not by that user; int64, shape of ``user_T``."""
         negative_T = torch.empty_like(user_T)
-        open_places = torch.arange(len(user_T), device=user_T.device)
-        while len(open_places):
-            draw = torch.randint(len(self.seen_item), (len(open_places),), generator=generator, device=user_T.device)
+        undecided = torch.arange(len(user_T), device=user_T.device)
+        while len(undecided):
+            draw = torch.randint(len(self.seen_item), (len(undecided),), generator=generator, device=user_T.device)
             candidate = self.seen_item[draw]
-            negative_T[open_places] = candidate
-            open_places = open_places[self._known(user_T[open_places] * self.num_items + candidate)]
+            negative_T[undecided] = candidate
+            undecided = undecided[self._is_seen(user_T[undecided] * self.num_items + candidate)]
         return negative_T
 
-    def _known(self, pair: Tensor) -> Tensor:
-        place = torch.searchsorted(self.known_pair, pair).clamp_max(len(self.known_pair) - 1)
-        known: Tensor = self.known_pair[place] == pair
-        return known
+    def _is_seen(self, pair: Tensor) -> Tensor:
+        index = torch.searchsorted(self.seen_pair, pair).clamp_max(len(self.seen_pair) - 1)
+        is_seen: Tensor = self.seen_pair[index] == pair
+        return is_seen

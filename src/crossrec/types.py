@@ -1,4 +1,4 @@
-"""Types shared by every part: what a batch is, what a backbone hands over, which way an item is aligned.
+"""Types shared by every part: batches, representations, training sets, alignment directions.
 
 Shape suffixes used in names throughout the package:
 
@@ -13,7 +13,7 @@ Shape suffixes used in names throughout the package:
 | P | prototypes of a codebook |
 | K | neighbours of an item |
 
-This module imports nothing of crossrec.
+This module imports nothing from crossrec.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 ID = "id"
-"""Name of the modality that a backbone's own item vectors make: i^ID in the paper."""
+"""Name of the modality of a backbone's own item vectors, i^ID in the paper."""
 
 Direction = Literal["dynamic", "one_way", "bidirectional", "topmost"]
 """Which ordered pairs of modalities m → n an item supports (Sections 4.2 and 5)."""
@@ -50,13 +50,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Representations:
-    """What a backbone hands over once per step, shared by its own loss and by the alignment.
+    """Vectors that a backbone computes once per step, shared by its own loss and by the alignment.
 
     ``user_UL``, ``item_IL``: u and i^ID, the final vectors in the shared space of dimension L.
-    ``modality_IL``: the backbone's own item vectors per content modality, (I, L) each; a content modality that is
-    absent here is projected from its raw features by the alignment.
-    ``scoring``: (user_US, item_IS), the vectors whose dot product ranks items, where they are wider than L
-    (concatenations, say); None where they are ``user_UL`` and ``item_IL`` themselves.
+    ``modality_IL``: the backbone's own item vectors per content modality, (I, L) each. The alignment projects the raw
+    features of a content modality that is absent here.
+    ``scoring``: (user_US, item_IS), the vectors whose dot product ranks items, where they are wider than L, such as
+    concatenations; None where they are ``user_UL`` and ``item_IL`` themselves.
     ``normalized``: the rows of ``user_UL`` and ``item_IL`` have length 1 or 0 already, so that the alignment takes them
     as they are.
     """
@@ -80,7 +80,7 @@ class Representations:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All that a model may learn from: training pairs and content, never a validation or test label.
+    """Training pairs and content features: all that a model may learn from. Holds no validation or test label.
 
     ``user_T``, ``item_T``: int64, the T training interactions. ``features``: raw content features per modality,
     (I, D_m) floating point; an item without the feature has a row of zeros.

@@ -1,6 +1,6 @@
-"""k-means clustering (Lloyd 1982) in torch: seeded by a generator, in blocks, on whatever device the vectors are.
+"""k-means clustering (Lloyd 1982) in torch, in blocks, on any device, seeded by a generator.
 
-Forty lines here spare a dependency (faiss) that exists on some platforms only and seeds itself.
+faiss has one too, but is missing on some platforms and seeds itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def kmeans(
 ) -> tuple[Tensor, Tensor]:
     """Centroids (P, L) that locally minimise Σ_n min_p ‖x_n - c_p‖², and every vector's nearest one, (N,) int64.
 
-    P = ``clusters``, or N where there are fewer vectors. It starts from vectors drawn without replacement, moves each
-    centroid to the mean of its vectors at most ``rounds`` times, and leaves a centroid without vectors where it is.
-    Centroids are fitted on ``sample`` vectors per cluster at most, drawn at random. Without gradient.
+    P = ``clusters``, or N where there are fewer vectors. The first centroids are vectors drawn without replacement. At
+    most ``rounds`` times each centroid moves to the mean of its vectors; a centroid without vectors stays. Centroids
+    are fitted to at most ``sample`` vectors per cluster, drawn at random. Passes no gradient.
     """
     clusters = min(clusters, len(vector_NL))
     order = torch.randperm(len(vector_NL), generator=generator, device=generator.device)

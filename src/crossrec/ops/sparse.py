@@ -1,4 +1,4 @@
-"""Sparse matrices times dense ones, differentiable: in the dense one where values are constant, else in both."""
+"""Products of sparse and dense matrices, differentiable in the dense one and, where they are learnt, in the values."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ class SparseMatrix:
     """A constant CSR matrix whose product with a dense matrix is differentiable in the dense one.
 
     ``indptr`` (rows + 1,), ``indices`` (nnz,) of one integer type; ``values`` (nnz,) floating point.
-    ``transposed`` is what the backward pass multiplies with: the matrix itself where it is symmetric, so that no second
-    copy is kept.
+    ``transposed`` is the matrix of the backward pass; a symmetric matrix is its own, so that no second copy is kept.
     """
 
     def __init__(
@@ -38,15 +37,15 @@ class SparseMatrix:
         csr = sp.csr_matrix(matrix)
         csr.sort_indices()
         index = np.int32 if max(csr.nnz, *csr.shape) < 2**31 else np.int64
-        made = cls(
+        sparse = cls(
             torch.from_numpy(csr.indptr.astype(index)).to(device),
             torch.from_numpy(csr.indices.astype(index)).to(device),
             torch.from_numpy(np.asarray(csr.data, dtype=np.float32)).to(device),
             csr.shape[1],
         )
         if not symmetric:
-            made.transposed = cls.from_scipy(csr.T, symmetric=True, device=device)
-        return made
+            sparse.transposed = cls.from_scipy(csr.T, symmetric=True, device=device)
+        return sparse
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,10 +80,10 @@ class _SparseProduct(torch.autograd.Function):
 
 
 class SparsePattern:
-    """Where the entries of a sparse matrix stand whose values are learnt.
+    """Positions of the entries of a sparse matrix whose values are learnt.
 
     ``row_E``, ``column_E``: int64, sorted by row; an entry may occur twice and then counts twice. Values are tensors
-    (E,) in the order of the entries. ``order_E`` is the entry at each place of the transposed pattern.
+    (E,) in the order of the entries. ``order_E``: the order of the entries in the transposed pattern.
     """
 
     def __init__(self, row_E: Tensor, column_E: Tensor, num_rows: int, num_columns: int) -> None:
@@ -99,14 +98,14 @@ class SparsePattern:
         return SparsePattern(self.column_E[self.order_E], self.transposed_row_E, *self.shape[::-1])
 
     def matrix(self, values_E: Tensor) -> SparseMatrix:
-        """A constant matrix of these values."""
+        """The constant matrix of these values."""
         values_E, order_E = values_E.detach(), self.order_E
-        turned = SparseMatrix(self.transposed_indptr, self.transposed_row_E, values_E[order_E], self.shape[0])
-        return SparseMatrix(self.indptr, self.column_E, values_E, self.shape[1], turned)
+        transposed = SparseMatrix(self.transposed_indptr, self.transposed_row_E, values_E[order_E], self.shape[0])
+        return SparseMatrix(self.indptr, self.column_E, values_E, self.shape[1], transposed)
 
     def zeros(self, dtype: torch.dtype) -> Tensor:
-        """The pattern as torch's own sparse matrix, all its values 0."""
-        with warnings.catch_warnings():  # that such tensors are in beta
+        """The pattern as a sparse matrix of torch, with values of 0."""
+        with warnings.catch_warnings():  # "sparse CSR tensor support is in beta state"
             warnings.simplefilter("ignore", UserWarning)
             return torch.sparse_csr_tensor(
                 self.indptr,
@@ -146,7 +145,7 @@ def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Ten
 
 
 def _entry_dots(pattern: SparsePattern, left_RL: Tensor, right_CL: Tensor) -> Tensor:
-    # torch's kernel, four times as fast on a CPU, gathers no rows; it takes no more entries than a full matrix has.
+    # torch's kernel gathers no rows and is four times as fast on a CPU, but takes no more entries than a full matrix.
     if left_RL.device.type == "cpu" and len(pattern.row_E) <= pattern.shape[0] * pattern.shape[1]:
         dots: Tensor = torch.sparse.sampled_addmm(pattern.zeros(left_RL.dtype), left_RL, right_CL.T, beta=0)
         return dots.values()
