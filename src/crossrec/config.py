@@ -33,11 +33,11 @@ def explain(error: ValidationError, names: list[str]) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or "settings"
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{name}'{nearest(name, names)}"
+        return f"unknown setting '{name}'{did_you_mean(name, names)}"
     return f"setting '{name}' = {first.get('input')!r}: {first['msg']}"
 
 
-def nearest(name: str, names: list[str]) -> str:
+def did_you_mean(name: str, names: list[str]) -> str:
     """'; did you mean X?' for the closest of the names, else the list of them."""
     match = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean '{match[0]}'?" if match else f"; known: {', '.join(sorted(names))}"

@@ -40,7 +40,7 @@ class Objective(nn.Module):
             )
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Named terms of one step, and their weighted sum. Terms of the backbone are weighted, those of CROSS are not."""
+        """Named terms of one step and their weighted sum. Terms of CROSS are not weighted, the backbone's are."""
         reps: Representations = self.backbone.propagate()
         terms = self.backbone.losses(reps, batch)
         total = torch.stack(list(terms.values())).sum()

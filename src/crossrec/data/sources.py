@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.errors import DataError
 
 INTER = ".inter"
@@ -84,7 +84,7 @@ def existing(data: str, built_in: list[str]) -> Path:
         around.append(home)
     neighbours = [entry.name for folder in around if folder.is_dir() for entry in folder.iterdir()]
     known = [*built_in, *neighbours] if bare else neighbours
-    hint = nearest(path.name, known) if known and len(data) > 0 else ""
+    hint = did_you_mean(path.name, known) if known and len(data) > 0 else ""
     if "did you mean" not in hint:
         hint = f"; name a folder, an interaction file or a built-in set ({', '.join(built_in)})"
     raise DataError(f"data '{data}': no such file or folder{hint}")

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
-from crossrec.config import Config, nearest
+from crossrec.config import Config, did_you_mean
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.reporting.result import ExperimentResult
@@ -93,7 +93,7 @@ class Experiment:
 def check_name(name: str, names: Iterable[str], flag: str) -> None:
     """Raise ConfigError, which suggests the nearest of ``names``, where ``name`` is none of them."""
     if name not in names:
-        raise ConfigError(f"{flag}: unknown '{name}'{nearest(name, list(names))}")
+        raise ConfigError(f"{flag}: unknown '{name}'{did_you_mean(name, list(names))}")
 
 
 def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str, Any]:
@@ -119,12 +119,12 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
     """
     for name, parts in settings.items():
         if name not in BACKBONES:
-            raise ConfigError(f"--settings: unknown backbone '{name}'{nearest(name, list(BACKBONES))}")
+            raise ConfigError(f"--settings: unknown backbone '{name}'{did_you_mean(name, list(BACKBONES))}")
         if not isinstance(parts, Mapping):
             raise ConfigError(f"--settings: '{name}' must hold an object of 'backbone' and alignments")
         for part in parts:
             if part != "backbone" and part not in ALIGNMENTS:
-                raise ConfigError(f"--settings: '{name}' has '{part}'{nearest(part, ['backbone', *ALIGNMENTS])}")
+                raise ConfigError(f"--settings: '{name}' has '{part}'{did_you_mean(part, ['backbone', *ALIGNMENTS])}")
             if not isinstance(parts[part], Mapping):
                 raise ConfigError(f"--settings: '{part}' of '{name}' must hold an object of settings")
             if part == "none" and parts[part]:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.errors import ConfigError
 
 WEIGHTS = "*.safetensors"
@@ -93,7 +93,7 @@ def _fetch(flag: str, name: str, path: Path) -> ModelFolder:
 
     repository, _, revision = name.partition("@")
     siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-    hint = nearest(path.name, siblings) if siblings else ""
+    hint = did_you_mean(path.name, siblings) if siblings else ""
     hint = hint if "did you mean" in hint else ""
     advice = f"{hint}; give the folder of a model"
     try:

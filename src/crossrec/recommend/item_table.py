@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.data.io.tables import find_column, open_table
 from crossrec.errors import DataError
 from crossrec.recommend.id_map import IdMap
@@ -60,7 +60,7 @@ class ItemTable:
         import polars as pl
 
         if CATEGORY not in self.frame.columns:
-            raise DataError(f"{self.path}: no column '{CATEGORY}'{nearest(CATEGORY, self.frame.columns)}")
+            raise DataError(f"{self.path}: no column '{CATEGORY}'{did_you_mean(CATEGORY, self.frame.columns)}")
         cells = self.frame[CATEGORY]
         matches_I = np.zeros(len(cells), dtype=bool)
         for name in names:
@@ -71,7 +71,7 @@ class ItemTable:
             if not matches.any():
                 values = (cells.explode() if isinstance(cells.dtype, pl.List) else cells).cast(pl.String)
                 categories = values.drop_nulls().unique().sort().to_list()
-                raise DataError(f"{self.path}: no item of category '{name}'{nearest(name, categories[:50])}")
+                raise DataError(f"{self.path}: no item of category '{name}'{did_you_mean(name, categories[:50])}")
             matches_I |= matches.fill_null(False).to_numpy()
         return matches_I
 

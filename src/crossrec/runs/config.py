@@ -13,7 +13,7 @@ from pydantic import SerializeAsAny, field_serializer, field_validator
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.backbones.lightgcn import LightGCNConfig
-from crossrec.config import Config, nearest
+from crossrec.config import Config, did_you_mean
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import read_json
 from crossrec.errors import ConfigError, RunError
@@ -92,7 +92,7 @@ def _by_name(value: Any, types: Mapping[str, type[Config] | None], what: str) ->
     values = dict(value)
     name = values.pop("name", None)
     if name not in types:
-        raise ConfigError(f"unknown {what} '{name}'{nearest(str(name), list(types))}")
+        raise ConfigError(f"unknown {what} '{name}'{did_you_mean(str(name), list(types))}")
     config_type = types[name]
     return None if config_type is None else config_type.parse(values)
 

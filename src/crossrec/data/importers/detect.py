@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.data.importers import amazon, json_lists, mmrec, recbole, tables
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import Files, ImportSource, stem
@@ -39,7 +39,7 @@ def gather(sources: Sequence[Path | str]) -> Files:
     for source in map(Path, sources):
         if not source.exists():
             around = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
-            hint = nearest(source.name, around) if around else ""
+            hint = did_you_mean(source.name, around) if around else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
         folder = source if source.is_dir() else source.parent
         entries = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and entry.name[0] not in "._"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.features import open_features
 from crossrec.data.io.parse_log import LABELS, positions
@@ -143,7 +143,7 @@ def table_parts(tables: list[Table], roles: dict[str, str], labels: Sequence[str
             if column not in table.columns:
                 raise DataError(
                     f"{table.path}: no column '{column}', which {first.path.name} has"
-                    f"{nearest(column, table.columns)}; rename it, or name the files to read"
+                    f"{did_you_mean(column, table.columns)}; rename it, or name the files to read"
                 )
     return [table_part(table, roles, label) for table, label in zip(tables, labels, strict=True)]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.data.config import Scaling
 from crossrec.errors import DataError
 
@@ -21,7 +21,7 @@ def choose_modalities(found: Sequence[str], wanted: Sequence[str] | None, where:
     """The modalities to use, sorted: those ``wanted``, or all ``found``. Raises DataError on one that is not there."""
     for name in wanted or ():
         if name not in found:
-            hint = nearest(name, list(found)) if found else f"; it has no features, add {name}_feat.npy"
+            hint = did_you_mean(name, list(found)) if found else f"; it has no features, add {name}_feat.npy"
             raise DataError(f"{where}: no modality '{name}'{hint}")
     return sorted(set(found if wanted is None else wanted))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossrec.config import nearest
+from crossrec.config import did_you_mean
 from crossrec.data.io.text_chunks import (
     SEPARATOR_NAMES,
     SEPARATORS,
@@ -161,7 +161,7 @@ def find_column(table: Table, role: str, wanted: str | None, *, required: bool) 
     if wanted is not None:
         if wanted in table.columns:
             return wanted
-        raise DataError(f"{table.path}: no column '{wanted}'{nearest(wanted, table.columns)}")
+        raise DataError(f"{table.path}: no column '{wanted}'{did_you_mean(wanted, table.columns)}")
     plain = {column: "".join(filter(str.isalnum, column.lower())) for column in table.columns}
     found = [column for column in table.columns if plain[column] in WELL_KNOWN[role]]
     if len(found) == 1:
@@ -170,4 +170,6 @@ def find_column(table: Table, role: str, wanted: str | None, *, required: bool) 
         raise DataError(f"{table.path}: columns {', '.join(found)} could each be the {role}; choose with {role}_column")
     if not required:
         return None
-    raise DataError(f"{table.path}: no {role} column{nearest(f'{role}_id', table.columns)} ({role}_column names it)")
+    raise DataError(
+        f"{table.path}: no {role} column{did_you_mean(f'{role}_id', table.columns)} ({role}_column names it)"
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
-from crossrec.config import Config, nearest
+from crossrec.config import Config, did_you_mean
 from crossrec.errors import ConfigError
 from crossrec.experiments.experiment import read_object
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
@@ -137,17 +137,17 @@ def read_space(given: str) -> dict[str, Any]:
     """
     if given in BUILT_IN:
         return dict(BUILT_IN[given]())
-    hint = f", nor a built-in space{nearest(given, list(BUILT_IN))}"
+    hint = f", nor a built-in space{did_you_mean(given, list(BUILT_IN))}"
     values = read_object("--space", Path(given), "backbones, or of 'backbone' and 'alignment'", hint)
     parts = ["backbone", "alignment", *(name for name, kind in ALIGNMENTS.items() if kind)]
     for name, content in values.items():
         if name not in parts and name not in BACKBONES:
-            raise ConfigError(f"--space {given}: unknown '{name}'{nearest(name, [*parts, *BACKBONES])}")
+            raise ConfigError(f"--space {given}: unknown '{name}'{did_you_mean(name, [*parts, *BACKBONES])}")
         if not isinstance(content, dict):
             raise ConfigError(f"--space {given}: '{name}' must hold an object")
         for part in content if name in BACKBONES else ():
             if part not in parts:
-                raise ConfigError(f"--space {given}: '{name}' has '{part}'{nearest(part, parts)}")
+                raise ConfigError(f"--space {given}: '{name}' has '{part}'{did_you_mean(part, parts)}")
             if not isinstance(content[part], dict):
                 raise ConfigError(f"--space {given}: '{part}' of '{name}' must hold an object")
     return values
@@ -169,7 +169,7 @@ def space_for(given: str, backbone: str, alignment: str) -> Space:
     where = f"--space {given}: {backbone if alignment == 'none' else f'{alignment} on {backbone}'}"
     for name in found:
         if name not in kind.model_fields:
-            raise ConfigError(f"{where}: unknown setting '{name}'{nearest(name, list(kind.model_fields))}")
+            raise ConfigError(f"{where}: unknown setting '{name}'{did_you_mean(name, list(kind.model_fields))}")
     space = Space({name: _values(kind, name, content, found, where) for name, content in found.items()})
     for name, tied in space.values.items():
         if isinstance(tied, Share):
@@ -190,7 +190,7 @@ def _values(kind: type[Config], name: str, content: Any, all_: Mapping[str, Any]
         if other not in all_ or other == name or (isinstance(all_[other], dict) and "of" in all_[other]):
             free = [n for n, c in all_.items() if n != name and not (isinstance(c, dict) and "of" in c)]
             raise ConfigError(
-                f"{where}: 'of' must name a setting here with values of its own{nearest(str(other), free)}"
+                f"{where}: 'of' must name a setting here with values of its own{did_you_mean(str(other), free)}"
             )
         times = content.get("times", 1)
         return Share(other, _range(times, f"{where}: 'times'") if isinstance(times, dict) else _list(times, where))
@@ -237,7 +237,7 @@ def _number(value: Any, what: str, where: str) -> float:
 def _only(content: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
-            raise ConfigError(f"{where}: unknown '{key}'{nearest(key, list(known))}")
+            raise ConfigError(f"{where}: unknown '{key}'{did_you_mean(key, list(known))}")
 
 
 def _check_share(kind: type[Config], name: str, share: Share, space: Space, where: str) -> None:
