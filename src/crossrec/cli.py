@@ -91,13 +91,17 @@ data.command(
     name="import",
     help="Make a data folder of tables, RecBole, MMRec, TikTok or Amazon files.",
 )
-data.command("crossrec.commands.data:describe", name="describe", help="The columns of the paper's Table 1, and more.")
+data.command(
+    "crossrec.commands.data_describe:describe", name="describe", help="The columns of the paper's Table 1, and more."
+)
 data.command(
     "crossrec.commands.data_features:features",
     name="features",
     help="Features of items from their texts and pictures, by models you choose.",
 )
-data.command("crossrec.commands.data:validate", name="validate", help="List everything that is wrong, a line each.")
+data.command(
+    "crossrec.commands.data_validate:validate", name="validate", help="List everything that is wrong, a line each."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

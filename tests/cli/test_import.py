@@ -71,7 +71,7 @@ import os, sys
 from crossrec.cli import main
 from crossrec.commands import data_import
 
-real = data_import.make_folder
+real = data_import.import_files
 
 def stopped_on_the_way(*arguments, on_progress, **others):
     def tell(what, done, total):
@@ -81,7 +81,7 @@ def stopped_on_the_way(*arguments, on_progress, **others):
 
     return real(*arguments, on_progress=tell, **others)
 
-data_import.make_folder = stopped_on_the_way
+data_import.import_files = stopped_on_the_way
 sys.exit(main(["data", "import", "log.csv", "--out", "deep/out"]))
 """
 

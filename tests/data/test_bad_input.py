@@ -107,7 +107,7 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/a.parquet, row 2: split 'holdout' is no split; use 0, 1, 2 or train, valid, test",
     ),
-    "missing label": ({"a.csv": "user,item,split\na,b,0\na,c,\n"}, {}, "/a.csv, line 3: split 'None' is no split"),
+    "missing label": ({"a.csv": "user,item,split\na,b,0\na,c,\n"}, {}, "/a.csv, line 3: split is no split"),
     "duplicate": (
         {"a.inter": INTER + "0\t1\t0\n"},
         {},

@@ -33,7 +33,7 @@ def test_every_interaction_and_feature_is_here_or_there():
         after = taken(rest.user_ids, rest.item_ids, getattr(rest, split))
         assert after == [pair for pair in before if pair[1] not in gone]
     every = [p for s in ("train", "valid", "test") for p in taken(whole.user_ids, whole.item_ids, getattr(whole, s))]
-    assert sorted(taken(rest.user_ids, cold.item_ids, cold.taken)) == sorted(p for p in every if p[1] in gone)
+    assert sorted(taken(rest.user_ids, cold.item_ids, cold.interactions)) == sorted(p for p in every if p[1] in gone)
     assert whole.cold is None
 
 
@@ -74,8 +74,8 @@ def test_whatever_they_look_like_and_whoever_takes_them_training_sees_the_same(t
     seen = training_set(one), training_set(two)
     assert seen[0].num_items == seen[1].num_items == 8
     assert bool((seen[0].features["text"] == seen[1].features["text"]).all())
-    assert taken(one.user_ids, one.cold.item_ids, one.cold.taken) != taken(
-        two.user_ids, two.cold.item_ids, two.cold.taken
+    assert taken(one.user_ids, one.cold.item_ids, one.cold.interactions) != taken(
+        two.user_ids, two.cold.item_ids, two.cold.interactions
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crossrec.data import Card, DataConfig, ImportConfig, import_data, load, validate
-from crossrec.data.io.output import new_folder
+from crossrec.data import DataConfig, ImportCard, ImportConfig, import_data, load, validate
+from crossrec.data.io.atomic import new_folder
 from crossrec.errors import ConfigError, DataError, RunError
 
 LOG = "user,item,rating\n" + "".join(f"u{u},i{(u * k) % 7},{k}\n" for u in range(6) for k in range(1, 6))
@@ -117,7 +117,7 @@ def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
 
 def test_the_card_can_be_read_back_and_tells_all(folder, tmp_path):
     card = import_data(folder, tmp_path / "out", ImportConfig(duplicates="last", min_user_interactions=2))
-    assert Card.read(tmp_path / "out") == card
+    assert ImportCard.read(tmp_path / "out") == card
     assert card.files == names(tmp_path / "out")
     assert card.source[0].bytes == os.path.getsize(folder / "log.csv")
     assert [file.name for file in card.source] == ["log.csv", "image_feat.npy", "items.csv"]
@@ -134,7 +134,7 @@ def test_the_card_can_be_read_back_and_tells_all(folder, tmp_path):
     assert str(tmp_path) not in text + (tmp_path / "out" / "card.json").read_text()
     (tmp_path / "out" / "card.json").write_text("{}")
     with pytest.raises(DataError, match=r"card.json: damaged, or of another version of crossrec"):
-        Card.read(tmp_path / "out")
+        ImportCard.read(tmp_path / "out")
 
 
 def test_progress_is_told_to_the_end(folder, tmp_path):

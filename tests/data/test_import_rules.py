@@ -12,10 +12,10 @@ import pytest
 
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data import splits as splits_module
-from crossrec.data.importers import read_parts as intake
-from crossrec.data.importers.codes import Ids, Times
-from crossrec.data.importers.read_parts import Log
 from crossrec.data.importers.rules import k_core, repeated
+from crossrec.data.io import codes, text_chunks
+from crossrec.data.io.codes import IdEncoder
+from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError, DataError
 
@@ -38,7 +38,7 @@ def slow_core(pairs: list[tuple[int, int]], least: tuple[int, int]) -> list[bool
 @pytest.mark.parametrize("least", [(0, 0), (2, 0), (0, 3), (2, 2), (3, 4), (5, 5)])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_core_is_that_of_a_slow_loop(least, seed, monkeypatch):
-    monkeypatch.setattr(intake, "SPAN", 7)
+    monkeypatch.setattr(codes, "SPAN", 7)
     draw = np.random.default_rng(seed)
     users, items = 12 + seed, 9
     pairs = sorted({(int(users * draw.random() ** 2), int(items * draw.random())) for _ in range(70)})
@@ -65,7 +65,7 @@ def test_one_row_of_every_pair_stays(size, keep, timed, monkeypatch):
     draw = np.random.default_rng(4)
     rows = [(int(draw.integers(5)), int(draw.integers(4)), int(draw.integers(3))) for _ in range(60)]
     columns = np.array(rows, dtype=np.int32).T
-    log = Log(pl.Series(range(5)), pl.Series(range(4)), columns[0], columns[1], None, None, None, Times())
+    log = InteractionLog(pl.Series(range(5)), pl.Series(range(4)), columns[0], columns[1])
     log.time_N = columns[2] if timed else None
     stays = set()
     for pair, group in itertools.groupby(sorted(range(60), key=lambda n: rows[n][:2]), key=lambda n: rows[n][:2]):
@@ -98,10 +98,10 @@ KINDS: dict[str, list[Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_keep_their_values(kind):
     cells = pl.Series(KINDS[kind], dtype=pl.UInt64 if kind == "large numbers" else None)
-    ids = Ids()
-    codes = np.concatenate([ids.encode(cells[:2]), ids.encode(cells[2:]), ids.encode(cells[:1])])
-    distinct, place = ids.distinct(typed=True)
-    assert distinct.gather(place[codes]).to_list() == [*KINDS[kind], KINDS[kind][0]]
+    ids = IdEncoder()
+    code_N = np.concatenate([ids.encode(cells[:2]), ids.encode(cells[2:]), ids.encode(cells[:1])])
+    distinct, position = ids.sorted_ids(typed=True)
+    assert distinct.gather(position[code_N]).to_list() == [*KINDS[kind], KINDS[kind][0]]
     assert distinct.to_list() == sorted(set(KINDS[kind]))
     assert len(ids) == len(set(KINDS[kind]))
 
@@ -109,15 +109,15 @@ def test_ids_keep_their_values(kind):
 def test_ids_of_other_types_keep_their_values():
     days = pl.Series(["2024-05-31", "2023-01-01"]).str.to_date()
     for cells in (days, days.cast(pl.Datetime("ns")), days.cast(pl.String).cast(pl.Categorical)):
-        ids = Ids()
-        codes = ids.encode(cells)
-        distinct, place = ids.distinct(typed=True)
-        assert distinct.gather(place[codes]).to_list() == cells.to_list()
+        ids = IdEncoder()
+        code_N = ids.encode(cells)
+        distinct, position = ids.sorted_ids(typed=True)
+        assert distinct.gather(position[code_N]).to_list() == cells.to_list()
         assert distinct.dtype == (pl.String if cells.dtype == pl.Categorical else cells.dtype)
 
 
 def test_the_dictionary_of_ids_outlives_its_blocks():
-    ids = Ids()
+    ids = IdEncoder()
     first = ids.encode(pl.Series([f"u{n}" for n in range(100)])).tolist()
     assert first == list(range(100))
     for _ in range(3):  # what was handed out above is gone by now
@@ -238,9 +238,7 @@ def test_times_of_parquet_keep_their_type(put):
 
 
 def test_whole_times_and_fractions_may_come_in_different_blocks(put, monkeypatch):
-    from crossrec.data.io import text_chunks as pieces
-
-    monkeypatch.setattr(pieces, "PIECE", 16)
+    monkeypatch.setattr(text_chunks, "CHUNK_BYTES", 16)
     _, frame = imported(put, "user,item,time\na,x,1\na,y,2\na,z,2.5\na,w,3\n")
     assert frame["time"].to_list() == [1.0, 2.0, 2.5, 3.0]
 

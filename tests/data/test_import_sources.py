@@ -248,7 +248,7 @@ def test_amazon_items_that_nobody_reviewed_may_stay(put):
 def test_amazon_reads_images_in_parts(put, monkeypatch):
     from crossrec.data.importers import amazon
 
-    monkeypatch.setattr(amazon, "_AT", 1)
+    monkeypatch.setattr(amazon, "BATCH", 1)
     _, out = bring(put, AMAZON)
     assert np.load(out / "image_feat.npy")[:, 7].tolist() == [0, 1, 3]
     assert pl.read_parquet(out / "items.parquet")["title"].to_list() == ["Tea 'n' more", None, None]

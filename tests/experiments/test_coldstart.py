@@ -11,7 +11,7 @@ import torch
 from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.alignment import CrossConfig
-from crossrec.data import Cold, DataConfig, Interactions, load
+from crossrec.data import ColdItems, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.experiments.analysis.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
 from crossrec.experiments.analysis.comparison import METRICS
@@ -57,7 +57,7 @@ def few():
     whole, generator = load(TINY.data), np.random.default_rng(0)
     users, items = generator.integers(50, size=300), generator.integers(30, size=300)
     pairs = np.unique(users * 30 + items)
-    cold = Cold(whole.item_ids, {"text": generator.normal(size=(30, 4))}, Interactions(*np.divmod(pairs, 30)))
+    cold = ColdItems(whole.item_ids, {"text": generator.normal(size=(30, 4))}, Interactions(*np.divmod(pairs, 30)))
     train = Interactions(generator.integers(40, size=200), generator.integers(30, size=200))
     text = generator.normal(size=(30, 4)).astype(np.float32)
     scalers = {"text": whole.scalers["text"].fit(text, "l2")}
@@ -94,11 +94,14 @@ def test_metrics_are_those_of_a_loop(few):
     nothing = {user: set() for user in trained}
     for k in (10, 20):
         among = cold_metrics(user_US, item_CS, few)
-        expected = slowly((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.taken, trained), k)
+        expected = slowly((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.interactions, trained), k)
         assert [among[f"recall@{k}"], among[f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
         every = metrics_among_all(user_US, item_IS, item_CS, few)
         score, hidden = (user_US @ torch.cat([item_IS, item_CS]).T).tolist(), by_user(few.train, trained)
-        for name, wanted in (("new", by_user(few.cold.taken, trained, 30)), ("others", by_user(few.test, trained))):
+        for name, wanted in (
+            ("new", by_user(few.cold.interactions, trained, 30)),
+            ("others", by_user(few.test, trained)),
+        ):
             expected = slowly(score, hidden, wanted, k)
             assert [every[name][f"recall@{k}"], every[name][f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
 
@@ -106,8 +109,8 @@ def test_metrics_are_those_of_a_loop(few):
 def test_what_needs_no_model_is_what_it_says(few):
     found = without_training(few, 0)
     trained = set(few.train.user_N.tolist())
-    wanted, nothing = by_user(few.cold.taken, trained), {user: set() for user in trained}
-    taken = np.bincount(few.cold.taken.item_N, minlength=30)
+    wanted, nothing = by_user(few.cold.interactions, trained), {user: set() for user in trained}
+    taken = np.bincount(few.cold.interactions.item_N, minlength=30)
     expected = slowly([taken.tolist()] * 50, nothing, wanted, 10)
     assert [found[TRUE]["recall@10"], found[TRUE]["ndcg@10"]] == pytest.approx(expected)
     unit = few.cold.features["text"] / np.linalg.norm(few.cold.features["text"], axis=1, keepdims=True)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from crossrec.cli import main
-from crossrec.data.io.output import write_frames
+from crossrec.data.io.write_tables import write_frames
 from crossrec.errors import DataError, RunError
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
-from crossrec.data.importers import Card, ImportConfig
-from crossrec.data.importers import import_data as make_folder
+from crossrec.data.importers import ImportCard, ImportConfig
+from crossrec.data.importers import import_data as import_files
 
 Rules = Annotated[ImportConfig, Parameter(name="*")]
 
@@ -25,14 +25,14 @@ def import_data(
     overwrite: bool = False,
     rules: Rules = ImportConfig(),  # noqa: B008
 ) -> int:
-    """Make a data folder of somebody's dump.
+    """Import files of another format into a data folder.
 
     Parameters
     ----------
     sources
         A folder, a file, or several files of one log.
     out
-        Folder to make.
+        Folder to create.
     overwrite
         Replace the folder if an earlier import made it; it stays until the new one is complete.
     """
@@ -42,21 +42,21 @@ def import_data(
             bar.add(step, total or None)
             bar.update(step, done=done)
 
-        card = make_folder(sources, out, rules, overwrite=overwrite, on_progress=on_progress)
+        card = import_files(sources, out, rules, overwrite=overwrite, on_progress=on_progress)
     show(card, out)
     return 0
 
 
-def show(card: Card, out: Path) -> None:
-    """What each rule left, and what is in the folder."""
+def show(card: ImportCard, out: Path) -> None:
+    """Print the steps of the import and the content of the folder."""
     table = Table(title=f"{card.name}, from {card.kind}", title_justify="left")
     for name in ("step", "rule", "interactions", "dropped", "users", "items"):
         table.add_column(name, justify="left" if name in ("step", "rule") else "right")
     for row in card.report():
         table.add_row(*row)
     stdout.print(table)
-    for what, value in card.facts():
-        stdout.print(f"{what}: {value}", highlight=False, soft_wrap=True)
+    for name, value in card.facts():
+        stdout.print(f"{name}: {value}", highlight=False, soft_wrap=True)
     for note in card.notes:
         stdout.print(note, highlight=False, soft_wrap=True)
     stdout.print(f"{out}: complete; crossrec data validate --data {out}", highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
-from crossrec.data.io.output import write_frames
+from crossrec.data.io.write_tables import write_frames
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrec.commands.item_lists import MAX_PRINTED, deliver
-from crossrec.data.io.output import check_ending
+from crossrec.data.io.write_tables import check_ending
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldInMethod, Recommender
 from crossrec.recommend.id_files import read_ids

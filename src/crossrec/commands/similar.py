@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossrec.commands.item_lists import deliver
-from crossrec.data.io.output import check_ending
+from crossrec.data.io.write_tables import check_ending
 from crossrec.recommend import Recommender
 from crossrec.recommend.id_files import read_ids
 

@@ -1,19 +1,19 @@
 """Data sets: import, read, check, split, scale, describe, generate."""
 
 from crossrec.data.config import DataConfig
-from crossrec.data.dataset import Cold, Dataset, Interactions
+from crossrec.data.dataset import ColdItems, Dataset, Interactions
 from crossrec.data.description import Description, describe
 from crossrec.data.findings import Finding
-from crossrec.data.importers import Card, ImportConfig, import_data
+from crossrec.data.importers import ImportCard, ImportConfig, import_data
 from crossrec.data.loading import data_folder, load, validate
 
 __all__ = [
-    "Card",
-    "Cold",
+    "ColdItems",
     "DataConfig",
     "Dataset",
     "Description",
     "Finding",
+    "ImportCard",
     "ImportConfig",
     "Interactions",
     "data_folder",

@@ -1,4 +1,4 @@
-"""What a user may say about a data set: where it is, which columns, how it is split and scaled."""
+"""Settings of a data set: where it is, which columns to read, how to split and scale it."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DataConfig(Config):
-    """Which data set to use and how to read, scale and split it."""
+    """The data set to use and how to read, scale and split it."""
 
     data: str = "synthetic"
     """Folder, interaction file, name of a folder under $CROSSREC_DATA, or name of a built-in generated set."""
 
     modalities: tuple[str, ...] | None = None
-    """Content modalities to use, e.g. image text; all that are found if not given, none if empty."""
+    """Content modalities to use, e.g. image text; default: all; an empty list: none."""
 
     feature_scaling: Scaling = "standardize_l2"
-    """Per column to mean 0 and deviation 1 (standardize), per row to length 1 (l2), both, or neither."""
+    """Scale columns to mean 0 and deviation 1 (standardize), rows to length 1 (l2), both, or neither."""
 
     split: Split = "auto"
-    """How rows are split into train, valid and test; auto takes the split column if there is one, else random."""
+    """How to split rows into train, valid and test; auto takes the split column if there is one, else random."""
 
     split_seed: int = Field(default=0, ge=0)
     """Seed of a random split."""
 
     user_column: str | None = None
-    """Column of user ids; well-known names such as userID and user_id are found without it."""
+    """Column of user ids; default: the column with a well-known name such as userID or user_id."""
 
     item_column: str | None = None
-    """Column of item ids; well-known names such as itemID and item_id are found without it."""
+    """Column of item ids; default: the column with a well-known name such as itemID or item_id."""
 
     split_column: str | None = None
-    """Column that says train, valid or test (or 0, 1, 2); x_label and split are found without it."""
+    """Column of labels train, valid and test (or 0, 1, 2); default: x_label or split."""
 
     time_column: str | None = None
-    """Column of times (numbers or ISO dates); timestamp and time are found without it."""
+    """Column of times (numbers or ISO dates); default: timestamp or time."""
 
     duplicates: Duplicates = "error"
-    """A repeated (user, item) pair is an error, or is dropped but for its first row in the file."""
+    """Whether a repeated (user, item) pair is an error, or all its rows but the first are dropped."""
 
     missing_content: Share | None = None
-    """Share of the items, in each modality apart, whose features are replaced by noise (Section 7.5)."""
+    """Share of the items whose features are replaced by noise, drawn for each modality (Section 7.5)."""
 
     false_clicks: Share | None = None
-    """Interactions that never happened, inserted into training, as a share of the training rows (Section 7.5)."""
+    """Random interactions added to training, as a share of the training rows (Section 7.5)."""
 
     corruption_seed: Annotated[int, Field(ge=0)] | None = None
-    """Seed of missing content and false clicks; 0 unless given."""
+    """Seed of missing content and false clicks; default: 0."""
 
     cold_items: Share | None = None
-    """Share of the items with training rows that are taken out, with all that was done with them (coldstart)."""
+    """Share of the items with training rows to hold out with all their interactions (coldstart)."""
 
     cold_seed: Annotated[int, Field(ge=0)] | None = None
-    """Seed of which items are taken out; 0 unless given."""
+    """Seed of the draw of cold items; default: 0."""
 
     @field_validator("missing_content", "false_clicks", "cold_items")
     @classmethod
-    def _none_of_it(cls, value: float | None) -> float | None:
-        return value or None  # so that a share of 0 is the very configuration that says nothing
+    def _zero_is_none(cls, value: float | None) -> float | None:
+        return value or None  # a share of 0 is the same configuration as no share

@@ -1,9 +1,8 @@
-"""A data set in memory: who took what, split three ways, and what the items look and read like."""
+"""A data set in memory: interactions in three splits and the content features of the items."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrec.data.io.id_column import save_id_map
+
 if TYPE_CHECKING:
     import polars as pl
 
     from crossrec.data.io.features import Scaler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Interactions:
-    """One split as parallel arrays, in the order of the file.
+    """One split as parallel arrays, in file order.
 
     ``user_N``, ``item_N``: int64 of shape (N,), rows of the user and item tables.
     """
@@ -30,31 +31,38 @@ class Interactions:
     def __len__(self) -> int:
         return int(self.user_N.shape[0])
 
+    def __repr__(self) -> str:
+        return f"Interactions({len(self):,})"
+
     def where(self, keep_N: np.ndarray) -> Interactions:
-        """Those marked in ``keep_N``, bool (N,)."""
+        """The interactions marked in ``keep_N``, bool (N,)."""
         return Interactions(self.user_N[keep_N], self.item_N[keep_N])
 
 
-@dataclass(frozen=True)
-class Cold:
-    """Items that a data set was rid of, C of them: original ids, raw features, and what anybody did with them.
+@dataclass(frozen=True, repr=False)
+class ColdItems:
+    """C items held out of a data set: original ids, raw features and all their interactions.
 
-    ``features``: modality → (C, D_m), not scaled. ``taken``: rows of the data set's users, and of these items.
+    ``features``: modality → (C, D_m), not scaled. ``interactions``: rows of the data set's users and of these items.
     """
 
     item_ids: pl.Series
     features: dict[str, np.ndarray]
-    taken: Interactions
+    interactions: Interactions
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.item_ids):,} items, {len(self.interactions):,} interactions"
+        return f"ColdItems({sizes}, {_widths(self.features)})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
-    """Everything training and evaluation read. Users are rows 0..U-1, items rows 0..I-1.
+    """The data for training and evaluation. Users are rows 0..U-1, items rows 0..I-1.
 
-    ``features``: modality → float32 (I, D_m), C-contiguous and already scaled; an item without the feature has an
-    all-zero row. ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows left
-    out because ``duplicates="drop"`` asked for it. ``scalers``: how the raw features of each modality were scaled.
-    ``cold``: what ``cold_items`` took out; nothing of it is in the rest, nor in the fingerprint.
+    ``features``: modality → float32 (I, D_m), C-contiguous and scaled; an item without the feature has a row of zeros.
+    ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows dropped because
+    ``duplicates="drop"``. ``scalers``: modality → the scaling of its raw features. ``cold``: items held out by
+    ``cold_items``; the other fields and the fingerprint do not contain them.
     """
 
     name: str
@@ -68,29 +76,26 @@ class Dataset:
     item_ids: pl.Series
     dropped_duplicates: int = 0
     scalers: dict[str, Scaler] = field(default_factory=dict)
-    cold: Cold | None = None
+    cold: ColdItems | None = None
 
-    def save_id_maps(self, folder: Path) -> None:
-        """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each whole or not at all.
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{split} {len(getattr(self, split)):,}" for split in ("train", "valid", "test"))
+        cold = "" if self.cold is None else f", {len(self.cold.item_ids):,} cold items"
+        sizes = f"{self.num_users:,} users, {self.num_items:,} items"
+        return f"Dataset({self.name!r}, {sizes}, {splits}, {_widths(self.features)}{cold})"
 
-        The folder is made if need be. Raises OSError where it cannot be written.
+    def save_id_maps(self, folder: Path | str) -> None:
+        """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each atomically.
+
+        Creates the folder if needed. Raises OSError if a file cannot be written.
         """
-        import polars as pl
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for stem, ids in (("users", self.user_ids), ("items", self.item_ids)):
-            target, draft = folder / f"{stem}.parquet", folder / f".{stem}.parquet.{os.getpid()}"
-            try:
-                pl.DataFrame({"index": np.arange(len(ids), dtype=np.int64), "id": ids}).write_parquet(draft)
-                draft.replace(target)
-            finally:
-                draft.unlink(missing_ok=True)
+        save_id_map(self.user_ids, Path(folder) / "users.parquet")
+        save_id_map(self.item_ids, Path(folder) / "items.parquet")
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of what training sees: counts, the three splits in order, the scaled features.
+        """Return the SHA-256, in hex, of the training data: counts, the three splits in order, the scaled features.
 
-        Equal data give equal fingerprints whatever the name, the ids or the file they came from.
+        Equal data have equal fingerprints, whatever their name, ids or files.
         """
         return self._fingerprint
 
@@ -105,3 +110,9 @@ class Dataset:
             digest.update(f"|{modality} {matrix.shape}|".encode())
             digest.update(np.ascontiguousarray(matrix, dtype="<f4").data)
         return digest.hexdigest()
+
+
+def _widths(features: dict[str, np.ndarray]) -> str:
+    """Every modality with its number of columns, as text."""
+    widths = ", ".join(f"{modality} {matrix.shape[1]:,}" for modality, matrix in features.items())
+    return f"features {{{widths}}}"

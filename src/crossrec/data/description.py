@@ -1,4 +1,4 @@
-"""What a data set is like, in the columns of the paper's Table 1 and a few more."""
+"""Describe a data set by the columns of the paper's Table 1 and a few more."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from crossrec.data.loading import load
 
 @dataclass(frozen=True)
 class Description:
-    """Counts and similarities of a data set; dicts are per modality.
+    """Counts and similarities of a data set; the keys of dicts are modalities.
 
-    ``sparsity``: share of (user, item) pairs without interaction. ``mean_cosine``: of the raw features, over all pairs
-    of different items that have the feature (NaN for fewer than two). ``dropped_duplicates``: rows left out on request.
+    ``sparsity``: share of (user, item) pairs without interaction. ``mean_cosine``: mean cosine of the raw features over
+    all pairs of different items with the feature (NaN for fewer than two). ``dropped_duplicates``: rows dropped because
+    ``duplicates="drop"``.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Description:
     items_without_feature: dict[str, int]
 
     def rows(self) -> list[tuple[str, str]]:
-        """(what, value) as text, in reading order, ready for a table."""
+        """(name, value) of each entry, as text."""
         cells = [
             ("Users", f"{self.users:,}"),
             ("Items", f"{self.items:,}"),
@@ -58,7 +59,7 @@ class Description:
 
 
 def describe(config: DataConfig) -> Description:
-    """Load the data set that ``config`` names and describe it; features are described raw, whatever their scaling.
+    """Load the data set that ``config`` names and describe it; features are raw, whatever ``feature_scaling`` says.
 
     Raises DataError as :func:`load` does. Source: Table 1 of the paper.
     """

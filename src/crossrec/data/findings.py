@@ -1,4 +1,4 @@
-"""Problems of a data set, gathered rather than thrown, so that one look names them all."""
+"""Collect the problems of a data set, so that one pass reports all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crossrec.errors import DataError
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem: an error stops ``load``, a warning does not. The message is one line: where, what, what to do."""
+    """A problem; an error stops ``load``, a warning does not. The message is one line: where, what, what to do."""
 
     kind: Literal["error", "warning"]
     message: str
@@ -21,29 +21,29 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """The problems found so far, in the order they were met."""
+    """A list of problems, in the order of their discovery."""
 
     def error(self, message: str) -> None:
-        """Note what must be mended before the data can be used."""
+        """Add a problem that stops ``load``."""
         self.append(Finding("error", " ".join(message.split())))
 
     def warn(self, message: str) -> None:
-        """Note what is odd but usable."""
+        """Add a problem that does not stop ``load``."""
         self.append(Finding("warning", " ".join(message.split())))
 
     def attempt(self) -> Attempt:
-        """A block whose DataError becomes an error of the list; work goes on after the block."""
+        """A context manager that adds a DataError raised in its block to the list and continues after the block."""
         return Attempt(self)
 
     @property
     def errors(self) -> list[Finding]:
-        """The problems that stop ``load``."""
+        """The problems that stop ``load``, in order."""
         return [finding for finding in self if finding.kind == "error"]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What :meth:`Findings.attempt` enters."""
+    """The context manager of :meth:`Findings.attempt`."""
 
     findings: Findings
 

@@ -1,4 +1,4 @@
-"""From a :class:`DataConfig` to a :class:`Dataset`, or to the list of what is wrong with it."""
+"""Load the data set that a :class:`DataConfig` names, or list what is wrong with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from crossrec.data.config import DataConfig
 from crossrec.data.corrupt import add_false_clicks, replace_features
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.findings import Finding, Findings
-from crossrec.data.holdout_items import take_out
+from crossrec.data.holdout_items import hold_out_items
 from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features
-from crossrec.data.io.id_column import item_rows, user_rows
-from crossrec.data.io.parse_log import TEST, TRAIN, VALID, Log, read_log
+from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
+from crossrec.data.row_numbers import item_rows, user_rows
 from crossrec.data.sources import Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def load(config: DataConfig) -> Dataset:
     """Read, split and scale the data set that ``config`` names.
 
-    Raises DataError, one line, on the first problem that :func:`validate` would call an error.
+    Raises DataError, one line, for the first problem that :func:`validate` reports as an error.
     """
     findings = Findings()
     dataset = _assemble(config, findings)
@@ -40,7 +40,7 @@ def load(config: DataConfig) -> Dataset:
 
 
 def data_folder(config: DataConfig) -> Path | None:
-    """The folder whose files are the data set; None for a built-in one and for a file that is named by itself."""
+    """Return the folder that is the data set; None for a built-in set or a single file."""
     if config.data in RECIPES:
         return None
     path = existing(config.data, list(RECIPES))
@@ -48,16 +48,16 @@ def data_folder(config: DataConfig) -> Path | None:
 
 
 def validate(config: DataConfig) -> list[Finding]:
-    """Everything that is wrong (error) or odd (warning) with the data set that ``config`` names; [] if nothing is."""
+    """Return all errors and warnings about the data set that ``config`` names, [] if there are none."""
     findings = Findings()
     _assemble(config, findings)
     return list(findings)
 
 
 def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
-    """The data set, as far as there is one; all problems go to ``findings``."""
+    """Build the data set and add its problems to ``findings``; None if they leave no data set."""
     if config.data in RECIPES:
-        return _built_in(config, findings)
+        return _generate(config, findings)
     source: Source | None = None
     with findings.attempt():
         source = locate(config.data, list(RECIPES))
@@ -69,24 +69,24 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
         return None
     repeated_N = _repeated(log, table, config, findings)
     user_ids, user_row = user_rows(source, log)
-    rows = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
-    placed: tuple[pl.Series, np.ndarray] | None = None
+    row_counts = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
+    items: tuple[pl.Series, np.ndarray] | None = None
     with findings.attempt():
-        placed = item_rows(source, log, table, config.item_column, rows)
+        items = item_rows(source, log, table, config.item_column, row_counts)
     if log.split_N is not None and not (log.split_N == TRAIN).any():
         findings.error(f"{table.path}: no row has {log.columns['split']} train; label rows 0 or train")
-    if placed is None or findings.errors:
+    if items is None or findings.errors:
         return None
-    item_ids, item_row = placed
-    keep = ~repeated_N
+    item_ids, item_row = items
+    log.filter(~repeated_N)
     with findings.attempt():
         dataset = _finish(
             config,
             source.name,
             (user_ids, item_ids),
-            (user_row[log.user_N][keep], item_row[log.item_N][keep]),
-            None if log.split_N is None else log.split_N[keep],
-            None if log.time_N is None else log.time_N[keep],
+            (user_row[log.user_N], item_row[log.item_N]),
+            log.split_N,
+            log.time_N,
             features,
             int(repeated_N.sum()),
         )
@@ -95,8 +95,8 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
     return None
 
 
-def _built_in(config: DataConfig, findings: Findings) -> Dataset | None:
-    """A generated set; it has neither split nor time column."""
+def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
+    """Generate a built-in set, which has neither columns nor a split or times."""
     import polars as pl
 
     recipe = RECIPES[config.data]
@@ -105,16 +105,16 @@ def _built_in(config: DataConfig, findings: Findings) -> Dataset | None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
     if config.split in ("given", "time"):
         findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
-    chosen: list[str] = []
+    modalities: list[str] = []
     with findings.attempt():
-        chosen = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
+        modalities = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
     if findings.errors:
         return None
-    made = generate(recipe)
+    generated = generate(recipe)
     ids = (pl.Series(np.arange(recipe.users)), pl.Series(np.arange(recipe.items)))
-    features = {modality: made.features[modality] for modality in chosen}
+    features = {modality: generated.features[modality] for modality in modalities}
     with findings.attempt():
-        return _finish(config, config.data, ids, (made.user_N, made.item_N), None, None, features, 0)
+        return _finish(config, config.data, ids, (generated.user_N, generated.item_N), None, None, features, 0)
     return None
 
 
@@ -128,34 +128,35 @@ def _finish(
     features: dict[str, np.ndarray],
     dropped: int,
 ) -> Dataset:
-    """Split if need be, take items out or corrupt if asked to, scale, put together. Raises DataError as these do."""
+    """Split, hold out items, corrupt and scale as ``config`` says. Raises DataError as these steps do."""
     user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
     if split_N is None:
         from crossrec.randomness import numpy_generator
 
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
         split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
-    parts = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
+    splits = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
     cold, seed = None, config.corruption_seed or 0
-    item_ids = ids[1]
+    user_ids, item_ids = ids
     if config.cold_items:
-        drawn = config.cold_items, config.cold_seed or 0
-        item_ids, parts, features, cold = take_out(item_ids, parts, features, TRAIN, *drawn)
+        item_ids, splits, features, cold = hold_out_items(
+            item_ids, splits, features, TRAIN, config.cold_items, config.cold_seed or 0
+        )
     if config.missing_content:
         features = replace_features(features, config.missing_content, seed)
     if config.false_clicks:
-        held = (parts[VALID], parts[TEST])
-        parts[TRAIN] = add_false_clicks(parts[TRAIN], held, len(item_ids), config.false_clicks, seed)
+        held_out = (splits[VALID], splits[TEST])
+        splits[TRAIN] = add_false_clicks(splits[TRAIN], held_out, len(item_ids), config.false_clicks, seed)
     scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
     return Dataset(
         name=name,
-        num_users=len(ids[0]),
+        num_users=len(user_ids),
         num_items=len(item_ids),
-        train=parts[TRAIN],
-        valid=parts[VALID],
-        test=parts[TEST],
+        train=splits[TRAIN],
+        valid=splits[VALID],
+        test=splits[TEST],
         features={modality: scalers[modality](matrix) for modality, matrix in features.items()},
-        user_ids=ids[0].alias("id"),
+        user_ids=user_ids.alias("id"),
         item_ids=item_ids.alias("id"),
         dropped_duplicates=dropped,
         scalers=scalers,
@@ -164,17 +165,17 @@ def _finish(
 
 
 def _read_features(source: Source, config: DataConfig, findings: Findings) -> dict[str, np.ndarray]:
-    chosen: list[str] = []
+    modalities: list[str] = []
     with findings.attempt():
-        chosen = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
+        modalities = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
     features: dict[str, np.ndarray] = {}
-    for modality in chosen:
+    for modality in modalities:
         with findings.attempt():
             features[modality] = open_features(source.features[modality])
     return features
 
 
-def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple[Table | None, Log | None]:
+def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple[Table | None, InteractionLog | None]:
     with findings.attempt():
         table = open_table(source.table)
         if table.bom:
@@ -183,7 +184,7 @@ def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple
     return None, None
 
 
-def _repeated(log: Log, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:
+def _repeated(log: InteractionLog, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:
     """Which rows repeat the (user, item) pair of an earlier row, bool (N,)."""
     import polars as pl
 
@@ -194,9 +195,10 @@ def _repeated(log: Log, table: Table, config: DataConfig, findings: Findings) ->
     repeated_N: np.ndarray = first[inverse] != np.arange(len(pair_N))
     count = int(repeated_N.sum())
     if count:
+        assert log.row_N is not None
         row = int(np.argmax(repeated_N))
         user, item = log.user_ids[int(log.user_N[row])], log.item_ids[int(log.item_N[row])]
-        here, there = (table.place(int(log.row_N[index])) for index in (row, int(first[inverse][row])))
+        here, there = (table.location(int(log.row_N[index])) for index in (row, int(first[inverse][row])))
         message = (
             f"{table.path}, {here}: {log.columns['user']} {user}, {log.columns['item']} {item} is already on {there}"
         )
@@ -209,7 +211,7 @@ def _repeated(log: Log, table: Table, config: DataConfig, findings: Findings) ->
 
 
 def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], findings: Findings) -> None:
-    """Note what a data set may have and live with."""
+    """Add the warnings about a usable data set."""
     trained_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users) > 0
     if count := int((~trained_U).sum()):
         names = ", ".join(str(dataset.user_ids[int(row)]) for row in np.flatnonzero(~trained_U)[:5])
@@ -217,10 +219,10 @@ def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], fin
             f"{source.table}: {count} users have no training row ({names}{', …' if count > 5 else ''}); "
             f"they are left out of evaluation; give each a training row to count them"
         )
-    for label, part in (("validation", dataset.valid), ("test", dataset.test)):
+    for split, part in (("validation", dataset.valid), ("test", dataset.test)):
         if not len(part):
             findings.warn(
-                f"{source.table}: no {label} rows; nothing to measure on; label rows, or give users three or more"
+                f"{source.table}: no {split} rows; nothing to measure on; label rows, or give users three or more"
             )
     last = max(int(part.item_N.max(initial=-1)) for part in (dataset.train, dataset.valid, dataset.test))
     if source.items is None and last < dataset.num_items - 1:
@@ -229,8 +231,9 @@ def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], fin
             f"further ones stay as items without interactions; delete the rows if they are none"
         )
     for modality, matrix in features.items():
-        if count := int(missing_rows(matrix).sum()):
-            first = int(np.argmax(missing_rows(matrix)))
+        missing_I = missing_rows(matrix)
+        if count := int(missing_I.sum()):
+            first = int(np.argmax(missing_I))
             findings.warn(
                 f"{source.features[modality]}: {count} of {len(matrix)} items have no feature (all-zero rows, first is "
                 f"row {first} from 0, item {dataset.item_ids[first]}); add the features if you have them"

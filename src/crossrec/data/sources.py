@@ -1,8 +1,9 @@
-"""Where a data set lies: a built-in name, a folder or a file becomes the paths of its parts."""
+"""Find the files of a data set that is named by folder, file or name."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,14 @@ INTER = ".inter"
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURE_END = "_feat.npy"
 RESERVED = "id"
-"""The modality of a backbone's own vectors: crossrec.types.ID, but that module needs torch, and this one must not."""
+"""Name reserved for a backbone's own vectors: crossrec.types.ID, which importing would need torch for."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one data set. ``items`` lists item ids in the row order of the features, where there is such a file.
+    """The files of a data set. ``items``: file that lists item ids in the row order of the features, if there is one.
 
-    ``name``: what to call the set. ``row_indices``: ids are row numbers already (the MMRec layout).
+    ``name``: display name. ``row_indices``: whether ids are row numbers (the MMRec layout).
     """
 
     name: str
@@ -30,15 +31,15 @@ class Source:
 
     @property
     def row_indices(self) -> bool:
-        """Whether ids in the table are the rows themselves."""
+        """Whether ids in the table are row numbers."""
         return self.table.suffix.lower() == INTER
 
 
 def locate(data: str, built_in: list[str]) -> Source:
     """Find the files of ``data``: a folder, an interaction file, or the name of a folder under $CROSSREC_DATA.
 
-    ``built_in``: names of generated sets, for the hint only. Raises DataError if there is no such place, if a folder
-    holds no interaction file, or more than one that could be it.
+    ``built_in``: names of generated sets, used in hints only. Raises DataError if nothing has this name, or if a folder
+    holds no interaction file or several candidates.
     """
     path = existing(data, built_in)
     if path.is_dir():
@@ -50,15 +51,27 @@ def locate(data: str, built_in: list[str]) -> Source:
 
 
 def items_file(folder: Path) -> Path | None:
-    """The table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
-    found = [file for file in _visible(folder) if file.stem.lower() == "items" and file.suffix.lower() in SUFFIXES]
-    if len(found) > 1:
-        raise DataError(f"{folder}: more than one items file ({', '.join(f.name for f in found)}); keep one of them")
-    return found[0] if found else None
+    """Return the table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
+    paths = [path for path in visible_files(folder) if path.stem.lower() == "items" and path.suffix.lower() in SUFFIXES]
+    if len(paths) > 1:
+        raise DataError(
+            f"{folder}: more than one items file ({', '.join(path.name for path in paths)}); keep one of them"
+        )
+    return paths[0] if paths else None
+
+
+def feature_files(paths: Iterable[Path]) -> dict[str, Path]:
+    """Map each modality to its ``<modality>_feat.npy`` among ``paths``. Raises DataError for an invalid name."""
+    files = {path.name.removesuffix(FEATURE_END): path for path in paths if path.name.endswith(FEATURE_END)}
+    files.pop("", None)
+    for modality, path in files.items():
+        if problem := name_problem(modality):
+            raise DataError(f"{path}: {problem}; rename the file")
+    return files
 
 
 def name_problem(modality: str) -> str | None:
-    """Why a modality cannot be called so, or None."""
+    """Return why a modality cannot have this name, or None."""
     if modality == RESERVED:
         return f"'{RESERVED}' names a model's own vectors"
     if "." in modality or "->" in modality:
@@ -66,12 +79,13 @@ def name_problem(modality: str) -> str | None:
     return None
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """The files of a folder without hidden ones, sorted."""
     return sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
 
 
 def existing(data: str, built_in: list[str]) -> Path:
-    """The folder or file that ``data`` names, here or under $CROSSREC_DATA. Raises DataError if there is none."""
+    """Return the path that ``data`` names, here or under $CROSSREC_DATA. Raises DataError if there is none."""
     path = Path(data)
     if data and path.exists():
         return path
@@ -79,42 +93,33 @@ def existing(data: str, built_in: list[str]) -> Path:
     bare = Path(data).name == data
     if data and home and bare and (home / data).exists():
         return home / data
-    around = [] if bare and home else [path.parent]
-    if bare and home:
-        around.append(home)
-    neighbours = [entry.name for folder in around if folder.is_dir() for entry in folder.iterdir()]
-    known = [*built_in, *neighbours] if bare else neighbours
-    hint = did_you_mean(path.name, known) if known and len(data) > 0 else ""
+    folder = home if bare and home else path.parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    candidates = [*built_in, *names] if bare else names
+    hint = did_you_mean(path.name, candidates) if candidates and data else ""
     if "did you mean" not in hint:
         hint = f"; name a folder, an interaction file or a built-in set ({', '.join(built_in)})"
     raise DataError(f"data '{data}': no such file or folder{hint}")
 
 
 def _table_in(folder: Path) -> Path:
-    files = _visible(folder)
-    inter = [file for file in files if file.suffix.lower() == INTER]
-    tables = [file for file in files if file.suffix.lower() in SUFFIXES and file.stem.lower() not in ("items", "users")]
-    named = [file for file in tables if file.stem.lower() == "interactions"]
-    found = [*inter, *named] or tables
-    if not found:
+    paths = visible_files(folder)
+    inter = [path for path in paths if path.suffix.lower() == INTER]
+    tables = [path for path in paths if path.suffix.lower() in SUFFIXES and path.stem.lower() not in ("items", "users")]
+    named = [path for path in tables if path.stem.lower() == "interactions"]
+    candidates = [*inter, *named] or tables
+    if not candidates:
         raise DataError(
             f"{folder}: no interaction file; put NAME{INTER} or interactions{{{','.join(SUFFIXES)}}} into the folder"
         )
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
+    if len(candidates) > 1:
+        names = ", ".join(path.name for path in candidates)
         raise DataError(
             f"{folder}: more than one interaction file ({names}); name the file to use instead of the folder"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _source(name: str, table: Path) -> Source:
-    folder = table.parent
-    features = {
-        file.name.removesuffix(FEATURE_END): file for file in _visible(folder) if file.name.endswith(FEATURE_END)
-    }
-    features.pop("", None)
-    for modality, file in features.items():
-        if problem := name_problem(modality):
-            raise DataError(f"{file}: {problem}; rename the file")
-    return Source(name, table, None if table.suffix.lower() == INTER else items_file(folder), features)
+    features = feature_files(visible_files(table.parent))
+    return Source(name, table, None if table.suffix.lower() == INTER else items_file(table.parent), features)

@@ -1,4 +1,4 @@
-"""Generated data sets: known tastes, long-tailed popularity, two modalities that are each right about some items."""
+"""Generate data sets with long-tailed popularity and two modalities, each informative about most items."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 FACTORS = 16
-"""What an item is: this many numbers, in groups of like items ("genres")."""
+"""Number of latent factors of an item."""
 
 SHARPNESS = 0.6
-"""How much taste decides against popularity and chance."""
+"""Weight of taste against popularity and chance."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes and shares of a generated set; ``seed`` fixes every draw."""
+    """Sizes and shares of a generated set. ``seed``: fixes every draw."""
 
     users: int
     items: int
@@ -32,14 +32,14 @@ RECIPES = {
     "synthetic-tiny": Recipe(users=60, items=40, genres=5, mean_interactions=8.0, image_width=12, text_width=8),
     "synthetic-large": Recipe(users=20_000, items=8_000, genres=80, mean_interactions=15.0),
 }
-"""Name of a built-in set → how it is made."""
+"""Name of a built-in set → its recipe."""
 
-_CHUNK = 256
+USER_CHUNK = 256  # users whose scores are in memory at a time
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Interactions in order of users, (N,) int64 each, and raw features per modality, float16 (I, D_m)."""
+    """Interactions in order of users, int64 (N,) each, and raw features for each modality, float16 (I, D_m)."""
 
     user_N: np.ndarray
     item_N: np.ndarray
@@ -47,15 +47,14 @@ class Generated:
 
 
 def generate(recipe: Recipe) -> Generated:
-    """Make a set. The same recipe gives the same set everywhere.
+    """Generate a set. The same recipe gives the same set on every machine.
 
-    Items belong to genres: factors = genre centre + own deviation. Users like a few genres. A user draws distinct items
-    with probability ∝ popularity × exp(SHARPNESS taste · factors); popularity is (20 + rank)^-0.8, unrelated to
-    factors; the number of draws per user is long-tailed, five at least. ``image`` is a linear view of the first 10 of
-    16 factors, ``text`` of the last 10, each with noise (and the image with an offset that all items share, as in real
-    image features); on ``junk_share`` of the items, drawn for each modality apart, the view is of random factors
-    instead, so the picture or the text says nothing about the item. Which modality is the better one thus differs from
-    item to item.
+    Items belong to genres: factors = genre centre + deviation. Users like a few genres. A user draws distinct items
+    with probability ∝ popularity × exp(SHARPNESS taste · factors). Popularity is (20 + rank)^-0.8, independent of the
+    factors. The number of interactions per user is long-tailed, at least five. ``image`` is a linear view of the first
+    10 of 16 factors, ``text`` of the last 10, each with noise; the image has an offset that all items share, as real
+    image features have. On ``junk_share`` of the items, drawn for each modality, the view shows random factors instead.
+    So the more informative modality differs from item to item.
     """
     from crossrec.randomness import numpy_generator
 
@@ -82,30 +81,30 @@ def generate(recipe: Recipe) -> Generated:
 def _interactions(
     recipe: Recipe, taste_UF: np.ndarray, factor_IF: np.ndarray, popularity_I: np.ndarray, count_U: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``count_U`` distinct items per user: the largest of log-weight plus Gumbel noise (users in chunks)."""
+    """Draw ``count_U`` distinct items per user: the largest of log-weight plus Gumbel noise."""
     from crossrec.randomness import numpy_generator
 
     draws = numpy_generator(recipe.seed, "synthetic interactions")
     items: list[np.ndarray] = []
-    for start in range(0, recipe.users, _CHUNK):
-        taste = taste_UF[start : start + _CHUNK]
+    for start in range(0, recipe.users, USER_CHUNK):
+        taste = taste_UF[start : start + USER_CHUNK]
         noise = -np.log(draws.standard_exponential((len(taste), recipe.items)))
         score = SHARPNESS * taste @ factor_IF.T + popularity_I + noise
         most = int(count_U.max())
         top = np.argpartition(-score, most - 1, axis=1)[:, :most]
         top = np.take_along_axis(top, np.argsort(-np.take_along_axis(score, top, axis=1), axis=1), axis=1)
-        items += [row[:count] for row, count in zip(top, count_U[start : start + _CHUNK], strict=True)]
+        items += [row[:count] for row, count in zip(top, count_U[start : start + USER_CHUNK], strict=True)]
     return np.repeat(np.arange(recipe.users), count_U), np.concatenate(items).astype(np.int64)
 
 
 def _view(recipe: Recipe, name: str, factor_IF: np.ndarray, width: int, offset: float) -> np.ndarray:
-    """What one modality shows: a random linear view plus noise, of random factors on junk items; float16 (I, width)."""
+    """A random linear view of the factors plus noise, of random factors on junk items, float16 (I, width)."""
     from crossrec.randomness import numpy_generator
 
     draws = numpy_generator(recipe.seed, f"synthetic {name}")
     junk_I = draws.random(recipe.items) < recipe.junk_share
-    shown_IF = np.where(junk_I[:, None], draws.standard_normal(factor_IF.shape), factor_IF)
+    visible_IF = np.where(junk_I[:, None], draws.standard_normal(factor_IF.shape), factor_IF)
     view_FD = draws.standard_normal((factor_IF.shape[1], width)) / np.sqrt(factor_IF.shape[1])
-    noise_ID = 0.5 * draws.standard_normal((recipe.items, width))
-    seen: np.ndarray = (offset + shown_IF @ view_FD + noise_ID).astype(np.float16)
-    return seen
+    noise = 0.5 * draws.standard_normal((recipe.items, width))
+    features: np.ndarray = (offset + visible_IF @ view_FD + noise).astype(np.float16)
+    return features

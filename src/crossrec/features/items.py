@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrec.data.io.codes import plain_ids, positions
 from crossrec.data.io.features import open_features
-from crossrec.data.io.id_column import Listing, read_listing
-from crossrec.data.io.parse_log import plain_ids, positions
-from crossrec.data.io.tables import Table, find_column, open_table
+from crossrec.data.io.id_column import IdListing, find_column, read_listing
+from crossrec.data.io.tables import open_table
+from crossrec.data.row_numbers import no_row_index
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_file, locate
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
@@ -27,7 +28,7 @@ class CatalogueItems:
 
     folder: Path
     ids: pl.Series
-    listing: Listing | None
+    listing: IdListing | None
     at_I: np.ndarray
 
     def cells(self, column: str) -> pl.Series:
@@ -46,7 +47,7 @@ class CatalogueItems:
     def place(self, item: int) -> str:
         """File and line (or row) of an item, for messages."""
         assert self.listing is not None
-        return self.listing.place(int(self.at_I[item]))
+        return self.listing.location(int(self.at_I[item]))
 
 
 def read_items(config: FeaturesConfig) -> CatalogueItems:
@@ -73,12 +74,12 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
     listing = None
     if path is not None:
         table = open_table(path)
-        named = find_column(table, "item", config.item_column, required=True) if config.item_column else None
-        for column in columns:
-            find_column(table, "item", column, required=True)  # its complaint names the nearest
-        listing = read_listing(table, named or _item_column(table), columns)
+        for column in [*([config.item_column] if config.item_column else []), *columns]:
+            find_column(table, "item", column, required=True)  # raises an error that names the nearest column
+        listing = read_listing(table, preferred=config.item_column, columns=columns)
     if own is not None and not row_indices(given):
-        ids = listing.ids if listing is not None and path == own else listed_ids(own, config.item_column)
+        listed = listing if listing is not None and path == own else None
+        ids = (listed or read_listing(open_table(own), preferred=config.item_column)).ids
     else:
         ids = _row_numbers(config, listing)
     at_I = np.full(len(ids), -1) if listing is None else positions(ids, listing.ids)
@@ -90,31 +91,13 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
     return CatalogueItems(folder, ids, listing, at_I)
 
 
-def listed_ids(own: Path, item_column: str | None = None) -> pl.Series:
-    """The ids of a folder's items file, in its order; the column that is named may be another table's."""
-    table = open_table(own)
-    return read_listing(table, item_column if item_column in table.columns else _item_column(table)).ids
-
-
-def _item_column(table: Table) -> str:
-    """The one with a well-known name, else 'id', else the only one. Raises DataError if there is none."""
-    found = find_column(table, "item", None, required=False)
-    if found is None and "id" in table.columns:
-        return "id"
-    if found is None and len(table.columns) == 1:
-        return table.columns[0]
-    found = found or find_column(table, "item", None, required=True)
-    assert found is not None
-    return found
-
-
 def row_indices(given: Path) -> bool:
     """Whether ids are row numbers whatever an items file says: the MMRec layout."""
     files = [given] if given.is_file() else [file for file in given.iterdir() if not file.name.startswith(".")]
     return any(file.suffix.lower() == INTER for file in files)
 
 
-def _row_numbers(config: FeaturesConfig, listing: Listing | None) -> pl.Series:
+def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series:
     """0, 1, 2, … up to the rows of other features, else to the highest id that occurs."""
     import polars as pl
 
@@ -126,10 +109,7 @@ def _row_numbers(config: FeaturesConfig, listing: Listing | None) -> pl.Series:
     if listing is not None:
         known.append(listing.ids)
     if known[0].dtype != pl.Int64:
-        raise DataError(
-            f"{source.table.parent}: nothing says which row is which item, as '{known[0][0]}' in {table.path.name} is "
-            "no row index; add items.csv, listing the item ids in row order"
-        )
+        raise no_row_index(f"{source.table.parent}", known[0], table, "add items.csv,")
     made = {config.text_name if config.text else None, config.image_name if config.image or config.pictures else None}
     for modality, path in source.features.items():
         if modality not in made:

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic
-from crossrec.data.io.output import new_folder
+from crossrec.data.io.atomic import new_folder, write_bytes_atomic, write_json_atomic
 from crossrec.errors import ConfigError, RunError
 from crossrec.recommend.recommender import Recommender
 

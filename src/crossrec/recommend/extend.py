@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.atomic import new_folder, read_json, write_json_atomic
 from crossrec.data.io.features import open_features
-from crossrec.data.io.output import new_folder
+from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.tables import open_table
 from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
-from crossrec.features.items import feature_path, listed_ids, row_indices
+from crossrec.features.items import feature_path, row_indices
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.recommender import Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
@@ -87,7 +88,7 @@ def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.nd
     if row_indices(folder):
         ids = pl.Series(np.arange(len(next(iter(features.values())))))
     elif table_path is not None:
-        ids = listed_ids(table_path)
+        ids = read_listing(open_table(table_path)).ids
     else:
         raise DataError(f"{folder}: no items table; put items.csv there, its ids in the row order of the features")
     for m, matrix in features.items():

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from crossrec.data.io.tables import find_column, open_table
+from crossrec.data.io.id_column import find_id_column
+from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 from crossrec.recommend.id_map import IdMap
 
@@ -44,13 +45,11 @@ def _from_file(path: Path, id_map: IdMap, flag: str) -> list[Any]:
         ids = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
     else:
         table = open_table(path)
-        fallback = table.columns[0] if len(table.columns) == 1 else "id" if "id" in table.columns else None
-        column = find_column(table, id_map.what, fallback, required=True)
-        assert column is not None
-        blank_rows = set(table.blank())
+        column = find_id_column(table, id_map.what)
+        blank_rows = set(table.blank_rows())
         cells = table.read([column])[column].to_list()
         ids = [(row, id) for row, id in enumerate(cells) if row not in blank_rows]
-        line_of = table.place
+        line_of = table.location
     for row, id in ids:
         if id_map.row(id) is None:
             raise DataError(

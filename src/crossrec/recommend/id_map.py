@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from crossrec.data.io.id_column import save_id_map
 from crossrec.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -43,9 +44,7 @@ class IdMap:
 
     def save(self, path: Path | str) -> None:
         """Write the file for ``read``. Raises OSError where it cannot be written."""
-        import polars as pl
-
-        pl.DataFrame({"index": np.arange(len(self), dtype=np.int64), "id": self.ids}).write_parquet(path)
+        save_id_map(self.ids, path)
 
     def row(self, id: Any) -> int | None:
         """The row of an id, or None. Text matches a number or date with the same spelling."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from crossrec.config import did_you_mean
-from crossrec.data.io.tables import find_column, open_table
+from crossrec.data.io.id_column import find_id_column
+from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 from crossrec.recommend.id_map import IdMap
 
@@ -39,8 +40,7 @@ class ItemTable:
         if not path.is_file():
             raise DataError(f"{path}: no such file; give a table of items")
         table = open_table(path)
-        column = find_column(table, "item", "id" if "id" in table.columns else None, required=True)
-        assert column is not None
+        column = find_id_column(table)
         frame = table.read(table.columns)
         rows = [-1 if (row := items.row(one)) is None else row for one in frame[column].to_list()]
         row_index = pl.Series("__row", rows, dtype=pl.Int64)

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.data import Cold, Dataset
+from crossrec.data import ColdItems, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.recommend.fold_in import FoldInMethod, training_interactions
 from crossrec.recommend.recommender import Recommender
 
 
-def cold_of(dataset: Dataset) -> Cold:
+def cold_of(dataset: Dataset) -> ColdItems:
     """The items held out of a data set. Raises DataError where there are none."""
     if dataset.cold is None:
         raise DataError(f"{dataset.name}: no items were taken out; load it with cold_items, a share of them")
@@ -30,7 +30,7 @@ def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str
     # no held-out item is masked: one more item, with a vector of zeros, stands for all training items
     user_E = np.unique(dataset.train.user_N)
     trained = user_E, np.full(len(user_E), count)
-    held = HeldOut.build(*trained, cold.taken.user_N, cold.taken.item_N, len(user_US), count + 1)
+    held = HeldOut.build(*trained, cold.interactions.user_N, cold.interactions.item_N, len(user_US), count + 1)
     return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held)
 
 
@@ -43,7 +43,7 @@ def metrics_among_all(
     by the test split if there is one. Raises DataError as ``cold_metrics`` does.
     """
     cold, train, count = cold_of(dataset), dataset.train, len(item_IS)
-    parts = {"new": (cold.taken.user_N, cold.taken.item_N + count)}
+    parts = {"new": (cold.interactions.user_N, cold.interactions.item_N + count)}
     if len(dataset.test):
         parts["others"] = dataset.test.user_N, dataset.test.item_N
     sizes = len(user_US), count + len(item_CS)

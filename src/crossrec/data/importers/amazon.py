@@ -1,8 +1,8 @@
-"""The raw Amazon files of 2014 (McAuley): reviews, metadata and the image features of 4,096 columns.
+"""Import the raw Amazon files of 2014 (McAuley): reviews, metadata and image features of 4,096 columns.
 
-``reviews_X_5.json.gz`` has a JSON object a line; ``meta_X.json.gz`` a Python literal a line (``ast.literal_eval`` reads
-it, nothing is evaluated); ``image_features_X.b`` is, per item, its id in 10 bytes of ASCII and 4,096 little-endian
-float32. Source: He and McAuley 2016; McAuley et al. 2015.
+``reviews_X_5.json.gz`` holds one JSON object per line. ``meta_X.json.gz`` holds one Python literal per line, which
+``ast.literal_eval`` parses without running code. ``image_features_X.b`` holds for each item its id in 10 bytes of ASCII
+and 4,096 little-endian float32. Source: He and McAuley 2016; McAuley et al. 2015.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,15 @@ import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import (
-    Features,
-    Files,
+    FeatureSource,
+    Fill,
     ImportSource,
-    Tell,
-    find_roles,
-    only,
+    OnCount,
+    SourceFiles,
+    at_most_one,
+    import_roles,
+    nonzero_rows,
     table_parts,
-    target_rows,
 )
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import open_bytes
@@ -42,50 +43,51 @@ COLUMNS = 4096
 RECORD = np.dtype([("item", "S10"), ("feature", "<f4", COLUMNS)])
 """One item in ``image_features_X.b``: 16,394 bytes."""
 
-_AT = 2048  # records, or lines, that are in memory at a time
+BATCH = 2048  # records, or lines, in memory at a time
 _ID = re.compile(rb"^\{'asin': '([^'\\]+)'")
 
 
 def category(path: Path) -> str | None:
-    """The X of a file's name, None if it is not called like one of these."""
+    """The X in a file's name; None if the name has none of these patterns."""
     matches = (pattern.match(path.name) for pattern in (REVIEWS, META, IMAGES))
     return next((match["category"] for match in matches if match), None)
 
 
 def is_amazon(path: Path) -> bool:
-    """Whether the file is called like one of these."""
+    """Whether the file has one of these names."""
     return category(path) is not None
 
 
-def open_source(files: Files, config: ImportConfig) -> ImportSource:
-    """Reviews are the log (reviewerID, asin, overall, unixReviewTime), metadata the items, the ``.b`` the features.
+def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
+    """Inspect the files: reviews are the log (reviewerID, asin, overall, unixReviewTime), metadata the items.
 
-    Raises DataError if there are no reviews, or files of one kind several times, or the ``.b`` is cut short.
+    Raises DataError if there are no reviews, several files of one kind, or a truncated ``.b`` file.
     """
-    chosen = {
-        what: only([path for path in files.paths if pattern.match(path.name)], files.where, what)
-        for what, pattern in (("reviews_*.json.gz", REVIEWS), ("meta_*.json.gz", META), ("image_features_*.b", IMAGES))
-    }
-    reviews, meta, images = chosen.values()
+    reviews, meta, images = (
+        at_most_one([path for path in files.paths if pattern.match(path.name)], files.where, glob)
+        for glob, pattern in (("reviews_*.json.gz", REVIEWS), ("meta_*.json.gz", META), ("image_features_*.b", IMAGES))
+    )
     if reviews is None:
         raise DataError(f"{files.where}: no reviews_*.json.gz; the metadata alone hold no interactions")
     table = open_table(reviews)
     return ImportSource(
-        table_parts([table], find_roles(table, config), [None]),
+        table_parts([table], import_roles(table, config), [None]),
         [] if images is None else [_image_features(images)],
-        None if meta is None else lambda ids, tell: read_meta(meta, ids, tell),
+        None if meta is None else lambda ids, on_count: read_meta(meta, ids, on_count),
         used=[path for path in (reviews, meta, images) if path],
     )
 
 
-def read_meta(path: Path, ids: pl.Series | None, tell: Tell) -> pl.DataFrame:
-    """Columns item, title, text, brand, category (a list), price, picture (a URL) of the items ``ids``, or of all.
+def read_meta(path: Path | str, ids: pl.Series | None, on_count: OnCount) -> pl.DataFrame:
+    """Read columns item, title, text, brand, category (a list), price and picture (a URL) of the items ``ids``, or of
+    all.
 
-    Lines of other items are passed over unread where they start with the id, as they do. Raises DataError naming the
-    line of a literal that is broken.
+    Lines that start with the id of another item are skipped unparsed. Raises DataError naming the line of a broken
+    literal.
     """
     import polars as pl
 
+    path = Path(path)
     text = pl.String()
     schema = pl.Schema(
         {
@@ -101,31 +103,31 @@ def read_meta(path: Path, ids: pl.Series | None, tell: Tell) -> pl.DataFrame:
     wanted = None if ids is None else set(ids.cast(pl.String).to_list())
     seen: set[str] = set()
     frames, rows = [pl.DataFrame(schema=schema)], []
-    for number, line in _lines(path, tell):
-        told = _ID.match(line)
-        if told and wanted is not None and told[1].decode(errors="replace") not in wanted:
+    for number, line in _read_lines(path, on_count):
+        match = _ID.match(line)
+        if match and wanted is not None and match[1].decode(errors="replace") not in wanted:
             continue
-        entry = _literal(path, number, line)
+        entry = _parse_literal(path, number, line)
         if entry["asin"] not in seen and (wanted is None or entry["asin"] in wanted):
             seen.add(entry["asin"])  # a second line of an item adds nothing
-            rows.append(_item(entry))
-        if len(rows) == _AT:
+            rows.append(_item_row(entry))
+        if len(rows) == BATCH:
             frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
             rows = []
     return pl.concat([*frames, pl.DataFrame(rows, schema=schema, orient="row")])
 
 
-def _lines(path: Path, tell: Tell) -> Iterator[tuple[int, bytes]]:
+def _read_lines(path: Path, on_count: OnCount) -> Iterator[tuple[int, bytes]]:
     with open_bytes(path) as (file, position):
         for number, line in enumerate(file, 1):
-            if number % _AT == 0:
-                tell(position(), path.stat().st_size)
+            if number % BATCH == 0:
+                on_count(position(), path.stat().st_size)
             if line.strip():
                 yield number, line
 
 
-def _literal(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """The dict that a line writes, in Python's or in JSON's way."""
+def _parse_literal(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Parse a line as a dict in Python or JSON notation."""
     entry: Any = None
     try:
         text = line.decode().strip()
@@ -135,13 +137,13 @@ def _literal(path: Path, number: int, line: bytes) -> dict[str, Any]:
             entry = None
         if entry is None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of odd escapes in product texts
+                warnings.simplefilter("ignore")  # about invalid escapes in product texts
                 entry = ast.literal_eval(text)
     except UnicodeDecodeError:
         raise DataError(f"{path}, line {number}: not UTF-8 text; get the file again") from None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        told = error.msg.partition(" (detected")[0] if isinstance(error, SyntaxError) else str(error)
-        reason = (told or type(error).__name__).splitlines()[0][:100]
+        message = error.msg.partition(" (detected")[0] if isinstance(error, SyntaxError) else str(error)
+        reason = (message or type(error).__name__).splitlines()[0][:100]
         raise DataError(
             f"{path}, line {number}: not a Python literal ({reason}); mend or delete the line, or get the file again"
         ) from None
@@ -150,8 +152,8 @@ def _literal(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return entry
 
 
-def _item(entry: dict[str, Any]) -> tuple[Any, ...]:
-    """The row of an item; what is not of the type it should be counts as missing."""
+def _item_row(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """The row of an item; a value of an unexpected type becomes null."""
 
     def text(key: str) -> str | None:
         value = entry.get(key)
@@ -165,25 +167,25 @@ def _item(entry: dict[str, Any]) -> tuple[Any, ...]:
     return entry["asin"], text("title"), text("description"), text("brand"), names or None, price, text("imUrl")
 
 
-def _image_features(path: Path) -> Features:
+def _image_features(path: Path) -> FeatureSource:
     size = path.stat().st_size
     if size == 0 or size % RECORD.itemsize:
-        whole = size // RECORD.itemsize
+        complete = size // RECORD.itemsize
         raise DataError(
-            f"{path}, byte {whole * RECORD.itemsize}: cut short after {whole:,} items ({size % RECORD.itemsize:,} of "
-            f"{RECORD.itemsize:,} bytes of the next one); get the file again"
+            f"{path}, byte {complete * RECORD.itemsize}: cut short after {complete:,} items ("
+            f"{size % RECORD.itemsize:,} of {RECORD.itemsize:,} bytes of the next one); get the file again"
         )
     match = IMAGES.match(path.name)
     assert match is not None
-    return Features(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), _filler(path), None)
+    return FeatureSource(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), _record_fill(path), None)
 
 
-def _filler(path: Path) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
-    def fill(ids: pl.Series, target: np.ndarray, tell: Tell) -> np.ndarray:
-        place = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
+def _record_fill(path: Path) -> Fill:
+    def fill(ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
+        row_of = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
         done = 0
         with open_bytes(path) as (file, position):
-            while content := file.read(RECORD.itemsize * _AT):
+            while content := file.read(RECORD.itemsize * BATCH):
                 record_R = np.frombuffer(content, dtype=RECORD)
                 for number, item in enumerate(record_R["item"].tolist()):
                     byte = (done + number) * RECORD.itemsize
@@ -191,7 +193,7 @@ def _filler(path: Path) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
                         raise DataError(
                             f"{path}, byte {byte}: {item!r} is no item id; the file is damaged, get it again"
                         )
-                    row = place.get(item)
+                    row = row_of.get(item)
                     if row is not None:
                         feature = record_R["feature"][number]
                         if not np.isfinite(feature).all():
@@ -201,7 +203,7 @@ def _filler(path: Path) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
                             )
                         target[row] = feature
                 done += len(record_R)
-                tell(position(), path.stat().st_size)
-        return target_rows(target)
+                on_count(position(), path.stat().st_size)
+        return nonzero_rows(target)
 
     return fill

@@ -1,4 +1,4 @@
-"""What a user may say about an import: where columns are, which rows and items stay, how they are split."""
+"""Settings of an import: columns, which rows and items stay, and the split."""
 
 from __future__ import annotations
 
@@ -14,70 +14,70 @@ Kind = Literal["auto", "tables", "recbole", "mmrec", "json", "amazon"]
 
 
 class ImportConfig(Config):
-    """How a dump becomes a data folder. The rules are applied in the order in which they stand here."""
+    """How source files become a data folder. The rules apply in the order of these fields."""
 
     kind: Kind = "auto"
-    """What the source is: plain tables, RecBole atomic files, an MMRec folder, train/val/test.json of user → items, or
-    the raw Amazon files of 2014; found by looking at the files if auto."""
+    """Kind of the source: plain tables, RecBole atomic files, an MMRec folder, train/val/test.json of user → items, or
+    the raw Amazon files of 2014; auto detects it from the files."""
 
     user_column: str | None = None
-    """Column of user ids; well-known names such as user_id are found without it."""
+    """Column of user ids; default: the column with a well-known name such as user_id."""
 
     item_column: str | None = None
-    """Column of item ids; well-known names such as item_id are found without it."""
+    """Column of item ids; default: the column with a well-known name such as item_id."""
 
     time_column: str | None = None
-    """Column of times; timestamp, time, datetime and date are found without it; an empty name leaves times out."""
+    """Column of times; default: timestamp, time, datetime or date; an empty name leaves times out."""
 
     rating_column: str | None = None
-    """Column of ratings; rating, overall, score and stars are found without it; an empty name leaves ratings out."""
+    """Column of ratings; default: rating, overall, score or stars; an empty name leaves ratings out."""
 
     split_column: str | None = None
-    """Column that says train, valid or test (or 0, 1, 2); x_label and split are found without it."""
+    """Column of labels train, valid and test (or 0, 1, 2); default: x_label or split."""
 
     items: Path | None = None
-    """Table of items (plain tables only); items.* beside the interactions is found without it."""
+    """Table of items (plain tables only); default: items.* beside the interactions."""
 
     bad_rows: Literal["error", "drop"] = "error"
-    """A row with an empty id, or an unreadable rating, time or split, is an error, or is dropped and counted."""
+    """Whether a row with an empty id or an unreadable rating, time or split is an error, or dropped and counted."""
 
     since: str | None = None
-    """Earliest time that stays: a number in the unit of the column, or an ISO date."""
+    """Earliest time to keep: a number in the unit of the column, or an ISO date."""
 
     until: str | None = None
-    """First time that does not stay any more, as for since."""
+    """First time to drop, in the form of since."""
 
     duplicates: Literal["first", "last"] = "first"
-    """Which row of a repeated (user, item) pair stays: by time where there are times, else by the order of the rows."""
+    """Which row of a repeated (user, item) pair to keep: by time if there are times, else by the order of the rows."""
 
     min_rating: float | None = None
-    """Rows rated lower are dropped (after duplicates)."""
+    """Lowest rating to keep; applied after duplicates."""
 
     min_user_interactions: int = Field(default=0, ge=0)
-    """Users with fewer interactions are dropped, and items likewise, again and again until all have enough (k-core)."""
+    """Fewest interactions of a user; users and items with fewer are dropped until all have enough (k-core)."""
 
     min_item_interactions: int = Field(default=0, ge=0)
-    """Items with fewer interactions are dropped, and users likewise, again and again until all have enough (k-core)."""
+    """Fewest interactions of an item; users and items with fewer are dropped until all have enough (k-core)."""
 
     split: Literal["auto", "given", "random", "time", "leave_one_out", "none"] = "auto"
-    """How rows are split into train, valid and test; auto takes the given split if there is one, else random."""
+    """How to split rows into train, valid and test; auto takes the given split if there is one, else random."""
 
     split_seed: int = Field(default=0, ge=0)
     """Seed of a random split."""
 
     unused_items: Literal["drop", "keep"] = "drop"
-    """Whether items of the item table or the features that no interaction is left of stay as items."""
+    """Whether to keep items of the item table or the features that have no interaction left."""
 
     @field_validator("since", "until")
     @classmethod
     def _is_time(cls, value: str | None) -> str | None:
         if value is not None:
-            as_bound(value)
+            parse_bound(value)
         return value
 
 
-def as_bound(text: str) -> int | float | datetime:
-    """A bound of the time window: a number, or an ISO date (a ValueError tells of anything else)."""
+def parse_bound(text: str) -> int | float | datetime:
+    """Parse a bound of the time window: a number or an ISO date. Raises ValueError for anything else."""
     for kind in (int, float, datetime.fromisoformat):
         try:
             return kind(text)

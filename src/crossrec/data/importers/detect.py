@@ -1,4 +1,4 @@
-"""Which files a source has, and what kind of data they are."""
+"""Collect the files of a source and detect its kind."""
 
 from __future__ import annotations
 
@@ -6,52 +6,55 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossrec.config import did_you_mean
-from crossrec.data.importers import amazon, json_lists, mmrec, recbole, tables
+from crossrec.data.importers import amazon, json_lists, mmrec, plain_tables, recbole
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import Files, ImportSource, stem
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, stem
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES
 from crossrec.errors import DataError
 
-IMPORTERS: dict[str, Callable[[Files, ImportConfig], ImportSource]] = {
-    "tables": tables.open_source,
+IMPORTERS: dict[str, Callable[[SourceFiles, ImportConfig], ImportSource]] = {
+    "tables": plain_tables.open_source,
     "recbole": recbole.open_source,
     "mmrec": mmrec.open_source,
     "json": json_lists.open_source,
     "amazon": amazon.open_source,
 }
-"""Kind of a source → what opens it."""
+"""Kind of a source → function that opens it."""
 
-KNOWN = (
+KINDS = (
     f"tables ({', '.join(SUFFIXES)}), NAME{INTER} of MMRec or RecBole, train.json, or Amazon's reviews_*.json.gz with "
     "meta_*.json.gz and image_features_*.b"
 )
 
 
-def gather(sources: Sequence[Path | str]) -> Files:
-    """The files that ``sources``, files or folders, stand for; hidden ones and those in folders below are no part.
+def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
+    """List the files of ``sources`` (files or folders), without hidden files and subfolders.
 
-    A file brings what belongs to it and lies beside it: features, tables of items and users, and the other files of its
-    layout. Raises DataError if a source is not there.
+    A file brings its companions in the same folder: features, tables of items and users, other files of its layout.
+    Raises DataError if a source does not exist.
     """
     paths: list[Path] = []
     for source in map(Path, sources):
         if not source.exists():
-            around = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
-            hint = did_you_mean(source.name, around) if around else ""
+            siblings = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
+            hint = did_you_mean(source.name, siblings) if siblings else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
         folder = source if source.is_dir() else source.parent
         entries = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and entry.name[0] not in "._"]
-        paths += entries if source.is_dir() else [source, *(entry for entry in entries if _belongs(entry, source))]
+        if source.is_dir():
+            paths += entries
+        else:
+            paths += [source, *(entry for entry in entries if _is_companion(entry, source))]
     if not paths:
-        raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KNOWN}")
+        raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KINDS}")
     where = str(sources[0]) if len(sources) == 1 else str(Path(sources[0]).parent)
-    return Files(where, list(dict.fromkeys(paths)))
+    return SourceFiles(where, list(dict.fromkeys(paths)))
 
 
-def _belongs(path: Path, source: Path) -> bool:
-    """Whether ``path``, in the same folder, is read with ``source``."""
+def _is_companion(path: Path, source: Path) -> bool:
+    """Whether ``path``, in the same folder, is read together with ``source``."""
     if amazon.is_amazon(source):
         return amazon.category(path) == amazon.category(source) and not amazon.REVIEWS.match(path.name)
     if json_lists.is_lists(source) and json_lists.is_lists(path):
@@ -62,10 +65,10 @@ def _belongs(path: Path, source: Path) -> bool:
     return table or path.name.endswith(FEATURE_END)
 
 
-def detect(files: Files, config: ImportConfig) -> str:
-    """What kind of data the files are: as ``config`` says, or as they look.
+def detect(files: SourceFiles, config: ImportConfig) -> str:
+    """Return the kind of the files: the one in ``config``, or the one their names and headers show.
 
-    Raises DataError if they look like none, or like several.
+    Raises DataError if they show no kind, or several.
     """
     if config.items is not None and config.kind not in ("auto", "tables"):
         raise DataError(f"items {config.items}: goes with kind tables only; leave it out")
@@ -87,8 +90,8 @@ def detect(files: Files, config: ImportConfig) -> str:
     if len(signs) == 1:
         return next(iter(signs))
     if signs:
-        told = ", ".join(f"{path.name} ({kind})" for kind, path in signs.items())
-        raise DataError(f"{files.where}: files of several kinds, {told}; name the files to read, or choose a kind")
+        kinds = ", ".join(f"{path.name} ({kind})" for kind, path in signs.items())
+        raise DataError(f"{files.where}: files of several kinds, {kinds}; name the files to read, or choose a kind")
     names = [path.name for path in files.paths if not path.name.endswith(FEATURE_END)]
     more = ", …" if len(names) > 3 else ""
-    raise DataError(f"{files.where}: no data of a known kind ({', '.join(names[:3])}{more}); known are {KNOWN}")
+    raise DataError(f"{files.where}: no data of a known kind ({', '.join(names[:3])}{more}); known are {KINDS}")

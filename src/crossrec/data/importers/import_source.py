@@ -1,4 +1,4 @@
-"""What an importer hands over: the parts of the log, what is known of items, and the files of features."""
+"""What an importer returns: the parts of the log, tables of items and users, and sources of features."""
 
 from __future__ import annotations
 
@@ -11,45 +11,49 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.io.features import open_features
-from crossrec.data.io.parse_log import LABELS, positions
-from crossrec.data.io.tables import Block, Table, find_column
+from crossrec.data.io.codes import positions
+from crossrec.data.io.features import check_row_counts, open_features
+from crossrec.data.io.id_column import find_roles
+from crossrec.data.io.parse_log import LABELS, by_role
+from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.text_chunks import ending
-from crossrec.data.sources import FEATURE_END, name_problem
+from crossrec.data.sources import feature_files
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-COPY = 4096  # feature rows that are copied at a time
+COPY_ROWS = 4096  # feature rows copied at a time
 
-Tell = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
+ROLES = ("user", "item", "time", "rating", "split")
+
+OnCount = Callable[[int, int], None]
+"""Called with (amount done, total amount)."""
+
+Fill = Callable[["pl.Series", np.ndarray, OnCount], np.ndarray]
+"""``fill(ids, target, on_count)`` writes the feature row of every id into ``target`` (N, D), leaves zeros for ids
+without one, and returns which ids have one, bool (N,)."""
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of a source. ``where``: what to call it in messages; ``paths``: sorted within a folder."""
+class SourceFiles:
+    """The files of a source. ``where``: its name in error messages; ``paths``: sorted within a folder."""
 
     where: str
     paths: list[Path]
 
     def features(self) -> dict[str, Path]:
-        """Modality → its ``<modality>_feat.npy``. Raises DataError for a name that cannot be one."""
-        found = {path.name.removesuffix(FEATURE_END): path for path in self.paths if path.name.endswith(FEATURE_END)}
-        found.pop("", None)
-        for modality, path in found.items():
-            if problem := name_problem(modality):
-                raise DataError(f"{path}: {problem}; rename the file")
-        return found
+        """Modality → its ``<modality>_feat.npy``. Raises DataError for an invalid name of a modality."""
+        return feature_files(self.paths)
 
 
 @dataclass(frozen=True)
-class Part:
+class LogPart:
     """One file of interactions.
 
-    ``columns``: role (user, item, time, rating, split) → what the file calls it. ``blocks``: its rows, a column a role.
-    ``typed``: whether the file says what is text and what a number. ``split``: the label of all of its rows.
+    ``columns``: role (user, item, time, rating, split) → column of the file. ``blocks``: yields its rows, one column
+    for each role. ``typed``: whether the file stores types. ``split``: the split of all its rows, if the file is one
+    split.
     """
 
     path: Path
@@ -60,80 +64,61 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSource:
     """The features of one modality.
 
-    ``fill(ids, target, tell)`` writes the row of every item id into ``target`` (N, D), leaves rows of zeros where there
-    is none, and says where there is one, bool (N,); ``tell(done, total)`` is called on the way. ``keys``: items that
-    have a row, in the order of the rows; None where they are not known without reading all of it.
+    ``fill``: copies the rows of given items. ``keys``: the item of every row, in order; None if reading them requires
+    reading all features.
     """
 
     modality: str
     path: Path
     columns: int
     dtype: np.dtype
-    fill: Callable[[pl.Series, np.ndarray, Tell], np.ndarray]
+    fill: Fill
     keys: pl.Series | None
 
 
 @dataclass(frozen=True)
 class ImportSource:
-    """A source that has been looked at and not been read yet.
+    """A source whose files have been inspected and not read yet.
 
-    ``items(ids, tell)``: a column ``item`` and what else is known, a row an item, for those of ``ids`` and perhaps
-    others, or for all (None). ``users``: a column ``user`` and what else is known. ``rows``: (file, number of rows)
-    where item ids are row numbers of the features, and so below that. ``used``: the files that are read.
+    ``items(ids, on_count)``: a table with column ``item`` and further columns, one row an item, for at least ``ids``
+    (None: all items). ``users``: a table with column ``user`` and further columns. ``feature_rows``: (file, number of
+    rows) if item ids are row numbers of the features. ``used``: the files that are read.
     """
 
-    parts: list[Part]
-    features: list[Features]
-    items: Callable[[pl.Series | None, Tell], pl.DataFrame] | None = None
+    parts: list[LogPart]
+    features: list[FeatureSource]
+    items: Callable[[pl.Series | None, OnCount], pl.DataFrame] | None = None
     users: pl.DataFrame | None = None
-    rows: tuple[Path, int] | None = None
+    feature_rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()
 
 
-def find_roles(table: Table, config: ImportConfig, labelled: bool = False) -> dict[str, str]:
-    """Which column of ``table`` plays which role, as far as the rules need it or the file has it.
+def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False) -> dict[str, str]:
+    """Map each role to its column in ``table``, for roles that the rules need or the file has.
 
-    ``labelled``: the split is known from elsewhere. Raises DataError if one that is needed is missing or ambiguous.
+    ``has_split``: the split is known from elsewhere. Raises DataError if a needed column is missing or ambiguous.
     """
-    roles: dict[str, str] = {}
-    wanted = {role: getattr(config, f"{role}_column") for role in ("user", "item", "time", "rating", "split")}
-    needed = {"user", "item"}
+    required = {"user", "item"}
     if config.split == "time" or config.since is not None or config.until is not None:
-        needed.add("time")
+        required.add("time")
     if config.min_rating is not None:
-        needed.add("rating")
+        required.add("rating")
     if config.split == "given":
-        needed.add("split")
-    if labelled or config.split not in ("auto", "given"):
-        del wanted["split"]
-    for role, name in wanted.items():
-        if name == "" and role not in needed:
-            continue
-        column = find_column(table, role, name or None, required=role in needed)
-        if column is not None:
-            roles[role] = column
-    return roles
+        required.add("split")
+    names = {role: getattr(config, f"{role}_column") for role in ROLES}
+    if has_split or config.split not in ("auto", "given"):
+        del names["split"]
+    names = {role: name or None for role, name in names.items() if name != "" or role in required}
+    return find_roles(table, names, required)
 
 
-def table_part(table: Table, roles: dict[str, str], split: str | None = None) -> Part:
-    """A table as a part of the log."""
-    import polars as pl
+def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str | None]) -> list[LogPart]:
+    """Combine tables into one log; ``roles``: columns of the first; ``splits``: the split of each table, if known.
 
-    def blocks() -> Iterator[Block]:
-        for block in table.blocks(list(dict.fromkeys(roles.values()))):
-            frame = block.frame.select(pl.col(column).alias(role) for role, column in roles.items())
-            yield Block(frame, block.place, block.blank, block.done)
-
-    return Part(table.path, roles, blocks, table.typed, split)
-
-
-def table_parts(tables: list[Table], roles: dict[str, str], labels: Sequence[str | None]) -> list[Part]:
-    """Tables that together are the log; ``roles``: columns of the first; ``labels``: the split of each, if known.
-
-    Raises DataError if they are of different kinds, or a later one lacks a column that the first has.
+    Raises DataError if the formats differ or a later table lacks a column of the first.
     """
     first = tables[0]
     for table in tables[1:]:
@@ -145,78 +130,81 @@ def table_parts(tables: list[Table], roles: dict[str, str], labels: Sequence[str
                     f"{table.path}: no column '{column}', which {first.path.name} has"
                     f"{did_you_mean(column, table.columns)}; rename it, or name the files to read"
                 )
-    return [table_part(table, roles, label) for table, label in zip(tables, labels, strict=True)]
+    return [_table_part(table, roles, split) for table, split in zip(tables, splits, strict=True)]
+
+
+def _table_part(table: Table, roles: dict[str, str], split: str | None) -> LogPart:
+    def blocks() -> Iterator[Block]:
+        for block in table.blocks(list(dict.fromkeys(roles.values()))):
+            yield by_role(block, roles)
+
+    return LogPart(table.path, roles, blocks, table.typed, split)
 
 
 def stem(path: Path) -> str:
-    """The name of a file without its ending, and without ``.gz``, in small letters."""
+    """The file name in lower case, without its extension and ``.gz``."""
     return path.name.lower().removesuffix(".gz").removesuffix(ending(path))
 
 
-def split_labels(names: Sequence[str], config: ImportConfig) -> list[str | None]:
-    """Which split every file is, where there are several and each is called like one (train, valid, test, …)."""
-    told = len(names) > 1 and all(name in LABELS and not name.isdigit() for name in names)
-    return [name if told and config.split in ("auto", "given") else None for name in names]
+def file_splits(names: Sequence[str], config: ImportConfig) -> list[str | None]:
+    """The split of each file, if there are several and all have names of splits (train, valid, test, …)."""
+    named = len(names) > 1 and all(name in LABELS and not name.isdigit() for name in names)
+    return [name if named and config.split in ("auto", "given") else None for name in names]
 
 
-def only(paths: list[Path], where: str, what: str) -> Path | None:
-    """The one path, None if there is none. Raises DataError if there are several."""
+def at_most_one(paths: list[Path], where: str, what: str) -> Path | None:
+    """The one path, or None. Raises DataError if there are several."""
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
         raise DataError(f"{where}: more than one {what} ({names}); name the files to read")
     return paths[0] if paths else None
 
 
-def npy_features(paths: dict[str, Path], keys: pl.Series | None, listed: str = "") -> list[Features]:
-    """Feature matrices in ``.npy`` files; ``keys``: the item of every row, None where ids are row numbers.
+def npy_features(paths: dict[str, Path], keys: pl.Series | None, listed_in: str = "") -> list[FeatureSource]:
+    """Open the feature matrices of ``.npy`` files; ``keys``: the item of every row, None if ids are row numbers.
 
-    ``listed``: the file that the keys come from. Raises DataError if a file is damaged, or its rows do not fit.
+    ``listed_in``: name of the file with the keys. Raises DataError if a file is damaged or has the wrong number of
+    rows.
     """
     import polars as pl
 
     matrices = {modality: open_features(path) for modality, path in sorted(paths.items())}
-    counts = {paths[modality]: len(matrix) for modality, matrix in matrices.items()}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{path.name} {count}" for path, count in counts.items())
-        raise DataError(
-            f"{next(iter(counts)).parent}: feature files have different numbers of rows ({told}); one row an item"
-        )
-    for path, count in counts.items():
-        if keys is not None and count != len(keys):
-            raise DataError(f"{path}: {count} rows, but {listed} lists {len(keys)} items; one row an item")
+    row_counts = {paths[modality]: len(matrix) for modality, matrix in matrices.items()}
+    check_row_counts(row_counts, listed_in, None if keys is None else len(keys))
     return [
-        Features(
+        FeatureSource(
             modality,
             paths[modality],
             matrix.shape[1],
             matrix.dtype,
-            _filler(matrix, keys),
+            _matrix_fill(matrix, keys),
             pl.Series(np.arange(len(matrix))) if keys is None else keys,
         )
         for modality, matrix in matrices.items()
     ]
 
 
-def numbered(paths: dict[str, Path]) -> tuple[list[Features], tuple[Path, int] | None]:
-    """(features whose row n is of item n; the first file and how many rows it has)."""
+def numbered_features(paths: dict[str, Path]) -> tuple[list[FeatureSource], tuple[Path, int] | None]:
+    """Return (features whose row n belongs to item n; the first file and its number of rows)."""
     features = npy_features(paths, None)
-    return features, (features[0].path, len(features[0].keys)) if features and features[0].keys is not None else None
+    first = features[0] if features else None
+    return features, (first.path, len(first.keys)) if first is not None and first.keys is not None else None
 
 
-def _filler(matrix: np.ndarray, keys: pl.Series | None) -> Callable[[pl.Series, np.ndarray, Tell], np.ndarray]:
-    def fill(ids: pl.Series, target: np.ndarray, tell: Tell) -> np.ndarray:
+def _matrix_fill(matrix: np.ndarray, keys: pl.Series | None) -> Fill:
+    def fill(ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
         row_N = ids.to_numpy() if keys is None else positions(ids, keys)
-        there_N: np.ndarray = (row_N >= 0) & (row_N < len(matrix))
-        for start in range(0, len(ids), COPY):
-            part = slice(start, start + COPY)
-            target[part][there_N[part]] = matrix[row_N[part][there_N[part]]]
-            tell(min(start + COPY, len(ids)), len(ids))
-        present_N: np.ndarray = there_N & target_rows(target)
-        return present_N
+        in_matrix_N: np.ndarray = (row_N >= 0) & (row_N < len(matrix))
+        for start in range(0, len(ids), COPY_ROWS):
+            rows = slice(start, start + COPY_ROWS)
+            target[rows][in_matrix_N[rows]] = matrix[row_N[rows][in_matrix_N[rows]]]
+            on_count(min(start + COPY_ROWS, len(ids)), len(ids))
+        has_feature_N: np.ndarray = in_matrix_N & nonzero_rows(target)
+        return has_feature_N
 
     return fill
 
 
-def target_rows(target: np.ndarray) -> np.ndarray:
+def nonzero_rows(matrix: np.ndarray) -> np.ndarray:
     """Which rows are not all zero, bool (N,)."""
-    return np.concatenate([target[start : start + COPY].any(axis=1) for start in range(0, len(target), COPY)])
+    return np.concatenate([matrix[start : start + COPY_ROWS].any(axis=1) for start in range(0, len(matrix), COPY_ROWS)])

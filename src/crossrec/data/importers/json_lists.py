@@ -1,4 +1,4 @@
-"""The JSON layout of the multi-modal TikTok set: train/val/test.json of user → list of items, features beside them."""
+"""Import the JSON layout of the multi-modal TikTok set: train/val/test.json of user → list of items, with features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import Files, ImportSource, Part, numbered
+from crossrec.data.importers.import_source import ImportSource, LogPart, SourceFiles, numbered_features
 from crossrec.data.io.tables import Block
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import ConfigError, DataError
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     import polars as pl
 
 FILES = {"train": ("train",), "valid": ("val", "valid", "validation"), "test": ("test",)}
-"""Split → what its file may be called, before ``.json``."""
+"""Split → names of its file, before ``.json``."""
 
 
 def is_lists(path: Path) -> bool:
-    """Whether the file is called like one of the layout."""
+    """Whether the file has a name of this layout."""
     return path.suffix.lower() == ".json" and any(path.stem.lower() in names for names in FILES.values())
 
 
-def open_source(files: Files, config: ImportConfig) -> ImportSource:
-    """Item n is row n of the features. Every file is read whole, some 100 bytes of memory an interaction.
+def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
+    """Inspect the files; item n is row n of the features.
+
+    Each file is read completely: some 100 bytes of memory per interaction.
 
     Raises DataError if there is no train.json, or two files for one split.
     """
@@ -37,32 +39,34 @@ def open_source(files: Files, config: ImportConfig) -> ImportSource:
             raise ConfigError(f"{setting}_column: lists of items have no {setting}s; leave it out")
     if config.split == "time" or config.since or config.until or config.min_rating is not None:
         raise ConfigError(f"{files.where}: lists of items have no times or ratings; leave the rules about them out")
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for path in filter(is_lists, files.paths):
         split = next(split for split, names in FILES.items() if path.stem.lower() in names)
-        if split in found:
-            raise DataError(f"{path}: {found[split].name} is the {split} split already; take one of them away")
-        found[split] = path
-    if "train" not in found:
+        if split in paths:
+            raise DataError(f"{path}: {paths[split].name} is the {split} split already; take one of them away")
+        paths[split] = path
+    if "train" not in paths:
         raise DataError(f"{files.where}: no train.json of user → list of items")
     labelled = config.split in ("auto", "given")
     parts = [
-        Part(path, {"user": "user", "item": "item"}, _reader(path), typed=False, split=split if labelled else None)
-        for split, path in ((split, found[split]) for split in FILES if split in found)
+        LogPart(
+            path, {"user": "user", "item": "item"}, _block_reader(path), typed=False, split=split if labelled else None
+        )
+        for split, path in ((split, paths[split]) for split in FILES if split in paths)
     ]
-    paths = files.features()
-    features, rows = numbered(paths)
-    return ImportSource(parts, features, rows=rows, used=[*found.values(), *paths.values()])
+    feature_paths = files.features()
+    features, feature_rows = numbered_features(feature_paths)
+    return ImportSource(parts, features, feature_rows=feature_rows, used=[*paths.values(), *feature_paths.values()])
 
 
-def _reader(path: Path) -> Callable[[], Iterator[Block]]:
+def _block_reader(path: Path) -> Callable[[], Iterator[Block]]:
     def blocks() -> Iterator[Block]:
-        users, lists = _lists(path)
+        users, lists = _read_lists(path)
         count_U = np.array([len(items) for items in lists], dtype=np.int64)
-        owner_N = np.repeat(np.arange(len(users)), count_U)
+        user_row_N = np.repeat(np.arange(len(users)), count_U)
         yield Block(
-            _frame(path, users, owner_N, lists),
-            lambda row: f"user '{users[int(owner_N[row])]}'",
+            _frame(path, users, user_row_N, lists),
+            lambda row: f"user '{users[int(user_row_N[row])]}'",
             list,
             path.stat().st_size,
         )
@@ -70,8 +74,8 @@ def _reader(path: Path) -> Callable[[], Iterator[Block]]:
     return blocks
 
 
-def _lists(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """(users, their lists of items). Raises DataError if the file is no JSON or holds something else."""
+def _read_lists(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Return (users, their lists of items). Raises DataError if the file is not JSON or has another structure."""
     with open_bytes(path) as (file, _):
         content = file.read()
     try:
@@ -92,14 +96,14 @@ def _lists(path: Path) -> tuple[list[str], list[list[Any]]]:
     return [user for user, _ in pairs], [items for _, items in pairs]
 
 
-def _frame(path: Path, users: list[str], owner_N: np.ndarray, lists: list[list[Any]]) -> pl.DataFrame:
+def _frame(path: Path, users: list[str], user_row_N: np.ndarray, lists: list[list[Any]]) -> pl.DataFrame:
     import polars as pl
 
-    items = [item for listed in lists for item in listed]
+    items = [item for user_items in lists for item in user_items]
     try:
         column = pl.Series("item", items, dtype=pl.Int64 if not items or type(items[0]) is int else pl.String)
     except (TypeError, OverflowError, pl.exceptions.PolarsError):
         other = next((row for row, item in enumerate(items) if type(item) is not type(items[0])), None)
-        where = f", user '{users[int(owner_N[other])]}'" if other is not None else ""
+        where = f", user '{users[int(user_row_N[other])]}'" if other is not None else ""
         raise DataError(f"{path}{where}: items are numbers in one place and text in another; write one kind") from None
-    return pl.DataFrame({"user": pl.Series(users, dtype=pl.String).gather(owner_N), "item": column})
+    return pl.DataFrame({"user": pl.Series(users, dtype=pl.String).gather(user_row_N), "item": column})

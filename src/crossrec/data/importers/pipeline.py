@@ -1,4 +1,4 @@
-"""From files of any known kind to one clean data folder: look, read, apply the rules, split, write, rename."""
+"""Import files of any known kind into a data folder: read, apply the rules, split, write."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrec.data.importers.card import CARD, TEXT, Card, File, Ledger, Modality, versions
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.detect import IMPORTERS, detect, gather
+from crossrec.data.importers.detect import IMPORTERS, collect_files, detect
+from crossrec.data.importers.import_card import (
+    CARD,
+    TEXT,
+    ImportCard,
+    ImportSteps,
+    ModalitySummary,
+    SourceFile,
+    versions,
+)
 from crossrec.data.importers.import_source import ImportSource
-from crossrec.data.importers.read_parts import Log, Progress, read_log
+from crossrec.data.importers.read_parts import OnProgress, read_parts
 from crossrec.data.importers.rules import k_core, rated_below, repeated
-from crossrec.data.io.output import new_folder, write_frames
-from crossrec.data.io.parse_log import TEST, TRAIN, VALID, positions
+from crossrec.data.io.atomic import new_folder
+from crossrec.data.io.codes import positions
+from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
+from crossrec.data.io.write_tables import write_frames
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import make_split
 from crossrec.errors import ConfigError, DataError
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
-ROWS = 2**19  # interactions that are written at a time
+WRITE_ROWS = 2**19  # interactions written at a time
 
 
 def import_data(
@@ -35,65 +45,63 @@ def import_data(
     config: ImportConfig = ImportConfig(),  # noqa: B008
     *,
     overwrite: bool = False,
-    on_progress: Progress = lambda what, done, total: None,
-) -> Card:
-    """Make the data folder ``out`` of a folder, a file or several files, and hand back its card.
+    on_progress: OnProgress = lambda step, done, total: None,
+) -> ImportCard:
+    """Import a folder, a file or several files into the data folder ``out`` and return its card.
 
-    The folder appears when it is complete; a folder that ``overwrite`` replaces stays until then, and only one that an
-    import made and nobody added to is replaced. ``on_progress`` is told what is being done, how much of it, of how much
-    (0: not known). Memory: about 40 bytes an interaction and what the distinct ids take.
+    The folder appears when it is complete. ``overwrite`` replaces an existing folder only if an import made it and no
+    file was added; it stays until the new one is complete. ``on_progress`` is called with the name of the step, the
+    amount done and the total (0: unknown). Memory: about 40 bytes per interaction plus the distinct ids.
 
-    Raises DataError, one line, for whatever is wrong with the source; ConfigError if ``out`` is there already or a
-    setting does not suit the source; RunError if the folder cannot be written.
+    Raises DataError, one line, if the source is unusable; ConfigError if ``out`` exists or a setting does not suit the
+    source; RunError if the folder cannot be written.
     """
-    files = gather([source] if isinstance(source, Path | str) else list(source))
+    files = collect_files([source] if isinstance(source, Path | str) else list(source))
     _check_target(Path(out), [*files.paths, *([config.items] if config.items else [])], overwrite)
     kind = detect(files, config)
-    raw = IMPORTERS[kind](files, config)
-    ignored = [path.name for path in files.paths if path not in raw.used]
-    return build_folder(raw, Path(out), config, kind=kind, ignored=ignored, on_progress=on_progress)
+    opened = IMPORTERS[kind](files, config)
+    ignored = [path.name for path in files.paths if path not in opened.used]
+    return build_folder(opened, out, config, kind=kind, ignored=ignored, on_progress=on_progress)
 
 
 def build_folder(
-    raw: ImportSource,
-    out: Path,
+    source: ImportSource,
+    out: Path | str,
     config: ImportConfig,
     *,
     kind: str,
     ignored: Sequence[str] = (),
-    on_progress: Progress = lambda what, done, total: None,
-) -> Card:
-    """Make ``out`` of a source that an importer has opened; ``kind`` and ``ignored`` files go into the card.
+    on_progress: OnProgress = lambda step, done, total: None,
+) -> ImportCard:
+    """Import an opened source into ``out``, replacing it; ``kind`` and ``ignored`` are written into the card.
 
-    What is at ``out`` is replaced. Raises as :func:`import_data` does.
+    Raises as :func:`import_data` does.
     """
-    ledger = Ledger()
+    steps = ImportSteps()
     with new_folder(out) as draft:
-        log = read_log(raw, config, ledger, on_progress)
-        _apply_rules(log, config, ledger, on_progress)
+        log = read_parts(source, config, steps, on_progress)
+        _apply_rules(log, config, steps, on_progress)
         split_N = _split(log, config, on_progress)
-        item_ids, catalogue = _items(raw, log, config, ledger, on_progress)
+        items = _order_items(source, log, config, steps, on_progress)
         _write_interactions(draft / "interactions.parquet", log, split_N, on_progress)
-        catalogue.write_parquet(draft / "items.parquet")
-        if raw.users is not None:
+        items.write_parquet(draft / "items.parquet")
+        if source.users is not None:
             user_ids = log.user_ids.gather(np.unique(log.user_N)).alias("user")
-            _rows_of(raw.users, "user", user_ids).write_parquet(draft / "users.parquet")
-        features = _write_features(draft, raw, item_ids, on_progress)
-        card = Card(
-            name=out.absolute().name,
+            _select_rows(source.users, "user", user_ids).write_parquet(draft / "users.parquet")
+        features = _write_features(draft, source, items["item"], on_progress)
+        card = ImportCard(
+            name=Path(out).absolute().name,
             kind=kind,
-            source=[File(name=path.name, bytes=path.stat().st_size) for path in raw.used],
+            source=[SourceFile(name=path.name, bytes=path.stat().st_size) for path in source.used],
             ignored=list(ignored),
-            columns=raw.parts[0].columns,
+            columns=source.parts[0].columns,
             rules=config.model_dump(mode="json") | {"items": config.items.name if config.items else None},
-            steps=ledger.steps,
+            steps=steps.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
-            items=len(item_ids),
-            item_columns={
-                name: int(catalogue[name].is_not_null().sum()) for name in catalogue.columns if name != "item"
-            },
+            items=items.height,
+            item_columns={name: int(items[name].is_not_null().sum()) for name in items.columns if name != "item"},
             features=features,
-            notes=ledger.notes,
+            notes=steps.notes,
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
             versions=versions(),
         )
@@ -103,7 +111,7 @@ def build_folder(
 
 
 def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:
-    """Raise ConfigError unless ``out`` may be made, or replaced, without anything being lost."""
+    """Raise ConfigError unless ``out`` can be created, or replaced without losing other files."""
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.is_symlink() or (out.exists() and not out.is_dir()):
@@ -115,25 +123,25 @@ def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:
     if any(path.resolve().is_relative_to(out.resolve()) for path in sources):
         raise ConfigError(f"out {out}: holds the source, which would be lost; name another folder")
     try:
-        known = Card.read(out).files
+        card_files = ImportCard.read(out).files
     except DataError as error:
         raise ConfigError(f"out {out}: no import made this folder, so it is not replaced ({error})") from None
-    foreign = [path.name for path in sorted(out.iterdir()) if path.name not in known]
-    if foreign:
+    added = [path.name for path in sorted(out.iterdir()) if path.name not in card_files]
+    if added:
         raise ConfigError(
-            f"out {out}: holds {', '.join(foreign[:5])}, which the import did not make; move it away, or name another "
+            f"out {out}: holds {', '.join(added[:5])}, which the import did not make; move it away, or name another "
             "folder"
         )
 
 
-def _apply_rules(log: Log, config: ImportConfig, ledger: Ledger, on_progress: Progress) -> None:
-    """Duplicates, rating, k-core, in this order. Raises DataError naming the rule that leaves nothing."""
+def _apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress) -> None:
+    """Apply duplicates, rating and k-core, in this order. Raises DataError naming a rule that leaves no row."""
     on_progress("looking for duplicates", 0, 0)
     keep_N = ~repeated(log, config.duplicates)
     dropped = len(log) - int(keep_N.sum())
     if dropped:
-        log.take(keep_N)
-        ledger.add("duplicates", f"{config.duplicates} kept", *log.sizes())
+        log.filter(keep_N)
+        steps.add("duplicates", f"{config.duplicates} kept", *log.sizes())
     if config.min_rating is not None:
         assert log.rating_N is not None
         keep_N = ~rated_below(log, config.min_rating)
@@ -142,25 +150,27 @@ def _apply_rules(log: Log, config: ImportConfig, ledger: Ledger, on_progress: Pr
                 f"min_rating {config.min_rating:g} leaves none of {len(log):,} rows; ratings run from "
                 f"{log.rating_N.min():g} to {log.rating_N.max():g}; lower it"
             )
-        log.take(keep_N)
-        ledger.add("rating", f"at least {config.min_rating:g}", *log.sizes())
-    least = config.min_user_interactions, config.min_item_interactions
-    if max(least) > 1:
+        log.filter(keep_N)
+        steps.add("rating", f"at least {config.min_rating:g}", *log.sizes())
+    min_counts = config.min_user_interactions, config.min_item_interactions
+    if max(min_counts) > 1:
         keep_N = np.ones(len(log), dtype=bool)
-        rounds = k_core(log.user_N, log.item_N, least, keep_N, lambda n: on_progress("k-core, round by round", n, 0))
-        rule = f"{least[0]} a user, {least[1]} an item"
+        rounds = k_core(
+            log.user_N, log.item_N, min_counts, keep_N, lambda n: on_progress("k-core, round by round", n, 0)
+        )
+        rule = f"{min_counts[0]} a user, {min_counts[1]} an item"
         if not keep_N.any():
             _, users, items = log.sizes()
             raise DataError(
-                f"min_user_interactions {least[0]} and min_item_interactions {least[1]} (k-core) leave none of "
-                f"{len(log):,} rows of {users:,} users and {items:,} items (after {rounds} rounds); lower them"
+                f"min_user_interactions {min_counts[0]} and min_item_interactions {min_counts[1]} (k-core) leave none "
+                f"of {len(log):,} rows of {users:,} users and {items:,} items (after {rounds} rounds); lower them"
             )
-        log.take(keep_N)
-        ledger.add("k-core", f"{rule}; {rounds} rounds", *log.sizes())
+        log.filter(keep_N)
+        steps.add("k-core", f"{rule}; {rounds} rounds", *log.sizes())
 
 
-def _split(log: Log, config: ImportConfig, on_progress: Progress) -> np.ndarray | None:
-    """Label of every row, int8 (N,): as given, or made; None where none is wanted."""
+def _split(log: InteractionLog, config: ImportConfig, on_progress: OnProgress) -> np.ndarray | None:
+    """Return the split of every row, int8 (N,), given or new; None for split none."""
     if config.split == "none":
         return None
     if config.split == "given" or (config.split == "auto" and log.split_N is not None):
@@ -174,50 +184,50 @@ def _split(log: Log, config: ImportConfig, on_progress: Progress) -> np.ndarray 
     return make_split(log.user_N, log.item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
 
 
-def _items(
-    raw: ImportSource, log: Log, config: ImportConfig, ledger: Ledger, on_progress: Progress
-) -> tuple[pl.Series, pl.DataFrame]:
-    """(ids of the items in row order, what is known of them): in the order of the source's list, then sorted."""
+def _order_items(
+    source: ImportSource, log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress
+) -> pl.DataFrame:
+    """Return the table of items in row order: items of the source's list in its order, then others sorted by id."""
     import polars as pl
 
     keep = config.unused_items == "keep"
     used = log.item_ids.gather(np.unique(log.item_N)).alias("item")
-    known = None if raw.items is None else raw.items(None if keep else used, partial(on_progress, "items"))
+    table = None if source.items is None else source.items(None if keep else used, partial(on_progress, "items"))
     listed = used.clear()
-    if known is not None:
-        listed = known["item"]
-    elif raw.features and raw.features[0].keys is not None:
-        listed = raw.features[0].keys.alias("item")
+    if table is not None:
+        listed = table["item"]
+    elif source.features and source.features[0].keys is not None:
+        listed = source.features[0].keys.alias("item")
     if listed.dtype != used.dtype:
         listed, used = listed.cast(pl.String), used.cast(pl.String)
-    there = listed.is_in(used.implode())
-    ids = pl.concat([listed if keep else listed.filter(there), used.filter(~used.is_in(listed.implode()))])
-    if unused := int((~there).sum()):
-        ledger.notes.append(f"items without an interaction that is left: {unused:,}, {'kept' if keep else 'left out'}")
-    if known is None:
-        return ids, ids.to_frame()
-    if missing := len(used) - int(there.sum()):
-        ledger.notes.append(f"items that the table of items does not list: {missing:,}, kept with empty columns")
-    return ids, _rows_of(known, "item", ids)
+    is_used = listed.is_in(used.implode())
+    ids = pl.concat([listed if keep else listed.filter(is_used), used.filter(~used.is_in(listed.implode()))])
+    if unused := int((~is_used).sum()):
+        steps.notes.append(f"items without an interaction that is left: {unused:,}, {'kept' if keep else 'left out'}")
+    if table is None:
+        return ids.to_frame()
+    if missing := len(used) - int(is_used.sum()):
+        steps.notes.append(f"items that the table of items does not list: {missing:,}, kept with empty columns")
+    return _select_rows(table, "item", ids)
 
 
-def _rows_of(known: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
-    """The rows of ``known`` in the order of ``ids``, empty where it has none."""
+def _select_rows(table: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
+    """The rows of ``table`` in the order of ``ids``; nulls for ids it does not have."""
     import polars as pl
 
-    row = pl.Series(positions(ids, known[key]))
-    return known.drop(key)[row.replace(-1, None)].insert_column(0, ids)
+    row = pl.Series(positions(ids, table[key]))
+    return table.drop(key)[row.replace(-1, None)].insert_column(0, ids)
 
 
-def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_progress: Progress) -> None:
+def _write_interactions(path: Path, log: InteractionLog, split_N: np.ndarray | None, on_progress: OnProgress) -> None:
     import polars as pl
 
     labels = pl.Series(list(SPLITS))
 
     def frames() -> Iterator[pl.DataFrame]:
-        for start in range(0, len(log), ROWS):
-            yield rows(slice(start, start + ROWS))
-            on_progress("writing", min(start + ROWS, len(log)), len(log))
+        for start in range(0, len(log), WRITE_ROWS):
+            yield rows(slice(start, start + WRITE_ROWS))
+            on_progress("writing", min(start + WRITE_ROWS, len(log)), len(log))
 
     def rows(part: slice) -> pl.DataFrame:
         columns = {"user": log.user_ids.gather(log.user_N[part]), "item": log.item_ids.gather(log.item_N[part])}
@@ -232,20 +242,22 @@ def _write_interactions(path: Path, log: Log, split_N: np.ndarray | None, on_pro
     write_frames(frames(), path, rows(slice(0)))
 
 
-def _write_features(draft: Path, raw: ImportSource, ids: pl.Series, on_progress: Progress) -> list[Modality]:
-    cards = []
-    for features in raw.features:
+def _write_features(
+    draft: Path, source: ImportSource, ids: pl.Series, on_progress: OnProgress
+) -> list[ModalitySummary]:
+    summaries = []
+    for features in source.features:
         target = np.lib.format.open_memmap(
             draft / f"{features.modality}{FEATURE_END}", "w+", features.dtype, (len(ids), features.columns)
         )
-        there_N = features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
+        has_feature_N = features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
         target.flush()
-        cards.append(
-            Modality(
+        summaries.append(
+            ModalitySummary(
                 modality=features.modality,
                 columns=features.columns,
                 dtype=str(features.dtype),
-                missing=int((~there_N).sum()),
+                missing=int((~has_feature_N).sum()),
             )
         )
-    return cards
+    return summaries

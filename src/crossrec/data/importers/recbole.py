@@ -1,4 +1,5 @@
-"""RecBole's atomic files: ``NAME.inter`` with typed headers such as ``user_id:token``, ``NAME.item``, ``NAME.user``."""
+"""Import RecBole's atomic files: ``NAME.inter`` with typed headers such as ``user_id:token``, ``NAME.item``,
+``NAME.user``."""
 
 from __future__ import annotations
 
@@ -6,20 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossrec.data.importers.catalogue import is_prose, known_columns, known_users
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import (
-    Files,
+    ROLES,
     ImportSource,
-    find_roles,
+    SourceFiles,
+    at_most_one,
+    file_splits,
+    import_roles,
     npy_features,
-    numbered,
-    only,
-    split_labels,
+    numbered_features,
     stem,
     table_parts,
 )
-from crossrec.data.io.id_column import listed_items
+from crossrec.data.importers.item_columns import is_prose, item_table, user_table
+from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
@@ -32,83 +34,83 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 ITEM, USER = ".item", ".user"
 
 
-def typed_names(table: Table) -> dict[str, str]:
-    """Name of a column → the column as it stands in the header. Raises DataError for a column without a type."""
-    names: dict[str, str] = {}
+def typed_columns(table: Table) -> dict[str, str]:
+    """Map each column name without its type to the column of the header. Raises DataError for a column without type."""
+    columns: dict[str, str] = {}
     for column in table.columns:
         name, _, kind = column.rpartition(":")
         if kind not in TYPES:
             raise DataError(
                 f"{table.path}, line 1: column '{column}' has no type; write name:type, of {', '.join(TYPES)}"
             )
-        if name in names:
-            raise DataError(f"{table.path}, line 1: columns '{names[name]}' and '{column}' have one name; rename one")
-        names[name] = column
-    return names
+        if name in columns:
+            raise DataError(f"{table.path}, line 1: columns '{columns[name]}' and '{column}' have one name; rename one")
+        columns[name] = column
+    return columns
 
 
-def open_source(files: Files, config: ImportConfig) -> ImportSource:
-    """``NAME.inter``, or ``NAME.train.inter``, ``NAME.valid.inter`` and ``NAME.test.inter``, which are the splits.
+def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
+    """Inspect ``NAME.inter``, or ``NAME.train.inter``, ``NAME.valid.inter`` and ``NAME.test.inter`` as the splits.
 
-    Raises DataError if there is none, or several that are no splits, or a column has no type.
+    Raises DataError if there is none, if several are no splits, or if a column has no type.
     """
-    logs = [path for path in files.paths if ending(path) == INTER]
-    names = [stem(path).rpartition(".")[2] for path in logs]
-    labels = split_labels(names, config)
-    if labels == [None] * len(logs) and split_labels(names, ImportConfig()) == labels:
-        only(logs, files.where, f"{INTER} file")
-    if not logs:
+    log_paths = [path for path in files.paths if ending(path) == INTER]
+    names = [stem(path).rpartition(".")[2] for path in log_paths]
+    splits = file_splits(names, config)
+    if splits == [None] * len(log_paths) and file_splits(names, ImportConfig()) == splits:
+        at_most_one(log_paths, files.where, f"{INTER} file")
+    if not log_paths:
         raise DataError(f"{files.where}: no {INTER} file; RecBole's atomic files have one")
-    tables = [open_table(path) for path in logs]
-    columns = typed_names(tables[0])
-    plain = replace(tables[0], columns=list(columns))
-    roles = find_roles(plain, _untyped(config), labelled=labels[0] is not None)
+    tables = [open_table(path) for path in log_paths]
+    columns = typed_columns(tables[0])
+    untyped = replace(tables[0], columns=list(columns))
+    roles = import_roles(untyped, _without_types(config), has_split=splits[0] is not None)
     roles = {role: columns[name] for role, name in roles.items()}
-    item_path = only([path for path in files.paths if ending(path) == ITEM], files.where, f"{ITEM} file")
-    user_path = only([path for path in files.paths if ending(path) == USER], files.where, f"{USER} file")
-    paths = files.features()
-    used = [*logs, *paths.values(), *filter(None, (item_path, user_path))]
-    catalogue = None if item_path is None else _entities(item_path, roles["item"], "item")
-    users = None if user_path is None else _entities(user_path, roles["user"], "user")
-    parts = table_parts(tables, roles, labels)
-    if catalogue is None:
-        features, rows = numbered(paths)
-        return ImportSource(parts, features, users=users, rows=rows, used=used)
+    item_path = at_most_one([path for path in files.paths if ending(path) == ITEM], files.where, f"{ITEM} file")
+    user_path = at_most_one([path for path in files.paths if ending(path) == USER], files.where, f"{USER} file")
+    feature_paths = files.features()
+    used = [*log_paths, *feature_paths.values(), *filter(None, (item_path, user_path))]
+    items = None if item_path is None else _read_entities(item_path, roles["item"], "item")
+    users = None if user_path is None else _read_entities(user_path, roles["user"], "user")
+    parts = table_parts(tables, roles, splits)
+    if items is None:
+        features, feature_rows = numbered_features(feature_paths)
+        return ImportSource(parts, features, users=users, feature_rows=feature_rows, used=used)
     assert item_path is not None
-    features = npy_features(paths, catalogue["item"], item_path.name)
-    return ImportSource(parts, features, lambda _, __: catalogue, users, used=used)
+    features = npy_features(feature_paths, items["item"], item_path.name)
+    return ImportSource(parts, features, lambda _, __: items, users, used=used)
 
 
-def _untyped(config: ImportConfig) -> ImportConfig:
-    """The same with types taken off the names of columns."""
-    names = {
-        f"{role}_column": getattr(config, f"{role}_column") for role in ("user", "item", "time", "rating", "split")
-    }
+def _without_types(config: ImportConfig) -> ImportConfig:
+    """The config with types removed from its column names."""
+    names = {f"{role}_column": getattr(config, f"{role}_column") for role in ROLES}
     return config.model_copy(
         update={field: name.rpartition(":")[0] if name and ":" in name else name for field, name in names.items()}
     )
 
 
-def _entities(path: Path, column: str, role: str) -> pl.DataFrame:
-    """Items or users with what is known of them, in the types of the header; sequences are separated by blanks."""
+def _read_entities(path: Path, column: str, role: str) -> pl.DataFrame:
+    """Read a table of items or users with the types of its header; blanks separate the values of a sequence."""
     import polars as pl
 
-    names = {full: name for name, full in typed_names(open_table(path)).items()}
-    ids, others = listed_items(path, column, extra=True, role=role)
-    for full in others.columns:
-        kind = full.rpartition(":")[2]
-        cells = others[full]
+    table = open_table(path)
+    names = {typed: name for name, typed in typed_columns(table).items()}
+    listing = read_listing(table, role, preferred=column, columns=table.columns)
+    frame = listing.frame
+    for typed in frame.columns:
+        kind = typed.rpartition(":")[2]
+        cells = frame[typed]
+        if typed == listing.column:
+            continue
         if kind == "float":
             number = cells.cast(pl.Float64, strict=False)
             wrong = number.is_null() & cells.is_not_null()
             if wrong.any():
                 row = int(wrong.arg_max() or 0)
-                raise DataError(f"{path}: {role} {ids[row]}: {full} '{cells[row]}' is no number; mend it")
-            others = others.with_columns(number)
-        elif kind.endswith("_seq") and not is_prose(names[full]):
+                raise DataError(f"{path}: {role} {listing.ids[row]}: {typed} '{cells[row]}' is no number; mend it")
+            frame = frame.with_columns(number)
+        elif kind.endswith("_seq") and not is_prose(names[typed]):
             words = cells.str.split(" ")
-            others = others.with_columns(
-                words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words
-            )
-    others = others.rename({full: names[full] for full in others.columns})
-    return known_columns(ids, others) if role == "item" else known_users(ids, others)
+            frame = frame.with_columns(words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words)
+    listing = replace(listing, column=names[listing.column], frame=frame.rename(names))
+    return item_table(listing) if role == "item" else user_table(listing)

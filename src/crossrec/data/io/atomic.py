@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrec.errors import RunError
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:
@@ -88,6 +88,43 @@ def move_into_place(draft: Path, path: Path) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+@contextmanager
+def new_folder(out: Path | str) -> Iterator[Path]:
+    """Yield a hidden folder beside ``out``; rename it to ``out`` if the block succeeds, delete it otherwise.
+
+    An existing ``out`` is replaced by two renames and survives any failure. Missing parent folders are created, and
+    removed after a failure if they are empty. Raises RunError if the file system refuses a step.
+    """
+    out = Path(out).absolute()
+    tag = uuid.uuid4().hex[:12]
+    draft, previous = out.with_name(f".{out.name}.{tag}.tmp"), out.with_name(f".{out.name}.{tag}.old")
+    missing_parents = [folder for folder in out.parents if not folder.exists()]  # the innermost first
+    done = False
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for path in draft.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if out.exists():
+            out.rename(previous)
+        draft.rename(out)
+        done = True
+    except OSError as error:
+        raise RunError(
+            f"{out}: cannot be written ({error.strerror or error}); is there space and permission?"
+        ) from None
+    finally:
+        if done:
+            shutil.rmtree(previous, ignore_errors=True)
+        elif previous.exists():
+            previous.rename(out)
+        shutil.rmtree(draft, ignore_errors=True)
+        for folder in [] if done else missing_parents:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def cannot_write(path: Path, error: OSError) -> RunError:

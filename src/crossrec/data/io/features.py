@@ -1,8 +1,8 @@
-"""Content features: read without trust, scale without surprise, compare without an items × items matrix."""
+"""Read, check and scale content features, and average their pairwise cosine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,46 @@ from crossrec.config import did_you_mean
 from crossrec.data.config import Scaling
 from crossrec.errors import DataError
 
-BLOCK = 4096  # rows that are held in float64 at a time
+BLOCK = 4096  # rows converted to float64 at a time
 _MAGIC = b"\x93NUMPY"
 
 
-def choose_modalities(found: Sequence[str], wanted: Sequence[str] | None, where: str) -> list[str]:
-    """The modalities to use, sorted: those ``wanted``, or all ``found``. Raises DataError on one that is not there."""
+def choose_modalities(available: Sequence[str], wanted: Sequence[str] | None, where: str) -> list[str]:
+    """Return the modalities to use, sorted: ``wanted``, or all ``available``. Raises DataError for a missing one."""
     for name in wanted or ():
-        if name not in found:
-            hint = did_you_mean(name, list(found)) if found else f"; it has no features, add {name}_feat.npy"
+        if name not in available:
+            hint = did_you_mean(name, list(available)) if available else f"; it has no features, add {name}_feat.npy"
             raise DataError(f"{where}: no modality '{name}'{hint}")
-    return sorted(set(found if wanted is None else wanted))
+    return sorted(set(available if wanted is None else wanted))
 
 
-def open_features(path: Path) -> np.ndarray:
-    """The matrix of a ``.npy`` file, (I, D), mapped from disk and checked; pickled objects are never loaded.
+def check_row_counts(row_counts: Mapping[Path, int], listed_in: str = "", num_items: int | None = None) -> None:
+    """Check that feature files have one row an item. ``row_counts``: file → rows.
 
-    Raises DataError if the file is damaged or no .npy, or the array is not a finite real matrix.
+    ``num_items``: items that the file ``listed_in`` lists, if there is one. Raises DataError if the numbers differ.
     """
+    if len(set(row_counts.values())) > 1:
+        counts = ", ".join(f"{path.name} {count}" for path, count in row_counts.items())
+        raise DataError(
+            f"{next(iter(row_counts)).parent}: feature files have different numbers of rows ({counts}); one row an item"
+        )
+    for path, count in row_counts.items():
+        if num_items is not None and count != num_items:
+            raise DataError(f"{path}: {count} rows, but {listed_in} lists {num_items} items; one row an item")
+
+
+def no_feature_row(path: Path, count: int, hint: str | None = None) -> str:
+    """The reason in an error message for an item id that is none of the ``count`` row numbers of ``path``."""
+    hint = hint or "add the row, or items.csv listing the ids in row order"
+    return f"has no row in {path.name}, which has {count} (0 to {count - 1}); {hint}"
+
+
+def open_features(path: Path | str) -> np.ndarray:
+    """Map the matrix of a ``.npy`` file, (I, D), from disk and check it; pickled objects are never loaded.
+
+    Raises DataError if the file is damaged or not a .npy file, or if the array is not a finite real matrix.
+    """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
@@ -40,7 +62,7 @@ def open_features(path: Path) -> np.ndarray:
         raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from None
-    except Exception as error:  # whatever a damaged or hostile header makes of the parser
+    except Exception as error:  # a damaged or hostile header can raise anything
         if "object" in str(error).lower():
             raise DataError(
                 f"{path}: holds pickled Python objects, which are not loaded; save numbers, e.g. float32"
@@ -66,15 +88,15 @@ def open_features(path: Path) -> np.ndarray:
 
 
 def missing_rows(matrix: np.ndarray) -> np.ndarray:
-    """Which items have no feature: bool (I,), true where the row is all zero."""
+    """Which items have no feature (a row of zeros), bool (I,)."""
     return np.concatenate([~block.any(axis=1) for _, block in _blocks(matrix)])
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """How the features of a modality are scaled: (x - centre) · factor by column, then length 1 by row if ``unit``.
+    """Scale the features of a modality: (x - centre) · factor by column, then length 1 by row if ``unit``.
 
-    ``centre_D``, ``factor_D``: float64 (D,). Rows that are all zero mean "no feature" and stay so.
+    ``centre_D``, ``factor_D``: float64 (D,). Rows of zeros (no feature) stay zero.
     """
 
     centre_D: np.ndarray
@@ -83,8 +105,11 @@ class Scaler:
 
     @classmethod
     def fit(cls, matrix: np.ndarray, how: Scaling) -> Scaler:
-        """``standardize``: every column to mean 0 and (population) deviation 1 over the items that have the feature, a
-        constant column to zero. ``l2``: every row to length 1. Statistics are in float64."""
+        """Fit a scaler to ``matrix`` (I, D).
+
+        ``standardize``: mean 0 and population standard deviation 1 of each column over the items that have the feature;
+        a constant column becomes zero. ``l2``: every row gets length 1. Statistics are in float64.
+        """
         columns = matrix.shape[1]
         centre, factor = np.zeros(columns), np.ones(columns)
         if how in ("standardize", "standardize_l2"):
@@ -97,17 +122,17 @@ class Scaler:
         for start, block in _blocks(matrix):
             present = block.any(axis=1)
             rows = (block[present] - self.centre_D) * self.factor_D
-            out[start : start + len(block)][present] = _unit(rows) if self.unit else rows
+            out[start : start + len(block)][present] = _normalize_rows(rows) if self.unit else rows
         return out
 
 
 def scale(matrix: np.ndarray, how: Scaling) -> np.ndarray:
-    """The features scaled by their own ``Scaler``."""
+    """Scale features by a ``Scaler`` fitted to them."""
     return Scaler.fit(matrix, how)(matrix)
 
 
 def mean_pairwise_cosine(matrix: np.ndarray) -> float:
-    """Mean cosine over all pairs of different items that have the feature; NaN for fewer than two.
+    """Return the mean cosine over all pairs of different items with the feature; NaN for fewer than two.
 
     A column of the paper's Table 1. With unit rows x̂: Σ_{i≠j} x̂_i·x̂_j = |Σ_i x̂_i|² - n, so neither time nor memory
     grows with n².
@@ -116,18 +141,18 @@ def mean_pairwise_cosine(matrix: np.ndarray) -> float:
     for _, block in _blocks(matrix):
         rows = block[block.any(axis=1)]
         count += len(rows)
-        total += _unit(rows).sum(axis=0)
+        total += _normalize_rows(rows).sum(axis=0)
     return float((np.square(total).sum() - count) / (count * (count - 1))) if count > 1 else float("nan")
 
 
 def _blocks(matrix: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(first row, float64 copy of the rows) block by block."""
+    """Yield (first row, float64 copy of the rows) block by block."""
     for start in range(0, len(matrix), BLOCK):
         yield start, np.asarray(matrix[start : start + BLOCK], dtype=np.float64)
 
 
 def _column_scale(matrix: np.ndarray) -> tuple[Any, Any]:
-    """Per column: the mean, and one over the deviation (0 if constant), over rows that are not all zero."""
+    """Return, for each column, the mean and 1 / deviation (0 if constant) over rows that are not all zero."""
     count, total = 0, np.zeros(matrix.shape[1])
     low, high = np.full(matrix.shape[1], np.inf), np.full(matrix.shape[1], -np.inf)
     for _, block in _blocks(matrix):
@@ -147,8 +172,8 @@ def _column_scale(matrix: np.ndarray) -> tuple[Any, Any]:
     return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays."""
+def _normalize_rows(rows: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; rows of zeros stay zero."""
     length = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    unit: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
-    return unit
+    normalized: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return normalized

@@ -1,138 +1,150 @@
-"""Which item is which row: of the features, of the model, of every result."""
+"""Choose columns by their names, read the ids that a table of items or users lists, and save id maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrec.data.io.parse_log import Log, plain_ids, positions
-from crossrec.data.io.tables import Table, find_column, open_table
-from crossrec.data.sources import Source
+from crossrec.config import did_you_mean
+from crossrec.data.io.codes import plain_ids
+from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
+COLUMN_NAMES = {
+    "user": ("userid", "user", "uid", "customerid", "reviewerid"),
+    "item": ("itemid", "item", "iid", "productid", "asin"),
+    "split": ("xlabel", "split", "subset"),
+    "time": ("timestamp", "time", "datetime", "date", "unixreviewtime"),
+    "rating": ("rating", "overall", "score", "stars"),
+}
+"""Role of a column → its well-known names, as :func:`normalize_name` writes them."""
 
-def user_rows(source: Source, log: Log) -> tuple[pl.Series, np.ndarray]:
-    """(id of every user row, row of every distinct user of the log): the ids are the rows in the MMRec layout."""
-    import polars as pl
 
-    if not source.row_indices:
-        return log.user_ids, np.arange(len(log.user_ids))
-    rows = log.user_ids.to_numpy()
-    return pl.Series(np.arange(rows[-1] + 1)), rows
+def normalize_name(column: str) -> str:
+    """The letters and digits of a column name, in lower case: ``User_ID`` → ``userid``."""
+    return "".join(filter(str.isalnum, column.lower()))
 
 
-def item_rows(
-    source: Source, log: Log, table: Table, item_column: str | None, rows: dict[Path, int]
-) -> tuple[pl.Series, np.ndarray]:
-    """(id of every item row, row of every distinct item of the log); ``rows``: how many rows each feature file has.
+def find_column(table: Table, role: str, name: str | None, *, required: bool) -> str | None:
+    """Return the column with ``role``: ``name`` if given, else the only column with a well-known name.
 
-    An items file lists the ids in row order. Without one, integer ids are the rows if there are features or the layout
-    is MMRec's; else the distinct ids in sorted order are. Raises DataError if features and items do not fit together.
+    Raises DataError naming the nearest column if it is missing, or the candidates if there are several.
     """
-    import polars as pl
-
-    if len(set(rows.values())) > 1:
-        counts = ", ".join(f"{path.name} {count}" for path, count in rows.items())
+    if name is not None:
+        if name in table.columns:
+            return name
+        raise DataError(f"{table.path}: no column '{name}'{did_you_mean(name, table.columns)}")
+    candidates = [column for column in table.columns if normalize_name(column) in COLUMN_NAMES[role]]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise DataError(
-            f"{source.table.parent}: feature files have different numbers of rows ({counts}); one row an item"
+            f"{table.path}: columns {', '.join(candidates)} could each be the {role}; choose with {role}_column"
         )
-    path, count = next(iter(rows.items()), (None, 0))
-    if source.items is not None:
-        ids, _ = listed_items(source.items, item_column or log.columns["item"])
-        if path is not None and count != len(ids):
-            raise DataError(f"{path}: {count} rows, but {source.items.name} lists {len(ids)} items; one row an item")
-        where = positions(log.item_ids, ids)
-        _refuse(where < 0, log, table, f"is not in {source.items.name}; add it there, or delete its rows here")
-        return ids, where
-    if path is None and not source.row_indices:
-        return log.item_ids, np.arange(len(log.item_ids))
-    if log.item_ids.dtype != pl.Int64:
-        raise DataError(
-            f"{path}: nothing says which row is which item, as '{log.item_ids[0]}' in {table.path.name} is no row "
-            f"index; add items.csv beside it, listing the item ids in row order"
-        )
-    where = log.item_ids.to_numpy()
-    count = count if path is not None else int(where[-1]) + 1
-    _refuse(
-        (where < 0) | (where >= count),
-        log,
-        table,
-        f"has no row in {path.name if path else 'the features'}, which has {count} (0 to {count - 1}); "
-        + (
-            "add the row or renumber"
-            if source.row_indices
-            else "add the row, or items.csv listing the ids in row order"
-        ),
+    if not required:
+        return None
+    raise DataError(
+        f"{table.path}: no {role} column{did_you_mean(f'{role}_id', table.columns)} ({role}_column names it)"
     )
-    return pl.Series(np.arange(count)), where
+
+
+def find_roles(
+    table: Table,
+    names: Mapping[str, str | None],
+    required: Collection[str],
+    attempt: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> dict[str, str]:
+    """Map each role in ``names`` to its column in ``table``; a role that is not ``required`` may have none.
+
+    ``names``: role → column name, or None to search well-known names. ``attempt`` wraps each search, so that it can
+    collect errors. Raises DataError as :func:`find_column` does.
+    """
+    roles: dict[str, str] = {}
+    for role, name in names.items():
+        with attempt():
+            column = find_column(table, role, name, required=role in required)
+            if column is not None:
+                roles[role] = column
+    return roles
+
+
+def find_id_column(table: Table, role: str = "item", preferred: str | None = None) -> str:
+    """Return the id column of a table that lists items (or users): the one rule for every such file.
+
+    In this order: the column ``preferred`` (what other files call it); the only column; the column with a well-known
+    name; ``id``. Raises DataError if there is none, or if several have well-known names.
+    """
+    if preferred in table.columns:
+        return preferred
+    if len(table.columns) == 1:
+        return table.columns[0]
+    column = find_column(table, role, None, required="id" not in table.columns)
+    return "id" if column is None else column
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The items of a table: ``ids`` in its order, each once, and the cells of further columns beside them.
+class IdListing:
+    """The distinct ids of a table of items or users, in its order.
 
-    ``row_N``: row of the table that each stands in, for messages.
+    ``column``: the id column. ``frame``: further columns that were read. ``row_N``: row of the table for each id.
     """
 
     table: Table
+    column: str
     ids: pl.Series
     frame: pl.DataFrame
     row_N: np.ndarray
 
-    def place(self, index: int) -> str:
-        """File and line (or row) of an item, for messages."""
-        return f"{self.table.path}, {self.table.place(int(self.row_N[index]))}"
+    def location(self, index: int) -> str:
+        """File and line (or row) of an id, for error messages."""
+        return f"{self.table.path}, {self.table.location(int(self.row_N[index]))}"
 
 
-def read_listing(table: Table, column: str, further: Sequence[str] = ()) -> Listing:
-    """The ids in ``column`` and the cells of ``further`` columns; blank lines of a text file are no items.
+def read_listing(
+    table: Table, role: str = "item", *, preferred: str | None = None, columns: Sequence[str] = ()
+) -> IdListing:
+    """Read the ids that ``table`` lists and the cells of ``columns``; blank lines of a text file are skipped.
 
-    Raises DataError on an empty or repeated id, or where there is none.
+    The id column follows :func:`find_id_column`. Raises DataError for an empty or repeated id, or if no id is listed.
     """
-    frame = table.read(list(dict.fromkeys([column, *further])))
-    rows = np.delete(np.arange(frame.height), table.blank() if frame[column].null_count() else [])
-    frame = frame[rows]
+    column = find_id_column(table, role, preferred)
+    frame = table.read(list(dict.fromkeys([column, *columns])))
+    row_N = np.delete(np.arange(frame.height), table.blank_rows() if frame[column].null_count() else [])
+    frame = frame[row_N]
     ids = frame[column]
-    for bad, why in (
+    for bad, reason in (
         (ids.is_null(), "is empty; fill it in"),
         (~ids.is_first_distinct(), "repeats an id; list each once"),
     ):
         if bad.any():
             first = int(bad.arg_max() or 0)
-            raise DataError(f"{table.path}, {table.place(int(rows[first]))}: {column} {why}")
+            raise DataError(f"{table.path}, {table.location(int(row_N[first]))}: {column} {reason}")
     if not len(ids):
         raise DataError(f"{table.path}: a header but no rows; list the item ids in row order")
-    return Listing(table, plain_ids(ids, typed=table.typed), frame, rows)
+    return IdListing(table, column, plain_ids(ids, typed=table.typed), frame.select(columns), row_N)
 
 
-def listed_items(path: Path, name: str, role: str = "item", *, extra: bool = False) -> tuple[pl.Series, pl.DataFrame]:
-    """(the ids that a file of items, or of another ``role``, lists, in order; its other columns where ``extra``).
+def save_id_map(ids: pl.Series, path: Path | str) -> None:
+    """Write ids in row order as Parquet with columns ``index`` and ``id``, atomically.
 
-    ``name``: what the id column of the interactions is called. Raises DataError if the file has no column of ids,
-    or an empty or repeated id.
+    Raises OSError if the file cannot be written.
     """
-    table = open_table(path)
-    column = name if name in table.columns else None
-    if column is None:
-        column = table.columns[0] if len(table.columns) == 1 else find_column(table, role, None, required=True)
-    assert column is not None
-    listing = read_listing(table, column, table.columns if extra else ())
-    return listing.ids, listing.frame.drop(column)
+    import polars as pl
 
-
-def _refuse(bad_distinct: np.ndarray, log: Log, table: Table, why: str) -> None:
-    """Raise DataError naming the first row whose item is bad, and how many items are."""
-    if bad_distinct.any():
-        first = int(np.argmax(bad_distinct[log.item_N]))
-        item = log.item_ids[int(log.item_N[first])]
-        count = int(bad_distinct.sum())
-        more = f" ({count} such items)" if count > 1 else ""
-        place = table.place(int(log.row_N[first]))
-        raise DataError(f"{table.path}, {place}: {log.columns['item']} '{item}' {why}{more}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pl.DataFrame({"index": np.arange(len(ids), dtype=np.int64), "id": ids}).write_parquet(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

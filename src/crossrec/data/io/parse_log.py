@@ -1,15 +1,18 @@
-"""From the rows of a table to ids, splits and times that can be computed with."""
+"""Read interaction logs: cells become ids, times, ratings and split labels; an unusable cell is named with its line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrec.data.config import DataConfig
 from crossrec.data.findings import Findings
-from crossrec.data.io.tables import Table, find_column
+from crossrec.data.io.codes import TimeEncoder, code_counts, empty_cells, index_ids, plain_ids
+from crossrec.data.io.id_column import find_roles
+from crossrec.data.io.tables import Block, Table
 from crossrec.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,228 +32,225 @@ LABELS = {
     "test": TEST,
     "testing": TEST,
 }
-WHOLE = r"^(0|-?[1-9][0-9]*)$"
-"""Text that stands for a whole number."""
+"""Label of a split, in lower case → split."""
 
 EMPTY = "is empty; fill the cell in or delete the row"
+NO_NUMBER = "is no number; mend it"
+NO_ROWS = "a header but no rows; add interactions"
 NO_SPLIT = "is no split; use 0, 1, 2 or train, valid, test"
 NO_TIME = "is no time; use numbers or ISO dates such as 2024-05-31T12:00:00"
+NO_ROW_INDEX = "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything"
 
 
-@dataclass(frozen=True)
-class Log:
-    """The interactions of a table, N of them, in file order.
+@dataclass
+class InteractionLog:
+    """N interactions in file order, as numbers.
 
-    ``user_ids``, ``item_ids``: the distinct ids, sorted; ``user_N``, ``item_N``: int64 positions in them.
-    ``split_N``: 0 train, 1 valid, 2 test, or None where the split is still to be made. ``time_N``: int64, equal times
-    equal, later times larger; None if not read. ``row_N``: row in the table, for messages.
+    ``user_N``, ``item_N``: int32 or int64 positions in ``user_ids`` and ``item_ids``, which are distinct and sorted.
+    ``time_N``: int64 or float64, sorting like the times, which ``times`` decodes. ``rating_N``: float64. ``split_N``:
+    int8, 0 train, 1 valid, 2 test. Each is None if not read. ``row_N``: row in the table, for error messages (None for
+    logs read block by block). ``columns``: role → column of the file.
     """
 
     user_ids: pl.Series
-    user_N: np.ndarray
     item_ids: pl.Series
+    user_N: np.ndarray
     item_N: np.ndarray
-    split_N: np.ndarray | None
-    time_N: np.ndarray | None
-    row_N: np.ndarray
+    time_N: np.ndarray | None = None
+    rating_N: np.ndarray | None = None
+    split_N: np.ndarray | None = None
+    times: TimeEncoder = field(default_factory=TimeEncoder)
+    row_N: np.ndarray | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user_N)
+
+    def __repr__(self) -> str:
+        users, items = len(self.user_ids), len(self.item_ids)
+        return f"InteractionLog({len(self):,} interactions of {users:,} users and {items:,} items)"
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the numbers of interactions, of users and of items that occur in them."""
+        users, items = (int((code_counts(code_N) > 0).sum()) for code_N in (self.user_N, self.item_N))
+        return len(self), users, items
+
+    def filter(self, keep_N: np.ndarray) -> None:
+        """Keep only the rows where ``keep_N``, bool (N,), is true; one column at a time, to hold one copy in memory."""
+        for name in ("user_N", "item_N", "time_N", "rating_N", "split_N", "row_N"):
+            column = getattr(self, name)
+            if column is not None:
+                setattr(self, name, column[keep_N])
+
+
+@dataclass(frozen=True)
+class LogRows:
+    """Rows of a log: one column for each role in ``block.frame``, and what error messages about them need.
+
+    ``columns``: role → column of the file. ``typed``: whether the file stores types. ``row_N``: position of each row in
+    the block as it was read.
+    """
+
+    path: Path
     columns: dict[str, str]
+    typed: bool
+    block: Block
+    row_N: np.ndarray
+
+    @classmethod
+    def of(cls, path: Path, columns: dict[str, str], typed: bool, block: Block) -> LogRows:
+        """The rows of ``block`` without blank lines."""
+        rows = cls(path, columns, typed, block, np.arange(block.frame.height))
+        if block.frame["user"].null_count() and (blank := block.blank_rows()):
+            return rows.filter(np.isin(rows.row_N, blank, invert=True))
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.row_N)
+
+    def cells(self, role: str) -> pl.Series:
+        """The cells of a role as they stand in the file."""
+        return self.block.frame[role]
+
+    def filter(self, keep_N: np.ndarray) -> LogRows:
+        """The rows where ``keep_N`` is true."""
+        return replace(self, block=replace(self.block, frame=self.block.frame.filter(keep_N)), row_N=self.row_N[keep_N])
+
+    def parse(self, role: str, times: TimeEncoder) -> tuple[pl.Series, pl.Series, str]:
+        """Return (values, which cells are unusable, the reason): ids as they are, all other roles as numbers.
+
+        Raises DataError if the type of the column cannot play the role at all.
+        """
+        import polars as pl
+
+        cells = self.cells(role)
+        if role in ("user", "item"):
+            if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
+                raise self._type_error(role, "ids are numbers or text")
+            return cells, empty_cells(cells), EMPTY
+        if role == "time":
+            if not (cells.dtype.is_numeric() or cells.dtype.is_temporal() or cells.dtype in (pl.String, pl.Null)):
+                raise self._type_error(role, "times are numbers or dates")
+            values, reason = times.encode(cells), NO_TIME
+        elif role == "rating":
+            values, reason = parse_numbers(cells), NO_NUMBER
+        else:
+            values, reason = parse_labels(cells), NO_SPLIT
+        return values, values.is_null(), reason
+
+    def values(self, role: str, times: TimeEncoder) -> pl.Series:
+        """The parsed values of a role. Raises DataError naming the first unusable cell and counting the others."""
+        values, bad, reason = self.parse(role, times)
+        if bad.any():
+            raise self.error(role, bad, reason, count=True)
+        return values
+
+    def row_indices(self, role: str) -> pl.Series:
+        """Ids that are row numbers, as Int64. Raises DataError for any other id and for an implausibly large one."""
+        import polars as pl
+
+        text = self.values(role, TimeEncoder())
+        number = text.cast(pl.Int64, strict=False)
+        limit = max(1_000_000, 100 * len(number))
+        for bad, reason in (
+            (~text.str.contains(r"^[0-9]+$") | number.is_null(), NO_ROW_INDEX),
+            (
+                number > limit,
+                f"is a row index far beyond the {len(number)} rows; renumber, or save as .csv, where ids may be "
+                "anything",
+            ),
+        ):
+            if bad.any():
+                raise self.error(role, bad, reason, count=True)
+        return number
+
+    def error(self, role: str, bad: pl.Series, reason: str, *, count: bool = False) -> DataError:
+        """The error for the first row where ``bad`` is true; ``count``: say how many such rows there are."""
+        bad = bad.fill_null(True)
+        first, total = int(bad.arg_max() or 0), int(bad.sum())
+        cell = self.cells(role)[first]
+        value = "" if cell is None or reason.startswith(EMPTY) else f" '{cell}'"
+        more = f" ({total} such rows)" if count and total > 1 else ""
+        location = self.block.location(int(self.row_N[first]))
+        return DataError(f"{self.path}, {location}: {self.columns[role]}{value} {reason}{more}")
+
+    def _type_error(self, role: str, hint: str) -> DataError:
+        return DataError(f"{self.path}: column '{self.columns[role]}' holds {self.cells(role).dtype}; {hint}")
 
 
-def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indices: bool) -> Log | None:
-    """Read what ``config`` needs of ``table``; ``row_indices`` requires ids to be non-negative integers.
+def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indices: bool) -> InteractionLog | None:
+    """Read the columns of ``table`` that ``config`` needs; ``row_indices`` requires ids to be non-negative integers.
 
-    Problems go to ``findings``; None if there is one that leaves nothing to compute with. Raises DataError if the
-    table cannot be read at all.
+    Problems go to ``findings``; returns None if they leave no usable log. Raises DataError if the table cannot be read.
     """
     roles = _roles(table, config, findings)
     if "user" not in roles or "item" not in roles:
         return None
-    frame = table.read(list(dict.fromkeys(roles.values())))
-    row_N = np.arange(frame.height)
-    if frame.height and frame[roles["user"]].null_count() and (blank := table.blank()):
-        row_N = np.delete(row_N, blank)
-        frame = frame[row_N]
-    if not frame.height:
-        raise DataError(f"{table.path}: a header but no rows; add interactions")
-    parsed: dict[str, np.ndarray] = {}
-    distinct: dict[str, pl.Series] = {}
-    for role, column in roles.items():
+    block = table.read_block(list(dict.fromkeys(roles.values())))
+    rows = LogRows.of(table.path, roles, table.typed, by_role(block, roles))
+    if not len(rows):
+        raise DataError(f"{table.path}: {NO_ROWS}")
+    times = TimeEncoder()
+    values: dict[str, np.ndarray] = {}
+    ids: dict[str, pl.Series] = {}
+    for role in roles:
         with findings.attempt():
-            cells = _Column(table, frame[column], row_N)
-            if role == "split":
-                parsed[role] = cells.labels()
-            elif role == "time":
-                parsed[role] = cells.times()
+            if role in ("user", "item"):
+                cells = rows.row_indices(role) if row_indices else rows.values(role, times)
+                ids[role], values[role] = index_ids(plain_ids(cells, typed=table.typed))
             else:
-                distinct[role], parsed[role] = index_ids(cells.row_indices() if row_indices else cells.ids())
-    if len(parsed) < len(roles):
+                values[role] = rows.values(role, times).to_numpy()
+    if len(values) < len(roles):
         return None
-    return Log(
-        distinct["user"],
-        parsed["user"],
-        distinct["item"],
-        parsed["item"],
-        parsed.get("split"),
-        parsed.get("time"),
-        row_N,
-        roles,
+    return InteractionLog(
+        ids["user"],
+        ids["item"],
+        values["user"],
+        values["item"],
+        time_N=values.get("time"),
+        split_N=values.get("split"),
+        times=times,
+        row_N=rows.row_N,
+        columns=roles,
     )
 
 
 def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, str]:
-    """Which column plays user, item and, as far as the split needs them, split and time."""
-    wanted = {"user": config.user_column, "item": config.item_column}
-    roles: dict[str, str] = {}
-    given, timed = config.split in ("auto", "given"), config.split in ("time", "leave_one_out")
-    if given or config.split_column:
-        wanted["split"] = config.split_column
+    """The columns of users, items and, where the split needs them, of split labels and times."""
+    labelled, timed = config.split in ("auto", "given"), config.split in ("time", "leave_one_out")
+    names = {"user": config.user_column, "item": config.item_column}
+    if labelled or config.split_column:
+        names["split"] = config.split_column
     if timed or config.time_column:
-        wanted["time"] = config.time_column
-    needed = {
-        "user",
-        "item",
-        *(["split"] if config.split == "given" else []),
-        *(["time"] if config.split == "time" else []),
-    }
-    for role, name in wanted.items():
-        with findings.attempt():
-            column = find_column(table, role, name, required=role in needed)
-            if column is not None:
-                roles[role] = column
-    if not given:
-        roles.pop("split", None)
-    if not timed:
-        roles.pop("time", None)
-    return roles
+        names["time"] = config.time_column
+    required = {"user", "item", {"given": "split", "time": "time"}.get(config.split, "user")}
+    roles = find_roles(table, names, required, findings.attempt)
+    unused = {"split": not labelled, "time": not timed}
+    return {role: column for role, column in roles.items() if not unused.get(role)}
 
 
-def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
-    """(distinct ids in sorted order, int64 position of every id among them): the same whatever the row order."""
+def by_role(block: Block, roles: dict[str, str]) -> Block:
+    """The block with one column for each role, named like the role."""
     import polars as pl
 
-    distinct = ids.unique().sort()
-    position = pl.Series(np.arange(len(distinct), dtype=np.int64))
-    return distinct, ids.replace_strict(distinct, position, return_dtype=pl.Int64).to_numpy()
+    return replace(block, frame=block.frame.select(pl.col(column).alias(role) for role, column in roles.items()))
 
 
-def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:
-    """int64 position of every id ``among`` distinct others, -1 where it is not there; as text where kinds differ."""
-    import polars as pl
-
-    if ids.dtype != among.dtype:
-        ids, among = ids.cast(pl.String), among.cast(pl.String)
-    position = pl.Series(np.arange(len(among), dtype=np.int64))
-    return ids.replace_strict(among, position, default=-1, return_dtype=pl.Int64).to_numpy()
-
-
-def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
-    """Categories as text; whole numbers as Int64, those written as text too unless the file is ``typed``."""
-    import polars as pl
-
-    if isinstance(ids.dtype, pl.Categorical | pl.Enum):
-        ids = ids.cast(pl.String)
-    if ids.dtype == pl.String:
-        whole = not typed and bool(ids.str.contains(WHOLE).all())
-    else:
-        whole = ids.dtype.is_integer() or (ids.dtype.is_float() and bool((ids % 1 == 0).all()))
-    number = ids.cast(pl.Int64, strict=False) if whole else ids
-    return ids if number.null_count() else number
-
-
-def empty_cells(cells: pl.Series) -> pl.Series:
-    """Which ids are missing: null, NaN, or nothing but blanks."""
-    import polars as pl
-
-    empty = cells.is_null()
-    if cells.dtype == pl.String:
-        return empty | (cells.str.strip_chars() == "").fill_null(True)
-    return (empty | cells.is_nan()).fill_null(True) if cells.dtype.is_float() else empty
-
-
-def split_labels(cells: pl.Series) -> pl.Series:
-    """TRAIN, VALID or TEST as Int64; null for a label that is none of LABELS."""
+def parse_labels(cells: pl.Series) -> pl.Series:
+    """Parse split labels as Int8 TRAIN, VALID or TEST; null for a label that is none of LABELS."""
     import polars as pl
 
     text = cells.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
-    return text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int64)
+    return text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int8)
 
 
-def parse_times(text: pl.Series) -> pl.Series:
-    """Text as whole numbers, else as decimals, else as ISO dates; null where the best reading of the column fails."""
+def parse_numbers(cells: pl.Series) -> pl.Series:
+    """Parse numbers as Float64; null where there is no finite number."""
     import polars as pl
 
-    readings = []
-    for kind in (pl.Int64, pl.Float64, pl.Datetime):
-        try:
-            reading = text.str.to_datetime(strict=False) if kind is pl.Datetime else text.cast(kind, strict=False)
-        except pl.exceptions.PolarsError:  # no cell looks like a date
-            continue
-        if not reading.null_count():
-            return reading
-        readings.append(reading)
-    return min(readings, key=lambda reading: reading.null_count())
-
-
-@dataclass(frozen=True)
-class _Column:
-    """The cells of one column, with what a message about one of them needs."""
-
-    table: Table
-    cells: pl.Series
-    row_N: np.ndarray
-
-    def ids(self) -> pl.Series:
-        """Ids of any kind but lists and structs. Raises DataError on those and on an empty cell."""
-        if self.cells.dtype.is_nested():
-            raise DataError(
-                f"{self.table.path}: column '{self.cells.name}' holds {self.cells.dtype}; ids are numbers or text"
-            )
-        self._refuse(empty_cells(self.cells), EMPTY, show=False)
-        return plain_ids(self.cells, typed=self.table.typed)
-
-    def row_indices(self) -> pl.Series:
-        """Int64 ids that are row numbers. Raises DataError on anything else, and on one absurdly large."""
-        import polars as pl
-
-        self.ids()
-        whole = self.cells.str.contains(r"^[0-9]+$")
-        number = self.cells.cast(pl.Int64, strict=False)
-        self._refuse(
-            ~whole | number.is_null(),
-            "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything",
-        )
-        self._refuse(
-            number > max(1_000_000, 100 * len(number)),
-            f"is a row index far beyond the {len(number)} rows; renumber, or save as .csv, where ids may be anything",
-        )
-        return number
-
-    def labels(self) -> np.ndarray:
-        """int64 split of every row. Raises DataError on a label that is none of LABELS."""
-        split = split_labels(self.cells)
-        self._refuse(split.is_null(), NO_SPLIT)
-        return split.to_numpy()
-
-    def times(self) -> np.ndarray:
-        """int64 rank of every time. Raises DataError on a cell that is neither a number nor an ISO date."""
-        import polars as pl
-
-        time = self.cells
-        if time.dtype == pl.String:
-            time = parse_times(time.str.strip_chars())
-        elif not (time.dtype.is_numeric() or time.dtype.is_temporal()):
-            raise DataError(f"{self.table.path}: column '{time.name}' holds {time.dtype}; times are numbers or dates")
-        if time.dtype.is_float():
-            time = time.fill_nan(None)
-        self._refuse(time.is_null(), NO_TIME)
-        return time.rank("dense").cast(pl.Int64).to_numpy()
-
-    def _refuse(self, bad: pl.Series, why: str, *, show: bool = True) -> None:
-        """Raise DataError on the first row where ``bad`` holds, and say how many there are."""
-        count = int(bad.fill_null(True).sum())
-        if count:
-            first = int(bad.fill_null(True).arg_max() or 0)
-            value = f" '{self.cells[first]}'" if show else ""
-            more = f" ({count} such rows)" if count > 1 else ""
-            place = self.table.place(int(self.row_N[first]))
-            raise DataError(f"{self.table.path}, {place}: {self.cells.name}{value} {why}{more}")
+    if cells.dtype == pl.String:
+        cells = cells.str.strip_chars()
+    elif not cells.dtype.is_numeric():
+        return pl.repeat(None, len(cells), dtype=pl.Float64, eager=True)
+    number = cells.cast(pl.Float64, strict=False)
+    return pl.select(pl.when(number.is_finite()).then(number)).to_series()

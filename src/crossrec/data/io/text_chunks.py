@@ -1,4 +1,4 @@
-"""Text files in pieces of whole rows, compressed or not; and the line of whatever is wrong in them."""
+"""Read text files in chunks of complete records, compressed or not, and name the line of any error."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     import polars as pl
 
 SEPARATORS = {".inter": "\t", ".item": "\t", ".user": "\t", ".tsv": "\t", ".csv": ","}
-"""Ending of a file of separated columns → its separator; text files of other endings hold a JSON object a line."""
+"""File extension → column separator; text files with other extensions hold one JSON object per line."""
 SEPARATOR_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 UNQUOTED = (".inter", ".item", ".user")
 BOM = b"\xef\xbb\xbf"
-HEAD = 2**16  # bytes that are looked at for column names, at first
-PIECE = 2**24  # bytes of a text file that are parsed at a time
-LONGEST = 2**28  # bytes that a row may have
-PEEK = 100  # JSON lines that are looked at for column names
+HEADER_BYTES = 2**16  # bytes of the first read for column names
+CHUNK_BYTES = 2**24  # bytes of a text file parsed at a time
+MAX_RECORD_BYTES = 2**28  # longest record accepted
+HEADER_RECORDS = 100  # JSON lines read for column names
 
 
 def ending(path: Path) -> str:
-    """What a file's name ends in, in small letters; of a compressed file what stands before ``.gz``."""
+    """The lower-case extension of a file; for a compressed file, the extension before ``.gz``."""
     inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     return inner.suffix.lower()
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """A file as bytes, decompressed where its name ends in ``.gz``, and how much of it has been read.
+    """Open a file for reading bytes, decompressing ``.gz``; yields (file, function that returns the bytes read so far).
 
-    Raises DataError where it cannot be read, or is compressed and cut short.
+    Raises DataError if the file cannot be read or its compressed data are truncated.
     """
     try:
         with path.open("rb") as raw:
@@ -57,13 +57,14 @@ def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
 
 
 def read_header(path: Path) -> tuple[list[str], bool]:
-    """(columns of a text file, whether it starts with a byte-order mark).
+    """Return (column names of a text file, whether it starts with a byte-order mark).
 
-    Raises DataError naming the line if the file does not start as its ending promises; csv.Error on a broken header.
+    Raises DataError naming the line if the start of the file does not match its extension; csv.Error on a broken
+    header.
     """
     kind = ending(path)
     with open_bytes(path) as (file, _):
-        content = more = file.read(HEAD)
+        content = more = file.read(HEADER_BYTES)
         while more and not _has_header(content, kind):
             more = file.read(len(content))
             content += more
@@ -73,12 +74,12 @@ def read_header(path: Path) -> tuple[list[str], bool]:
     try:
         text = (content[:cut] or content).decode()
     except UnicodeDecodeError as error:
-        raise Piece(path, [], content, 1, b"", 0).unreadable(str(error)) from None
+        raise TextChunk(path, [], content, 1, b"", 0).parse_error(str(error)) from None
     lines = io.StringIO(text, newline="")
     if kind in SEPARATORS:
-        return next((fields for fields in _reader(lines, kind) if fields), []), bom
+        return next((fields for fields in _csv_reader(lines, kind) if fields), []), bom
     columns: dict[str, None] = {}
-    for number, line in zip(range(1, PEEK + 1), lines, strict=False):
+    for number, line in zip(range(1, HEADER_RECORDS + 1), lines, strict=False):
         if line.strip():
             try:
                 record = json.loads(line)
@@ -90,31 +91,31 @@ def read_header(path: Path) -> tuple[list[str], bool]:
     return list(columns), bom
 
 
-def pieces(path: Path, columns: list[str]) -> Iterator[Piece]:
-    """A text file in pieces of whole records, without its header.
+def read_chunks(path: Path, columns: list[str]) -> Iterator[TextChunk]:
+    """Yield a text file in chunks of complete records, without its header.
 
-    A line end within quotes does not end a record. As polars, this counts the quotes: a line end with an odd number of
-    them before it is within. Raises DataError where the file cannot be read, or a record does not end.
+    A line end inside quotes does not end a record. Like polars, this counts quotes: a line end with an odd number of
+    quotes before it is inside quotes. Raises DataError if the file cannot be read or a record does not end.
     """
     kind = ending(path)
     quoted = kind in SEPARATORS and kind not in UNQUOTED
     with open_bytes(path) as (file, position):
-        rest, line, header, fresh = b"", 1, b"", True
+        rest, line, header, at_start = b"", 1, b"", True
         while True:
-            more = file.read(max(PIECE, len(rest)))
+            more = file.read(max(CHUNK_BYTES, len(rest)))
             content, last = rest + more, not more
-            if fresh:
-                content, fresh = content.removeprefix(BOM), False
+            if at_start:
+                content, at_start = content.removeprefix(BOM), False
                 if kind in SEPARATORS:
                     header, content = _split_header(content, kind)
                     line += header.count(b"\n")
             cut = len(content) if last else _last_record_end(content, quoted)
-            if not cut and len(content) > LONGEST:
+            if not cut and len(content) > MAX_RECORD_BYTES:
                 raise DataError(
-                    f"{path}, line {line}: a row that does not end within {LONGEST >> 20} MB; close its quote"
+                    f"{path}, line {line}: a row that does not end within {MAX_RECORD_BYTES >> 20} MB; close its quote"
                 )
             if cut:
-                yield Piece(path, columns, content[:cut], line, header, position())
+                yield TextChunk(path, columns, content[:cut], line, header, position())
                 line += content.count(b"\n", 0, cut)
             rest = content[cut:]
             if last:
@@ -122,11 +123,11 @@ def pieces(path: Path, columns: list[str]) -> Iterator[Piece]:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Whole records of a text file, as bytes.
+class TextChunk:
+    """Complete records of a text file, as bytes.
 
-    ``columns``: those of the header. ``line``: the number of the first line. ``header``: for polars. ``done``: bytes of
-    the file read so far.
+    ``columns``: names from the header of the file. ``line``: number of the first line. ``header``: header bytes that
+    polars parses in front of ``content``. ``bytes_read``: bytes of the file read so far.
     """
 
     path: Path
@@ -134,10 +135,10 @@ class Piece:
     content: bytes
     line: int
     header: bytes
-    done: int
+    bytes_read: int
 
     def read(self, columns: Sequence[str]) -> pl.DataFrame:
-        """The named columns. Raises DataError naming the line of the first record that is malformed."""
+        """Parse the named columns. Raises DataError naming the line of the first malformed record."""
         import polars as pl
 
         kind = ending(self.path)
@@ -151,37 +152,37 @@ class Piece:
                 infer_schema=False,
             )
         except pl.exceptions.PolarsError as error:
-            raise self.unreadable(str(error)) from None
-        if frame[self.columns[-1]].null_count() and not self._even(frame.height) and (ragged := self._ragged()):
-            raise DataError(ragged)
+            raise self.parse_error(str(error)) from None
+        if frame[self.columns[-1]].null_count() and not self._all_complete(frame.height):
+            self._check_field_counts()
         return frame.select(columns)
 
-    def place(self, row: int) -> str:
-        """Which line a row of :meth:`read` starts on."""
-        found = (line for index, (line, _) in enumerate(self.records()) if index == row)
-        return f"line {next(found, self.line)}"
+    def location(self, row: int) -> str:
+        """The line on which a row of :meth:`read` starts, e.g. 'line 7'."""
+        lines = (line for index, (line, _) in enumerate(self.records()) if index == row)
+        return f"line {next(lines, self.line)}"
 
-    def blank(self) -> list[int]:
+    def blank_rows(self) -> list[int]:
         """Rows of :meth:`read` that are blank lines."""
         return blank_rows(self.records())
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
-        """(first line, fields) of every row, slowly: for messages only. A blank line of a .csv has no fields."""
-        kind, before = ending(self.path), self.line - 1
+        """Yield (first line, fields) of every row. Slow: for error messages only. A blank .csv line has no fields."""
+        kind, previous_line = ending(self.path), self.line - 1
         lines = io.StringIO(self.content.decode(errors="replace"), newline="")
         if kind not in SEPARATORS:
             yield from ((number, [text]) for number, text in enumerate(lines, self.line) if text.strip())
             return
-        reader = _reader(lines, kind)
+        reader = _csv_reader(lines, kind)
         try:
             for fields in reader:
-                yield before + 1, fields
-                before = self.line - 1 + reader.line_num
-        except csv.Error:  # a quote that is never closed swallows the rest
+                yield previous_line + 1, fields
+                previous_line = self.line - 1 + reader.line_num
+        except csv.Error:  # an unclosed quote consumes the rest
             return
 
-    def unreadable(self, reason: str) -> DataError:
-        """What is wrong with the first line that is no UTF-8, no JSON object, or has not as many fields as columns."""
+    def parse_error(self, reason: str) -> DataError:
+        """The error for the first line that is not UTF-8, is no JSON object, or has the wrong number of fields."""
         path, kind = self.path, ending(self.path)
         for number, raw in enumerate(self.content.split(b"\n"), self.line):
             try:
@@ -192,63 +193,66 @@ class Piece:
                 return DataError(f"{path}, line {number}: not UTF-8 text; save the file as UTF-8")
             except (ValueError, RecursionError):
                 return DataError(f"{path}, line {number}: not a JSON object; write one {{...}} a line")
-        if kind in SEPARATORS and (ragged := self._ragged()):
-            return DataError(ragged)
+        if kind in SEPARATORS:
+            try:
+                self._check_field_counts()
+            except DataError as error:
+                return error
         return DataError(f"{path}: cannot be read ({first_line(reason)}); check its quotes and line ends")
 
-    def _even(self, rows: int) -> bool:
-        """Whether no line can be short: no line is long, or polars would have said so, and the separators suffice."""
+    def _all_complete(self, rows: int) -> bool:
+        """Whether the number of separators rules out short lines; polars has refused long lines already."""
         kind = ending(self.path)
-        plain = kind in UNQUOTED or b'"' not in self.content
-        return plain and self.content.count(SEPARATORS[kind].encode()) == rows * (len(self.columns) - 1)
+        unquoted = kind in UNQUOTED or b'"' not in self.content
+        return unquoted and self.content.count(SEPARATORS[kind].encode()) == rows * (len(self.columns) - 1)
 
-    def _ragged(self) -> str | None:
+    def _check_field_counts(self) -> None:
+        """Raise DataError for the first record whose number of fields differs from that of the header."""
         for line, fields in self.records():
             if fields and len(fields) != len(self.columns):
-                return (
+                raise DataError(
                     f"{self.path}, line {line}: {len(fields)} fields where the header has {len(self.columns)}; "
                     f"mend the line (columns are separated by {SEPARATOR_NAMES[SEPARATORS[ending(self.path)]]})"
                 )
-        return None
 
 
 def blank_rows(records: Iterator[tuple[int, list[str]]]) -> list[int]:
-    """Numbers of the records that are blank lines."""
+    """Indices of the records that are blank lines."""
     return [row for row, (_, fields) in enumerate(records) if not fields]
 
 
 def first_line(reason: str) -> str:
-    """The first line of somebody else's message, cut short."""
+    """The first line of another library's message, at most 200 characters."""
     return reason.strip().splitlines()[0][:200] if reason.strip() else "no reason given"
 
 
 def _has_header(content: bytes, kind: str) -> bool:
-    """Whether what there is of a file is enough to tell its columns."""
+    """Whether the start of a file is long enough to hold all column names."""
     if kind not in SEPARATORS:
-        return content.count(b"\n") > PEEK
+        return content.count(b"\n") > HEADER_RECORDS
     return bool(content[: _last_record_end(content, kind not in UNQUOTED)].removeprefix(BOM).strip())
 
 
 def _last_record_end(content: bytes, quoted: bool) -> int:
-    """The position after the last line end that ends a record; 0 where there is none."""
+    """The position after the last line end that ends a record; 0 if there is none."""
     end = content.rfind(b"\n") + 1
     odd = quoted and content.count(b'"', 0, end) % 2
     while end and odd:
-        before = content.rfind(b"\n", 0, end - 1) + 1
-        odd, end = (odd + content.count(b'"', before, end)) % 2, before
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        odd, end = (odd + content.count(b'"', start, end)) % 2, start
     return end
 
 
 def _split_header(content: bytes, kind: str) -> tuple[bytes, bytes]:
-    """(the header with its line end, what follows); blank lines before a header belong to it."""
-    reader = _reader(io.StringIO(content.decode(errors="replace"), newline=""), kind)
+    """Split into (header with its line end, remaining bytes); blank lines before a header belong to it."""
+    reader = _csv_reader(io.StringIO(content.decode(errors="replace"), newline=""), kind)
     next((fields for fields in reader if fields), None)
     lines = content.split(b"\n", reader.line_num)
     rest = lines.pop() if len(lines) > reader.line_num else b""
     return b"\n".join(lines) + b"\n", rest
 
 
-def _reader(file: Iterator[str], kind: str) -> _csv.Reader:
+def _csv_reader(file: Iterator[str], kind: str) -> _csv.Reader:
     return csv.reader(
         file, delimiter=SEPARATORS[kind], quoting=csv.QUOTE_NONE if kind in UNQUOTED else csv.QUOTE_MINIMAL
     )

@@ -160,9 +160,10 @@ def _each(values: Values) -> Sequence[float]:
 def findings(data: str, lines: Sequence[Line], alone: Sequence[str], drawn: Sequence[Dataset]) -> list[str]:
     """How much was taken out, and every comparison in words."""
     colds = [cold_of(dataset) for dataset in drawn]
-    items, taken = len(colds[0].item_ids), fmean(len(cold.taken) for cold in colds)
+    items, taken = len(colds[0].item_ids), fmean(len(cold.interactions) for cold in colds)
     users = fmean(
-        len(np.intersect1d(cold.taken.user_N, dataset.train.user_N)) for cold, dataset in zip(colds, drawn, strict=True)
+        len(np.intersect1d(cold.interactions.user_N, dataset.train.user_N))
+        for cold, dataset in zip(colds, drawn, strict=True)
     )
     said = [
         f"{data}: {items} items taken out, with {taken:.0f} interactions of {users:.0f} users that training knows"

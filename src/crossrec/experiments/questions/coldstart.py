@@ -142,7 +142,7 @@ def without_training(dataset: Dataset, seed: int) -> dict[str, Measured]:
     history_UF.index_add_(0, users, x_IF[torch.from_numpy(dataset.train.item_N)])
     noise = torch_generator(seed, "any order")
     order_U, order_C = (torch.randn(n, RANDOM_WIDTH, generator=noise) for n in (dataset.num_users, len(x_CF)))
-    taken_C = torch.bincount(torch.from_numpy(cold.taken.item_N), minlength=len(x_CF)).float()
+    taken_C = torch.bincount(torch.from_numpy(cold.interactions.item_N), minlength=len(x_CF)).float()
     pairs = {
         POPULARITY: (order_U, order_C),
         HISTORY: (history_UF, x_CF),

@@ -1,4 +1,4 @@
-"""Text files are read in pieces: wherever these end, the rows, and the lines that messages name, are the same."""
+"""The size of chunks changes neither the rows of a text file nor the lines in error messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import polars as pl
 import pytest
 
-from crossrec.data.io import text_chunks as pieces
+from crossrec.data.io import text_chunks
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 
@@ -19,22 +19,22 @@ FILES = {"a.csv": QUOTED, "a.inter": PLAIN, "a.jsonl": LINES, "b.csv": "user,ite
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_every_size_of_a_piece_gives_the_same_rows_and_places(name, end, put, monkeypatch):
+def test_every_chunk_size_gives_the_same_rows_and_locations(name, end, put, monkeypatch):
     text = FILES[name].replace("\n", end) if name != "a.csv" else FILES[name]
     path = put({name: text}) / name
     table = open_table(path)
-    whole, blank = table.read(table.columns), table.blank()
-    places = [table.place(row) for row in range(whole.height)]
-    header = 1 if name == "a.jsonl" else text.index("\n") + 1  # which must be within the first piece
+    whole, blank = table.read(table.columns), table.blank_rows()
+    locations = [table.location(row) for row in range(whole.height)]
+    header = 1 if name == "a.jsonl" else text.index("\n") + 1  # which must be within the first chunk
     for size in range(header, len(text) + 2):
-        monkeypatch.setattr(pieces, "PIECE", size)
+        monkeypatch.setattr(text_chunks, "CHUNK_BYTES", size)
         blocks = list(table.blocks(table.columns))
         assert pl.concat([block.frame for block in blocks]).equals(whole)
-        assert [block.place(row) for block in blocks for row in range(block.frame.height)] == places
+        assert [block.location(row) for block in blocks for row in range(block.frame.height)] == locations
         starts = [sum(block.frame.height for block in blocks[:n]) for n in range(len(blocks))]
-        found = [start + row for start, block in zip(starts, blocks, strict=True) for row in block.blank()]
-        assert found == blank
-        assert blocks[-1].done == path.stat().st_size
+        blank_rows = [start + row for start, block in zip(starts, blocks, strict=True) for row in block.blank_rows()]
+        assert blank_rows == blank
+        assert blocks[-1].bytes_read == path.stat().st_size
 
 
 def test_the_rows_of_a_quoted_file_are_these(put):
@@ -42,7 +42,7 @@ def test_the_rows_of_a_quoted_file_are_these(put):
     frame = table.read(table.columns)
     assert frame["user"].to_list() == ["a", None, "b", "c", "d"]
     assert frame["note"].to_list() == ['says "no"\nand, again', None, None, "1", None]
-    assert [table.place(row) for row in range(5)] == ["line 2", "line 4", "line 5", "line 6", "line 8"]
+    assert [table.location(row) for row in range(5)] == ["line 2", "line 4", "line 5", "line 6", "line 8"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -55,7 +55,7 @@ def test_compressed_files_are_read_like_others(name, put):
 
 @pytest.mark.parametrize("size", [8, 20, 10**6])
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "expected"),
     [
         ("a.csv", "u,i\n" + "a,b\n" * 9 + "a\n" + "a,b\n" * 9, "line 11: 1 fields where the header has 2"),
         ("a.csv", "u,i\n" + "a,b\n" * 9 + "a,b,c\n" + "a,b\n" * 9, "line 11: 3 fields where the header has 2"),
@@ -64,24 +64,24 @@ def test_compressed_files_are_read_like_others(name, put):
         ("a.tsv", b"u\ti\n" + b"a\tb\n" * 9 + b"a\t\xff\n", "line 11: not UTF-8 text"),
     ],
 )
-def test_the_line_of_a_mistake_is_found_in_any_piece(name, text, told, size, put, monkeypatch):
+def test_an_error_names_its_line_for_any_chunk_size(name, text, expected, size, put, monkeypatch):
     path = put({name: text}) / name
-    monkeypatch.setattr(pieces, "PIECE", size)
-    monkeypatch.setattr(pieces, "PEEK", 2)
-    with pytest.raises(DataError, match=told):
+    monkeypatch.setattr(text_chunks, "CHUNK_BYTES", size)
+    monkeypatch.setattr(text_chunks, "HEADER_RECORDS", 2)
+    with pytest.raises(DataError, match=expected):
         list(open_table(path).blocks(["u"]))
 
 
-def test_a_quote_that_is_never_closed_is_not_searched_for_ever(put, monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE", 64)
-    monkeypatch.setattr(pieces, "LONGEST", 1000)
+def test_an_unclosed_quote_is_an_error_after_the_longest_record(put, monkeypatch):
+    monkeypatch.setattr(text_chunks, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(text_chunks, "MAX_RECORD_BYTES", 1000)
     path = put({"a.csv": 'user,item\na,b\nc,"d\n' + "e,f\n" * 1000}) / "a.csv"
     table = open_table(path)
     with pytest.raises(DataError, match=r"a.csv, line 3: a row that does not end within"):
         list(table.blocks(table.columns))
 
 
-def test_a_compressed_file_that_is_cut_short(put):
+def test_a_truncated_compressed_file(put):
     packed = gzip.compress(("user,item\n" + "".join(f"u{n * n},i{n}\n" for n in range(20_000))).encode())
     path = put({"a.csv.gz": packed[:-1000]}) / "a.csv.gz"
     with pytest.raises(DataError, match=r"a.csv.gz: truncated or damaged .*; get the file again"):

@@ -1,4 +1,4 @@
-"""The card of an imported data folder: where it comes from, every rule applied, and what each left."""
+"""The card of an imported data folder: its source, the rules applied, and the rows, users and items left by each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CARD = "card.json"
 TEXT = "card.md"
 
 
-class Step(Config):
-    """What a rule left. ``rule``: its settings, or the reasons with their counts."""
+class ImportStep(Config):
+    """Interactions, users and items left by a step. ``rule``: its settings, or reasons with their counts."""
 
     what: str
     rule: str
@@ -24,15 +24,15 @@ class Step(Config):
     items: int
 
 
-class File(Config):
+class SourceFile(Config):
     """Name and size of a file."""
 
     name: str
     bytes: int
 
 
-class Modality(Config):
-    """A modality: columns and type of its matrix, and how many items have no feature (rows of zeros)."""
+class ModalitySummary(Config):
+    """Columns and type of a feature matrix, and the number of items without a feature (rows of zeros)."""
 
     modality: str
     columns: int
@@ -40,33 +40,33 @@ class Modality(Config):
     missing: int
 
 
-class Card(Config):
-    """``card.json`` of a data folder.
+class ImportCard(Config):
+    """The content of ``card.json`` in an imported folder.
 
-    ``columns``: role → column of the source. ``rules``: the settings of the import. ``steps``: what reading and each
-    rule left, in order. ``splits``: rows of train, valid and test. ``items``: how many items.parquet lists, and
-    ``item_columns``: its columns → items that have a value. ``source``: files that were read; ``ignored``: that were
-    not. ``files``: what the folder consists of.
+    ``columns``: role → column of the source. ``rules``: the settings of the import. ``steps``: reading and each rule,
+    in order. ``splits``: split → rows. ``items``: number of items in items.parquet; ``item_columns``: its columns →
+    items with a value. ``source``: files that were read; ``ignored``: files that were not. ``files``: files of the
+    folder.
     """
 
     name: str
     kind: str
-    source: list[File]
+    source: list[SourceFile]
     ignored: list[str]
     columns: dict[str, str]
     rules: dict[str, Any]
-    steps: list[Step]
+    steps: list[ImportStep]
     splits: dict[str, int]
     items: int
     item_columns: dict[str, int]
-    features: list[Modality]
+    features: list[ModalitySummary]
     notes: list[str]
     files: list[str]
     versions: dict[str, str]
 
     @classmethod
-    def read(cls, folder: Path) -> Card:
-        """The card of ``folder``. Raises DataError where there is none or it is damaged."""
+    def read(cls, folder: Path | str) -> ImportCard:
+        """Read the card of ``folder``. Raises DataError if it is missing or damaged."""
         path = Path(folder) / CARD
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -76,17 +76,17 @@ class Card(Config):
             raise DataError(f"{path}: damaged, or of another version of crossrec; import again") from None
 
     def report(self) -> list[tuple[str, str, str, str, str, str]]:
-        """(step, rule, interactions left, dropped, users left, items left) as text, in order."""
+        """(step, rule, interactions left, dropped, users left, items left) of each step, as text."""
         rows = []
-        before: Step | None = None
+        previous: ImportStep | None = None
         for step in self.steps:
-            dropped = f"{before.interactions - step.interactions:,}" if before else ""
+            dropped = f"{previous.interactions - step.interactions:,}" if previous else ""
             rows.append((step.what, step.rule, f"{step.interactions:,}", dropped, f"{step.users:,}", f"{step.items:,}"))
-            before = step
+            previous = step
         return rows
 
     def facts(self) -> list[tuple[str, str]]:
-        """(what, value) of the splits, items and features, as text."""
+        """(name, value) of source, columns, splits, items and features, as text."""
         facts = [
             ("source", f"{self.kind}: " + ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in self.source))
         ]
@@ -103,33 +103,33 @@ class Card(Config):
         return facts
 
     def markdown(self) -> str:
-        """The card to be read."""
+        """The card as Markdown, the content of ``card.md``."""
         lines = [f"# {self.name}", "", "| step | rule | interactions | dropped | users | items |"]
         lines += [
             "| --- | --- | ---: | ---: | ---: | ---: |",
             *("| " + " | ".join(row) + " |" for row in self.report()),
         ]
-        lines += ["", *(f"- {what}: {value}" for what, value in self.facts())]
+        lines += ["", *(f"- {name}: {value}" for name, value in self.facts())]
         lines += [f"- {note}" for note in self.notes]
         lines += ["- rules: " + ", ".join(f"{name} {value}" for name, value in self.rules.items())]
         lines += ["- made with " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
         return "\n".join(lines) + "\n"
 
 
-class Ledger:
-    """The steps of an import as they are taken."""
+class ImportSteps:
+    """Collect the steps and notes of a running import."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[ImportStep] = []
         self.notes: list[str] = []
 
     def add(self, what: str, rule: str, interactions: int, users: int, items: int) -> None:
-        """Write down what is left after a step."""
-        self.steps.append(Step(what=what, rule=rule, interactions=interactions, users=users, items=items))
+        """Record the interactions, users and items left after a step."""
+        self.steps.append(ImportStep(what=what, rule=rule, interactions=interactions, users=users, items=items))
 
 
 def versions() -> dict[str, str]:
-    """What the folder was made with."""
+    """Versions of crossrec, Python and the libraries that write the folder."""
     import numpy as np
     import polars as pl
 

@@ -1,8 +1,7 @@
-"""``crossrec data ...``."""
+"""``crossrec data describe``."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +10,6 @@ from rich.table import Table
 from crossrec.commands.console import stdout
 from crossrec.data import DataConfig
 from crossrec.data import describe as describe_data
-from crossrec.data import validate as validate_data
 
 Settings = Annotated[DataConfig, Parameter(name="*")]
 
@@ -24,13 +22,3 @@ def describe(settings: Settings = DataConfig()) -> int:  # noqa: B008
         table.add_row(name, value)
     stdout.print(table)
     return 0
-
-
-def validate(settings: Settings = DataConfig()) -> int:  # noqa: B008
-    """List everything that is wrong, a line each; exit code 2 where there is anything."""
-    findings = validate_data(settings)
-    for finding in findings:
-        print(f"crossrec: {finding.kind}: {finding.message}", file=sys.stderr)
-    if not findings:
-        print(f"{settings.data}: nothing wrong found")
-    return 2 if findings else 0

@@ -1,0 +1,197 @@
+"""Encode ids and times as numbers block by block: no Python object per row, memory only for distinct ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossrec.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SPAN = 2**22  # rows processed at a time
+WHOLE = r"^(0|-?[1-9][0-9]*)$"
+"""Pattern of text that stands for a whole number."""
+
+
+class IdEncoder:
+    """Number the ids of one kind (users or items) 0, 1, 2, … in order of first appearance.
+
+    The distinct ids are stored as text in a polars dictionary (``Categories``). The dictionary lives as long as a
+    series that uses it: ``_anchor`` is one, holding the first id.
+    """
+
+    def __init__(self) -> None:
+        import polars as pl
+
+        self._categorical = pl.Categorical(pl.Categories.random())
+        self._anchor: pl.Series | None = None
+        self._texts: list[pl.Series] = []
+        self._dtypes: list[pl.DataType] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def encode(self, cells: pl.Series) -> np.ndarray:
+        """Return the int32 code of every id. Raises DataError if ids have another type than those before.
+
+        ``cells``: text, numbers, dates or categories without nulls.
+        """
+        import polars as pl
+
+        if isinstance(cells.dtype, pl.Categorical | pl.Enum):
+            cells = cells.cast(pl.String)
+        if cells.dtype not in self._dtypes:
+            self._dtypes.append(cells.dtype)
+            if len(self._dtypes) > 1 and not all(dtype.is_integer() for dtype in self._dtypes):
+                raise DataError(
+                    f"column '{cells.name}' holds {cells.dtype} here and {self._dtypes[0]} in the files before; give "
+                    "it one type in all files"
+                )
+        texts = (cells.to_physical() if cells.dtype.is_temporal() else cells).cast(pl.String).cast(self._categorical)
+        codes = texts.to_physical()
+        if self._anchor is None and len(texts):
+            self._anchor = texts[:1]
+        new_texts = texts.filter(codes >= self._count).unique()
+        if len(new_texts):
+            order = new_texts.to_physical().arg_sort()
+            self._texts.append(new_texts[order].cast(pl.String))
+            self._count += len(new_texts)
+        if self._anchor is not None and self._texts[0][:1].cast(self._categorical).to_physical()[0] != 0:
+            raise RuntimeError("the dictionary of ids was lost")
+        return codes.cast(pl.Int32).to_numpy()
+
+    def sorted_ids(self, *, typed: bool) -> tuple[pl.Series, np.ndarray]:
+        """Return (distinct ids, sorted, in their original type; int32 position of every code among them).
+
+        Whole numbers become Int64, in text too unless the file is ``typed``.
+        """
+        import polars as pl
+
+        texts = pl.concat(self._texts) if self._texts else pl.Series(dtype=pl.String)
+        dtype = self._dtypes[0] if self._dtypes else pl.String()
+        if dtype.is_integer():
+            ids = texts.cast(pl.Int64, strict=False)
+            ids = texts.cast(pl.UInt64) if ids.null_count() else ids
+        elif dtype.is_temporal():
+            physical = pl.Series(dtype=dtype).to_physical().dtype
+            ids = texts.cast(physical).cast(dtype)
+        else:
+            ids = texts if dtype in (pl.String, pl.Boolean) else texts.cast(dtype)
+        ids = plain_ids(ids, typed=typed)
+        order = ids.arg_sort()
+        position = np.empty(len(ids), dtype=np.int32)
+        position[order.to_numpy()] = np.arange(len(ids), dtype=np.int32)
+        return ids[order], position
+
+
+class TimeEncoder:
+    """Encode times as int64 or float64 that sort like the times. ``dtype``: type of the times, once known."""
+
+    def __init__(self) -> None:
+        self.dtype: pl.DataType | None = None
+
+    def encode(self, cells: pl.Series) -> pl.Series:
+        """Return the number of every time; null for a cell that is no time or of another kind than those before."""
+        import polars as pl
+
+        if cells.dtype == pl.String:
+            cells = cells.str.strip_chars()
+            cells = cells.cast(pl.Float64, strict=False) if self.dtype == pl.Float64 else parse_times(cells)
+        elif cells.dtype.is_float():
+            cells = cells.cast(pl.Float64).fill_nan(None)
+        elif cells.dtype.is_integer():
+            cells = cells.cast(pl.Int64, strict=False)
+        if self.dtype is None and cells.null_count() < len(cells):
+            self.dtype = cells.dtype
+        if self.dtype == pl.Int64 and cells.dtype == pl.Float64:
+            self.dtype = pl.Float64()
+        elif self.dtype == pl.Float64 and cells.dtype == pl.Int64:
+            cells = cells.cast(pl.Float64)
+        if cells.dtype != self.dtype or not (cells.dtype.is_numeric() or cells.dtype.is_temporal()):
+            return pl.repeat(None, len(cells), dtype=pl.Int64, eager=True)
+        return cells if cells.dtype.is_float() else cells.to_physical().cast(pl.Int64)
+
+    def decode(self, numbers: np.ndarray) -> pl.Series:
+        """Invert :meth:`encode`: the times in their original type."""
+        import polars as pl
+
+        assert self.dtype is not None
+        physical = pl.Series(dtype=self.dtype).to_physical().dtype
+        return pl.Series("time", numbers).cast(physical).cast(self.dtype)
+
+
+def parse_times(text: pl.Series) -> pl.Series:
+    """Parse text as whole numbers, else decimals, else ISO dates; null where the best parse of the column fails."""
+    import polars as pl
+
+    parses = []
+    for kind in (pl.Int64, pl.Float64, pl.Datetime):
+        try:
+            parsed = text.str.to_datetime(strict=False) if kind is pl.Datetime else text.cast(kind, strict=False)
+        except pl.exceptions.PolarsError:  # no cell looks like a date
+            continue
+        if not parsed.null_count():
+            return parsed
+        parses.append(parsed)
+    return min(parses, key=lambda parsed: parsed.null_count())
+
+
+def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """Return (distinct ids, sorted; int64 position of every id among them), whatever the order of the rows."""
+    import polars as pl
+
+    distinct = ids.unique().sort()
+    position = pl.Series(np.arange(len(distinct), dtype=np.int64))
+    return distinct, ids.replace_strict(distinct, position, return_dtype=pl.Int64).to_numpy()
+
+
+def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:
+    """Return the int64 position of every id in ``among`` (distinct), -1 if absent; compares text if types differ."""
+    import polars as pl
+
+    if ids.dtype != among.dtype:
+        ids, among = ids.cast(pl.String), among.cast(pl.String)
+    position = pl.Series(np.arange(len(among), dtype=np.int64))
+    return ids.replace_strict(among, position, default=-1, return_dtype=pl.Int64).to_numpy()
+
+
+def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
+    """Convert categories to text and whole numbers to Int64, in text too unless the file is ``typed``."""
+    import polars as pl
+
+    if isinstance(ids.dtype, pl.Categorical | pl.Enum):
+        ids = ids.cast(pl.String)
+    if ids.dtype == pl.String:
+        whole = not typed and bool(ids.str.contains(WHOLE).all())
+    else:
+        whole = ids.dtype.is_integer() or (ids.dtype.is_float() and bool((ids % 1 == 0).all()))
+    number = ids.cast(pl.Int64, strict=False) if whole else ids
+    return ids if number.null_count() else number
+
+
+def empty_cells(cells: pl.Series) -> pl.Series:
+    """Which ids are missing: null, NaN or blank."""
+    import polars as pl
+
+    empty = cells.is_null()
+    if cells.dtype == pl.String:
+        return empty | (cells.str.strip_chars() == "").fill_null(True)
+    return (empty | cells.is_nan()).fill_null(True) if cells.dtype.is_float() else empty
+
+
+def code_counts(code_N: np.ndarray, keep_N: np.ndarray | None = None) -> np.ndarray:
+    """Count the rows (where ``keep_N``) of each code, int64 (largest code + 1,)."""
+    count = np.zeros(int(code_N.max(initial=-1)) + 1, dtype=np.int64)
+    for span in row_spans(len(code_N)):
+        np.add.at(count, code_N[span] if keep_N is None else code_N[span][keep_N[span]], 1)
+    return count
+
+
+def row_spans(total: int) -> Iterator[slice]:
+    """Slices of at most ``SPAN`` rows that cover ``total`` rows."""
+    return (slice(start, start + SPAN) for start in range(0, total, SPAN))

@@ -1,0 +1,84 @@
+"""Assign every user and item to its row in features, model and results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossrec.data.io.codes import positions
+from crossrec.data.io.features import check_row_counts, no_feature_row
+from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.parse_log import InteractionLog
+from crossrec.data.io.tables import Table, open_table
+from crossrec.data.sources import Source
+from crossrec.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def user_rows(source: Source, log: InteractionLog) -> tuple[pl.Series, np.ndarray]:
+    """Return (id of every user row, row of every distinct user of the log).
+
+    In the MMRec layout the ids are the rows; otherwise the rows follow the sorted ids.
+    """
+    import polars as pl
+
+    if not source.row_indices:
+        return log.user_ids, np.arange(len(log.user_ids))
+    rows = log.user_ids.to_numpy()
+    return pl.Series(np.arange(rows[-1] + 1)), rows
+
+
+def item_rows(
+    source: Source, log: InteractionLog, table: Table, item_column: str | None, row_counts: dict[Path, int]
+) -> tuple[pl.Series, np.ndarray]:
+    """Return (id of every item row, row of every distinct item of the log).
+
+    An items file lists the ids in row order. Without one, integer ids are the rows if there are features or the layout
+    is MMRec's; otherwise the rows follow the sorted ids. ``row_counts``: feature file → its number of rows. Raises
+    DataError if features and items do not fit together.
+    """
+    import polars as pl
+
+    check_row_counts(row_counts)
+    path, count = next(iter(row_counts.items()), (None, 0))
+    if source.items is not None:
+        ids = read_listing(open_table(source.items), preferred=item_column or log.columns["item"]).ids
+        check_row_counts(row_counts, source.items.name, len(ids))
+        row_D = positions(log.item_ids, ids)
+        _check_items(row_D < 0, log, table, f"is not in {source.items.name}; add it there, or delete its rows here")
+        return ids, row_D
+    if path is None and not source.row_indices:
+        return log.item_ids, np.arange(len(log.item_ids))
+    if log.item_ids.dtype != pl.Int64:
+        raise no_row_index(f"{path}", log.item_ids, table, "add items.csv beside it,")
+    row_D = log.item_ids.to_numpy()
+    if path is None:
+        return pl.Series(np.arange(int(row_D[-1]) + 1)), row_D
+    reason = no_feature_row(path, count, "add the row or renumber" if source.row_indices else None)
+    _check_items((row_D < 0) | (row_D >= count), log, table, reason)
+    return pl.Series(np.arange(count)), row_D
+
+
+def no_row_index(where: str, ids: pl.Series, table: Table, hint: str) -> DataError:
+    """The error for item ids that are no row numbers while no file lists them in row order."""
+    return DataError(
+        f"{where}: nothing says which row is which item, as '{ids[0]}' in {table.path.name} is no row index; {hint} "
+        "listing the item ids in row order"
+    )
+
+
+def _check_items(bad_D: np.ndarray, log: InteractionLog, table: Table, reason: str) -> None:
+    """Raise DataError naming the first row whose item is bad, and how many items are. ``bad_D``: for each distinct
+    item."""
+    if bad_D.any():
+        assert log.row_N is not None
+        first = int(np.argmax(bad_D[log.item_N]))
+        item = log.item_ids[int(log.item_N[first])]
+        count = int(bad_D.sum())
+        more = f" ({count} such items)" if count > 1 else ""
+        location = table.location(int(log.row_N[first]))
+        raise DataError(f"{table.path}, {location}: {log.columns['item']} '{item}' {reason}{more}")
