@@ -1,4 +1,4 @@
-"""The page of ``crossrec report`` in a real browser: it opens offline, its numbers are the CSV's, and it sorts."""
+"""The page of ``crossrec report`` in a real browser: it works offline, has the numbers of the CSVs, and sorts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crossrec.experiments.reporting.html import MAX_FIGURE_ROWS, write_report
 
 WIDTHS = {"wide": 1400, "phone": 375}
 WEIGHTS = "sensitivity-2-weights"
-"""The table in which everything occurs."""
+"""The table that has every kind of cell."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def opened(page, folder: Path):
 
 
 def cells_of(page, table: str) -> list[list[dict[str, str | None]]]:
-    """Text and number of every cell, as they stand now."""
+    """Current text and number of every cell."""
     script = """rows => rows.map(row => [...row.cells].map(cell => ({
         text: cell.innerText.trim(), value: cell.dataset.value ?? null, bold: cell.querySelector("strong") !== null,
     })))"""
@@ -43,13 +43,13 @@ def names_of(page, table: str) -> list[str]:
     return [row[0]["text"] for row in cells_of(page, table)]
 
 
-def written(path: Path) -> list[dict[str, str]]:
+def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def as_written(cell: dict[str, str | None], row: dict[str, str], column) -> None:
-    """A cell of the page is the one of the CSV: the number in full, and the text made of the CSV's numbers."""
+def check_cell(cell: dict[str, str | None], row: dict[str, str], column) -> None:
+    """Assert that a cell has the number of the CSV in full, and the text that the CSV's numbers format to."""
     seeds = f"{column.name} mean" in row
     value = row[f"{column.name} mean"] if seeds else row[column.name]
     try:
@@ -66,43 +66,43 @@ def as_written(cell: dict[str, str | None], row: dict[str, str], column) -> None
 
 
 @pytest.mark.parametrize(
-    ("table", "path", "made"),
+    ("table", "path", "result_table"),
     [
         (WEIGHTS, "tiktok/weights.csv", WIDE),
         ("compare-1-compare", "compare.csv", CURVE),
         ("own-3-wide", "own/wide.csv", CURVE),
     ],
 )
-def test_the_numbers_are_those_of_the_csv(opened, folder, table, path, made):
-    rows, shown = written(folder / path), cells_of(opened, table)
-    assert len(rows) == len(shown) > 5
-    for row, cells in zip(rows, shown, strict=True):
-        for cell, column in zip(cells, made.columns, strict=True):
-            as_written(cell, row, column)
+def test_the_numbers_are_those_of_the_csv(opened, folder, table, path, result_table):
+    rows, html_rows = read_csv(folder / path), cells_of(opened, table)
+    assert len(rows) == len(html_rows) > 5
+    for row, cells in zip(rows, html_rows, strict=True):
+        for cell, column in zip(cells, result_table.columns, strict=True):
+            check_cell(cell, row, column)
 
 
 def test_the_numbers_behind_a_figure_are_those_of_the_csv(opened, folder):
     opened.get_by_text("Numbers behind the figure").nth(0).click()
     opened.locator("#compare-1-points").wait_for(state="visible")
-    rows, shown = written(folder / "points.csv"), cells_of(opened, "compare-1-points")
-    assert len(shown) == MAX_FIGURE_ROWS < len(rows) == len(POINTS.rows)
-    for row, cells in zip(rows, shown, strict=False):
+    rows, html_rows = read_csv(folder / "points.csv"), cells_of(opened, "compare-1-points")
+    assert len(html_rows) == MAX_FIGURE_ROWS < len(rows) == len(POINTS.rows)
+    for row, cells in zip(rows, html_rows, strict=False):
         for cell, column in zip(cells, POINTS.columns, strict=True):
-            as_written(cell, row, column)
+            check_cell(cell, row, column)
     assert opened.get_by_text(f"The first {MAX_FIGURE_ROWS} of {len(rows)} rows").is_visible()
 
 
-def test_what_is_best_and_what_failed_can_be_seen(opened):
-    shown = cells_of(opened, WEIGHTS)
+def test_best_and_failed_cells_are_visible(opened):
+    html_rows = cells_of(opened, WEIGHTS)
     recall = [c.name for c in COLUMNS].index("tiktok R@20")
-    assert [row[recall]["bold"] for row in shown] == [True, False, False, False, True, False]
-    assert shown[1][1]["text"] == FAILURE
-    assert [row[2]["text"] for row in shown[1:2]] == ["not run"]
+    assert [row[recall]["bold"] for row in html_rows] == [True, False, False, False, True, False]
+    assert html_rows[1][1]["text"] == FAILURE
+    assert [row[2]["text"] for row in html_rows[1:2]] == ["not run"]
     assert opened.locator("#sensitivity-2 .failures").inner_text().count(FAILURE.removeprefix("failed: ")) == 1
     assert opened.locator("#summary").get_by_text("1 failed").count() == 3
 
 
-def test_a_click_sorts_and_a_third_puts_back(opened):
+def test_clicks_sort_and_the_third_restores_the_order(opened):
     before = names_of(opened, WEIGHTS)
     head = opened.locator(f"#{WEIGHTS} th[data-first]").nth(9)
     button = head.get_by_role("button", name="epochs", exact=True)
@@ -124,7 +124,7 @@ def test_a_click_sorts_and_a_third_puts_back(opened):
     )
 
 
-def test_means_are_sorted_by_their_numbers_and_what_is_none_comes_last(opened):
+def test_means_are_sorted_by_number_and_text_comes_last(opened):
     head = opened.locator(f"#{WEIGHTS} th[data-first]").nth(1)
     for direction, sign in (("descending", -1), ("ascending", 1)):
         head.get_by_role("button").click()
@@ -136,7 +136,7 @@ def test_means_are_sorted_by_their_numbers_and_what_is_none_comes_last(opened):
         assert column[-1]["text"] == ""
 
 
-def test_the_keyboard_sorts_and_words_go_by_their_numbers(opened):
+def test_the_keyboard_sorts_and_text_sorts_naturally(opened):
     head = opened.locator(f"#{WEIGHTS} th[data-first]").nth(10)
     head.get_by_role("button").focus()
     opened.keyboard.press("Enter")
@@ -207,7 +207,7 @@ def test_pictures_are_drawn_and_described(opened):
     assert pictures.nth(0).evaluate("e => [e.width, e.height]") == [6 * 96, 2 * 96]
 
 
-def test_how_it_came_about(opened, folder):
+def test_provenance(opened, folder):
     answer = json.loads((folder / "compare.json").read_text())
     about = opened.locator("#compare-1-about")
     assert about.locator("code").inner_text() == answer["command"]
@@ -219,16 +219,16 @@ def test_how_it_came_about(opened, folder):
         *("synthetic-tiny", "60", "40", "327", "60", "60", "image 12, text 8", answer["data"][0]["fingerprint"])
     ]
     about.get_by_text("All 6 cells").click()
-    shown = cells_of(opened, "compare-1-cells")
-    assert [row[0]["text"] for row in shown] == [cell["label"] for cell in answer["cells"]]
-    assert [row[3]["text"] for row in shown] == [*["done"] * 3, FAILURE, *["done"] * 2]
-    assert [row[6]["text"] for row in shown] == ["1.50", "2.50", "3.50", "", "5.50", "6.50"]
+    html_rows = cells_of(opened, "compare-1-cells")
+    assert [row[0]["text"] for row in html_rows] == [cell["label"] for cell in answer["cells"]]
+    assert [row[3]["text"] for row in html_rows] == [*["done"] * 3, FAILURE, *["done"] * 2]
+    assert [row[6]["text"] for row in html_rows] == ["1.50", "2.50", "3.50", "", "5.50", "6.50"]
     config = opened.locator("#compare-1-cells details").nth(4)
     config.locator("summary").click()
     assert json.loads(config.locator("pre").inner_text())["config"] == answer["cells"][4]["config"]
 
 
-def test_nothing_in_an_answer_is_taken_for_html(opened):
+def test_html_in_a_result_is_escaped(opened):
     assert opened.title() == "runs · crossrec report"
     assert opened.locator("script").count() == 1
     assert opened.locator("#sensitivity-2").get_by_text("Not <b>quite</b>.").count() == 1

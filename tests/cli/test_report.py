@@ -1,4 +1,4 @@
-"""``crossrec report``: one page of a folder of answers; what is missing or damaged is told."""
+"""``crossrec report``: one page of the results in a folder; a missing or damaged file is named."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def links(page: str) -> list[str]:
     return [target for target in re.findall(r'href="([^"]+)"', page) if not target.startswith("#")]
 
 
-def test_one_file_beside_the_answers(crossrec, folder, content):
+def test_one_page_beside_the_results(crossrec, folder, content):
     before = content(folder)
     answer = crossrec("report", folder)
     assert (answer.code, answer.out, answer.err) == (0, f"{folder / 'report.html'}\n", "")
@@ -34,12 +34,12 @@ def test_one_file_beside_the_answers(crossrec, folder, content):
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert set(re.findall(r'src="(.{22})', page)) == {"data:image/png;base64,"}
     assert "tiktok/alpha.pdf" in links(page)
-    # the same answers make the same page
+    # the same results make the same page
     assert crossrec("report", folder).code == 0
     assert (folder / "report.html").read_text(encoding="utf-8") == page
 
 
-def test_elsewhere_it_links_to_nothing(crossrec, folder, tmp_path):
+def test_links_of_a_page_elsewhere(crossrec, folder, tmp_path):
     page = tmp_path / "new" / "page.html"
     assert crossrec("report", folder, "--out", page).out == f"{page}\n"
     assert links(page.read_text()) == []
@@ -63,7 +63,7 @@ def test_a_picture_that_is_missing_or_damaged_is_named(crossrec, folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda folder: shutil.rmtree(folder), "runs: no such folder"),
         (
@@ -82,13 +82,13 @@ def test_a_picture_that_is_missing_or_damaged_is_named(crossrec, folder):
         ),
     ],
 )
-def test_mistakes(crossrec, folder, spoil, told):
+def test_mistakes(crossrec, folder, spoil, message):
     spoil(folder)
-    assert told in crossrec("report", folder).mistake
+    assert message in crossrec("report", folder).mistake
     assert not (folder / "report.html").exists()
 
 
-def test_where_it_cannot_be_written(crossrec, folder, content):
+def test_a_page_that_cannot_be_written(crossrec, folder, content):
     before = content(folder)
     assert "cannot be written" in crossrec("report", folder, "--out", folder / "own").mistake
     assert "cannot be written" in crossrec("report", folder, "--out", folder / "compare.json" / "page").mistake

@@ -1,4 +1,4 @@
-"""Answers as experiments write them, without training: numbers made up, tables and figures with all that can occur."""
+"""Sample results without training: invented numbers, tables and figures with everything that can occur."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write_sample_results(folder: Path) -> None:
     facts["command"] = "crossrec compare --data 'a b' --seeds 0 4 --out runs"
     curve = ResultFigure("Sensitivity to α", "Bars: the deviation.", CURVE, draw, (4, 2))
     points = ResultFigure("Items before and after", "t-SNE.", POINTS, draw, (6, 2))
-    answers = {
+    results = {
         "sensitivity": (
             folder / "tiktok",
             ExperimentResult("Is it steady?", ["Not <b>quite</b>."], {"weights": WIDE}, {"alpha": curve}),
@@ -100,8 +100,8 @@ def write_sample_results(folder: Path) -> None:
             ExperimentResult("Does it help?", ["It does & more."], {"compare": CURVE}, {"points": points}),
         ),
     }
-    for name, (out, answer) in answers.items():
-        write_result(answer, out, name, facts)
+    for name, (out, result) in results.items():
+        write_result(result, out, name, facts)
     run = folder / "bpr-seed0-0123456789"
     run.mkdir()
     (run / "metrics.json").write_text("{}")
@@ -111,7 +111,7 @@ def write_sample_results(folder: Path) -> None:
 
 def copy_sample_results(factory: pytest.TempPathFactory, to: Path) -> Path:
     """What ``write_sample_results`` writes, once a session, copied to ``to``."""
-    made = factory.getbasetemp() / "made-answers"
-    if not made.exists():
-        write_sample_results(made)
-    return shutil.copytree(made, to)
+    folder = factory.getbasetemp() / "sample-results"
+    if not folder.exists():
+        write_sample_results(folder)
+    return shutil.copytree(folder, to)

@@ -1,4 +1,4 @@
-"""The pages of the experiments say what the commands take."""
+"""The pages of the experiments name flags and choices that exist."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def page(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_flags_exist(name):
-    own = {*QUESTIONS[name].load().config_type.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
-    known = {field.replace("_", "-") for field in own} | {"out", "settings", "jobs", "threads"}
+    fields = {*QUESTIONS[name].load().config_type.model_fields, *DataConfig.model_fields, *TrainingConfig.model_fields}
+    flags = {field.replace("_", "-") for field in fields} | {"out", "settings", "jobs", "threads"}
     commands = "".join(re.findall(r"^```\n(.*?)```$", page(name), re.DOTALL | re.MULTILINE))
     assert all(line.startswith(f"crossrec {name} ") for line in commands.splitlines())
-    asked = set(re.findall(r"--([a-z][a-z-]*)", commands))
-    assert {re.sub(r"^(no|empty)-", "", flag) for flag in asked} <= known
+    used = set(re.findall(r"--([a-z][a-z-]*)", commands))
+    assert {re.sub(r"^(no|empty)-", "", flag) for flag in used} <= flags
     anywhere = {re.sub(r"^(no|empty)-", "", flag) for flag in re.findall(r"--([a-z][a-z-]*)", page(name))}
-    assert anywhere <= known | {field.replace("_", "-") for field in CrossConfig.model_fields}
+    assert anywhere <= flags | {field.replace("_", "-") for field in CrossConfig.model_fields}
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -56,8 +56,8 @@ def test_choices_are_named():
 
 
 def test_numbers_of_runs():
-    made = cells(SensitivityConfig(seeds=(0,)), TINY)
-    assert f"{len(made) - 2} values and two settings" in page("sensitivity")
-    assert f"are {len({cell.name for cell in made})} different runs a seed" in page("sensitivity")
+    all_cells = cells(SensitivityConfig(seeds=(0,)), TINY)
+    assert f"{len(all_cells) - 2} values and two settings" in page("sensitivity")
+    assert f"are {len({cell.name for cell in all_cells})} different runs a seed" in page("sensitivity")
     assert len(ablate.cells(AblateConfig(seeds=(0,)), TINY)) == 11
     assert "eleven runs a seed" in page("ablate")

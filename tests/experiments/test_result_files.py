@@ -1,4 +1,4 @@
-"""Answers in files: they read back as they were written, are found in order, and a damaged one is named."""
+"""Result files: they read back as written, in the order of the paper, and a damaged file is named."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("table", [ODD, WIDE, CURVE], ids=lambda t: t.title)
 def test_a_table_reads_back_in_every_form(table, tmp_path):
-    shown = ResultFigure("title", "caption", table, lambda canvas: None, (1, 1))
-    write_result(ExperimentResult("Why?", ["So."], {"one": table}, {"two": shown}), tmp_path, "own", {})
-    ((path, answer),) = read_results(tmp_path).items()
+    figure = ResultFigure("title", "caption", table, lambda canvas: None, (1, 1))
+    write_result(ExperimentResult("Why?", ["So."], {"one": table}, {"two": figure}), tmp_path, "own", {})
+    ((path, result),) = read_results(tmp_path).items()
     assert path == tmp_path / "own.json"
-    assert (answer.experiment, answer.question, answer.findings) == ("own", "Why?", ["So."])
+    assert (result.experiment, result.question, result.findings) == ("own", "Why?", ["So."])
     assert "NaN" not in path.read_text()
     assert "Infinity" not in path.read_text()
-    for back in (answer.tables[0].table, answer.figures[0].data):
+    for back in (result.tables[0].table, result.figures[0].data):
         assert list(back.columns) == table.columns
         for form in (to_csv, to_latex, to_text, best_cells):
             assert form(back) == form(table)
 
 
-def test_they_are_found_in_order_and_runs_are_left_out(folder):
-    found = read_results(folder)
-    assert [str(path.relative_to(folder)) for path in found] == [
+def test_results_are_ordered_and_folders_of_runs_skipped(folder):
+    results = read_results(folder)
+    assert [str(path.relative_to(folder)) for path in results] == [
         *("compare.json", "tiktok/sensitivity.json", "own/own.json")
     ]
-    assert [cell.state for cell in found[folder / "compare.json"].cells].count("done") == 5
-    (card,) = found[folder / "compare.json"].data
+    assert [cell.state for cell in results[folder / "compare.json"].cells].count("done") == 5
+    (card,) = results[folder / "compare.json"].data
     assert (card.name, card.users, card.features) == ("synthetic-tiny", 60, {"image": 12, "text": 8})
 
 
-def test_the_order_is_the_paper_s_then_that_of_names(tmp_path):
+def test_order_of_the_paper_then_of_names(tmp_path):
     names = ["zeta", "coldstart", "tune", "strengths", "sensitivity", "popularity", "visualize", "robustness"]
     names += ["directions", "ablate", "compare", "alpha"]
     for name in names:
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named(folder, cut):
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "told"),
+    ("where", "value", "message"),
     [
         (["question"], None, "'question': Input should be a valid string"),
         (["tables", 0, "columns"], ..., r"'tables\.0\.table\.columns'"),
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_named(folder, cut):
     ],
     ids=str,
 )
-def test_an_answer_that_is_not_whole_is_named(folder, where, value, told):
+def test_an_incomplete_result_is_named(folder, where, value, message):
     path = folder / "compare.json"
     values = json.loads(path.read_text())
     *parents, last = where
@@ -111,12 +111,12 @@ def test_an_answer_that_is_not_whole_is_named(folder, where, value, told):
     else:
         part[last] = value
     path.write_text(json.dumps(values))
-    with pytest.raises(RunError, match=rf"compare\.json: {told}|compare\.json: .*{told}") as error:
+    with pytest.raises(RunError, match=rf"compare\.json: {message}|compare\.json: .*{message}") as error:
         read_results(folder)
     assert "run the experiment again" in str(error.value)
 
 
-def test_nothing_to_be_found_is_an_error(tmp_path):
+def test_a_folder_without_results_is_an_error(tmp_path):
     (tmp_path / "settings.json").write_text('{"experiment": "no tables here"}')
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(RunError, match="no experiment has written an answer here"):

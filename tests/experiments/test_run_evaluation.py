@@ -1,4 +1,4 @@
-"""A run measured again: the same figures as when it was trained, and groups, lists and tests that fit together."""
+"""Evaluation of a run: the metrics of its training, and groups, lists and tests that agree with each other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def dataset():
 @pytest.fixture(scope="module")
 def runs(dataset, tmp_path_factory):
     """(folder, metrics.json) of a run without and one with alignment."""
-    made = {}
+    runs = {}
     for alignment in (None, CrossConfig()):
         config = RunConfig(
             data=DataConfig(data="synthetic-tiny"),
@@ -37,8 +37,8 @@ def runs(dataset, tmp_path_factory):
             training=TrainingConfig(epochs=3, batch_size=64, device="cpu"),
         )
         folder = tmp_path_factory.mktemp("run")
-        made["none" if alignment is None else "cross"] = folder, run(config, folder, dataset=dataset)
-    return made
+        runs["none" if alignment is None else "cross"] = folder, run(config, folder, dataset=dataset)
+    return runs
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +46,15 @@ def outcomes(runs, dataset):
     return {name: run_evaluation(folder, dataset, ks=(5, 10, 20)) for name, (folder, _) in runs.items()}
 
 
-def test_the_figures_are_those_of_the_run(runs, outcomes):
+def test_metrics_are_those_of_the_run(runs, outcomes):
     for name, (_, metrics) in runs.items():
         for split in ("valid", "test"):
-            found = mean_metrics(getattr(outcomes[name], split))
-            assert {metric: found[metric] for metric in metrics[split]} == metrics[split]
-            assert "recall@5" in found
+            means = mean_metrics(getattr(outcomes[name], split))
+            assert {metric: means[metric] for metric in metrics[split]} == metrics[split]
+            assert "recall@5" in means
 
 
-def test_lists_and_ranks_tell_the_same(outcomes, dataset):
+def test_lists_agree_with_recall(outcomes, dataset):
     for outcome in outcomes.values():
         assert outcome.item_EK.shape == (len(outcome.user_E), 20)
         for row, user in enumerate(outcome.user_E.tolist()):
@@ -76,7 +76,7 @@ def test_groups_and_lists_are_of_the_training_interactions(outcomes, dataset):
     assert len(outcome.users.names) > 2
 
 
-def test_bounds_of_users_are_asked_for(runs, dataset):
+def test_user_bounds(runs, dataset):
     outcome = run_evaluation(runs["none"][0], dataset, user_bounds=(4, 8))
     assert list(outcome.of_users) == ["≤4", "5–8", ">8"]
 
@@ -84,8 +84,8 @@ def test_bounds_of_users_are_asked_for(runs, dataset):
 def test_two_models_are_compared_over_users(outcomes):
     new, base = outcomes["cross"], outcomes["none"]
     generator = numpy_generator(0, "tests")
-    found = compare_evaluations([new], [base], generator, draws=200)
-    for metric, test in found.items():
+    tests = compare_evaluations([new], [base], generator, draws=200)
+    for metric, test in tests.items():
         assert test.new == pytest.approx(new.test[metric].mean())
         assert test.base == pytest.approx(base.test[metric].mean())
         assert test.users == len(new.user_E)
@@ -98,15 +98,15 @@ def test_two_models_are_compared_over_users(outcomes):
     assert all((test.difference, test.p_t) == (0, 1) for test in same.values())
 
 
-def test_other_users_are_not_compared(outcomes):
+def test_different_users_are_not_compared(outcomes):
     new, base = outcomes["cross"], outcomes["none"]
     for field in ("user_E", "valid_user_E"):
-        other = replace(base, **{field: getattr(base, field)[::-1].copy()})
+        reordered = replace(base, **{field: getattr(base, field)[::-1].copy()})
         with pytest.raises(DataError, match="different users"):
-            compare_evaluations([new], [other], numpy_generator(0, "tests"))
+            compare_evaluations([new], [reordered], numpy_generator(0, "tests"))
 
 
-def test_nothing_to_test_on(runs, dataset):
+def test_without_test_interactions(runs, dataset):
     none = Interactions(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     outcome = run_evaluation(runs["none"][0], replace(dataset, test=none))
     assert len(outcome.user_E) == len(outcome.test["recall@10"]) == len(outcome.item_EK) == 0
@@ -114,17 +114,17 @@ def test_nothing_to_test_on(runs, dataset):
     assert len(outcome.valid["recall@10"]) == len(outcome.valid_user_E) > 0
 
 
-def test_what_is_not_the_run_s_is_refused(runs, dataset, tmp_path):
+def test_data_that_is_not_the_run_s_is_refused(runs, dataset, tmp_path):
     folder, _ = runs["none"]
     fewer = Interactions(dataset.train.user_N[1:], dataset.train.item_N[1:])
-    for other in (
+    for changed in (
         replace(dataset, train=fewer),
         replace(dataset, valid=dataset.test),
         replace(dataset, num_items=dataset.num_items + 1),
         load(DataConfig(data="synthetic-tiny", split_seed=1)),
     ):
         with pytest.raises(RunError, match="trained on other interactions than these"):
-            run_evaluation(folder, other)
+            run_evaluation(folder, changed)
     with pytest.raises(RunError, match="no such folder"):
         run_evaluation(tmp_path / "nowhere", dataset)
 
@@ -132,7 +132,7 @@ def test_what_is_not_the_run_s_is_refused(runs, dataset, tmp_path):
 def test_the_page_defines_every_metric_and_field(outcomes):
     page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     defined = set(re.findall(r"`([\w@]+)` \|", page.replace("`, `", "` | `")))
-    made = outcomes["cross"]
-    metrics = {re.sub(r"@\d+", "@K", name) for name in (*made.test, *made.lists, *made.exposure)}
+    outcome = outcomes["cross"]
+    metrics = {re.sub(r"@\d+", "@K", name) for name in (*outcome.test, *outcome.lists, *outcome.exposure)}
     assert metrics <= defined
     assert {field.name for field in fields(PairedTest)} - {"users", "new", "base"} <= defined

@@ -1,4 +1,4 @@
-"""A real sentence encoder, small random ones, and shops to encode."""
+"""A real sentence encoder, small random encoders, and folders of items to encode."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def save_vision(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
                     size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
                 )
             else:
-                made = library.ViTModel if kind == "vit" else library.ViTForImageClassification
-                model = made(library.ViTConfig(**sight))
+                model_type = library.ViTModel if kind == "vit" else library.ViTForImageClassification
+                model = model_type(library.ViTConfig(**sight))
                 processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
         model.save_pretrained(folder)
         processor.save_pretrained(folder)

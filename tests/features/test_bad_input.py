@@ -1,4 +1,4 @@
-"""Every mistake is one line that names file, column or flag and the way out; nothing is written, and no code is run."""
+"""Every mistake is one line that names file, column or flag and what to do; nothing is written, and no code is run."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("files", "settings", "told"), DATA.values(), ids=DATA)
-def test_bad_data(put, bert, vit, files, settings, told):
+@pytest.mark.parametrize(("files", "settings", "message"), DATA.values(), ids=DATA)
+def test_bad_data(put, bert, vit, files, settings, message):
     folder = put(files)
     for name in ("items", "pictures"):
         if isinstance(settings.get(name), str):
@@ -118,7 +118,7 @@ def test_bad_data(put, bert, vit, files, settings, told):
     before = {file.name for file in folder.iterdir()}
     with pytest.raises(DataError) as caught:
         encode_features(FeaturesConfig(data=str(folder), device="cpu", **settings, **models))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert {file.name for file in folder.iterdir()} == before
 
@@ -142,15 +142,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("settings", "told"), SETTINGS.values(), ids=SETTINGS)
-def test_bad_settings(put, bert, settings, told, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("settings", "message"), SETTINGS.values(), ids=SETTINGS)
+def test_bad_settings(put, bert, settings, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a-file").write_text("")
     folder = put({"items.csv": "item,title,file\na,x,a.png\n", "a.png": b""})
     settings = {name: str(bert) if value == "MODEL" else value for name, value in settings.items()}
     with pytest.raises(ConfigError) as caught:
         encode_features(FeaturesConfig(data=str(folder), **settings))
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
     assert {file.name for file in folder.iterdir()} == {"items.csv", "a.png"}
 
@@ -214,15 +214,15 @@ MODELS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "told"), MODELS.values(), ids=MODELS)
-def test_a_model_that_is_not_loaded(put, bert, tmp_path, spoil, told):
+@pytest.mark.parametrize(("spoil", "message"), MODELS.values(), ids=MODELS)
+def test_a_model_that_is_not_loaded(put, bert, tmp_path, spoil, message):
     model = tmp_path / "model"
     shutil.copytree(bert, model)
     spoil(model)
     folder = put({"items.csv": "item,title\na,x\n"})
     with pytest.raises(ConfigError) as caught:
         encode_features(FeaturesConfig(data=str(folder), text=("title",), text_model=str(model), device="cpu"))
-    assert str(caught.value).startswith(f"--text-model {model}: {told}")
+    assert str(caught.value).startswith(f"--text-model {model}: {message}")
     assert "\n" not in str(caught.value)
     assert [file.name for file in folder.iterdir()] == ["items.csv"]
 
@@ -240,7 +240,7 @@ def test_weights_of_an_image_model_that_lack_one(put, vit, tmp_path, picture):
 def test_a_model_of_the_other_kind(put, bert, vit, picture):
     folder = put(listed(["a.png"], title=["x"]))
     picture().save(folder / "a.png")
-    for settings, told in (
+    for settings, message in (
         (
             {**TEXT, "text_model": str(vit)},
             r"cannot be used \(.*(text|tokenizer).*\); give another model, or fetch it again",
@@ -250,7 +250,7 @@ def test_a_model_of_the_other_kind(put, bert, vit, picture):
             r"does not say how pictures are prepared \(no preprocessor_config.json\); give an image model",
         ),
     ):
-        with pytest.raises(ConfigError, match=rf"^--\w+-model \S+: {told}$"):
+        with pytest.raises(ConfigError, match=rf"^--\w+-model \S+: {message}$"):
             encode_features(FeaturesConfig(data=str(folder), device="cpu", **settings))
     assert sorted(file.name for file in folder.iterdir()) == ["a.png", "items.parquet"]
 
@@ -280,18 +280,18 @@ def test_a_name_of_the_hub_without_a_network(put, monkeypatch, tmp_path, name):
 
 def test_a_name_of_the_hub_is_fetched_without_code_and_pickles(put, bert, monkeypatch, encode):
     hub = pytest.importorskip("huggingface_hub")
-    asked = {}
+    options_seen = {}
 
     def fetch(name, **options):
-        asked.update(options, name=name)
+        options_seen.update(options, name=name)
         return str(bert)
 
     monkeypatch.setattr(hub, "snapshot_download", fetch)
     folder = put({"items.csv": "item,title\na,x\n"})
     card = encode(folder, text=("title",), text_model="owner/model@v2")
-    assert (asked["name"], asked["revision"]) == ("owner/model", "v2")
-    assert "*.safetensors" in asked["allow_patterns"]
-    assert not {"*.py", "*.bin", "*.pt", "*"} & set(asked["allow_patterns"])
+    assert (options_seen["name"], options_seen["revision"]) == ("owner/model", "v2")
+    assert "*.safetensors" in options_seen["allow_patterns"]
+    assert not {"*.py", "*.bin", "*.pt", "*"} & set(options_seen["allow_patterns"])
     assert (card.model, card.revision) == ("owner/model@v2", bert.name)
 
 

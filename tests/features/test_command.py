@@ -1,4 +1,4 @@
-"""``crossrec data features``: what it shows, where it stops, what it says of mistakes."""
+"""``crossrec data features``: its tables, resuming, and its errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows(out):
     return [(name.strip(), value.strip()) for name, value in cells]
 
 
-def test_texts_and_pictures_then_the_same_again(shop, bert, vit, picture, crossrec):
+def test_texts_and_pictures_twice(shop, bert, vit, picture, crossrec):
     files = [f"{n}.png" if n < 7 else None for n in range(9)]
     items = pl.read_parquet(shop / "items.parquet").with_columns(picture=pl.Series(files))
     items.with_columns(title=items["title"].set(items["title"].str.contains("bike"), "")).write_parquet(
@@ -66,15 +66,15 @@ def test_texts_and_pictures_then_the_same_again(shop, bert, vit, picture, crossr
     assert rows(again) == rows(out)
 
 
-def test_what_is_interrupted_goes_on(shop, bert, crossrec, monkeypatch):
+def test_an_interrupted_command_resumes(shop, bert, crossrec, monkeypatch):
     command = ["--data", shop, "--text", "title", "--text-model", bert, "--batch-size", 2]
-    whole, calls = SentenceEncoder._vectors, []
+    vectors, calls = SentenceEncoder._vectors, []
 
     def interrupted(self, texts):
         calls.append(texts)
-        if len(calls) == 5:  # two for trying the model, two batches, and then
+        if len(calls) == 5:  # after two calls that try the model, and two batches
             raise KeyboardInterrupt
-        return whole(self, texts)
+        return vectors(self, texts)
 
     with monkeypatch.context() as patch:
         patch.setattr(SentenceEncoder, "_vectors", interrupted)
@@ -87,7 +87,7 @@ def test_what_is_interrupted_goes_on(shop, bert, crossrec, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "parts"),
     [
         ([], ["nothing to encode", "--text COLUMNS with --text-model"]),
         (["--text", "titel", "--text-model", "m"], ["items.parquet: no column 'titel'; did you mean 'title'?"]),
@@ -99,11 +99,11 @@ def test_what_is_interrupted_goes_on(shop, bert, crossrec, monkeypatch):
         (["--text", "title", "--text-model", "./m"], ["--text-model ./m: no such folder"]),
     ],
 )
-def test_a_mistake_is_one_line(shop, crossrec, arguments, told):
+def test_a_mistake_is_one_line(shop, crossrec, arguments, parts):
     before = sorted(shop.rglob("*"))
     code, out, err = crossrec("--data", shop, *arguments)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith("crossrec: error: ")
-    assert all(part in line for part in told), line
+    assert all(part in line for part in parts), line
     assert sorted(shop.rglob("*")) == before

@@ -1,4 +1,4 @@
-"""Pictures: the vectors are those of the image model, and whatever a folder of pictures holds is survived."""
+"""Image features: vectors are those of the model, and a damaged or odd picture never stops the encoding."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def test_the_vector_is_that_of_the_model(kind, tmp_path, save_vision, picture, e
     model = save_vision(kind)
     sizes = [(40, 30), (64, 64), (9, 200), (300, 100), (1, 1), (3, 1)]
     pictures = [picture(seed, size=size) for seed, size in enumerate(sizes)]
-    for n, one in enumerate(pictures):
-        one.save(tmp_path / f"{n}.png")
+    for n, image in enumerate(pictures):
+        image.save(tmp_path / f"{n}.png")
     table(tmp_path, [f"{n}.png" for n in range(len(sizes))])
     card = encode(tmp_path, image="picture", image_model=str(model), batch_size=4)
-    made = np.load(tmp_path / "image_feat.npy")
-    # of the last two, transformers by itself would have to guess which side is the colours
-    expected = np.concatenate([direct(model, [one], pool) for one in pictures[:4]])
-    np.testing.assert_allclose(made[:4], expected, atol=1e-5)
-    assert made.any(axis=1).all()
+    features = np.load(tmp_path / "image_feat.npy")
+    # in the last two, transformers cannot tell which axis holds the colours
+    expected = np.concatenate([direct(model, [image], pool) for image in pictures[:4]])
+    np.testing.assert_allclose(features[:4], expected, atol=1e-5)
+    assert features.any(axis=1).all()
     assert card.rule == rule
     assert card.counts["encoded"] == len(sizes)
     encode(tmp_path, image="picture", image_model=str(model), batch_size=1, image_name="single")
-    np.testing.assert_allclose(np.load(tmp_path / "single_feat.npy"), made, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "single_feat.npy"), features, atol=1e-5)
 
 
 def png(width, height):
@@ -81,12 +81,12 @@ def jpeg(picture, **options):
 
 
 def test_broken_pictures_are_zero_and_counted(tmp_path, vit, picture, encode):
-    whole = jpeg(picture(1, size=(200, 200)))
+    content = jpeg(picture(1, size=(200, 200)))
     eps = io.BytesIO()
     picture(2).save(eps, "EPS")
     files = {
-        "whole.jpg": whole,
-        "truncated.jpg": whole[: len(whole) // 2],
+        "whole.jpg": content,
+        "truncated.jpg": content[: len(content) // 2],
         "empty.jpg": b"",
         "text.jpg": b"this is no picture",
         "page.jpg": b"<html>404</html>",
@@ -103,15 +103,15 @@ def test_broken_pictures_are_zero_and_counted(tmp_path, vit, picture, encode):
     names = [*files, "folder.jpg", "pipe.jpg", "gone.jpg", "nul\0.jpg", None, ""]
     table(tmp_path, names)
     card = encode(tmp_path, image="picture", image_model=str(vit), batch_size=3)
-    made = np.load(tmp_path / "image_feat.npy")
-    assert made.any(axis=1).tolist() == [name == "whole.jpg" for name in names]
+    features = np.load(tmp_path / "image_feat.npy")
+    assert features.any(axis=1).tolist() == [name == "whole.jpg" for name in names]
     assert card.counts == {
         **{"encoded": 1, "no_picture": 2, "lost": 4, "broken": 6, "too_large": 3},
         **{"converted": 0, "frames": 0, "turned": 0, "not_finite": 0},
     }
 
 
-def test_pictures_of_all_kinds_are_the_same_upright_rgb_one(tmp_path, vit, picture, encode):
+def test_every_image_mode_becomes_upright_rgb(tmp_path, vit, picture, encode):
     plain = picture(3, size=(48, 32))
     grey = plain.convert("L")
     clear = plain.convert("RGBA")
@@ -135,19 +135,19 @@ def test_pictures_of_all_kinds_are_the_same_upright_rgb_one(tmp_path, vit, pictu
         ),
         "turned.png": (plain.transpose(Image.Transpose.ROTATE_90), {"exif": sideways}, plain),
     }
-    for name, (one, options, expected) in cases.items():
-        one.save(tmp_path / name, **options)
+    for name, (image, options, expected) in cases.items():
+        image.save(tmp_path / name, **options)
         expected.save(tmp_path / f"expected-{name}.png")
     table(tmp_path, [*cases, *(f"expected-{name}.png" for name in cases)])
     card = encode(tmp_path, image="picture", image_model=str(vit))
-    made = np.load(tmp_path / "image_feat.npy")
-    np.testing.assert_allclose(made[: len(cases)], made[len(cases) :], atol=1e-5)
-    assert np.abs(made[5] - made[0]).max() > 1e-3
+    features = np.load(tmp_path / "image_feat.npy")
+    np.testing.assert_allclose(features[: len(cases)], features[len(cases) :], atol=1e-5)
+    assert np.abs(features[5] - features[0]).max() > 1e-3
     assert card.counts["encoded"] == 2 * len(cases)
     assert (card.counts["converted"], card.counts["frames"], card.counts["turned"]) == (6, 1, 1)
 
 
-def test_pictures_called_by_item_id(tmp_path, vit, picture, encode):
+def test_pictures_named_by_item_id(tmp_path, vit, picture, encode):
     folder = tmp_path / "pictures"
     folder.mkdir()
     pl.DataFrame({"item": [7, 8, 9, 10]}).write_csv(tmp_path / "items.csv")
@@ -169,16 +169,16 @@ def test_pictures_of_the_mmrec_layout_need_no_table(tmp_path, vit, picture, enco
     assert load(DataConfig(data=str(tmp_path))).num_items == 3
 
 
-def test_of_a_list_of_pictures_the_first(tmp_path, vit, picture, encode):
+def test_the_first_of_a_list_of_pictures_is_encoded(tmp_path, vit, picture, encode):
     (tmp_path / "there").mkdir()
     picture(1).save(tmp_path / "there" / "a.png")
     inside = str((tmp_path / "there" / "a.png").absolute())
     lists = [["there/a.png", "b.png"], [], None, ["there/../there/a.png"], [inside]]
     pl.DataFrame({"item": list("abcde"), "pictures": lists}).write_parquet(tmp_path / "items.parquet")
     encode(tmp_path, image="pictures", image_model=str(vit))
-    made = np.load(tmp_path / "image_feat.npy")
-    assert made.any(axis=1).tolist() == [True, False, False, True, True]
-    np.testing.assert_allclose(made[[3, 4]], made[[0, 0]], atol=1e-6)
+    features = np.load(tmp_path / "image_feat.npy")
+    assert features.any(axis=1).tolist() == [True, False, False, True, True]
+    np.testing.assert_allclose(features[[3, 4]], features[[0, 0]], atol=1e-6)
 
 
 def test_a_picture_that_has_changed_is_encoded_again(tmp_path, vit, picture, encode):

@@ -1,4 +1,4 @@
-"""KeyboardInterrupt work goes on to the same bits, what has not changed is kept, and what was there is not lost."""
+"""Encoding resumes to the same bits, reuses unchanged rows, and keeps the old file until the new one is complete."""
 
 from __future__ import annotations
 
@@ -45,36 +45,36 @@ def everything(folder):
 
 
 @pytest.fixture
-def made(tmp_path, bert, encode):
-    """Encode a folder of texts by the small BERT; and what comes of it undisturbed."""
+def encode_texts(tmp_path, bert, encode):
+    """Encode a folder of texts by the small BERT; ``expected`` holds the features of an undisturbed call."""
 
     def call(folder, **settings):
         return encode(folder, **{"text": ("text",), "text_model": str(bert), "batch_size": 5, **settings})
 
-    call(write(tmp_path / "whole", MANY))
-    call.whole = features(tmp_path / "whole")
+    call(write(tmp_path / "complete", MANY))
+    call.expected = features(tmp_path / "complete")
     return call
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, made, encode):
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, encode_texts, encode):
     folder = write(tmp_path / "shop", MANY)
     with pytest.raises(KeyboardInterrupt):
-        made(folder, on_progress=stop_at(10))
+        encode_texts(folder, on_progress=stop_at(10))
     assert not list(folder.glob("*.npy"))
     assert not list(folder.glob("*.json"))
     with pytest.raises(KeyboardInterrupt):
-        made(folder, on_progress=stop_at(15))
+        encode_texts(folder, on_progress=stop_at(15))
     assert encode.seen == [("text", 10, 24), ("text", 15, 24)]
-    card = made(folder)
+    card = encode_texts(folder)
     assert encode.seen[0] == ("text", 15, 24)
-    assert (features(folder) == made.whole).all()
+    assert (features(folder) == encode_texts.expected).all()
     assert card.counts == {"encoded": 24, "no_text": 0, "cut": 0, "not_finite": 0}
     assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
 
 
 @pytest.mark.parametrize("every", [0.0, 1e9])
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, made, encode, monkeypatch, every):
-    """What lies on the disk in the middle of a run is what a kill at that moment would leave."""
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, encode_texts, encode, monkeypatch, every):
+    """The files in the middle of a run are those that a kill at that moment would leave."""
     monkeypatch.setattr(run, "CHECKPOINT_SECONDS", every)
     folder, killed = write(tmp_path / "shop", MANY), tmp_path / "killed"
 
@@ -82,14 +82,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, made, encode, monkeypat
         if done == 15:
             shutil.copytree(folder, killed)
 
-    made(folder, on_progress=copy)
-    made(killed)
+    encode_texts(folder, on_progress=copy)
+    encode_texts(killed)
     assert encode.seen[0] == ("text", 15 if every == 0 else 0, 24)
-    assert (features(killed) == made.whole).all()
+    assert (features(killed) == encode_texts.expected).all()
 
 
-def test_a_stop_among_broken_pictures(tmp_path, vit, picture, encode):
-    folders = [tmp_path / name for name in ("whole", "stopped")]
+def test_a_run_with_broken_pictures_resumes(tmp_path, vit, picture, encode):
+    folders = [tmp_path / name for name in ("complete", "stopped")]
     for folder in folders:
         folder.mkdir()
         for n in range(12):
@@ -110,50 +110,50 @@ def test_a_stop_among_broken_pictures(tmp_path, vit, picture, encode):
     assert (np.load(folders[1] / "image_feat.npy") == np.load(folders[0] / "image_feat.npy")).all()
 
 
-def test_nothing_is_done_where_nothing_has_changed(tmp_path, made, monkeypatch):
-    folder = tmp_path / "whole"
+def test_unchanged_inputs_load_no_model_and_write_nothing(tmp_path, encode_texts, monkeypatch):
+    folder = tmp_path / "complete"
     before = everything(folder)
     monkeypatch.setattr(TextInputs, "encoder", lambda self: pytest.fail("the model was loaded"))
-    made(folder)
-    made(folder, overwrite=True, batch_size=2, device="auto")
+    encode_texts(folder)
+    encode_texts(folder, overwrite=True, batch_size=2, device="auto")
     assert everything(folder) == before
 
 
-def test_only_texts_that_have_changed_are_encoded(tmp_path, made, encode):
+def test_only_changed_texts_are_encoded(tmp_path, encode_texts, encode):
     folder = write(tmp_path / "shop", [*MANY[:20], None])
-    made(folder)
+    encode_texts(folder)
     before = features(folder)
     # in another order, one with other words, one new, one gone
     ids = [f"i{n}" for n in range(19, -1, -1)]
     texts = [MANY[n] for n in range(19, -1, -1)]
     write(folder, [*texts[:4], "a green hat", *texts[5:], "a new one"], [*ids, "new"])
     with pytest.raises(ConfigError, match="is there already, made of other inputs; --overwrite replaces it"):
-        made(folder)
+        encode_texts(folder)
     assert (features(folder) == before).all()
-    card = made(folder, overwrite=True)
+    card = encode_texts(folder, overwrite=True)
     assert encode.seen[0] == ("text", 19, 21)
     after = features(folder)
-    kept = [n for n in range(20) if n != 4]
-    assert (after[kept] == before[:20][::-1][kept]).all()
-    made(write(tmp_path / "fresh", [*texts[:4], "a green hat", *texts[5:], "a new one"]))
+    unchanged = [n for n in range(20) if n != 4]
+    assert (after[unchanged] == before[:20][::-1][unchanged]).all()
+    encode_texts(write(tmp_path / "fresh", [*texts[:4], "a green hat", *texts[5:], "a new one"]))
     np.testing.assert_allclose(after, features(tmp_path / "fresh"), atol=1e-5)
     assert card.counts == {"encoded": 21, "no_text": 0, "cut": 0, "not_finite": 0}
 
 
-def test_a_stopped_run_keeps_what_it_did_when_texts_change(tmp_path, made, encode):
+def test_a_stopped_run_is_reused_after_texts_change(tmp_path, encode_texts, encode):
     folder = write(tmp_path / "shop", MANY)
     with pytest.raises(KeyboardInterrupt):
-        made(folder, on_progress=stop_at(10))
+        encode_texts(folder, on_progress=stop_at(10))
     write(folder, [*MANY, "one more"])
-    made(folder)
+    encode_texts(folder)
     assert encode.seen[0] == ("text", 10, 25)
-    np.testing.assert_allclose(features(folder)[:24], made.whole, atol=1e-5)
+    np.testing.assert_allclose(features(folder)[:24], encode_texts.expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["model", "prompt", "tokens", "dtype"])
-def test_another_model_or_setting_begins_anew(tmp_path, made, encode, save_bert, change):
+def test_another_model_or_setting_encodes_all_rows(tmp_path, encode_texts, encode, save_bert, change):
     folder = write(tmp_path / "shop", MANY)
-    made(folder)
+    encode_texts(folder)
     before = features(folder)
     settings = {
         "model": {"text_model": str(save_bert(1))} if change == "model" else {},
@@ -164,63 +164,63 @@ def test_another_model_or_setting_begins_anew(tmp_path, made, encode, save_bert,
     with pytest.raises(
         ConfigError, match=r"made with another model or other settings.*--text-name NAME writes another"
     ):
-        made(folder, **settings)
+        encode_texts(folder, **settings)
 
     def still_there(modality, done, total):
         assert (features(folder) == before).all()
 
     with pytest.raises(KeyboardInterrupt):
-        made(folder, **settings, overwrite=True, on_progress=stop_at(10))
+        encode_texts(folder, **settings, overwrite=True, on_progress=stop_at(10))
     assert (features(folder) == before).all()
-    made(folder, **settings, overwrite=True, on_progress=still_there)
+    encode_texts(folder, **settings, overwrite=True, on_progress=still_there)
     assert encode.seen[0] == ("text", 10, 24)
     assert not np.allclose(features(folder), before, atol=1e-6)
 
 
-def test_a_model_changed_in_its_folder_is_noticed(tmp_path, made, encode, bert):
+def test_a_model_changed_in_its_folder_is_noticed(tmp_path, encode_texts, encode, bert):
     copy = tmp_path / "model"
     shutil.copytree(bert, copy)
     folder = write(tmp_path / "shop", MANY)
     with pytest.raises(KeyboardInterrupt):
-        made(folder, text_model=str(copy), on_progress=stop_at(10))
+        encode_texts(folder, text_model=str(copy), on_progress=stop_at(10))
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
-    made(folder, text_model=str(copy))
+    encode_texts(folder, text_model=str(copy))
     assert encode.seen[0] == ("text", 0, 24)
-    assert not np.allclose(features(folder), made.whole, atol=1e-6)
+    assert not np.allclose(features(folder), encode_texts.expected, atol=1e-6)
 
 
-def test_a_file_of_other_origin_is_not_replaced(tmp_path, made):
+def test_a_file_of_other_origin_is_not_replaced(tmp_path, encode_texts):
     folder = write(tmp_path / "shop", MANY)
     np.save(folder / "text_feat.npy", np.ones((24, 3)))
     before = everything(folder)
     with pytest.raises(ConfigError, match=r"text_feat.npy is there already, and not as this command has made it"):
-        made(folder)
+        encode_texts(folder)
     assert everything(folder) == before
-    made(folder, overwrite=True)
-    np.save(folder / "text_feat.npy", made.whole + 1)  # the card is not true of it any more
+    encode_texts(folder, overwrite=True)
+    np.save(folder / "text_feat.npy", encode_texts.expected + 1)  # the card no longer describes it
     write(folder, [*MANY[:-1], "a last one"])
     with pytest.raises(ConfigError, match="and not as this command has made it"):
-        made(folder)
-    made(folder, overwrite=True)
-    np.testing.assert_allclose(features(folder)[:-1], made.whole[:-1], atol=1e-5)
+        encode_texts(folder)
+    encode_texts(folder, overwrite=True)
+    np.testing.assert_allclose(features(folder)[:-1], encode_texts.expected[:-1], atol=1e-5)
 
 
-def test_a_ledger_of_another_file_is_not_believed(tmp_path, made, encode):
+def test_a_ledger_of_another_file_is_ignored(tmp_path, encode_texts, encode):
     folder = write(tmp_path / "shop", MANY[::-1])
-    made(folder)
+    encode_texts(folder)
     for name in ("text_feat.npy", "text_feat.json"):
-        shutil.copy(tmp_path / "whole" / name, folder)
+        shutil.copy(tmp_path / "complete" / name, folder)
     write(folder, [*MANY, "one more"])
-    made(folder, overwrite=True)
+    encode_texts(folder, overwrite=True)
     assert encode.seen[0] == ("text", 0, 25)
-    np.testing.assert_allclose(features(folder)[:24], made.whole, atol=1e-5)
+    np.testing.assert_allclose(features(folder)[:24], encode_texts.expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2])
-def test_a_kill_while_the_file_is_put_in_place(tmp_path, made, monkeypatch, moves):
+def test_a_kill_while_the_file_is_moved_into_place(tmp_path, encode_texts, monkeypatch, moves):
     folder = write(tmp_path / "shop", MANY[:20])
-    made(folder)
+    encode_texts(folder)
     write(folder, MANY)
     left = [moves]
 
@@ -233,42 +233,42 @@ def test_a_kill_while_the_file_is_put_in_place(tmp_path, made, monkeypatch, move
     with monkeypatch.context() as patch:
         patch.setattr(store, "move_into_place", move)
         with pytest.raises(KeyboardInterrupt):
-            made(folder, overwrite=True)
+            encode_texts(folder, overwrite=True)
     monkeypatch.setattr(TextInputs, "encoder", lambda self: pytest.fail("the model was loaded"))
-    made(folder)
-    np.testing.assert_allclose(features(folder), made.whole, atol=1e-5)
+    encode_texts(folder)
+    np.testing.assert_allclose(features(folder), encode_texts.expected, atol=1e-5)
     assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
 
 
 @pytest.mark.parametrize("damage", ["draft", "ledger", "shorter"])
-def test_a_damaged_draft_is_begun_anew(tmp_path, made, encode, damage):
+def test_a_damaged_draft_is_replaced(tmp_path, encode_texts, encode, damage):
     folder = write(tmp_path / "shop", MANY)
     with pytest.raises(KeyboardInterrupt):
-        made(folder, on_progress=stop_at(10))
+        encode_texts(folder, on_progress=stop_at(10))
     ledger = next((folder / ".text_feat").glob("*.ledger.npy"))
     draft = ledger.with_name(ledger.name.replace(".ledger", ""))
     spoilt = ledger if damage == "ledger" else draft
     spoilt.write_bytes(spoilt.read_bytes()[:-7] if damage == "shorter" else b"nothing of the kind")
-    made(folder)
+    encode_texts(folder)
     assert encode.seen[0] == ("text", 0, 24)
-    assert (features(folder) == made.whole).all()
+    assert (features(folder) == encode_texts.expected).all()
 
 
-def test_two_processes_do_not_make_one_file(tmp_path, made):
+def test_two_processes_cannot_make_one_file(tmp_path, encode_texts):
     folder = write(tmp_path / "shop", MANY)
 
     def meanwhile(modality, done, total):
         if done == 10:
             with pytest.raises(ConfigError, match=r"text_feat.npy is being made by another process"):
-                made(folder)
+                encode_texts(folder)
 
-    made(folder, on_progress=meanwhile)
-    assert (features(folder) == made.whole).all()
+    encode_texts(folder, on_progress=meanwhile)
+    assert (features(folder) == encode_texts.expected).all()
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, made, monkeypatch):
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, encode_texts, monkeypatch):
     folder = write(tmp_path / "shop", MANY[:20])
-    made(folder)
+    encode_texts(folder)
     before = features(folder)
     write(folder, MANY)
 
@@ -280,10 +280,10 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, made, monkeypatc
         with pytest.raises(
             RunError, match=r"text_feat.npy: cannot be written: No space left on device; is there space"
         ):
-            made(folder, overwrite=True)
+            encode_texts(folder, overwrite=True)
     assert (features(folder) == before).all()
-    made(folder, overwrite=True)
-    np.testing.assert_allclose(features(folder), made.whole, atol=1e-5)
+    encode_texts(folder, overwrite=True)
+    np.testing.assert_allclose(features(folder), encode_texts.expected, atol=1e-5)
 
 
 def test_where_no_item_gets_a_vector_nothing_is_written(tmp_path, vit, encode):

@@ -1,4 +1,4 @@
-"""Texts: the vectors are those of the sentence encoder, in the rows that the loader takes."""
+"""Text features: vectors are those of the sentence encoder, in the row order of the loader."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def direct(model, texts, **options):
 
 def test_a_real_encoder_end_to_end(shop, minilm, encode):
     card = encode(shop, text=("title",), text_model=str(minilm), batch_size=4)
-    made = np.load(shop / "text_feat.npy", allow_pickle=False)
+    features = np.load(shop / "text_feat.npy", allow_pickle=False)
     titles = pl.read_parquet(shop / "items.parquet")["title"].to_list()
-    assert made.dtype == np.float32
-    np.testing.assert_allclose(made, direct(minilm, titles), atol=1e-5)
-    similar = made @ made.T - 2 * np.eye(len(made))
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, direct(minilm, titles), atol=1e-5)
+    similar = features @ features.T - 2 * np.eye(len(features))
     assert (similar.argmax(axis=1) // 3 == np.arange(9) // 3).all()  # dresses, knives, bikes
     assert validate(DataConfig(data=str(shop), split="leave_one_out")) == []
-    assert load(DataConfig(data=str(shop), feature_scaling="l2")).features["text"] == pytest.approx(made, abs=1e-5)
+    assert load(DataConfig(data=str(shop), feature_scaling="l2")).features["text"] == pytest.approx(features, abs=1e-5)
     assert FeatureCard.parse(json.loads((shop / "text_feat.json").read_text())) == card
     assert (card.items, card.dimension, card.dtype, card.sources) == (9, 384, "float32", ("title",))
     assert card.counts == {"encoded": 9, "no_text": 0, "cut": 0, "not_finite": 0}
@@ -36,7 +36,7 @@ def test_a_real_encoder_end_to_end(shop, minilm, encode):
     assert encode.seen[-1] == ("text", 9, 9)
 
 
-def test_columns_of_any_kind_are_one_text_and_an_item_without_one_is_zero(tmp_path, bert, encode):
+def test_columns_of_any_type_are_joined_and_an_item_without_text_is_zero(tmp_path, bert, encode):
     items = pl.DataFrame(
         {
             "item": [30, 10, 20, 40, 50],
@@ -47,9 +47,11 @@ def test_columns_of_any_kind_are_one_text_and_an_item_without_one_is_zero(tmp_pa
     )
     items.write_parquet(tmp_path / "items.parquet")
     card = encode(tmp_path, text=("title", "tags", "price"), text_model=str(bert))
-    made = np.load(tmp_path / "text_feat.npy")
-    np.testing.assert_allclose(made[[0, 1, 4]], direct(bert, ["lamp\noak tall\n9.5", "2.0", "vase\nblue"]), atol=1e-5)
-    assert not made[2:4].any()
+    features = np.load(tmp_path / "text_feat.npy")
+    np.testing.assert_allclose(
+        features[[0, 1, 4]], direct(bert, ["lamp\noak tall\n9.5", "2.0", "vase\nblue"]), atol=1e-5
+    )
+    assert not features[2:4].any()
     assert (card.counts["encoded"], card.counts["no_text"]) == (3, 2)
 
 
@@ -58,42 +60,42 @@ def test_long_texts_are_cut_and_counted(tmp_path, bert, encode, tokens):
     texts = ["tea", "tea " * 30, "tea " * 31, "tea " * 10, "tea " * 11, "tea " * 3000]
     pl.DataFrame({"item": list("abcdef"), "text": texts}).write_parquet(tmp_path / "items.parquet")
     card = encode(tmp_path, text=("text",), text_model=str(bert), text_tokens=tokens)
-    made = np.load(tmp_path / "text_feat.npy")
+    features = np.load(tmp_path / "text_feat.npy")
     # 32 tokens are read, or 12 of them, of which two stand for begin and end
     assert card.counts["cut"] == (2 if tokens is None else 4)
     longest = "tea " * (30 if tokens is None else 10)
     expected = direct(bert, ["tea", longest])
-    np.testing.assert_allclose(made[[0, 5]], expected, atol=1e-5)
+    np.testing.assert_allclose(features[[0, 5]], expected, atol=1e-5)
 
 
 def test_the_batch_size_makes_no_difference(shop, bert, encode):
-    made = []
+    features = []
     for size in (1, 4, 100):
         encode(shop, text=("title",), text_model=str(bert), text_name=f"by{size}", batch_size=size)
-        made.append(np.load(shop / f"by{size}_feat.npy"))
-    np.testing.assert_allclose(made[1], made[0], atol=1e-5)
-    np.testing.assert_allclose(made[2], made[0], atol=1e-5)
-    assert np.abs(made[0] - made[0][0]).max() > 0.01
+        features.append(np.load(shop / f"by{size}_feat.npy"))
+    np.testing.assert_allclose(features[1], features[0], atol=1e-5)
+    np.testing.assert_allclose(features[2], features[0], atol=1e-5)
+    assert np.abs(features[0] - features[0][0]).max() > 0.01
 
 
 def test_half_precision_and_a_prompt(shop, bert, encode):
     encode(shop, text=("title",), text_model=str(bert), text_prompt="passage: ", dtype="float16")
-    made = np.load(shop / "text_feat.npy")
+    features = np.load(shop / "text_feat.npy")
     titles = pl.read_parquet(shop / "items.parquet")["title"].to_list()
-    assert made.dtype == np.float16
-    np.testing.assert_allclose(made, direct(bert, [f"passage: {title}" for title in titles]), atol=2e-3)
+    assert features.dtype == np.float16
+    np.testing.assert_allclose(features, direct(bert, [f"passage: {title}" for title in titles]), atol=2e-3)
     assert load(DataConfig(data=str(shop))).features["text"].shape == (9, 24)
 
 
 def test_a_vector_that_is_not_finite_becomes_zero_and_is_counted(shop, bert, encode, monkeypatch):
     from crossrec.features.text import SentenceEncoder
 
-    whole = SentenceEncoder._vectors
+    vectors = SentenceEncoder._vectors
 
     def spoil(self, texts):
-        made = whole(self, texts).copy()
-        made[["knife" in text for text in texts], 3] = np.nan
-        return made
+        features = vectors(self, texts).copy()
+        features[["knife" in text for text in texts], 3] = np.nan
+        return features
 
     monkeypatch.setattr(SentenceEncoder, "_vectors", spoil)
     card = encode(shop, text=("title",), text_model=str(bert))
@@ -105,9 +107,9 @@ def test_rows_of_the_mmrec_layout_are_the_ids(tmp_path, bert, encode):
     (tmp_path / "a.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n0\t4\t1\n1\t2\t0\n")
     (tmp_path / "items.csv").write_text('itemID,title\n4,"a lamp, tall"\n0,vase\n5,new\n')
     encode(tmp_path, text=("title",), text_model=str(bert))
-    made = np.load(tmp_path / "text_feat.npy")
-    assert made.any(axis=1).tolist() == [True, False, False, False, True, True]
-    np.testing.assert_allclose(made[[4, 0, 5]], direct(bert, ["a lamp, tall", "vase", "new"]), atol=1e-5)
+    features = np.load(tmp_path / "text_feat.npy")
+    assert features.any(axis=1).tolist() == [True, False, False, False, True, True]
+    np.testing.assert_allclose(features[[4, 0, 5]], direct(bert, ["a lamp, tall", "vase", "new"]), atol=1e-5)
     assert load(DataConfig(data=str(tmp_path))).num_items == 6
     # other features say how many rows there are
     np.save(tmp_path / "sound_feat.npy", np.ones((8, 2)))
@@ -115,12 +117,12 @@ def test_rows_of_the_mmrec_layout_are_the_ids(tmp_path, bert, encode):
     assert len(np.load(tmp_path / "text_feat.npy")) == 8
 
 
-def test_the_columns_may_stand_in_a_table_elsewhere(shop, bert, tmp_path, encode):
+def test_columns_of_a_table_elsewhere(shop, bert, tmp_path, encode):
     ids = ["sku-3", "gone", "sku-0"]
     pl.DataFrame({"sku": ids, "words": ["knife", "gone", "dress"]}).write_csv(tmp_path / "all.csv")
     card = encode(shop, text=("words",), text_model=str(bert), items=tmp_path / "all.csv", item_column="sku")
-    made = np.load(shop / "text_feat.npy")
-    np.testing.assert_allclose(made[[3, 0]], direct(bert, ["knife", "dress"]), atol=1e-5)
+    features = np.load(shop / "text_feat.npy")
+    np.testing.assert_allclose(features[[3, 0]], direct(bert, ["knife", "dress"]), atol=1e-5)
     assert (card.counts["encoded"], card.counts["no_text"]) == (2, 7)
 
 
