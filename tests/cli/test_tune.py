@@ -16,7 +16,7 @@ import pytest
 
 from crossrec.experiments.reporting import result_files
 from crossrec.experiments.runner import pool
-from crossrec.experiments.search import study
+from crossrec.experiments.search import proposers
 
 from . import tuning
 
@@ -344,7 +344,7 @@ def test_without_optuna(crossrec, quick, space, tmp_path, monkeypatch):
 
 
 def test_optuna_is_imported_when_it_is_needed():
-    for path in Path(study.__file__).parents[1].rglob("*.py"):
+    for path in Path(proposers.__file__).parents[1].rglob("*.py"):
         tree = ast.parse(path.read_text())
         names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
         names += [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]

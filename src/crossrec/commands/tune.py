@@ -16,54 +16,56 @@ from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Datasets
 from crossrec.experiments.runner.pool import Pool
-from crossrec.experiments.search.summary import answer, in_words, write_choice
-from crossrec.experiments.search.tune import Trial, TuneConfig, best, search, stages
+from crossrec.experiments.search.chosen_settings import write_settings
+from crossrec.experiments.search.stages import TuneConfig, plan_stages
+from crossrec.experiments.search.summary import format_setting, summarize
+from crossrec.experiments.search.trials import Trial, best_trial, search
 
 HELP = "Search settings on validation alone, and keep the best ones for train and compare (Section 7.1)."
-ONE = {"--backbone": "--backbones", "--alignment": "--alignments"}
-"""Flags of ``train`` that mean the same here: one of them."""
+SINGULAR = {"--backbone": "--backbones", "--alignment": "--alignments"}
+"""Flags of ``train`` that ``tune`` accepts too."""
 
 
 def tune(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Search settings on validation alone."""
-    known = []
+    plural_tokens = []
     for token in tokens:
         flag, equals, value = token.partition("=")
-        known.append(f"{ONE.get(flag, flag)}{equals}{value}")
-    return run_with_flags("tune", HELP, TuneConfig, known, _ask)
+        plural_tokens.append(f"{SINGULAR.get(flag, flag)}{equals}{value}")
+    return run_with_flags("tune", HELP, TuneConfig, plural_tokens, _tune)
 
 
-def _ask(options: TuneConfig, shared: SharedSettings, execution: Execution) -> int:
+def _tune(options: TuneConfig, shared: SharedSettings, execution: Execution) -> int:
+    """Run the search, write its files and print the result. Exit code 1 if a stage has no setting that works."""
     started = time.monotonic()
-    datasets = Datasets()
+    datasets, out = Datasets(), execution.out
     dataset = datasets[shared.data]
-    refuse_data_folder(execution.out, datasets)
-    todo = stages(options, shared, dataset)
-    for stage in todo:
+    refuse_data_folder(out, datasets)
+    stages = plan_stages(options, shared, dataset)
+    for stage in stages:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
-    with CellProgress("settings", sum(stage.size for stage in todo)) as progress:
-        tried: dict[tuple[str, str], list[Trial]] = {stage.key: [] for stage in todo}
+    with CellProgress("settings", sum(stage.size for stage in stages)) as progress:
+        stage_trials: dict[tuple[str, str], list[Trial]] = {stage.key: [] for stage in stages}
 
         def on_trial(trial: Trial) -> None:
-            tried[trial.stage.key].append(trial)
-            top = best(tried[trial.stage.key])
-            found = "" if top is None else f"best {top.value:.4f} at {in_words(top.setting)}"
-            progress.note = f"{trial.stage.label}: {found}"
+            stage_trials[trial.stage.key].append(trial)
+            best = best_trial(stage_trials[trial.stage.key])
+            best_text = "" if best is None else f"best {best.value:.4f} at {format_setting(best.setting)}"
+            progress.note = f"{trial.stage.label}: {best_text}"
             progress.step()
-            came_to = trial.failure or f"{trial.value:.4f}"
-            progress.log(f"{trial.stage.label}, {in_words(trial.setting)}: {came_to}; {found}")
+            outcome = trial.failure or f"{trial.value:.4f}"
+            progress.log(f"{trial.stage.label}, {format_setting(trial.setting)}: {outcome}; {best_text}")
 
-        with Pool(
-            execution.out, datasets, jobs=execution.jobs, threads=execution.threads, on_change=progress.show
-        ) as pool:
-            trials = search(options, shared, todo, dataset, pool, execution.out, on_trial)
+        jobs, threads = execution.jobs, execution.threads
+        with Pool(out, datasets, jobs=jobs, threads=threads, on_change=progress.show) as pool:
+            trials = search(options, shared, stages, dataset, pool, out, on_trial)
     results = [result for trial in trials for result in trial.results]
-    asked_for = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
-    told = answer(options, todo, trials, dataset.name)
-    written = write_choice(shared, todo, trials, execution.out)
+    all_options = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
+    summary = summarize(options, stages, trials, dataset.name)
+    paths = write_settings(shared, stages, trials, out)
     seconds = time.monotonic() - started
-    write_result(told, execution.out, "tune", provenance(results, datasets, execution.out, asked_for, seconds))
-    print_result(told, execution.out)
-    for path in written:
+    write_result(summary, out, "tune", provenance(results, datasets, out, all_options, seconds))
+    print_result(summary, out)
+    for path in paths:
         stdout.print(f"written: {path}", soft_wrap=True, highlight=False)
-    return 0 if all(best(tried[stage.key]) for stage in todo) else 1
+    return 0 if all(best_trial(stage_trials[stage.key]) for stage in stages) else 1

@@ -1,1 +1,1 @@
-"""Search for settings on validation: spaces, proposals, trials, summary."""
+"""Search settings by validation Recall@20: spaces, proposers, trials, and the files and summary of the best."""

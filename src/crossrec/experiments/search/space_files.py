@@ -1,0 +1,157 @@
+"""Read search spaces: built-in ones and JSON files, validated against the configuration that they are for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from crossrec.alignment import ALIGNMENTS
+from crossrec.backbones import BACKBONES
+from crossrec.config import Config, did_you_mean
+from crossrec.errors import ConfigError
+from crossrec.experiments.experiment import read_object
+from crossrec.experiments.search.built_in_spaces import BUILT_IN
+from crossrec.experiments.search.spaces import Choice, Range, Scalar, Share, Space
+
+
+def read_space(source: str) -> dict[str, Any]:
+    """Plain values of the space that ``--space`` gives: a built-in name or a JSON file.
+
+    Raises ConfigError if it is neither, or if it names an unknown backbone, part or alignment.
+    """
+    if source in BUILT_IN:
+        return dict(BUILT_IN[source]())
+    hint = f", nor a built-in space{did_you_mean(source, list(BUILT_IN))}"
+    values = read_object("--space", Path(source), "backbones, or of 'backbone' and 'alignment'", hint)
+    parts = ["backbone", "alignment", *(name for name, kind in ALIGNMENTS.items() if kind)]
+    for name, content in values.items():
+        if name not in parts and name not in BACKBONES:
+            raise ConfigError(f"--space {source}: unknown '{name}'{did_you_mean(name, [*parts, *BACKBONES])}")
+        if not isinstance(content, dict):
+            raise ConfigError(f"--space {source}: '{name}' must hold an object")
+        for part in content if name in BACKBONES else ():
+            if part not in parts:
+                raise ConfigError(f"--space {source}: '{name}' has '{part}'{did_you_mean(part, parts)}")
+            if not isinstance(content[part], dict):
+                raise ConfigError(f"--space {source}: '{part}' of '{name}' must hold an object")
+    return values
+
+
+def space_for(source: str, backbone: str, alignment: str) -> Space:
+    """The space of a backbone's own settings (alignment "none"), or of an alignment's settings on it.
+
+    In a file, entries under the backbone's name take precedence over general ones, and an alignment's name over
+    'alignment'. A part that the file leaves out has an empty space: its settings stay as they are. Raises ConfigError
+    for an unknown setting, a value that the setting does not allow, and values that are no list, range or share.
+    """
+    values = read_space(source)
+    config_type = BACKBONES[backbone].config_type if alignment == "none" else ALIGNMENTS[alignment]
+    assert config_type is not None
+    parts = ["backbone"] if alignment == "none" else [alignment, "alignment"]
+    levels = (values.get(backbone, {}), values)
+    contents: dict[str, Any] = next((level[part] for level in levels for part in parts if part in level), {})
+    where = f"--space {source}: {backbone if alignment == 'none' else f'{alignment} on {backbone}'}"
+    for name in contents:
+        if name not in config_type.model_fields:
+            raise ConfigError(f"{where}: unknown setting '{name}'{did_you_mean(name, list(config_type.model_fields))}")
+    space = Space({name: _parse_values(config_type, name, contents, where) for name in contents})
+    for name, values_ in space.values.items():
+        if isinstance(values_, Share):
+            _check_share(config_type, name, values_, space, where)
+    return space
+
+
+def _parse_values(
+    config_type: type[Config], name: str, contents: Mapping[str, Any], where: str
+) -> Choice | Range | Share:
+    """The values of setting ``name`` among all ``contents`` of a part."""
+    content, where = contents[name], f"{where}: '{name}'"
+    if not isinstance(content, dict):
+        choice = _parse_list(content, where)
+        for value in choice.values:
+            _check_value(config_type, name, value, where)
+        return choice
+    if "of" in content:
+        return _parse_share(name, contents, where)
+    values = _parse_range(content, where)
+    for value in values.ends():
+        _check_value(config_type, name, value, where)
+    between = values.low + (values.high - values.low) * (math.sqrt(2) - 1)
+    try:
+        config_type.parse({name: between})
+    except ConfigError:  # it is within the bounds, so the setting is an integer
+        return Range(values.low, values.high, values.log, whole=True)
+    return values
+
+
+def _parse_share(name: str, contents: Mapping[str, Any], where: str) -> Share:
+    content = contents[name]
+    _check_keys(content, ("of", "times"), where)
+    other = content["of"]
+    if other not in contents or other == name or (isinstance(contents[other], dict) and "of" in contents[other]):
+        free = [n for n, c in contents.items() if n != name and not (isinstance(c, dict) and "of" in c)]
+        raise ConfigError(
+            f"{where}: 'of' must name a setting here with values of its own{did_you_mean(str(other), free)}"
+        )
+    times = content.get("times", 1)
+    return Share(
+        other, _parse_range(times, f"{where}: 'times'") if isinstance(times, dict) else _parse_list(times, where)
+    )
+
+
+def _parse_list(content: Any, where: str) -> Choice:
+    values = content if isinstance(content, list) else [content]
+    if not values:
+        raise ConfigError(f"{where}: an empty list; give values, or leave the setting out")
+    for value in values:
+        if not isinstance(value, Scalar):
+            raise ConfigError(f"{where}: {json.dumps(value)} is not one value; give a list of numbers or names")
+    return Choice(tuple(dict.fromkeys(values)))
+
+
+def _parse_range(content: dict[str, Any], where: str) -> Range:
+    _check_keys(content, ("low", "high", "log"), where)
+    low, high = (_check_number(content.get(end), end, where) for end in ("low", "high"))
+    log = content.get("log", False)
+    if not low < high:
+        raise ConfigError(f"{where}: 'low' {low} must be less than 'high' {high}")
+    if not isinstance(log, bool):
+        raise ConfigError(f"{where}: 'log' must be true or false")
+    if log and low <= 0:
+        raise ConfigError(f"{where}: 'low' {low} has no logarithm; give one above 0, or leave 'log' out")
+    return Range(low, high, log)
+
+
+def _check_number(value: Any, name: str, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{where}: '{name}' is {json.dumps(value)} and must be a number")
+    return value
+
+
+def _check_keys(content: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
+    for key in content:
+        if key not in keys:
+            raise ConfigError(f"{where}: unknown '{key}'{did_you_mean(key, list(keys))}")
+
+
+def _check_share(config_type: type[Config], name: str, share: Share, space: Space, where: str) -> None:
+    """Raise ConfigError if a multiple of a value of the other setting is not allowed for this one."""
+    other = space.values[share.of]
+    assert not isinstance(other, Share)
+    first_point = {parameter: values.ends()[0] for parameter, values in space.free.items()}
+    for value, factor in product(other.ends(), share.times.ends()):
+        _check_number(value, share.of, f"{where}: '{name}' is a share of '{share.of}'")
+        _check_number(factor, "times", f"{where}: '{name}'")
+        point = first_point | {share.of: value, f"{name}/{share.of}": factor}
+        _check_value(config_type, name, space.settings(point)[name], where)
+
+
+def _check_value(config_type: type[Config], name: str, value: Scalar, where: str) -> None:
+    try:
+        config_type.parse({name: value})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
