@@ -378,7 +378,7 @@ def test_lattice(item_layers):
     item = [add(x, ref.unit(h)) for x, h in zip(everything[USERS:], similar, strict=True)]
     for again in range(2):  # the step that learns the graph, and the steps that use it
         reps = made.propagate()
-        assert made.due is False, again
+        assert made.rebuild is False, again
         close(reps.user_UL, user, 1e-6)
         close(reps.item_IL, item, 1e-6)
     for place, name in enumerate(FEATURES):
@@ -412,7 +412,7 @@ def test_lattice_learns_the_graph_in_the_first_step_of_an_epoch():
     with torch.no_grad():
         made.propagate()
     made.eval().propagate()
-    assert made.due
+    assert made.rebuild
 
 
 def test_lattice_recommends_after_reloading_as_in_the_epoch():

@@ -1,4 +1,4 @@
-"""Which modality moves towards which: the direction rules of Sections 4.2 and 5."""
+"""Direction rules (Sections 4.2 and 5): which modality of an item moves towards which."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def directions(strength_MN: Tensor, rule: Direction = "dynamic") -> Tensor:
         supported = supported.expand(count, count, -1)
     else:
         raise ValueError(f"unknown direction rule {rule!r}: use dynamic, one_way, bidirectional or topmost")
-    own = torch.eye(count, dtype=torch.bool, device=strength_MN.device)
-    return supported & ~own.unsqueeze(2)
+    same = torch.eye(count, dtype=torch.bool, device=strength_MN.device)
+    return supported & ~same.unsqueeze(2)

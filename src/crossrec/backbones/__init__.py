@@ -1,4 +1,4 @@
-"""The recommenders that alignment is stacked on, one file each."""
+"""The recommenders that CROSS is stacked on, one file each."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What every backbone is: vectors once per step, named loss terms, and a word before each epoch."""
+"""Base class of the backbones and of their settings, and layers that several backbones share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -20,10 +20,10 @@ from crossrec.types import Batch, Representations, TrainingSet
 
 
 class BackboneConfig(Config):
-    """Settings that every backbone has; each adds its own."""
+    """Settings of every backbone. Each backbone adds its own."""
 
     name: ClassVar[str]
-    """What ``--backbone`` calls it."""
+    """Name of the backbone for ``--backbone``."""
     dim: Annotated[int, Field(ge=1)] = 64
     """L, dimension of user and item vectors."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -32,15 +32,16 @@ class BackboneConfig(Config):
     """Weight decay of Adam on the backbone's parameters."""
 
     def learning_rate_at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 1: always the same, unless a backbone has a schedule."""
+        """Learning rate of an epoch, counted from 1. Constant unless a backbone overrides it with a schedule."""
         return self.learning_rate
 
 
 class Backbone(nn.Module, ABC):
-    """A recommender to be aligned. It has no training loop of its own.
+    """A recommender without a training loop of its own, on which CROSS can be stacked.
 
-    Subclasses say what their settings are (``config_type``) and whether they need content (``multimodal``), take
-    ``(config, data, generator)``, and draw every initial value from ``generator``.
+    A subclass names the type of its settings (``config_type``), says whether it needs content features
+    (``multimodal``), takes ``(config, data, generator)``, and draws every initial value from ``generator``.
+    ``modalities``: content modalities for which ``propagate`` returns item vectors of its own; none unless set.
     """
 
     config_type: ClassVar[type[BackboneConfig]]
@@ -54,33 +55,29 @@ class Backbone(nn.Module, ABC):
                 "add a <modality>_feat.npy, or use a collaborative backbone such as lightgcn"
             )
         self.num_users, self.num_items = data.num_users, data.num_items
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Content modalities for which ``propagate`` hands over its own item vectors."""
-        return ()
+        self.modalities: tuple[str, ...] = ()
 
     @abstractmethod
     def propagate(self) -> Representations:
-        """All vectors, once per step; with gradient in training. In ``eval()`` mode: those to recommend with."""
+        """All vectors, once per step, with gradient in training. In ``eval()`` mode: the vectors to recommend with."""
 
     @abstractmethod
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        """Named scalar terms, weighted: their plain sum is the backbone's own loss."""
+        """Named scalar terms, already weighted: their sum is the backbone's own loss."""
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
-        """What ``reps.item_IS`` is the sum of, (I, S) each, where it is a sum: ``id`` (behaviour), then by modality.
+        """Summands of ``reps.item_IS``, (I, S) each: ``id`` (behaviour) and one per modality; none if it is no sum.
 
-        ``content`` is what an item has from items that look or read alike, ``bias`` what all items share.
+        ``content`` is the part that an item gets from items with similar content, ``bias`` the part all items share.
         """
         return {}
 
     def content_encoders(self) -> dict[str, ContentEncoder]:
-        """How features become this model's own vector of a modality, for an item without interactions."""
+        """Encoders of each modality's features into this model's vectors, for items without interactions."""
         return {}
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Whatever is renewed every epoch (graph views, clusters); ``epoch`` counts from 1."""
+        """Renew what changes every epoch, such as graph views or clusters. ``epoch`` counts from 1."""
 
 
 def xavier_table(num_rows: int, dim: int, generator: torch.Generator) -> nn.Parameter:
@@ -96,17 +93,17 @@ def negatives(batch: Batch) -> Tensor:
 
 
 def contrast(
-    anchor_NL: Tensor, candidate_PL: Tensor, index_B: Tensor, temperature: float, own_N: Tensor | None = None
+    anchor_NL: Tensor, candidate_PL: Tensor, index_B: Tensor, temperature: float, positive_N: Tensor | None = None
 ) -> Tensor:
-    """Σ_b -log softmax_p( cos(a_b, c_p) / τ )_own(b), a scalar: rows of one table against all rows of another.
+    """Σ_b -log softmax_p( cos(a_b, c_p) / τ )_positive(b), a scalar: rows of one table against all rows of another.
 
-    ``index_B``: the batch's rows, each counted as often as it occurs and computed once. ``own_N``: the candidate that
-    each anchor belongs to; the one of the same row unless given.
+    ``index_B``: the batch's rows of ``anchor_NL``; repeats count each time and are computed once. ``positive_N``: the
+    candidate that each anchor belongs to; the one in the same row unless given.
     """
     index_D, count_D = torch.unique(index_B, return_counts=True)
     anchor_DL = l2_normalize(gather_rows(anchor_NL, index_D)) / temperature
     candidate_PL, weight_D = l2_normalize(candidate_PL), count_D.to(anchor_DL.dtype)
-    positive_DL = gather_rows(candidate_PL, index_D if own_N is None else own_N[index_D])
+    positive_DL = gather_rows(candidate_PL, index_D if positive_N is None else positive_N[index_D])
     matched = ((anchor_DL * positive_DL).sum(-1) * weight_D).sum()
     total: Tensor = logsumexp_dot(anchor_DL, candidate_PL, weight_D) - matched
     return total
@@ -125,7 +122,7 @@ class Linear(nn.Module):
 
 
 class FeatureMLP(nn.Module):
-    """One modality's raw features, constant, through linear maps with a leaky ReLU between them: (I, last width)."""
+    """Linear maps, with a leaky ReLU between them, of one modality's constant features (I, D): (I, last width)."""
 
     feature_matrix: Tensor
 
@@ -136,31 +133,35 @@ class FeatureMLP(nn.Module):
         self.maps = nn.ModuleList(Linear(a, b, generator) for a, b in zip(columns, widths, strict=False))
 
     def forward(self) -> Tensor:
-        vector_ID = self.feature_matrix
-        for place, linear in enumerate(self.maps):
-            vector_ID = linear(F.leaky_relu(vector_ID) if place else vector_ID)
-        return vector_ID
+        vector_IL = self.feature_matrix
+        for layer, linear in enumerate(self.maps):
+            vector_IL = linear(F.leaky_relu(vector_IL) if layer else vector_IL)
+        return vector_IL
 
-    def encoder(self, *, unit_input: bool = False, activate: bool = False, unit_output: bool = False) -> ContentEncoder:
-        """The same map for features of further items."""
-        linear = [cast(Linear, part) for part in self.maps]
-        weights, biases = tuple(part.weight for part in linear), tuple(part.bias for part in linear)
-        return ContentEncoder(weights, biases, unit_input, activate, unit_output)
+
+def content_encoders(modalities: Sequence[str], content: nn.ModuleList, **options: Any) -> dict[str, ContentEncoder]:
+    """The maps of ``FeatureMLP`` modules, one a modality, for features of further items; ``options`` as there."""
+    encoders = {}
+    for modality, mlp in zip(modalities, content, strict=True):
+        maps = [cast(Linear, linear) for linear in cast(FeatureMLP, mlp).maps]
+        weights, biases = tuple(linear.weight for linear in maps), tuple(linear.bias for linear in maps)
+        encoders[modality] = ContentEncoder(weights, biases, **options)
+    return encoders
 
 
 class LazyTensors(Mapping[str, Tensor]):
-    """Named tensors, each made when first asked for: what only the alignment may want costs nothing without it."""
+    """Named tensors, each computed at first access, so that vectors which only CROSS reads cost nothing without it."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
-        self._makers, self._made = makers, dict[str, Tensor]()
+    def __init__(self, functions: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._functions, self._tensors = functions, dict[str, Tensor]()
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._made:
-            self._made[name] = self._makers[name]()
-        return self._made[name]
+        if name not in self._tensors:
+            self._tensors[name] = self._functions[name]()
+        return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
+        return iter(self._functions)
 
     def __len__(self) -> int:
-        return len(self._makers)
+        return len(self._functions)

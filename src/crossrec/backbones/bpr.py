@@ -25,7 +25,7 @@ class BPRConfig(BackboneConfig):
 class BPR(Backbone):
     """A user table and an item table; score = dot product; loss = BPR + reg · EmbLoss.
 
-    Hands to the alignment: u and i^ID, the rows of the two tables; no content vectors of its own.
+    For the alignment: u and i^ID, the rows of the two tables; no content vectors of its own.
     """
 
     config_type = BPRConfig

@@ -1,4 +1,4 @@
-"""From the features of an item to its vector of a modality, for items that no training has seen."""
+"""Encoder of content features into a model's item vectors, for items that were not in training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from crossrec.ops.vectors import l2_normalize
 
 @dataclass(frozen=True)
 class ContentEncoder:
-    """i^m of an item nobody has touched, as a model makes it: linear maps with a leaky ReLU between them.
+    """i^m of an item without interactions, as a model computes it: linear maps with a leaky ReLU between them.
 
-    ``weights``: (out, in) each; ``biases``: (out,) each, or none. Before them the features are L2-normalised with
-    ``unit_input``; after them comes a leaky ReLU with ``activate``, then L2-normalisation with ``unit_output``, then
-    the factor ``factor``.
+    ``weights``: (out, in) each; ``biases``: (out,) each, or none. ``unit_input``: L2-normalise the features first.
+    After the maps: a leaky ReLU if ``activate``, then L2-normalisation if ``unit_output``, then times ``factor``.
     """
 
     weights: tuple[Tensor, ...]
@@ -27,11 +26,11 @@ class ContentEncoder:
     factor: float = 1.0
 
     def __call__(self, feature_ND: Tensor) -> Tensor:
-        """i^m, (N, L), of scaled features (N, D); a row of zeros, no feature, becomes zeros."""
+        """i^m, (N, L), of scaled features (N, D). A row of zeros (no feature) gives zeros."""
         vector_NL = l2_normalize(feature_ND) if self.unit_input else feature_ND
-        for place, weight in enumerate(self.weights):
-            bias = self.biases[place] if self.biases else None
-            vector_NL = F.linear(F.leaky_relu(vector_NL) if place else vector_NL, weight, bias)
+        for layer, weight in enumerate(self.weights):
+            bias = self.biases[layer] if self.biases else None
+            vector_NL = F.linear(F.leaky_relu(vector_NL) if layer else vector_NL, weight, bias)
         if self.activate:
             vector_NL = F.leaky_relu(vector_NL)
         if self.unit_output:
@@ -39,7 +38,7 @@ class ContentEncoder:
         return self.factor * vector_NL * (feature_ND != 0).any(1, keepdim=True)
 
     def detached(self) -> ContentEncoder:
-        """The same on the CPU, without gradient and apart from the model."""
+        """A copy on the CPU, without gradient, that shares no memory with the model."""
         weights, biases = (
             tuple(t.detach().to("cpu", copy=True).contiguous() for t in part) for part in (self.weights, self.biases)
         )

@@ -23,23 +23,23 @@ class DirectAUConfig(BackboneConfig):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
     """Weight decay of Adam on the backbone's parameters."""
     encoder: Literal["mf", "lightgcn"] = "mf"
-    """The tables themselves, or LightGCN over them."""
+    """User and item vectors: the tables themselves, or LightGCN over them."""
     layers: Annotated[int, Field(ge=0)] = 3
     """Layers of propagation of the lightgcn encoder."""
     gamma_uniformity: Annotated[float, Field(ge=0)] = 1.0
     """γ, weight of uniformity."""
     scores: Literal["dot", "cosine"] = "dot"
-    """Rank by the encoder's own vectors, or by those of unit length that the loss sees."""
+    """Rank by dot products of the encoder's vectors, or by their cosine, which the loss uses."""
 
 
 class DirectAU(Backbone):
     """Matrix factorisation or LightGCN, L2-normalised, whose loss is alignment and uniformity; no negatives.
 
     loss = mean_b ‖u_b - i_b‖² + γ/2 (uniformity of the batch's users + of its items), uniformity of x being
-    log mean_{n≠m} exp(-2 ‖x_n - x_m‖²) over the pairs of the batch, repeated users and items included. The loss sees
-    directions only; recommending is by the dot product of the encoder's vectors, whose length knows popularity.
+    log mean_{n≠m} exp(-2 ‖x_n - x_m‖²) over the pairs of the batch, repeated users and items included. The loss depends
+    on directions only; the dot products that rank items also use the length of the vectors, which follows popularity.
 
-    Hands to the alignment: u and i^ID of unit length; no content vectors of its own.
+    For the alignment: u and i^ID of unit length; no content vectors of its own.
     """
 
     config_type = DirectAUConfig

@@ -31,9 +31,9 @@ class FREEDOMConfig(BackboneConfig):
     item_layers: Annotated[int, Field(ge=0)] = 1
     """Layers of propagation over the item graph."""
     knn: Annotated[int, Field(ge=1)] = 10
-    """Most similar items per item and modality, itself included."""
+    """Most similar items per item and modality, the item itself included."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """Share of the interactions pruned from the graph of an epoch."""
+    """Share of the interactions that an epoch prunes from the graph."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the BPR losses of the content modalities."""
     modality_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
@@ -41,14 +41,14 @@ class FREEDOMConfig(BackboneConfig):
 
 
 class FREEDOM(Backbone):
-    """LightGCN on a graph pruned anew each epoch, plus an id propagation over a frozen graph of similar items.
+    """LightGCN on a graph that is pruned again each epoch, plus ids propagated over a frozen graph of similar items.
 
     The item graph mixes, per modality, the binary kNN graph by cosine, normalised by row degrees. h = graph · id table;
     item = LightGCN item + h. Training prunes the user-item graph to a 1 - dropout share of its edges, drawn with
     probability ∝ 1/√(d_u d_i); recommending uses all edges. Loss = BPR + reg · Σ_m BPR(u, Linear(feature_m)), and the
     raw features are trainable.
 
-    Hands to the alignment: u and i^ID as scored with, and per modality i^m = Linear(feature_m).
+    For the alignment: u and i^ID as scored with, and per modality i^m = Linear(feature_m).
     """
 
     config_type = FREEDOMConfig
@@ -56,7 +56,7 @@ class FREEDOM(Backbone):
 
     def __init__(self, config: FREEDOMConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
-        self.config = config
+        self.config, self.modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
         self.content = nn.ModuleDict(
@@ -65,17 +65,15 @@ class FREEDOM(Backbone):
         self.edges = (data.user_T, data.item_T)
         self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
         self.pruned = self.adjacency
-        self.item_graph = item_graph(data.features, config.knn, _shares(config.modality_weights, tuple(data.features)))
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return tuple(name.removesuffix("_feat") for name in self.content)
+        self.item_graph = item_graph(data.features, config.knn, _shares(config.modality_weights, self.modalities))
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Prune the user-item graph anew."""
+        """Prune the user-item graph for the epoch."""
         if self.config.dropout:
-            kept = degree_sensitive_sample(*self.edges, 1 - self.config.dropout, generator)
-            self.pruned = bipartite_adjacency(self.edges[0][kept], self.edges[1][kept], self.num_users, self.num_items)
+            edge_index = degree_sensitive_sample(*self.edges, 1 - self.config.dropout, generator)
+            self.pruned = bipartite_adjacency(
+                self.edges[0][edge_index], self.edges[1][edge_index], self.num_users, self.num_items
+            )
 
     def propagate(self) -> Representations:
         adjacency = self.pruned if self.training else self.adjacency
@@ -139,18 +137,18 @@ def item_graph(features: Mapping[str, Tensor], k: int, shares: dict[str, float])
         count, width = index_IK.shape
         row = np.repeat(np.arange(count), width)
         graph = sp.csr_matrix((np.ones(count * width), (row, index_IK.cpu().numpy().ravel())), (count, count))
-        graph.data[:] = 1.0  # an item short of neighbours is listed as its own several times: one edge all the same
+        graph.data[:] = 1.0  # an item with too few neighbours is listed as its own neighbour several times: one edge
         graph = sp.diags(shares[modality] / np.diff(graph.indptr)) @ graph
         mixed = graph if mixed is None else mixed + graph
     return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_matrix.device)
 
 
-def _shares(given: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
-    if given is None:
+def _shares(weights: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
+    if weights is None:
         return {m: 1 / len(modalities) for m in modalities}
-    if set(given) != set(modalities) or not sum(given.values()):
+    if set(weights) != set(modalities) or not sum(weights.values()):
         raise ConfigError(
-            f"--modality-weights names {sorted(given)}, the data set has {sorted(modalities)}: give each a weight, "
+            f"--modality-weights names {sorted(weights)}, the data set has {sorted(modalities)}: give each a weight, "
             "not all zero"
         )
-    return {m: w / sum(given.values()) for m, w in given.items()}
+    return {m: w / sum(weights.values()) for m, w in weights.items()}

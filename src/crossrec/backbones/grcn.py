@@ -3,14 +3,14 @@ feedback, ACM MM 2020)."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, negatives, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, content_encoders, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparsePattern
@@ -23,13 +23,13 @@ class GRCNConfig(BackboneConfig):
 
     name: ClassVar[str] = "grcn"
     routing: Annotated[int, Field(ge=0)] = 3
-    """Rounds in which preferences are refined."""
+    """Rounds of refining the preferences."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the mean squares of id vectors, preferences and confidences."""
 
 
 class GRCN(Backbone):
-    """Ids propagated over a user-item graph whose edges are weighted by how well the content speaks for them.
+    """Ids propagated over a user-item graph whose edges are weighted by how well the content supports them.
 
     Per modality m: items are unit(leaky ReLU(Linear(feature_m))), users a table of preferences of unit length, refined
     ``routing`` times: p_u ← unit(p_u + Σ_i softmax_i(p_u · i) i) over the user's items. Then both sides attend to their
@@ -39,7 +39,7 @@ class GRCN(Backbone):
     [id ; x^m of every m]. loss = BPR + reg · (mean square of the batch's ids of users, and of items, + Σ_m of its
     preferences, + of all confidences).
 
-    Hands to the alignment: the id blocks of both, u and i^ID after propagation, since the vectors it scores with are
+    For the alignment: the id blocks of both, u and i^ID after propagation, since the vectors it scores with are
     wider than L; and per modality i^m, the item part of x^m.
     """
 
@@ -48,20 +48,16 @@ class GRCN(Backbone):
 
     def __init__(self, config: GRCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
-        self.config, self._modalities = config, tuple(data.features)
+        self.config, self.modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
         self.content = nn.ModuleList(FeatureMLP(f, (config.dim,), generator) for f in data.features.values())
         self.preference = nn.ParameterList(xavier_table(self.num_users, config.dim, generator) for _ in data.features)
         self.confidence = xavier_table(data.num_users + data.num_items, len(data.features), generator)
         pair_E = torch.unique(data.user_T * data.num_items + data.item_T)
-        # rows are who listens: users to items, items to users
+        # rows receive: users from items, items from users
         self.to_user = SparsePattern(pair_E // data.num_items, pair_E % data.num_items, self.num_users, self.num_items)
         self.to_item = self.to_user.transposed()
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self._modalities
 
     def propagate(self) -> Representations:
         attended = [
@@ -74,25 +70,23 @@ class GRCN(Backbone):
         for _ in range(2):
             user, item = self.to_user.product(weight_E, item), self.to_item.product(back_E, user)
             user_UL, item_IL = user_UL + user, item_IL + item
-        content = {m: item_m for m, (_, item_m, _, _) in zip(self._modalities, attended, strict=True)}
+        content = {m: item_m for m, (_, item_m, _, _) in zip(self.modalities, attended, strict=True)}
         user_US = torch.cat([user_UL, *(user_m for user_m, *_ in attended)], dim=1)
         return Representations(
             user_UL, item_IL, content, scoring=(user_US, torch.cat([item_IL, *content.values()], dim=1))
         )
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
-        names = (ID, *self._modalities)
+        names = (ID, *self.modalities)
         width = reps.item_IL.shape[1]
         block_S = torch.arange(reps.item_IS.shape[1], device=reps.item_IS.device) // width
-        return {name: reps.item_IS * (block_S == place) for place, name in enumerate(names)}
+        return {name: reps.item_IS * (block_S == number) for number, name in enumerate(names)}
 
     def content_encoders(self) -> dict[str, ContentEncoder]:
-        maps = (cast(FeatureMLP, content) for content in self.content)
-        paths = [content.encoder(activate=True, unit_output=True) for content in maps]
-        return dict(zip(self._modalities, paths, strict=True))
+        return content_encoders(self.modalities, self.content, activate=True, unit_output=True)
 
     def attend(self, user_UL: Tensor, item_IL: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One modality: x of users, x of items, and the attention on every edge, of users to items and back, (E,)."""
+        """x of users and items in one modality, and the attention on every edge, of users to items and back, (E,)."""
         for _ in range(self.config.routing):
             share_E = self.to_user.softmax(self.to_user.dots(user_UL, item_IL))
             user_UL = l2_normalize(user_UL + self.to_user.product(share_E, item_IL))

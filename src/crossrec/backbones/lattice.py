@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, LazyTensors, negatives, xavier_table
+from crossrec.backbones.base import (
+    Backbone,
+    BackboneConfig,
+    FeatureMLP,
+    LazyTensors,
+    content_encoders,
+    negatives,
+    xavier_table,
+)
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import knn, mean_adjacency, propagate_mean
 from crossrec.losses import bpr
@@ -23,9 +31,9 @@ class LATTICEConfig(BackboneConfig):
 
     name: ClassVar[str] = "lattice"
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
-    """What the learning rate is multiplied with every ``decay_epochs`` epochs."""
+    """Factor of the learning rate, applied every ``decay_epochs`` epochs."""
     decay_epochs: Annotated[int, Field(ge=1)] = 50
-    """Epochs of one learning rate."""
+    """Epochs between two steps of the learning rate."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Layers of propagation over the user-item graph."""
     item_layers: Annotated[int, Field(ge=1)] = 1
@@ -33,7 +41,7 @@ class LATTICEConfig(BackboneConfig):
     knn: Annotated[int, Field(ge=1)] = 10
     """Most similar items per item, modality and graph, itself included."""
     original: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """λ, share of the graph of the raw features, beside the learned one."""
+    """λ, share of the graph of the raw features; the rest is that of the learned one."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the squared lengths of the batch's vectors."""
 
@@ -49,11 +57,11 @@ class LATTICE(Backbone):
     D^-1/2 S D^-1/2 with D the row sums. h = graph · id table. Users and items: mean of the layers of propagation with
     D^-1 (A + 1); item += h / ‖h‖. loss = BPR + reg · ½ Σ ‖vectors of the batch that score‖² / B.
 
-    The learned graph is rebuilt in the first step of every epoch, with gradient for projections and weights, and stays
-    as it is until the next; it is part of the state, so that a reloaded model recommends as it did. An item without
+    The first step of every epoch rebuilds the learned graph, with gradient for projections and weights; it is constant
+    until the next epoch. The graph is part of the state, so that a reloaded model recommends the same. An item without
     the feature has no edge in that modality.
 
-    Hands to the alignment: u and i^ID as scored with, and per modality i^m = Linear(feature_m).
+    For the alignment: u and i^ID as scored with, and per modality i^m = Linear(feature_m).
     """
 
     config_type = LATTICEConfig
@@ -66,20 +74,20 @@ class LATTICE(Backbone):
 
     def __init__(self, config: LATTICEConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
-        self.config, self._modalities = config, tuple(data.features)
+        self.config, self.modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
         self.content = nn.ModuleList(FeatureMLP(f, (config.dim,), generator) for f in data.features.values())
         self.modality_logit = nn.Parameter(torch.zeros(len(data.features)))
         self.adjacency = mean_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
-        found = [knn(f, config.knn) for f in data.features.values()]
+        neighbors = [knn(f, config.knn) for f in data.features.values()]
         # (I, |M| k): neighbours by modality, side by side
-        self.register_buffer("original_index", torch.cat([index for index, _ in found], dim=1), persistent=False)
-        cosine = torch.cat([value for _, value in found], dim=1).clamp_min(0).to(torch.get_default_dtype())
+        self.register_buffer("original_index", torch.cat([index for index, _ in neighbors], dim=1), persistent=False)
+        cosine = torch.cat([value for _, value in neighbors], dim=1).clamp_min(0).to(torch.get_default_dtype())
         self.register_buffer("original_cosine", cosine, persistent=False)
         has_MI = torch.stack([(f != 0).any(1) for f in data.features.values()])
         self.register_buffer("has_MI", has_MI, persistent=False)
-        self.due = False
+        self.rebuild = False
         with torch.no_grad():
             index, value = self.mixed_graph(self._content())
         self.register_buffer("graph_index", index)
@@ -87,25 +95,21 @@ class LATTICE(Backbone):
         self.frozen = self._pattern(index).matrix(value.flatten())
         self.register_load_state_dict_post_hook(_take_graph_from_state)  # type: ignore[no-untyped-call]
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self._modalities
-
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Have the item graph rebuilt by the next step."""
-        self.due = True
+        """Let the next step rebuild the item graph."""
+        self.rebuild = True
 
     def propagate(self) -> Representations:
         content = self._content()
         similar_IL: Tensor = self.item
-        if self.due and self.training and torch.is_grad_enabled():
+        if self.rebuild and self.training and torch.is_grad_enabled():
             index_IK, value_IK = self.mixed_graph(content)
             pattern = self._pattern(index_IK)
             for _ in range(self.config.item_layers):
                 similar_IL = pattern.product(value_IK.flatten(), similar_IL)
             self.graph_index.copy_(index_IK)
             self.graph_value.copy_(value_IK.detach())
-            self.frozen, self.due = pattern.matrix(value_IK.flatten()), False
+            self.frozen, self.rebuild = pattern.matrix(value_IK.flatten()), False
         else:
             for _ in range(self.config.item_layers):
                 similar_IL = self.frozen @ similar_IL
@@ -121,8 +125,7 @@ class LATTICE(Backbone):
         return {ID: reps.item_IL - similar_IL, "content": similar_IL}
 
     def content_encoders(self) -> dict[str, ContentEncoder]:
-        maps = (cast(FeatureMLP, content) for content in self.content)
-        return {m: content.encoder() for m, content in zip(self._modalities, maps, strict=True)}
+        return content_encoders(self.modalities, self.content)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL = gather_rows(reps.user_UL, batch.user_B)
@@ -136,11 +139,11 @@ class LATTICE(Backbone):
     def mixed_graph(self, content: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The item graph of the current projections and weights: columns and values, (I, 2 |M| k) each.
 
-        First the learned part, then the original one; a column may occur in several places of a row, and counts as
-        often. Differentiable in the values.
+        First the learned part, then the original one. A column may occur several times in a row; its values add up.
+        Differentiable in the values.
         """
         share_M = self.modality_logit.softmax(0)
-        learned = [self._neighbours(content[m], has_I) for m, has_I in zip(self._modalities, self.has_MI, strict=True)]
+        learned = [self._neighbors(content[m], has_I) for m, has_I in zip(self.modalities, self.has_MI, strict=True)]
         index_IK = torch.cat([index for index, _ in learned], dim=1)
         cosine_IK = torch.cat([cosine for _, cosine in learned], dim=1)
         share_K = share_M.repeat_interleave(index_IK.shape[1] // len(learned))
@@ -151,12 +154,12 @@ class LATTICE(Backbone):
         ]
         return torch.cat([index_IK, self.original_index], dim=1), torch.cat(values, dim=1)
 
-    def _neighbours(self, content_IL: Tensor, has_I: Tensor) -> tuple[Tensor, Tensor]:
-        """The k items of highest cosine, (I, k), and the cosines with gradient; zero where there are fewer items."""
+    def _neighbors(self, content_IL: Tensor, has_I: Tensor) -> tuple[Tensor, Tensor]:
+        """The k items of highest cosine, (I, k), and the cosines with gradient, zero where they are not positive."""
         unit_IL = l2_normalize(content_IL) * has_I.unsqueeze(1)
-        index_IK, found_IK = knn(unit_IL.detach(), self.config.knn)
+        index_IK, knn_cosine_IK = knn(unit_IL.detach(), self.config.knn)
         cosine_IK = self._pattern(index_IK).dots(unit_IL, unit_IL).view(index_IK.shape)
-        return index_IK, torch.where(found_IK > 0, cosine_IK, 0.0)
+        return index_IK, torch.where(knn_cosine_IK > 0, cosine_IK, 0.0)
 
     def _pattern(self, index_IK: Tensor) -> SparsePattern:
         count, width = index_IK.shape
@@ -164,11 +167,11 @@ class LATTICE(Backbone):
         return SparsePattern(row_E, index_IK.flatten(), count, count)
 
     def _content(self) -> LazyTensors:
-        return LazyTensors(dict(zip(self._modalities, self.content, strict=True)))
+        return LazyTensors(dict(zip(self.modalities, self.content, strict=True)))
 
 
 def _symmetric(index_IK: Tensor, value_IK: Tensor) -> Tensor:
-    """D^-1/2 S D^-1/2 of a graph with values S at columns ``index_IK``, D its row sums; (I, K). No edges: zeros."""
+    """D^-1/2 S D^-1/2, (I, K), of a graph with values S at columns ``index_IK``; D its row sums. No edges: zeros."""
     degree_I = value_IK.sum(1, keepdim=True)
     inverse_root_I = torch.where(degree_I > 0, degree_I.clamp_min(1e-12).rsqrt(), 0.0)
     other_IK = gather_rows(inverse_root_I, index_IK.flatten()).view(index_IK.shape)

@@ -28,7 +28,7 @@ class LightGCNConfig(BackboneConfig):
 class LightGCN(Backbone):
     """Mean of layers 0 … k of linear propagation over the user-item graph; loss = BPR + reg · EmbLoss of ego vectors.
 
-    Hands to the alignment: u and i^ID, the propagated vectors it scores with; no content vectors of its own.
+    For the alignment: u and i^ID, the propagated vectors it scores with; no content vectors of its own.
     """
 
     config_type = LightGCNConfig

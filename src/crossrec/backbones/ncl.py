@@ -23,37 +23,37 @@ class NCLConfig(LightGCNConfig):
 
     name: ClassVar[str] = "ncl"
     hops: Annotated[int, Field(ge=1)] = 1
-    """h: the structural contrast is of layer 2h with layer 0."""
+    """h: the structural contrast compares layer 2h with layer 0."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """τ of both contrasts."""
     ssl: Annotated[float, Field(ge=0)] = 1e-7
     """Weight of the structural contrast, which is summed over the batch."""
     item_share: Annotated[float, Field(ge=0)] = 1.0
-    """α, weight of the items in the structural contrast, beside 1 for the users."""
+    """α, weight of the items in the structural contrast; that of the users is 1."""
     proto: Annotated[float, Field(ge=0)] = 8e-8
     """Weight of the contrast with prototypes, which is summed over the batch."""
     clusters: Annotated[int, Field(ge=1)] = 1000
-    """Clusters of users, and of items; as many as there are of them where those are fewer."""
+    """Clusters of users and of items, at most as many as there are users or items."""
     warm_up: Annotated[int, Field(ge=0)] = 20
-    """Epochs before the prototypes take part."""
+    """Epochs before the contrast with prototypes starts."""
 
 
 @dataclass(frozen=True)
 class NCLRepresentations(Representations):
-    """Vectors to score with, and those of layer 2h: user and item."""
+    """Representations with the user and item vectors of layer 2h."""
 
     context: tuple[Tensor, Tensor] | None = None
 
 
 class NCL(LightGCN):
-    """LightGCN whose users and items are drawn to their structural neighbours and to the centroid of their cluster.
+    """LightGCN that moves users and items towards their structural neighbours and the centroid of their cluster.
 
     loss = BPR + reg · EmbLoss of ego vectors
     + ssl · Σ_b (InfoNCE of u_b^(2h) among all users^(0) + α · of i_b^(2h) among all items^(0))
     + proto · Σ_b (InfoNCE of u_b^(0) among the user centroids + of i_b^(0) among the item centroids), by cosine.
-    The centroids are those of k-means on the ego tables, recomputed before every epoch after the warm-up.
+    k-means on the ego tables gives the centroids before every epoch after the warm-up.
 
-    Hands to the alignment: u and i^ID, the mean of the layers; no content vectors of its own. Raises ConfigError where
+    For the alignment: u and i^ID, the mean of the layers; no content vectors of its own. Raises ConfigError where
     there are fewer than 2h layers.
     """
 
@@ -67,11 +67,11 @@ class NCL(LightGCN):
                 "give more layers or fewer hops"
             )
         self.config = config
-        # of users and of items: centroids and every row's own
+        # of users and of items: centroids, and the index of each row's centroid
         self.prototypes: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Cluster users and items anew, once the warm-up is over."""
+        """Cluster users and items again, once the warm-up is over."""
         if epoch > self.config.warm_up and self.config.proto:
             clusters = self.config.clusters
             self.prototypes = (kmeans(self.user, clusters, generator), kmeans(self.item, clusters, generator))
@@ -87,12 +87,12 @@ class NCL(LightGCN):
         assert isinstance(reps, NCLRepresentations)
         assert reps.context is not None
         config = self.config
-        structure = contrast(reps.context[0], self.user, batch.user_B, config.temperature)
-        items = contrast(reps.context[1], self.item, batch.item_B, config.temperature)
-        terms = {**super().losses(reps, batch), "ssl": config.ssl * (structure + config.item_share * items)}
+        of_users = contrast(reps.context[0], self.user, batch.user_B, config.temperature)
+        of_items = contrast(reps.context[1], self.item, batch.item_B, config.temperature)
+        terms = {**super().losses(reps, batch), "ssl": config.ssl * (of_users + config.item_share * of_items)}
         if self.prototypes is not None:
-            (user_PL, of_user_U), (item_PL, of_item_I) = self.prototypes
-            drawn = contrast(self.user, user_PL, batch.user_B, config.temperature, of_user_U)
-            drawn = drawn + contrast(self.item, item_PL, batch.item_B, config.temperature, of_item_I)
-            terms["proto"] = config.proto * drawn
+            (user_PL, cluster_U), (item_PL, cluster_I) = self.prototypes
+            of_users = contrast(self.user, user_PL, batch.user_B, config.temperature, cluster_U)
+            of_items = contrast(self.item, item_PL, batch.item_B, config.temperature, cluster_I)
+            terms["proto"] = config.proto * (of_users + of_items)
         return terms

@@ -1,4 +1,4 @@
-"""The backbones by name. A new one is a file in this folder and a line here."""
+"""Registry of the backbones. A new one is a file in this folder and a line here."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class SGLConfig(LightGCNConfig):
     reg: Annotated[float, Field(ge=0)] = 1e-5
     """Weight of the norms of the ego embeddings."""
     augmentation: Literal["edge_drop", "node_drop", "random_walk"] = "edge_drop"
-    """How a view leaves part of the graph out; random_walk drops other edges in every layer."""
+    """How a view drops part of the graph; random_walk drops other edges in every layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the edges or nodes that a view leaves out."""
+    """Share of the edges or nodes that a view drops."""
     ssl: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the contrast of the two views."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
@@ -32,13 +32,13 @@ class SGLConfig(LightGCNConfig):
 
 
 class SGL(LightGCN):
-    """LightGCN, and a contrast of two views of it: the same tables propagated over two graphs with parts left out.
+    """LightGCN and a contrast of two views: the same tables propagated over two graphs with edges or nodes dropped.
 
     loss = BPR + reg · EmbLoss of ego vectors + ssl · mean_b (InfoNCE of u_b' among all users'' + of i_b' among all
-    items''), by cosine. Both graphs are drawn anew before every epoch, normalised by the degrees they have left, and
-    take part in the contrast only: BPR and recommending use the whole graph.
+    items''), by cosine. Both graphs are drawn again before every epoch and normalised by their remaining degrees. Only
+    the contrast uses them: BPR and recommending use the whole graph.
 
-    Hands to the alignment: u and i^ID, propagated over the whole graph; no content vectors of its own.
+    For the alignment: u and i^ID, propagated over the whole graph; no content vectors of its own.
     """
 
     config_type = SGLConfig
@@ -47,33 +47,35 @@ class SGL(LightGCN):
         super().__init__(config, data, generator)
         self.config = config
         self.edges = (data.user_T, data.item_T)
-        # an adjacency per layer and view
+        # one adjacency per layer and view
         self.views: list[list[SparseMatrix]] = [[self.adjacency] * config.layers] * 2
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Draw the two views anew."""
+        """Draw the two views of the epoch."""
         walk = self.config.augmentation == "random_walk"
         self.views = [
-            [self._drawn(generator) for _ in range(self.layers)] if walk else [self._drawn(generator)] * self.layers
+            [self._dropped_graph(generator) for _ in range(self.layers)]
+            if walk
+            else [self._dropped_graph(generator)] * self.layers
             for _ in range(2)
         ]
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         ego = torch.cat([self.user, self.item])
         sizes = [self.num_users, self.num_items]
-        (user1_UL, item1_IL), (user2_UL, item2_IL) = (torch.split(self._seen(v, ego), sizes) for v in self.views)
+        (user1_UL, item1_IL), (user2_UL, item2_IL) = (torch.split(self._propagate(v, ego), sizes) for v in self.views)
         ssl = contrast(user1_UL, user2_UL, batch.user_B, self.config.temperature)
         ssl = ssl + contrast(item1_IL, item2_IL, batch.item_B, self.config.temperature)
         return {**super().losses(reps, batch), "ssl": self.config.ssl / len(batch) * ssl}
 
-    def _drawn(self, generator: torch.Generator) -> SparseMatrix:
+    def _dropped_graph(self, generator: torch.Generator) -> SparseMatrix:
         if self.config.augmentation == "node_drop":
-            kept = node_drop(*self.edges, self.num_users, self.num_items, self.config.dropout, generator)
+            edge_index = node_drop(*self.edges, self.num_users, self.num_items, self.config.dropout, generator)
         else:
-            kept = edge_drop(self.edges[0], self.config.dropout, generator)
-        return bipartite_adjacency(self.edges[0][kept], self.edges[1][kept], self.num_users, self.num_items)
+            edge_index = edge_drop(self.edges[0], self.config.dropout, generator)
+        return bipartite_adjacency(self.edges[0][edge_index], self.edges[1][edge_index], self.num_users, self.num_items)
 
-    def _seen(self, view: list[SparseMatrix], ego: Tensor) -> Tensor:
+    def _propagate(self, view: list[SparseMatrix], ego: Tensor) -> Tensor:
         if self.config.augmentation == "random_walk":
             return torch.stack(propagate_layers(view, ego)).mean(0)
         return propagate_mean(view[0], ego, self.layers) if view else ego

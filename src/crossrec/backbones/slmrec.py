@@ -3,14 +3,14 @@ Transactions on Multimedia 2022)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, cast
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, Linear, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, Linear, content_encoders, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import info_nce
@@ -29,20 +29,20 @@ class SLMRecConfig(BackboneConfig):
     temperature: Annotated[float, Field(gt=0)] = 0.2
     """τ of the users' contrast with items."""
     task: Literal["fac", "fd", "fm"] = "fac"
-    """Self-supervised task: features in fine and coarse spaces, feature dropout, feature masking."""
+    """Self-supervised task: fac (fine and coarse features), fd (feature dropout) or fm (feature masking)."""
     ssl: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the self-supervised task."""
     ssl_temperature: Annotated[float, Field(gt=0)] = 0.2
     """τ of the self-supervised task."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the entries that a view of the fd task drops."""
+    """Share of the entries that a view of the task fd drops."""
 
 
 @dataclass(frozen=True)
 class SLMRecRepresentations(Representations):
-    """Vectors to score with, and what the items' were made of: id and every modality side by side, (I, (|M|+1) L)."""
+    """Representations with the item vectors before fusion: id and every modality side by side, (I, (|M|+1) L)."""
 
-    item_IS_parts: Tensor | None = None
+    unfused_IS: Tensor | None = None
 
 
 class SLMRec(Backbone):
@@ -51,15 +51,15 @@ class SLMRec(Backbone):
     [user ; id] and, per modality, [user ; Linear(unit(feature))] are propagated over the user-item graph, mean of the
     layers; user = Linear(side by side), item = Linear(side by side), of dimension L.
     loss = mean_b InfoNCE of u_b among the batch's items i_b (cosine, τ) + ssl · the task's mean over the batch's
-    distinct items, by cosine with an own τ:
+    distinct items, by cosine with its own τ:
 
     - ``fac``, from fine to coarse: x_0 = the id's vectors; for the modalities in turn, x_s = P_s x_{s-1} against
       Q_s i^m, InfoNCE among the batch's items; P and Q are linear maps to L, the last ones to L / 2. Summed over s.
     - ``fd``: two views of an item, each with a share of the entries of its modalities' vectors set to zero (the rest
       scaled up to keep the mean), fused as above: InfoNCE of one view among the others.
-    - ``fm``: InfoNCE of the whole item among views in which each item lacks one modality, drawn anew every time.
+    - ``fm``: InfoNCE of the whole item among views in which each item lacks one modality, drawn at every step.
 
-    Hands to the alignment: u and i^ID, the fused vectors it scores with, and per modality i^m, its propagated vectors.
+    For the alignment: u and i^ID, the fused vectors it scores with, and per modality i^m, its propagated vectors.
     """
 
     config_type = SLMRecConfig
@@ -67,7 +67,7 @@ class SLMRec(Backbone):
 
     def __init__(self, config: SLMRecConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
-        self.config, self._modalities = config, tuple(data.features)
+        self.config, self.modalities = config, tuple(data.features)
         dim, count = config.dim, len(data.features)
         self.user = xavier_table(data.num_users, dim, generator)
         self.item = xavier_table(data.num_items, dim, generator)
@@ -81,12 +81,8 @@ class SLMRec(Backbone):
         self.adjacency = bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
         self.generator = torch.Generator(device=data.user_T.device).manual_seed(0)
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return self._modalities
-
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Seed the views of the epoch; what is dropped in its steps follows from here."""
+        """Seed the generator that drops entries in the epoch's steps."""
         seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
         self.generator.manual_seed(int(seed))
 
@@ -96,31 +92,28 @@ class SLMRec(Backbone):
         everything = propagate_mean(self.adjacency, ego, self.config.layers)
         user_US, item_IS = torch.split(everything, [self.num_users, self.num_items])
         parts = item_IS.chunk(len(self.content) + 1, dim=1)[1:]
-        content = dict(zip(self._modalities, parts, strict=True))
-        return SLMRecRepresentations(self.fuse_user(user_US), self.fuse_item(item_IS), content, item_IS_parts=item_IS)
+        content = dict(zip(self.modalities, parts, strict=True))
+        return SLMRecRepresentations(self.fuse_user(user_US), self.fuse_item(item_IS), content, unfused_IS=item_IS)
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
         assert isinstance(reps, SLMRecRepresentations)
-        assert reps.item_IS_parts is not None
-        names = (ID, *self._modalities)
-        blocks, weights = (t.chunk(len(names), dim=1) for t in (reps.item_IS_parts, self.fuse_item.weight))
+        assert reps.unfused_IS is not None
+        names = (ID, *self.modalities)
+        blocks, weights = (t.chunk(len(names), dim=1) for t in (reps.unfused_IS, self.fuse_item.weight))
         fused = {name: x @ w.T for name, x, w in zip(names, blocks, weights, strict=True)}
         return {**fused, "bias": self.fuse_item.bias.expand_as(reps.item_IL)}
 
     def content_encoders(self) -> dict[str, ContentEncoder]:
-        maps = (cast(FeatureMLP, content) for content in self.content)
-        paths = [replace(content.encoder(unit_input=True), factor=1 / (self.config.layers + 1)) for content in maps]
-        return dict(zip(self._modalities, paths, strict=True))
+        factor = 1 / (self.config.layers + 1)
+        return content_encoders(self.modalities, self.content, unit_input=True, factor=factor)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, SLMRecRepresentations)
-        assert reps.item_IS_parts is not None
-        user_BL, item_BL = (
-            l2_normalize(gather_rows(reps.user_UL, batch.user_B)),
-            l2_normalize(gather_rows(reps.item_IL, batch.item_B)),
-        )
+        assert reps.unfused_IS is not None
+        user_BL = l2_normalize(gather_rows(reps.user_UL, batch.user_B))
+        item_BL = l2_normalize(gather_rows(reps.item_IL, batch.item_B))
         terms = {"contrast": self._matched(user_BL, item_BL, self.config.temperature)}
-        item_NS = gather_rows(reps.item_IS_parts, torch.unique(batch.item_B))
+        item_NS = gather_rows(reps.unfused_IS, torch.unique(batch.item_B))
         task = {"fac": self._fine_and_coarse, "fd": self._dropout, "fm": self._masking}[self.config.task]
         terms["ssl"] = self.config.ssl * task(item_NS)
         return terms
@@ -154,5 +147,5 @@ class SLMRec(Backbone):
         masked = torch.randint(count, (len(item_NS),), generator=self.generator, device=item_NS.device) + 1
         block = torch.arange(count + 1, device=item_NS.device).repeat_interleave(item_NS.shape[1] // (count + 1))
         lacking_NS = item_NS * (block != masked.unsqueeze(1))
-        whole, part = (l2_normalize(self.fuse_item(view)) for view in (item_NS, lacking_NS))
-        return self._matched(whole, part, self.config.ssl_temperature)
+        complete, masked_view = (l2_normalize(self.fuse_item(view)) for view in (item_NS, lacking_NS))
+        return self._matched(complete, masked_view, self.config.ssl_temperature)

@@ -26,8 +26,8 @@ class VBPRConfig(BackboneConfig):
 class VBPR(Backbone):
     """User vectors of 2L; item = [id of L ; Linear(all features side by side) of L]; loss = BPR + reg · EmbLoss.
 
-    Hands to the alignment: the id blocks of both, u = user[:L] and i^ID = id table; the content vectors are one map
-    of all modalities together, so none per modality: the alignment projects its own.
+    For the alignment: the id blocks of both, u = user[:L] and i^ID = id table. One map takes all modalities together,
+    so there are no content vectors per modality, and the alignment projects the features itself.
     """
 
     config_type = VBPRConfig
