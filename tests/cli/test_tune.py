@@ -29,13 +29,13 @@ COMMON = ("tune", "--data", "synthetic-tiny", "--backbone", "bpr", "--device", "
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Cells that take no time."""
+    """Replace training by a stand-in that takes no time."""
     monkeypatch.setattr(pool, "train_command", tuning.train)
 
 
 @pytest.fixture
 def quick(drawn, monkeypatch):
-    """The same, and no figures, which do take time."""
+    """As ``drawn``, and without figures, which take time."""
     monkeypatch.setattr(result_files, "save_figure", lambda draw, stem, inches: None)
 
 
@@ -50,7 +50,7 @@ def space(tmp_path):
 
 
 def opened(path):
-    """How often this process has a file open; where the system does not tell, never."""
+    """Number of this process's file descriptors for a path; 0 on systems without /proc."""
     return sum(os.path.realpath(link) == str(path) for link in Path("/proc/self/fd").glob("*"))
 
 
@@ -65,8 +65,8 @@ def test_a_grid_in_two_stages(crossrec, drawn, space, tmp_path, read, monkeypatc
     answer = crossrec(*flags)
     assert answer.code == 0, answer.err
     rows = trials(out)
-    own, cross = ([row for row in rows if row["alignment"] == name] for name in ("none", "cross"))
-    assert [row["reg"] for row in own] == ["0.1", "0.3", "0.5"]
+    plain, cross = ([row for row in rows if row["alignment"] == name] for name in ("none", "cross"))
+    assert [row["reg"] for row in plain] == ["0.1", "0.3", "0.5"]
     assert [(row["alpha"], row["beta"]) for row in cross] == [
         *(("0.01", "0.01"), ("0.01", "0.1"), ("0.1", "0.1"), ("0.1", "1.0")),
     ]
@@ -76,7 +76,7 @@ def test_a_grid_in_two_stages(crossrec, drawn, space, tmp_path, read, monkeypatc
     assert {read(out / row["folders"] / "metrics.json")["valid"]["recall@20"] for row in rows} == {
         float(row["valid recall@20"]) for row in rows
     }
-    assert max(own, key=lambda row: float(row["valid recall@20"]))["reg"] == "0.3"
+    assert max(plain, key=lambda row: float(row["valid recall@20"]))["reg"] == "0.3"
     assert read(out / "settings.json") == {"bpr": {"backbone": {"reg": 0.3}, "cross": {"alpha": 0.1, "beta": 1.0}}}
     best = read(out / "best.json")
     assert best == read(out / "best-bpr+cross.json")
@@ -86,15 +86,15 @@ def test_a_grid_in_two_stages(crossrec, drawn, space, tmp_path, read, monkeypatc
 
     # the answer: sorted, the best marked, and all of it is listed for a report
     with (out / "tune.csv").open(newline="") as file:
-        shown = [float(row["valid R@20"]) for row in csv.DictReader(file)]
-    assert shown == [*sorted(shown[:3], reverse=True), *sorted(shown[3:], reverse=True)]
+        recalls = [float(row["valid R@20"]) for row in csv.DictReader(file)]
+    assert recalls == [*sorted(recalls[:3], reverse=True), *sorted(recalls[3:], reverse=True)]
     assert "| **0.3000** |" in (out / "tune.md").read_text()
-    told = read(out / "tune.json")
-    assert [table["name"] for table in told["tables"]] == ["tune"]
-    assert [figure["name"] for figure in told["figures"]] == ["tune-bpr", "tune-bpr-cross"]
-    assert len(told["cells"]) == 7
-    assert "+133.3 % on the 0.3000 of bpr alone" in " ".join(told["findings"])
-    assert "reg (0.3" not in " ".join(told["findings"])
+    result = read(out / "tune.json")
+    assert [table["name"] for table in result["tables"]] == ["tune"]
+    assert [figure["name"] for figure in result["figures"]] == ["tune-bpr", "tune-bpr-cross"]
+    assert len(result["cells"]) == 7
+    assert "+133.3 % on the 0.3000 of bpr alone" in " ".join(result["findings"])
+    assert "reg (0.3" not in " ".join(result["findings"])
     for figure in ("tune-bpr", "tune-bpr-cross"):
         assert (out / f"{figure}.png").stat().st_size > 1000
         assert (out / f"{figure}.pdf").stat().st_size > 1000
@@ -112,12 +112,12 @@ def test_a_grid_in_two_stages(crossrec, drawn, space, tmp_path, read, monkeypatc
     assert read(out / "settings.json")["bpr"]["backbone"] == {"reg": 0.3}
 
 
-def test_test_metrics_take_no_part(crossrec, quick, space, tmp_path, read):
+def test_test_metrics_have_no_influence(crossrec, quick, space, tmp_path, read):
     out = tmp_path / "out"
     flags = [*COMMON, "--space", space(SPACE), "--out", out]
     before = crossrec(*flags)
     files = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.name != "tune.json"}
-    told = read(out / "tune.json")
+    result = read(out / "tune.json")
     for number, path in enumerate(sorted(out.glob("*/metrics.json"))):
         metrics = read(path)
         assert metrics["test"]["recall@20"] < 0
@@ -130,12 +130,12 @@ def test_test_metrics_take_no_part(crossrec, quick, space, tmp_path, read):
     assert (after.out, after.err) == (before.out, before.err)
     for name, content in files.items():
         assert (out / name).read_bytes() == content, name
-    assert {**read(out / "tune.json"), "seconds": 0} == {**told, "seconds": 0}
-    assert not [cell for cell in told["cells"] if "test" in cell]
-    assert "-0.3" not in json.dumps(told["cells"])
+    assert {**read(out / "tune.json"), "seconds": 0} == {**result, "seconds": 0}
+    assert not [cell for cell in result["cells"] if "test" in cell]
+    assert "-0.3" not in json.dumps(result["cells"])
 
 
-def test_seeds_are_averaged_and_the_first_of_equals_wins(crossrec, quick, space, tmp_path, read):
+def test_seeds_are_averaged_and_the_first_trial_wins_a_tie(crossrec, quick, space, tmp_path, read):
     out = tmp_path / "out"
     flags = [*COMMON, "--alignment=none", "--space", space({"backbone": {"reg": [0.4, 0.2]}})]
     assert crossrec(*flags, "--seeds", "3", "1", "--out", out).code == 0
@@ -148,7 +148,7 @@ def test_seeds_are_averaged_and_the_first_of_equals_wins(crossrec, quick, space,
     assert read(out / "best.json")["training"]["seed"] == 3
 
 
-def test_what_fails_is_shown_and_is_never_the_best(crossrec, quick, space, tmp_path, read):
+def test_failed_trials_are_listed_and_never_the_best(crossrec, quick, space, tmp_path, read):
     out = tmp_path / "out"
     bad = space({"backbone": {"reg": [9, 0.2]}, "cross": {"alpha": [0.01]}})
     answer = crossrec(*COMMON, "--space", bad, "--out", out)
@@ -169,9 +169,9 @@ def test_what_fails_is_shown_and_is_never_the_best(crossrec, quick, space, tmp_p
     assert "bpr + cross: no setting was tried" in answer.out
 
 
-def test_random_and_tpe(crossrec, quick, space, tmp_path, read):
+def test_random_and_tpe_are_reproducible_and_can_be_extended(crossrec, quick, space, tmp_path, read):
     ranges = space({"alignment": {"alpha": {"low": 1e-5, "high": 1, "log": True}, "beta": [0.1, 1]}})
-    found = {}
+    trials_of = {}
     for search, name, extra in (
         *(("random", "one", []), ("random", "two", []), ("random", "other", ["--search-seed", "1"])),
         *(("tpe", "three", []), ("tpe", "four", ["--storage", f"sqlite:///{tmp_path}/study.db"])),
@@ -179,27 +179,27 @@ def test_random_and_tpe(crossrec, quick, space, tmp_path, read):
         out = tmp_path / name
         flags = [*COMMON, "--alignments", "cross", "--space", ranges, "--search", search, *extra, "--out", out]
         assert crossrec(*flags, "--trials", "4").code == 0
-        found[name] = [(row["alpha"], row["beta"], row["valid recall@20"]) for row in trials(out)]
-        assert len(set(found[name])) == 4
+        trials_of[name] = [(row["alpha"], row["beta"], row["valid recall@20"]) for row in trials(out)]
+        assert len(set(trials_of[name])) == 4
         if name in ("one", "four"):  # a longer search goes on with the shorter one
             assert crossrec(*flags, "--trials", "6").code == 0
             more = [(row["alpha"], row["beta"], row["valid recall@20"]) for row in trials(out)]
-            assert (more[:4], len(set(more))) == (found[name], 6)
+            assert (more[:4], len(set(more))) == (trials_of[name], 6)
             assert len(tuning.starts(out)) == 6
-    assert found["one"] == found["two"] != found["other"]
-    assert found["three"] == found["four"]
+    assert trials_of["one"] == trials_of["two"] != trials_of["other"]
+    assert trials_of["three"] == trials_of["four"]
     assert not opened(tmp_path / "study.db")
 
 
-def test_a_search_without_being_told(crossrec, quick, space, tmp_path):
-    """A grid where it has as few points as are asked for, else optuna."""
+def test_the_default_search_depends_on_the_number_of_points(crossrec, quick, space, tmp_path):
+    """A grid of at most --trials points is searched in full, a larger one by optuna."""
     lists = space({"backbone": {"reg": [0.1, 0.2, 0.3]}})
     flags = [*COMMON, "--alignments", "none", "--space", lists]
     assert "grid of 3 settings" in crossrec(*flags, "--out", tmp_path / "a", "--trials", "3").err
     assert "tpe of 2 settings" in crossrec(*flags, "--out", tmp_path / "b", "--trials", "2").err
 
 
-def test_a_deadline(crossrec, quick, space, tmp_path, monkeypatch):
+def test_after_the_timeout_no_trial_is_started(crossrec, quick, space, tmp_path, monkeypatch):
     out = tmp_path / "out"
     monkeypatch.setattr(pool, "train_command", lambda folder, threads: tuning.train(folder, threads, 0.3))
     flags = [*COMMON, "--space", space(SPACE), "--out", out]
@@ -218,18 +218,18 @@ def run(out, flags, seconds, **how):
 def test_two_workers_share_a_search(space, tmp_path, read):
     # a grid of the backbone's own settings, then optuna on the alignment's, each in two processes at the same time
     out = tmp_path / "out"
-    given = SPACE | {"alignment": {"alpha": {"low": 0.001, "high": 1, "log": True}, "beta": [0.1, 1, 10]}}
-    flags = [*COMMON, "--space", space(given), "--trials", "8"]
+    values = SPACE | {"alignment": {"alpha": {"low": 0.001, "high": 1, "log": True}, "beta": [0.1, 1, 10]}}
+    flags = [*COMMON, "--space", space(values), "--trials", "8"]
     workers = [run(out, flags, 0.15) for _ in range(2)]
-    said = [worker.communicate(timeout=120) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    outputs = [worker.communicate(timeout=120) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
     started = tuning.starts(out)
     assert len(set(started)) == len(started), "no trial was made twice"
     assert [name.startswith("bpr-") for name in started].count(True) == 3
     rows = trials(out)
     assert [int(row["trial"]) for row in rows] == [*range(3), *range(8)]
     assert {row["folders"] for row in rows} == set(started)
-    assert said[0][0] == said[1][0], "both know everything in the end"
+    assert outputs[0][0] == outputs[1][0], "both workers print the whole result"
     assert not list(out.glob("**/.lock"))
     values = [float(row["valid recall@20"]) for row in rows]
     assert read(out / "best.json")["alignment"]["alpha"] == float(rows[values.index(max(values))]["alpha"])
@@ -238,8 +238,8 @@ def test_two_workers_share_a_search(space, tmp_path, read):
 @pytest.mark.slow
 def test_a_killed_worker_is_succeeded(crossrec, quick, space, tmp_path):
     out = tmp_path / "out"
-    given = {"backbone": {"reg": [0.1, 0.2, 0.3, 0.4]}}
-    flags = [*COMMON, "--alignments", "none", "--space", space(given), "--search", "tpe"]
+    values = {"backbone": {"reg": [0.1, 0.2, 0.3, 0.4]}}
+    flags = [*COMMON, "--alignments", "none", "--space", space(values), "--search", "tpe"]
     killed = run(out, flags, 60, start_new_session=True)
     until = time.monotonic() + 60
     while not (out / "starts.txt").exists() or not tuning.starts(out):
@@ -259,12 +259,12 @@ def test_a_killed_worker_is_succeeded(crossrec, quick, space, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_was_found_is_ready_for_train_and_compare(crossrec, space, tmp_path, read, content):
+def test_train_and_compare_take_the_files_of_a_search(crossrec, space, tmp_path, read, content):
     out = tmp_path / "out"
     flags = ["--epochs", "1", "--batch-size", "256", "--device", "cpu", "--threads", "1"]
     (tmp_path / "settings.json").write_text(json.dumps({"bpr": {"backbone": {"dim": 8, "reg": 0.2}}}))
-    given = space({"backbone": {"reg": [0.1]}, "cross": {"alpha": [0.3]}})
-    answer = crossrec(*COMMON, *flags[:4], "--space", given, "--settings", tmp_path / "settings.json", "--out", out)
+    values = space({"backbone": {"reg": [0.1]}, "cross": {"alpha": [0.3]}})
+    answer = crossrec(*COMMON, *flags[:4], "--space", values, "--settings", tmp_path / "settings.json", "--out", out)
     assert answer.code == 0, answer.err
     assert read(out / "settings.json") == {"bpr": {"backbone": {"dim": 8, "reg": 0.1}, "cross": {"alpha": 0.3}}}
     (cell,) = out.glob("bpr+cross*")
@@ -301,8 +301,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes(arguments, told, crossrec, tmp_path):
+@pytest.mark.parametrize(("arguments", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_error_line_and_writes_nothing(arguments, parts, crossrec, tmp_path):
     here = tmp_path / "here"
     (here / "a file").write_text("text")
     before = sorted(here.rglob("*"))
@@ -312,18 +312,18 @@ def test_mistakes(arguments, told, crossrec, tmp_path):
     assert answer.code == 2, answer
     line = answer.err.splitlines()[-1]
     assert line.startswith("crossrec: error: ")
-    for part in told:
+    for part in parts:
         assert part in line
     assert sorted(here.rglob("*")) == before
 
 
-def test_without_validation_pairs(crossrec, mmrec):
+def test_data_without_validation_pairs_are_refused(crossrec, mmrec):
     table = mmrec / "shop.inter"
     table.write_text(table.read_text().replace("\t5.0\t1\n", "\t5.0\t0\n"))
     assert "no validation pairs" in crossrec("tune", "--data", mmrec, "--out", "out").mistake
 
 
-def test_without_content_what_needs_it_is_not_searched(crossrec, mmrec, tmp_path):
+def test_without_content_its_settings_are_not_searched(crossrec, mmrec, tmp_path):
     for file in mmrec.glob("*.npy"):
         file.unlink()
     flags = ["--data", mmrec, "--backbone", "bpr", "--alignments", "cross", "fettle", "--out", "out"]
@@ -333,7 +333,7 @@ def test_without_content_what_needs_it_is_not_searched(crossrec, mmrec, tmp_path
     assert "fettle on bpr: the grid has 9 points" in answer.mistake  # neither α nor λ_f
 
 
-def test_without_optuna(crossrec, quick, space, tmp_path, monkeypatch):
+def test_without_optuna_only_tpe_is_refused(crossrec, quick, space, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     flags = [*COMMON, "--alignments", "none", "--space", space(SPACE)]
     answer = crossrec(*flags, "--search", "tpe", "--out", tmp_path / "out")
@@ -343,7 +343,7 @@ def test_without_optuna(crossrec, quick, space, tmp_path, monkeypatch):
     assert crossrec(*flags, "--search", "random", "--trials", "2", "--out", tmp_path / "out").code == 0
 
 
-def test_optuna_is_imported_when_it_is_needed():
+def test_optuna_is_imported_lazily():
     for path in Path(proposers.__file__).parents[1].rglob("*.py"):
         tree = ast.parse(path.read_text())
         names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
@@ -351,7 +351,7 @@ def test_optuna_is_imported_when_it_is_needed():
         assert not [name for name in names if name.split(".")[0] == "optuna"], path
 
 
-def test_a_damaged_journal(crossrec, quick, space, tmp_path):
+def test_a_damaged_journal_is_named(crossrec, quick, space, tmp_path):
     journal = tmp_path / "out" / "study" / "journal.log"
     journal.parent.mkdir(parents=True)
     journal.write_text('{"op_code": 0, "wor{"op_code": 4}\n{}\n')

@@ -82,9 +82,9 @@ with FolderLock(folder) as lock:
     lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
     assert lock.acquire()
     child = python(script, tmp_path, int(fails), **lock.for_child())
-    said, _ = child.communicate()
+    output, _ = child.communicate()
     assert child.returncode == fails
-    assert said.startswith(f"process {child.pid} on ")
+    assert output.startswith(f"process {child.pid} on ")
     assert (tmp_path / FILE).exists() == fails, "after a failure the parent decides when the next one may begin"
     assert other.acquire() != fails
     lock.release()

@@ -1,7 +1,7 @@
-"""The built-in search spaces: the grids of the published tables (Section 7.1), and ranges far beyond them.
+"""Built-in search spaces: "paper", the grids of the published tables (Section 7.1), and "wide", ranges far beyond them.
 
-Plain values as in a file for ``--space`` (see ``crossrec.experiments.search.spaces``): a list, a range
-{"low": 1e-5, "high": 100, "log": True}, or so many times another setting, {"of": "alpha"}.
+Values are plain, as in a file for ``--space`` (see ``crossrec.experiments.search.space_files``): a list, a range
+{"low": 1e-5, "high": 100, "log": True}, or a multiple of another setting, {"of": "alpha"}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from crossrec.backbones import BACKBONES
 
 Values = dict[str, Any]
-"""What may be searched of each setting."""
+"""Values to search, by setting."""
 
 
 def _log(low: float, high: float) -> Values:
@@ -38,17 +38,17 @@ PAPER_BACKBONES: dict[str, Values] = {
     "lattice": {"reg": [0, 1e-5, 1e-4, 1e-3], "learning_rate": [1e-4, 5e-4, 1e-3, 5e-3]},
     "freedom": {"dropout": [0.8, 0.9], "reg": [0, 1e-5, 1e-4, 1e-3]},
 }
-"""A backbone's own settings: the grids behind the paper's tables. Those of NCL are one setting."""
+"""The backbones' own settings: the grids behind the paper's tables. NCL has one point."""
 PAPER_WEIGHTS: dict[bool, Values] = {
     False: {"alpha": [1, 10, 100], "beta": [1, 10, 100]},
     True: {"alpha": [1e-4, 1e-3, 1e-2], "beta": [1e-4, 1e-3, 1e-2]},
 }
-"""Weights on collaborative backbones, and on multi-modal ones (True)."""
+"""Weights of the alignment, by whether the backbone is multi-modal."""
 PAPER_ALIGNMENTS: dict[str, Values] = {
     "fettle": _LAMBDAS,
     "cross": {"gamma": {"of": "alpha"}, **_LAMBDAS, "lambda_n": [0.2, 2, 20], "neighbors": [3, 5, 10]},
 }
-"""The alignments' other settings."""
+"""Other settings of the alignments."""
 
 _RATE = _log(1e-4, 1e-2)
 _WEIGHT = _log(1e-5, 100)
@@ -110,7 +110,7 @@ WIDE_BACKBONES: dict[str, Values] = {
         "learning_rate": _RATE,
     },
 }
-"""A backbone's own settings, as far as they can sensibly go."""
+"""The backbones' own settings, over their sensible ranges."""
 WIDE_ALIGNMENTS: dict[str, Values] = {
     "fettle": {"alpha": _WEIGHT, "beta": _WEIGHT, **_WIDE_LAMBDAS},
     "cross": {
@@ -119,10 +119,10 @@ WIDE_ALIGNMENTS: dict[str, Values] = {
         **{"lambda_n": _log(0.05, 20), "neighbors": _log(1, 20)},
     },
 }
-"""Every weight for itself, from 1e-5 to 100: those that work on TikTok are far from the paper's (docs/results)."""
+"""Settings of the alignments; weights are independent, as those that work on TikTok differ from the paper's grids."""
 
 Spaces = dict[str, dict[str, Values]]
-"""Per backbone: its own settings under ``backbone``, those of an alignment on it under its name."""
+"""By backbone: its own settings under ``backbone``, and those of an alignment on it under the alignment's name."""
 
 
 def _paper() -> Spaces:
@@ -140,4 +140,4 @@ def _wide() -> Spaces:
 
 
 BUILT_IN = {"paper": _paper, "wide": _wide}
-"""What ``--space`` may say, beside a file."""
+"""Built-in spaces by name."""

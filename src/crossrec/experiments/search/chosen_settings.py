@@ -29,15 +29,15 @@ def write_settings(shared: SharedSettings, stages: Sequence[Stage], trials: Sequ
     paths = [out / "trials.csv"]
     settings: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        own, aligned = settings_for(shared.model_settings, *stage.key)
-        backbone_settings = settings.setdefault(stage.backbone, {"backbone": own})
+        backbone_settings, alignment_settings = settings_for(shared.model_settings, *stage.key)
+        backbone_entry = settings.setdefault(stage.backbone, {"backbone": backbone_settings})
         best = best_trial([trial for trial in trials if trial.stage.key == stage.key])
         if best is None:
             continue
         if stage.alignment == "none":
-            backbone_settings["backbone"] = own | best.setting
+            backbone_entry["backbone"] = backbone_settings | best.setting
         else:
-            backbone_settings[stage.alignment] = aligned | best.setting
+            backbone_entry[stage.alignment] = alignment_settings | best.setting
         config = best.results[0].cell.config
         paths.append(out / f"best-{config.label}.json")
         write_json_atomic(paths[-1], config.model_dump(mode="json"))
