@@ -1,4 +1,4 @@
-"""What a data set says about itself: its id maps on disk, its fingerprint, its description."""
+"""Id maps on disk, fingerprint, repr and description of a data set."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def tiny():
     return load(DataConfig(data="synthetic-tiny"))
 
 
-def test_id_maps_are_written_whole_or_not_at_all(tiny, tmp_path, monkeypatch):
-    tiny.save_id_maps(tmp_path / "run")
+def test_id_maps_are_written_atomically(tiny, tmp_path, monkeypatch):
+    tiny.save_id_maps(str(tmp_path / "run"))
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["items.parquet", "users.parquet"]
     items = pl.read_parquet(tmp_path / "run" / "items.parquet")
     assert items.columns == ["index", "id"]
@@ -51,6 +51,20 @@ def test_the_fingerprint_sees_what_training_sees_and_nothing_else(tiny):
         dataclasses.replace(tiny, features={"image": tiny.features["text"], "text": tiny.features["image"]}),
     ]
     assert len({tiny.fingerprint(), *(other.fingerprint() for other in others)}) == len(others) + 1
+
+
+def test_reprs_are_one_line(tiny):
+    assert repr(tiny) == (
+        "Dataset('synthetic-tiny', 60 users, 40 items, train 327, valid 60, test 60, features {image 12, text 8})"
+    )
+    assert repr(tiny.train) == "Interactions(327)"
+    cold = load(DataConfig(data="synthetic-tiny", cold_items=0.2))
+    assert repr(cold).endswith(", features {image 12, text 8}, 8 cold items)")
+    interactions = f"{len(cold.cold.interactions)} interactions"
+    assert repr(cold.cold) == f"ColdItems(8 items, {interactions}, features {{image 12, text 8}})"
+    for scaler in tiny.scalers.values():
+        assert len(repr(scaler)) < 100
+    assert repr(dataclasses.replace(tiny, features={})).endswith(", test 60, features {})")
 
 
 def test_a_description_counts(put):

@@ -37,13 +37,16 @@ RECIPES = {
 USER_CHUNK = 256  # users whose scores are in memory at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generated:
     """Interactions in order of users, int64 (N,) each, and raw features for each modality, float16 (I, D_m)."""
 
     user_N: np.ndarray
     item_N: np.ndarray
     features: dict[str, np.ndarray]
+
+    def __repr__(self) -> str:
+        return f"Generated({len(self.user_N):,} interactions, features of {', '.join(self.features)})"
 
 
 def generate(recipe: Recipe) -> Generated:

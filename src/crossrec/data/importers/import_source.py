@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ class FeatureSource:
     columns: int
     dtype: np.dtype
     fill: Fill
-    keys: pl.Series | None
+    keys: pl.Series | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ImportSource:
     parts: list[LogPart]
     features: list[FeatureSource]
     items: Callable[[pl.Series | None, OnCount], pl.DataFrame] | None = None
-    users: pl.DataFrame | None = None
+    users: pl.DataFrame | None = field(default=None, repr=False)
     feature_rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()
 

@@ -92,7 +92,7 @@ def missing_rows(matrix: np.ndarray) -> np.ndarray:
     return np.concatenate([~block.any(axis=1) for _, block in _blocks(matrix)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scaler:
     """Scale the features of a modality: (x - centre) · factor by column, then length 1 by row if ``unit``.
 
@@ -102,6 +102,9 @@ class Scaler:
     centre_D: np.ndarray
     factor_D: np.ndarray
     unit: bool
+
+    def __repr__(self) -> str:
+        return f"Scaler({len(self.centre_D)} columns, unit={self.unit})"
 
     @classmethod
     def fit(cls, matrix: np.ndarray, how: Scaling) -> Scaler:

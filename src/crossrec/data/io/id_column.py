@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,12 +80,14 @@ def find_roles(
 def find_id_column(table: Table, role: str = "item", preferred: str | None = None) -> str:
     """Return the id column of a table that lists items (or users): the one rule for every such file.
 
-    In this order: the column ``preferred`` (what other files call it); the only column; the column with a well-known
-    name; ``id``. Raises DataError if there is none, or if several have well-known names.
+    In this order: the column ``preferred`` (what other files call it); the only column, unless it holds ids of the
+    other role by its name; the column with a well-known name; ``id``. Raises DataError if there is none, or if several
+    have well-known names.
     """
     if preferred in table.columns:
         return preferred
-    if len(table.columns) == 1:
+    other_names = COLUMN_NAMES["item" if role == "user" else "user"]
+    if len(table.columns) == 1 and normalize_name(table.columns[0]) not in other_names:
         return table.columns[0]
     column = find_column(table, role, None, required="id" not in table.columns)
     return "id" if column is None else column
@@ -100,9 +102,9 @@ class IdListing:
 
     table: Table
     column: str
-    ids: pl.Series
-    frame: pl.DataFrame
-    row_N: np.ndarray
+    ids: pl.Series = field(repr=False)
+    frame: pl.DataFrame = field(repr=False)
+    row_N: np.ndarray = field(repr=False)
 
     def location(self, index: int) -> str:
         """File and line (or row) of an id, for error messages."""

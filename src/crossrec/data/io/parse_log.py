@@ -95,7 +95,7 @@ class LogRows:
     columns: dict[str, str]
     typed: bool
     block: Block
-    row_N: np.ndarray
+    row_N: np.ndarray = field(repr=False)
 
     @classmethod
     def of(cls, path: Path, columns: dict[str, str], typed: bool, block: Block) -> LogRows:

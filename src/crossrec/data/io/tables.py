@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class Block:
     blank lines. ``bytes_read``: bytes of the file read so far.
     """
 
-    frame: pl.DataFrame
+    frame: pl.DataFrame = field(repr=False)
     location: Callable[[int], str]
     blank_rows: Callable[[], list[int]]
     bytes_read: int

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -132,7 +132,7 @@ class TextChunk:
 
     path: Path
     columns: list[str]
-    content: bytes
+    content: bytes = field(repr=False)
     line: int
     header: bytes
     bytes_read: int
