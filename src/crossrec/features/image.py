@@ -142,7 +142,7 @@ class ImageEncoder:
     def _encode(self, rows: np.ndarray, images: Iterator[Prepared]) -> EncodedBatch:
         inputs, marks = zip(*images, strict=True)
         vectors = np.zeros((len(rows), self.dimension), dtype=np.float32)
-        readable = [n for n, one in enumerate(inputs) if one is not None]
+        readable = [n for n, image_inputs in enumerate(inputs) if image_inputs is not None]
         if readable:
             vectors[readable] = self._vectors([inputs[n] for n in readable])
         return EncodedBatch(rows, vectors, np.array(marks))
@@ -167,8 +167,8 @@ class ImageEncoder:
     def _vectors(self, inputs: list[dict[str, Tensor]]) -> np.ndarray:
         """Vectors (n, D); pictures of the same shape form one batch."""
         by_shape: dict[tuple[Any, ...], list[int]] = {}
-        for n, one in enumerate(inputs):
-            by_shape.setdefault(tuple((name, value.shape) for name, value in one.items()), []).append(n)
+        for n, image_inputs in enumerate(inputs):
+            by_shape.setdefault(tuple((name, value.shape) for name, value in image_inputs.items()), []).append(n)
         groups = [(numbers, self._pooled([inputs[n] for n in numbers])) for numbers in by_shape.values()]
         vectors = np.empty((len(inputs), groups[0][1].shape[1]), dtype=np.float32)
         for numbers, pooled in groups:
@@ -186,6 +186,6 @@ class ImageEncoder:
     def _output(self, inputs: list[dict[str, Tensor]]) -> Any:
         import torch
 
-        batch = {name: torch.cat([one[name] for one in inputs]).to(self.device) for name in inputs[0]}
+        batch = {name: torch.cat([image_inputs[name] for image_inputs in inputs]).to(self.device) for name in inputs[0]}
         with torch.inference_mode():
             return self.model.get_image_features(**batch) if self.rule == SHARED else self.model(**batch)

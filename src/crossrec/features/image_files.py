@@ -45,10 +45,12 @@ def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[st
             names.append(None)
             continue
         if URL.match(cell):
-            raise DataError(f"{items.place(item)}: {column} '{cell[:80]}' is no file; download the pictures first")
+            raise DataError(f"{items.location(item)}: {column} '{cell[:80]}' is no file; download the pictures first")
         name = os.path.relpath(os.path.join(base, cell), base)
         if name.split(os.sep)[0] == os.pardir:
-            raise DataError(f"{items.place(item)}: {column} '{cell[:80]}' is outside of {folder}; --pictures names it")
+            raise DataError(
+                f"{items.location(item)}: {column} '{cell[:80]}' is outside of {folder}; --pictures names it"
+            )
         names.append(PurePath(name).as_posix())
     return names
 
@@ -58,7 +60,7 @@ def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str | None]:
 
     Raises DataError where no item has a picture, or an item has two.
     """
-    ids = [str(one) for one in items.ids.to_list()]
+    ids = [str(item_id) for item_id in items.ids.to_list()]
     id_set = set(ids)
     names: dict[str, str] = {}
     for name in sorted(os.listdir(folder)):
@@ -72,7 +74,7 @@ def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str | None]:
         raise DataError(
             f"{folder}: no picture is called by an item's id, such as {ids[0]}.jpg; name a column of files with --image"
         )
-    return [names.get(one) for one in ids]
+    return [names.get(item_id) for item_id in ids]
 
 
 def file_stamp(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The items of a data folder in the row order of its features, and the cells of columns beside them."""
+"""Items of a data folder in the row order of its features, with the columns of a table."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CatalogueItems:
-    """``ids``: (I,) in row order. ``at_I``: where each item stands in the table with the columns, -1 if it does not."""
+    """Ids of the items (I,) in row order, and ``row_I``: the row of each item in ``listing``, -1 where it has none."""
 
     folder: Path
     ids: pl.Series
     listing: IdListing | None
-    at_I: np.ndarray
+    row_I: np.ndarray
 
     def cells(self, column: str) -> pl.Series:
-        """The cells of a column by item, (I,); null where the table does not have the item."""
+        """Cells of a column by item, (I,); null where the table lacks the item."""
         import polars as pl
 
         assert self.listing is not None
-        at = pl.Series(self.at_I)
-        return self.listing.frame[column].gather(at.set(at < 0, None))
+        rows = pl.Series(self.row_I)
+        return self.listing.frame[column].gather(rows.set(rows < 0, None))
 
     def column(self, column: str) -> str:
-        """A column with its file, for messages."""
+        """File and column, for error messages."""
         assert self.listing is not None
         return f"{self.listing.table.path}: column '{column}'"
 
-    def place(self, item: int) -> str:
-        """File and line (or row) of an item, for messages."""
+    def location(self, item: int) -> str:
+        """File and line (or row) of an item, for error messages."""
         assert self.listing is not None
-        return self.listing.location(int(self.at_I[item]))
+        return self.listing.location(int(self.row_I[item]))
 
 
 def read_items(config: FeaturesConfig) -> CatalogueItems:
-    """The items of ``config.data`` with the columns that ``config`` names.
+    """Read the items of ``config.data`` and the columns that ``config`` names.
 
-    Rows are those that ``crossrec.data.load`` takes: of the items file, or the ids themselves where they are row
-    numbers. Raises DataError where the folder, the table or a column is missing, or no id fits.
+    The row order is that of ``crossrec.data.load``: the order of the items file, or of the ids where they are row
+    numbers. Raises DataError where the folder, the table or a column is missing, or no id of the table is an item.
     """
     if config.data in RECIPES:
         raise DataError(f"data '{config.data}': a built-in set has its features already; give a folder")
-    given = existing(config.data, list(RECIPES))
-    folder = given if given.is_dir() else given.parent
+    data_path = existing(config.data, list(RECIPES))
+    folder = data_path if data_path.is_dir() else data_path.parent
     columns = [*config.text, *([config.image] if config.image else [])]
-    own = items_file(folder)
-    path = config.items or own
+    folder_table = items_file(folder)
+    path = config.items or folder_table
     if columns and path is None:
         kinds = ",".join(SUFFIXES)
         raise DataError(
@@ -77,47 +77,50 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
         for column in [*([config.item_column] if config.item_column else []), *columns]:
             find_column(table, "item", column, required=True)  # raises an error that names the nearest column
         listing = read_listing(table, preferred=config.item_column, columns=columns)
-    if own is not None and not row_indices(given):
-        listed = listing if listing is not None and path == own else None
-        ids = (listed or read_listing(open_table(own), preferred=config.item_column)).ids
+    if folder_table is not None and not has_row_indices(data_path):
+        folder_listing = listing if path == folder_table else None
+        ids = (folder_listing or read_listing(open_table(folder_table), preferred=config.item_column)).ids
     else:
         ids = _row_numbers(config, listing)
-    at_I = np.full(len(ids), -1) if listing is None else positions(ids, listing.ids)
-    if listing is not None and not (at_I >= 0).any():
+    row_I = np.full(len(ids), -1) if listing is None else positions(ids, listing.ids)
+    if listing is not None and not (row_I >= 0).any():
         raise DataError(
             f"{listing.table.path}: none of its ids is an item of {folder} (here '{listing.ids[0]}', there "
             f"'{ids[0]}'); is it the right column? (--item-column names it)"
         )
-    return CatalogueItems(folder, ids, listing, at_I)
+    return CatalogueItems(folder, ids, listing, row_I)
 
 
-def row_indices(given: Path) -> bool:
-    """Whether ids are row numbers whatever an items file says: the MMRec layout."""
-    files = [given] if given.is_file() else [file for file in given.iterdir() if not file.name.startswith(".")]
+def has_row_indices(path: Path) -> bool:
+    """Whether a data folder or file has the MMRec layout, where ids are row numbers."""
+    files = [path] if path.is_file() else [file for file in path.iterdir() if not file.name.startswith(".")]
     return any(file.suffix.lower() == INTER for file in files)
 
 
 def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series:
-    """0, 1, 2, … up to the rows of other features, else to the highest id that occurs."""
+    """Row numbers 0, 1, 2, …: as many as other features have rows, else up to the highest id."""
     import polars as pl
 
     source = locate(config.data, list(RECIPES))
     table = open_table(source.table)
     column = find_column(table, "item", config.item_column if listing is None else None, required=True)
     assert column is not None
-    known = [plain_ids(table.read([column])[column].drop_nulls(), typed=table.typed)]
+    all_ids = [plain_ids(table.read([column])[column].drop_nulls(), typed=table.typed)]
     if listing is not None:
-        known.append(listing.ids)
-    if known[0].dtype != pl.Int64:
-        raise no_row_index(f"{source.table.parent}", known[0], table, "add items.csv,")
-    made = {config.text_name if config.text else None, config.image_name if config.image or config.pictures else None}
+        all_ids.append(listing.ids)
+    if all_ids[0].dtype != pl.Int64:
+        raise no_row_index(f"{source.table.parent}", all_ids[0], table, "add items.csv,")
+    new_modalities = {
+        config.text_name if config.text else None,
+        config.image_name if config.image or config.pictures else None,
+    }
     for modality, path in source.features.items():
-        if modality not in made:
+        if modality not in new_modalities:
             return pl.Series(np.arange(len(open_features(path))))
-    highest = max(int(ids.max() or 0) for ids in known if ids.dtype == pl.Int64)  # type: ignore[arg-type]
+    highest = max(int(ids.max() or 0) for ids in all_ids if ids.dtype == pl.Int64)  # type: ignore[arg-type]
     return pl.Series(np.arange(highest + 1))
 
 
 def feature_path(folder: Path, modality: str) -> Path:
-    """Where the features of a modality lie."""
+    """Feature file of a modality."""
     return folder / f"{modality}{FEATURE_END}"

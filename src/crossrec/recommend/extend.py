@@ -18,7 +18,7 @@ from crossrec.data.io.tables import open_table
 from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
-from crossrec.features.items import feature_path, row_indices
+from crossrec.features.items import feature_path, has_row_indices
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.recommender import Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
@@ -85,7 +85,7 @@ def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.nd
         wanted = " or ".join(feature_path(folder, m).name for m in modalities)
         raise DataError(f"{folder}: no {wanted}; 'crossrec data features' makes them of texts and pictures")
     table_path = items_file(folder)
-    if row_indices(folder):
+    if has_row_indices(folder):
         ids = pl.Series(np.arange(len(next(iter(features.values())))))
     elif table_path is not None:
         ids = read_listing(open_table(table_path)).ids

@@ -96,13 +96,13 @@ def plot_band(axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def label_bar(axes: Axes, cell: CellValue, at: tuple[float, float], deviation: float, *, sideways: bool) -> None:
-    """Write a change in % behind the end ``at`` of a bar and its error bar; nothing where the change is not known."""
+def label_bar(axes: Axes, cell: CellValue, end: tuple[float, float], deviation: float, *, sideways: bool) -> None:
+    """Write a change in % behind the ``end`` of a bar and its error bar; nothing where the change is not known."""
     change = cell_statistics(cell)
     if change is None or math.isnan(change.mean):
         return
-    end = 0.0 if math.isnan(deviation) else deviation
-    position = (at[0] + end, at[1]) if sideways else (at[0], at[1] + end)
+    error = 0.0 if math.isnan(deviation) else deviation
+    position = (end[0] + error, end[1]) if sideways else (end[0], end[1] + error)
     offset, alignment = ((3, 0), ("left", "center")) if sideways else ((0, 3), ("center", "bottom"))
     axes.annotate(
         f"{change.mean:+.1f} %",
