@@ -1,6 +1,6 @@
 "use strict";
 
-// A click on a header sorts: first as its column is read, then the other way round, then as it was.
+// A click on a header sorts by its column, a second click reverses the order, a third restores it.
 const live = document.getElementById("live");
 
 for (const table of document.querySelectorAll("table.data")) {
@@ -15,9 +15,9 @@ for (const table of document.querySelectorAll("table.data")) {
     button.addEventListener("click", () => {
       const first = head.dataset.first;
       const other = first === "ascending" ? "descending" : "ascending";
-      const now = head.getAttribute("aria-sort");
-      const direction = now === null ? first : now === first ? other : null;
-      for (const each of heads) each.removeAttribute("aria-sort");
+      const current = head.getAttribute("aria-sort");
+      const direction = current === null ? first : current === first ? other : null;
+      for (const header of heads) header.removeAttribute("aria-sort");
       if (direction) head.setAttribute("aria-sort", direction);
       table.classList.toggle("sorted", direction !== null);
       body.append(...(direction ? sorted(rows, column, direction) : rows));
@@ -28,7 +28,7 @@ for (const table of document.querySelectorAll("table.data")) {
   });
 }
 
-// Numbers come before text, what is empty comes last, whichever the direction; equal ones stay in their order.
+// In both directions numbers come before text, and empty cells last. Ties keep their order.
 function sorted(rows, column, direction) {
   const sign = direction === "ascending" ? 1 : -1;
   const keyed = rows.map((row) => {
@@ -43,14 +43,14 @@ function sorted(rows, column, direction) {
     if (a.rank === 0) return a.value === b.value ? 0 : sign * (a.value < b.value ? -1 : 1);
     return sign * a.text.localeCompare(b.text, "en", { numeric: true });
   });
-  return keyed.map((each) => each.row);
+  return keyed.map((entry) => entry.row);
 }
 
 function number(text) {
   return Number(text.replace("inf", "Infinity"));
 }
 
-for (const place of document.querySelectorAll(".copies")) place.hidden = false;
+for (const element of document.querySelectorAll(".copies")) element.hidden = false;
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const name = button.textContent;
