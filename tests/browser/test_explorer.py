@@ -180,11 +180,11 @@ def test_markup_in_ids_and_titles_is_shown_as_text(go):
     page.select_option("#k", "50")
     expect(page.locator(".ranked .row")).to_have_count(68)
     page.fill("#search", "alert")
-    page.wait_for_selector("#found [role=option]")
-    texts = page.inner_text("main") + page.inner_text("#found")
+    page.wait_for_selector("#results [role=option]")
+    texts = page.inner_text("main") + page.inner_text("#results")
     assert MARKUP in texts
     assert "<script>alert(7)</script>" in texts
-    assert page.locator("main script, main b, main i, img[src=x], #found img").count() == 0
+    assert page.locator("main script, main b, main i, img[src=x], #results img").count() == 0
 
 
 def test_search_finds_users_and_items_by_keyboard(go, page):
@@ -192,7 +192,7 @@ def test_search_finds_users_and_items_by_keyboard(go, page):
     page.keyboard.press("/")
     assert focused(page, "id") == "search"
     page.keyboard.type("ann/2")
-    expect(page.locator("#found .name").first).to_have_text("ann/2")
+    expect(page.locator("#results .name").first).to_have_text("ann/2")
     assert page.get_attribute("#search", "aria-expanded") == "true"
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
@@ -206,9 +206,9 @@ def test_search_finds_users_and_items_by_keyboard(go, page):
     page.keyboard.press("Enter")  # before anything is shown
     arrives(page, TITLES[12])
     page.fill("#search", "no such thing")
-    page.wait_for_selector("#found .none")
+    page.wait_for_selector("#results .none")
     page.press("#search", "Escape")
-    assert page.is_hidden("#found")
+    assert page.is_hidden("#results")
 
 
 def test_keyboard_navigation(go, page, lists):

@@ -1,4 +1,4 @@
-// What the service is asked. Every failure is an Error whose message can be shown.
+// Requests to the service. Every failure is an Error with a message to show.
 
 export class TokenNeeded extends Error {}
 
@@ -13,39 +13,39 @@ function headers() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-async function ask(path, options = {}) {
-  let answer;
+async function request(path, options = {}) {
+  let response;
   try {
-    answer = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
+    response = await fetch(path, { ...options, headers: { ...headers(), ...options.headers } });
   } catch {
     throw new Error("The service does not answer.");
   }
-  if (answer.status === 401) throw new TokenNeeded();
-  if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Error(told.error || `The service answered with status ${answer.status}.`);
+  if (response.status === 401) throw new TokenNeeded();
+  if (!response.ok) {
+    const body = await response.json().catch(() => ({}));
+    throw new Error(body.error || `The service answered with status ${response.status}.`);
   }
-  return answer;
+  return response;
 }
 
 export async function get(path, query = {}) {
-  return (await ask(`${path}?${new URLSearchParams(query)}`)).json();
+  return (await request(`${path}?${new URLSearchParams(query)}`)).json();
 }
 
 export async function post(path, body) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  return (await ask(path, options)).json();
+  return (await request(path, options)).json();
 }
 
-/** Put the picture of an item into an <img>; with a token it is fetched, as an <img> cannot send one. */
+/** Load the picture of an item into an <img>; with a token by fetch, since an <img> cannot send a token. */
 export function show(image, item, run) {
   const address = `/v1/picture?${new URLSearchParams({ item, run })}`;
   if (!sessionStorage.getItem(KEY)) {
     image.src = address;
     return;
   }
-  ask(address)
-    .then((answer) => answer.blob())
+  request(address)
+    .then((response) => response.blob())
     .then((blob) => {
       image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
       image.src = URL.createObjectURL(blob);
@@ -53,9 +53,9 @@ export function show(image, item, run) {
     .catch(() => image.remove());
 }
 
-/** All outcomes, {value} or {reason}: a run that lacks an id must not hide another's answer. Throws if none has one. */
+/** All outcomes, {value} or {reason}, so that one run's error does not hide another's result. Throws if all fail. */
 export async function settled(promises) {
   const outcomes = await Promise.allSettled(promises);
-  if (outcomes.every((one) => one.status === "rejected")) throw outcomes[0].reason;
+  if (outcomes.every((outcome) => outcome.status === "rejected")) throw outcomes[0].reason;
   return outcomes;
 }

@@ -1,4 +1,4 @@
-// Which view is shown: the address after # says it, so that every view can be linked to.
+// Show the view that the address names after #, so that every view can be linked to.
 
 import { TokenNeeded, get, keepToken } from "./api.js";
 import { el, heading, link, problem, say } from "./dom.js";
@@ -9,8 +9,8 @@ import { search } from "./search.js";
 import { user } from "./user.js";
 
 const main = document.getElementById("main");
-let served = null;
-let turn = 0;
+let service = null;
+let showCount = 0;
 
 function address() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
@@ -22,30 +22,30 @@ function address() {
   }
 }
 
-/** The cards of the runs; two runs of one name are told apart by their number. */
-async function runs() {
-  const told = await get("/v1/runs");
-  withPictures(told.runs.some((run) => run.pictures));
-  const twice = new Set(told.runs.map((run) => run.label)).size < told.runs.length;
-  return { ...told, runs: told.runs.map((run) => ({ ...run, label: twice ? `${run.label} (${run.run})` : run.label })) };
+/** The model cards of the runs; runs with the same label get their number added. */
+async function loadRuns() {
+  const response = await get("/v1/runs");
+  withPictures(response.runs.some((run) => run.pictures));
+  const sameLabel = new Set(response.runs.map((run) => run.label)).size < response.runs.length;
+  return { ...response, runs: response.runs.map((run) => ({ ...run, label: sameLabel ? `${run.label} (${run.run})` : run.label })) };
 }
 
 async function view() {
-  served ??= await runs();
+  service ??= await loadRuns();
   const { kind, id, options } = address();
   const change = (name, value) => {
     if (value) options.set(name, value);
     else options.delete(name);
     location.hash = `${link.user(id)}${options.size ? `?${options}` : ""}`;
   };
-  if (kind === "") return home(served);
-  if (kind === "user" && id) return user(id, served, options, change);
-  if (kind === "item" && id) return item(id, served);
+  if (kind === "") return home(service);
+  if (kind === "user" && id) return user(id, service, options, change);
+  if (kind === "item" && id) return item(id, service);
   throw new Error("There is nothing at this address.");
 }
 
 async function show(moved) {
-  const mine = ++turn;
+  const number = ++showCount;
   const focused = document.activeElement?.closest(".controls") ? document.activeElement.id : null;
   main.setAttribute("aria-busy", "true");
   let nodes;
@@ -54,7 +54,7 @@ async function show(moved) {
   } catch (error) {
     nodes = failure(error);
   }
-  if (mine !== turn) return;
+  if (number !== showCount) return; // a later view replaces this one
   main.replaceChildren(...nodes.flat(Infinity).filter(Boolean));
   main.removeAttribute("aria-busy");
   const title = main.querySelector("h1").textContent;
@@ -70,13 +70,13 @@ async function show(moved) {
 function failure(error) {
   if (error instanceof TokenNeeded) {
     const input = el("input", { id: "token", type: "password", autocomplete: "off", required: true });
-    const given = (event) => {
+    const submit = (event) => {
       event.preventDefault();
       keepToken(input.value.trim());
       show(true);
     };
     const label = el("label", {}, "The service's token ", input);
-    const form = el("form", { class: "panel controls", onsubmit: given }, label, el("button", {}, "Use it"));
+    const form = el("form", { class: "panel controls", onsubmit: submit }, label, el("button", {}, "Use it"));
     return [heading("A token is needed"), form];
   }
   return [heading("That did not work"), problem(error.message), el("p", {}, el("a", { href: "#/" }, "Back to the start"))];

@@ -1,27 +1,27 @@
-// Elements are made here and nowhere else. What comes from data becomes text nodes and attributes, never markup.
+// The only place that creates elements. Data becomes text nodes and attributes, never markup.
 
-/** An element: attributes (on… are listeners, null leaves one out), then children: nodes, text, lists, null. */
+/** Create an element. Attributes: on… adds a listener, null is left out. Children: nodes, text, arrays, null. */
 export function el(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
   }
   for (const child of children.flat(Infinity)) {
-    if (child !== null && child !== undefined) made.append(child instanceof Node ? child : String(child));
+    if (child !== null && child !== undefined) element.append(child instanceof Node ? child : String(child));
   }
-  return made;
+  return element;
 }
 
-/** Tell people who do not see the page what has changed. */
+/** Announce a change to screen readers. */
 export function say(text) {
   document.getElementById("status").textContent = text;
 }
 
 /** "1 item", "3 items". */
-export function count(number, what) {
-  return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+export function count(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 export const heading = (text) => el("h1", { tabindex: "-1" }, text);
@@ -35,7 +35,7 @@ export function chips(entries) {
   return el("ul", { class: "chips" }, entries.map(([href, ...content]) => el("li", {}, el("a", { href }, content))));
 }
 
-/** Names and values; those of null are left out. */
+/** Names and values; null and empty values are left out. */
 export function facts(entries) {
   const rows = entries.filter(([, value]) => value !== null && value !== "");
   if (!rows.length) return null;
@@ -47,15 +47,15 @@ export const link = {
   item: (id) => `#/item/${encodeURIComponent(id)}`,
 };
 
-/** Arrow keys, Home and End go through `elements`; Tab enters them as one stop. */
+/** Move through `elements` by arrow keys, Home and End; they are one Tab stop. `onside`: the element to the left or right. */
 export function roving(elements, onside = null) {
-  elements.forEach((element, place) => {
-    element.tabIndex = place === 0 ? 0 : -1;
+  elements.forEach((element, index) => {
+    element.tabIndex = index === 0 ? 0 : -1;
     element.addEventListener("focus", () => elements.forEach((other) => { other.tabIndex = other === element ? 0 : -1; }));
     element.addEventListener("keydown", (event) => {
-      const step = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: elements.length - 1 }[event.key];
+      const step = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: elements.length - 1 }[event.key];
       const side = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      const next = step === undefined ? (side && onside ? onside(place, side) : null) : elements[step];
+      const next = step === undefined ? (side && onside ? onside(index, side) : null) : elements[step];
       if (next) {
         event.preventDefault();
         next.focus();

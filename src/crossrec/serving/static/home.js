@@ -1,26 +1,26 @@
-// What is served, and where to begin.
+// The start view: model cards, users and items.
 
 import { get } from "./api.js";
 import { chips, count, el, facts, heading, lead, link, panel } from "./dom.js";
 
-const SHOWN = 12;
+const ENTRIES = 12;
 
 export async function home({ runs }) {
-  const [users, items] = await Promise.all(["/v1/users", "/v1/items"].map((path) => get(path, { limit: SHOWN })));
+  const [users, items] = await Promise.all(["/v1/users", "/v1/items"].map((path) => get(path, { limit: ENTRIES })));
   return [
     heading(runs.length > 1 ? "Two runs, side by side" : "A run"),
     lead("A user shows what they took, what each run recommends and why; an item shows what is near it."),
     el("div", { class: "columns" }, runs.map(card)),
     el("h2", {}, count(users.total, "user")),
-    chips(users.users.map((one) => [link.user(one.id), one.id])),
+    chips(users.users.map((user) => [link.user(user.id), user.id])),
     el("h2", {}, count(items.total, "item")),
-    chips(items.items.map((one) => [link.item(one.id), one.title ?? one.id])),
+    chips(items.items.map((item) => [link.item(item.id), item.title ?? item.id])),
   ];
 }
 
 function card(run) {
   const { train, valid } = run.interactions;
-  const known = Object.entries(run.modalities).map(([name, items]) => `${name} (${count(items, "item")})`);
+  const modalities = Object.entries(run.modalities).map(([name, items]) => `${name} (${count(items, "item")})`);
   const versions = Object.entries(run.versions).map((pair) => pair.join(" "));
   return panel(
     run.label,
@@ -30,7 +30,7 @@ function card(run) {
       ["Epochs", run.epochs === null ? null : `${run.epochs}, the best ${run.best_epoch}`],
       ["Interactions", `${train.toLocaleString("en")} for training, ${valid.toLocaleString("en")} for validation`],
       ["Dimension", run.dimension],
-      ["Modalities", known.join(", ") || "none"],
+      ["Modalities", modalities.join(", ") || "none"],
       ["Scores are sums of", run.parts.join(", ")],
       ["Versions", versions.join(", ")],
       ["Identity", run.identity],

@@ -3,16 +3,16 @@
 import { post, show } from "./api.js";
 import { el, link, note, problem, roving, say } from "./dom.js";
 
-let made = 0;
-let pictured = false;
+let rowCount = 0;
+let hasPictures = false;
 
-/** Whether there are pictures at all: if not, no row keeps a place for one. */
-export function withPictures(there) {
-  pictured = there;
+/** Whether any run has pictures; if not, rows leave no space for them. */
+export function withPictures(available) {
+  hasPictures = available;
 }
 
 export function thumb(item, run, kind = "thumb") {
-  if (!pictured) return null;
+  if (!hasPictures) return null;
   const name = String(item.title ?? item.id);
   if (!item.picture) return el("span", { class: `${kind} blank`, "aria-hidden": "true" }, [...name][0] ?? "");
   const image = el("img", { class: kind, alt: "", loading: "lazy", decoding: "async" });
@@ -20,7 +20,7 @@ export function thumb(item, run, kind = "thumb") {
   return image;
 }
 
-/** Title, or the id where there is none; under it the id and the categories, then badges. */
+/** Title, or the id without one; below it the id and the categories, then badges. */
 export function names(item, badges = []) {
   const below = [...(item.title === null ? [] : [item.id]), ...item.categories];
   return el(
@@ -50,13 +50,13 @@ function bar(label, value, most, kind = "") {
 }
 
 /** What a score is made of. */
-export function why(told) {
-  const parts = Object.entries(told.parts);
+export function why(explanation) {
+  const parts = Object.entries(explanation.parts);
   const most = Math.max(...parts.map(([, value]) => Math.abs(value)), 1e-9);
   const blocks = [];
   if (parts.length) {
     blocks.push(
-      el("h3", {}, `The score ${told.score.toFixed(3)} is the sum of`),
+      el("h3", {}, `The score ${explanation.score.toFixed(3)} is the sum of`),
       el("dl", {}, parts.map(([name, value]) => bar(name, value, most))),
     );
   }
@@ -65,9 +65,9 @@ export function why(told) {
     el(
       "dl",
       {},
-      Object.entries(told.cosine).map(([name, value]) => [
+      Object.entries(explanation.cosine).map(([name, value]) => [
         bar(name === "id" ? "behaviour" : name, value, 1),
-        name in told.aligned ? bar(`${name}, aligned`, told.aligned[name], 1, "aligned") : null,
+        name in explanation.aligned ? bar(`${name}, aligned`, explanation.aligned[name], 1, "aligned") : null,
       ]),
     ),
   );
@@ -77,14 +77,14 @@ export function why(told) {
 
 const SPLITS = { train: "trained on", valid: "validation: a hit" };
 
-/** A run's list for a user; a row opens to say why. `other`: ranks in the other list by id. */
+/** A run's list for a user; a row opens to explain its score. `other`: ranks in the other list by id. */
 export function ranked(items, { run, user, other, heading }) {
   const rows = items.map((item) => {
-    const id = `why-${++made}`;
-    const place = other?.get(String(item.id));
+    const id = `why-${++rowCount}`;
+    const otherRank = other?.get(String(item.id));
     const box = el("div", { class: "why", id, hidden: true });
     const badges = [
-      place === undefined ? null : el("span", { class: "badge both" }, `in both lists, ${place} there`),
+      otherRank === undefined ? null : el("span", { class: "badge both" }, `in both lists, ${otherRank} there`),
       item.seen ? el("span", { class: `badge ${item.seen}` }, SPLITS[item.seen]) : null,
     ].filter(Boolean);
     const button = el(
@@ -102,14 +102,14 @@ export function ranked(items, { run, user, other, heading }) {
       if (!opens || box.childElementCount) return;
       box.append(note("…"));
       try {
-        const told = await post("/v1/explain", { user, item: item.id, run });
-        box.replaceChildren(...why(told), el("a", { href: link.item(item.id) }, "Open the item"));
+        const explanation = await post("/v1/explain", { user, item: item.id, run });
+        box.replaceChildren(...why(explanation), el("a", { href: link.item(item.id) }, "Open the item"));
         say(`Why ${item.title ?? item.id} is at place ${item.rank}`);
       } catch (error) {
         box.replaceChildren(problem(error.message));
       }
     });
-    return { button, node: el("li", { class: place === undefined ? "" : "shared" }, button, box) };
+    return { button, node: el("li", { class: otherRank === undefined ? "" : "shared" }, button, box) };
   });
   const list = rows.length
     ? el("ol", { class: "ranked", "aria-label": heading }, rows.map((row) => row.node))
@@ -130,7 +130,7 @@ export function neighbours(items, run, heading) {
     ),
   );
   roving(links);
-  return el("ol", { class: "ranked", "aria-label": heading }, links.map((one) => el("li", {}, one)));
+  return el("ol", { class: "ranked", "aria-label": heading }, links.map((row) => el("li", {}, row)));
 }
 
 /** The items of a history. */

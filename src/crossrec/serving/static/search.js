@@ -1,15 +1,15 @@
-// One field that finds users and items, by keyboard or pointer.
+// The search field for users and items, by keyboard or pointer.
 
 import { get } from "./api.js";
 import { el, link, say } from "./dom.js";
 
-const PAUSE = 150;
-const MOST = 6;
+const DELAY = 150;
+const LIMIT = 6;
 
 export function search(onfail) {
   const input = document.getElementById("search");
-  const list = document.getElementById("found");
-  let asked = 0;
+  const list = document.getElementById("results");
+  let requestCount = 0;
   let active = -1;
   let timer = 0;
 
@@ -26,10 +26,10 @@ export function search(onfail) {
     location.hash = option.dataset.to;
   }
 
-  function mark(place) {
+  function mark(index) {
     const options = [...list.querySelectorAll("[role=option]")];
     if (!options.length) return;
-    active = (place + options.length) % options.length;
+    active = (index + options.length) % options.length;
     options.forEach((option, n) => option.setAttribute("aria-selected", String(n === active)));
     options[active].scrollIntoView({ block: "nearest" });
     input.setAttribute("aria-activedescendant", options[active].id);
@@ -38,7 +38,7 @@ export function search(onfail) {
   function option(kind, id, more) {
     return el(
       "li",
-      { role: "option", id: `found-${kind}-${list.childElementCount}`, "aria-selected": "false", "data-to": link[kind](id) },
+      { role: "option", id: `result-${kind}-${list.childElementCount}`, "aria-selected": "false", "data-to": link[kind](id) },
       el("span", { class: "kind" }, kind),
       el("span", { class: "name" }, more || id),
       more ? el("span", { class: "id" }, id) : null,
@@ -47,17 +47,16 @@ export function search(onfail) {
 
   async function find() {
     const words = input.value.trim();
-    const turn = ++asked;
+    const number = ++requestCount;
     if (!words) return close();
     try {
-      const query = { search: words, limit: MOST };
+      const query = { search: words, limit: LIMIT };
       const [users, items] = await Promise.all([get("/v1/users", query), get("/v1/items", query)]);
-      if (turn !== asked) return;
+      if (number !== requestCount) return;
       list.replaceChildren();
       users.users.forEach((user) => list.append(option("user", user.id)));
       items.items.forEach((item) => list.append(option("item", item.id, item.title)));
-      const found = users.total + items.total;
-      if (!found) list.append(el("li", { role: "presentation", class: "none" }, "Nothing is called so."));
+      if (!users.total && !items.total) list.append(el("li", { role: "presentation", class: "none" }, "Nothing is called so."));
       list.hidden = false;
       input.setAttribute("aria-expanded", "true");
       active = -1;
@@ -70,7 +69,7 @@ export function search(onfail) {
 
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(find, PAUSE);
+    timer = setTimeout(find, DELAY);
   });
   input.addEventListener("keydown", async (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
