@@ -64,27 +64,27 @@ app.command(
 app.command(
     "crossrec.commands.recommend:recommend",
     name="recommend",
-    help="The best items for users of a trained run, or for somebody with a history.",
+    help="Recommend items to users of a trained run, or to a new user with a history.",
 )
 app.command(
     "crossrec.commands.similar:similar",
     name="similar",
-    help="The items most similar to others, by behaviour or by a modality.",
+    help="Find the items most similar to others, by behaviour or by a modality.",
 )
 app.command(
     "crossrec.commands.export:export",
     name="export",
-    help="The vectors of a trained run as .npy and Parquet files, with an index.",
+    help="Export the vectors of a trained run as .npy and Parquet files, with an optional index.",
 )
 app.command(
     "crossrec.commands.extend:extend",
     name="extend",
-    help="A trained run with new items, by their texts and pictures alone.",
+    help="Add new items to a trained run, by their texts and pictures alone.",
 )
 app.command(
     "crossrec.commands.serve:serve",
     name="serve",
-    help="Trained runs over HTTP, with a page to explore them.",
+    help="Serve trained runs over HTTP, with a page to explore them.",
 )
 data.command(
     "crossrec.commands.data_import:import_data",

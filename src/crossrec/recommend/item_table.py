@@ -42,7 +42,7 @@ class ItemTable:
         table = open_table(path)
         column = find_id_column(table)
         frame = table.read(table.columns)
-        rows = [-1 if (row := items.row(one)) is None else row for one in frame[column].to_list()]
+        rows = [-1 if (row := items.row(id)) is None else row for id in frame[column].to_list()]
         row_index = pl.Series("__row", rows, dtype=pl.Int64)
         run_items = frame.with_columns(row_index).filter(pl.col("__row") >= 0)
         repeated = run_items.filter(pl.col("__row").is_duplicated())
