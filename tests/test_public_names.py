@@ -8,7 +8,7 @@ import pytest
 
 import crossrec
 
-PACKAGES = ("crossrec", "crossrec.runs", "crossrec.backbones")
+PACKAGES = ("crossrec", "crossrec.runs", "crossrec.backbones", "crossrec.experiments")
 """Packages with lazy exports."""
 
 

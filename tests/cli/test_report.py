@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from tests.experiments.sample_results import EVIL, copy_sample_results
 
+from crossrec.experiments.reporting.html import write_report
+from crossrec.experiments.reporting.result_files import read_results
+
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
@@ -17,6 +20,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
 
 def links(page: str) -> list[str]:
     return [target for target in re.findall(r'href="([^"]+)"', page) if not target.startswith("#")]
+
+
+def test_paths_may_be_text(folder, tmp_path):
+    path = write_report(str(folder), str(tmp_path / "page.html"))
+    assert "<!doctype html>" in path.read_text(encoding="utf-8")
+    assert list(read_results(str(folder))) == list(read_results(folder))
 
 
 def test_one_page_beside_the_results(crossrec, folder, content):

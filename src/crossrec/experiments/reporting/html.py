@@ -32,12 +32,13 @@ MAX_FIGURE_ROWS = 500
 CSS_DOTS_PER_INCH = 96
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
     """Write the report of all results in ``folder`` to ``out`` (``folder``/report.html by default); returns its path.
 
     Raises RunError, naming the file, where there is no result, one is damaged, or the page cannot be written.
     """
-    out = folder / "report.html" if out is None else out
+    folder = Path(folder)
+    out = folder / "report.html" if out is None else Path(out)
     write_text_atomic(out, to_html(read_results(folder), folder, out))
     return out
 

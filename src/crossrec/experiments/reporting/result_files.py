@@ -167,12 +167,13 @@ def write_result(result: ExperimentResult, out: Path, name: str, provenance: Map
     write_json_atomic(out / f"{name}.json", json.loads(json.dumps(saved.model_dump(exclude_unset=True), default=str)))
 
 
-def read_results(folder: Path) -> dict[Path, SavedResult]:
+def read_results(folder: Path | str) -> dict[Path, SavedResult]:
     """Read the results in ``folder`` and below it, by file, in the order of ``SECTIONS``.
 
     Folders of runs and other JSON files are skipped. Raises RunError, naming the file, where one is damaged, and
     where there is no result.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; give the --out of an experiment, or a folder of several")
     results = {path: result for path in _json_files(folder) if (result := _read_result(path)) is not None}
