@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every case, a table and JSON. ``--quick`` runs all of them small, to see that they work."""
+"""``python -m benchmarks`` runs every case and writes a table and JSON. ``--quick`` runs small sizes as a check."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     results = []
     for name in options.only:
-        made = CASES[name](options.quick)
-        results += made
-        for r in made:
+        rows = CASES[name](options.quick)
+        results += rows
+        for r in rows:
             print(f"{r.name}: {r.ours:.4f} s", "" if r.ratio is None else f"× {r.ratio:.2f}", r.note, flush=True)
     print(write(results, options.out))
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.graphs --items 100000 --users 200000
 
-freedom: the frozen item graph. lattice: its original and learned item graphs, the gradient of the learned one, and the
-graph as it is frozen. users: DualGNN's user graph. A process that only makes the inputs is measured first. Writes
-nothing; prints a row a case, and exits with 1 where a case takes more than --limit GiB.
+freedom: the frozen item graph. lattice: the original and learned item graphs, the gradient of the learned one, and the
+frozen graph. users: DualGNN's user graph. A process that only makes the inputs is measured first. Writes no files,
+prints a row a case, and exits with 1 where a case takes more than --limit GiB.
 """
 
 from __future__ import annotations
@@ -88,21 +88,21 @@ def main() -> int:
     parser.add_argument("--per-user", type=int, default=10, help="interactions of a user")
     parser.add_argument("--limit", type=float, default=4.0, help="GiB that a case may take")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--here", action="store_true", help="run the one case in this process")
+    parser.add_argument("--in-process", action="store_true", help="run the one case in this process")
     options = parser.parse_args()
-    if options.here:
+    if options.in_process:
         (case,) = options.cases
         started = time.perf_counter()
-        made = CASES[case](options)
+        entry_count = CASES[case](options)
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / PER_GIB
-        print(f"{case:<15} {made:>12,} entries {seconds:>8.1f} s {peak:>7.2f} GiB", flush=True)
+        print(f"{case:<15} {entry_count:>12,} entries {seconds:>8.1f} s {peak:>7.2f} GiB", flush=True)
         return int(peak > options.limit)
     same = [word for word in sys.argv[1:] if word not in ("--cases", *CASES)]
     failed = [
         c
         for c in options.cases
-        if subprocess.call([sys.executable, "-m", "benchmarks.graphs", *same, "--here", "--cases", c])
+        if subprocess.call([sys.executable, "-m", "benchmarks.graphs", *same, "--in-process", "--cases", c])
     ]
     return int(bool(failed))
 

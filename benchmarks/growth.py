@@ -1,8 +1,8 @@
-"""How a step of LightGCN + CROSS grows: seconds and peak memory against one size at a time, as CSV and plots.
+"""Growth of a LightGCN + CROSS step: seconds and peak memory against one size at a time, as CSV and plots.
 
     python -m benchmarks.growth --out runs/bench/growth
 
-Every point is a process of its own. The sizes that stay are 20,000 items and users, ten times as many pairs, batches of
+Every point runs in its own process. The other sizes are 20,000 items and users, ten times as many pairs, batches of
 2,048, two content modalities of 128 columns, 1,024 and 2,048 prototypes.
 """
 
@@ -31,26 +31,26 @@ SWEEPS = {
 
 def point(items: int, pairs: int, batch: int, modalities: int, prototypes: int, steps: int) -> dict[str, float]:
     """Median seconds of a step and the peak memory of the process, in megabytes."""
-    from benchmarks.cases import make_step
+    from benchmarks.datasets import generated
     from benchmarks.harness import resident_mb
-    from benchmarks.worlds import generated
+    from benchmarks.sides import make_step
     from crossrec.alignment import CrossConfig
     from crossrec.commands.flags import keep_freed_memory
 
     keep_freed_memory()
     data = generated(items, items, max(pairs, 4 * batch), (128,) * modalities)
     alignment = CrossConfig(prototypes_itv=prototypes, prototypes_ui=2 * prototypes)
-    one, _, _ = make_step(data, alignment, batch)
+    take_step, _, _ = make_step(data, alignment, batch)
     seconds = []
     for _ in range(steps):
         started = time.perf_counter()
-        one()
+        take_step()
         seconds.append(time.perf_counter() - started)
     return {"seconds": statistics.median(seconds), "peak_mb": resident_mb("VmHWM")}
 
 
 def sweep(name: str, values: list[int], steps: int, base: dict[str, int]) -> list[dict[str, float]]:
-    """One size varied, the pairs with the items."""
+    """Vary one size; the pairs grow with the items."""
     rows = []
     for value in values:
         sizes = base | {name: value} | ({"pairs": 10 * value} if name == "items" else {})
@@ -61,15 +61,15 @@ def sweep(name: str, values: list[int], steps: int, base: dict[str, int]) -> lis
     return rows
 
 
-def plot(found: dict[str, list[dict[str, float]]], out: Path) -> None:
-    """A panel a size: seconds on the left axis, memory on the right one."""
+def plot(measured: dict[str, list[dict[str, float]]], out: Path) -> None:
+    """One panel a size: seconds on the left axis, memory on the right one."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(3.2 * len(found), 2.8), layout="constrained")
-    for axis, (name, rows) in zip(axes, found.items(), strict=True):
+    figure, axes = plt.subplots(1, len(measured), figsize=(3.2 * len(measured), 2.8), layout="constrained")
+    for axis, (name, rows) in zip(axes, measured.items(), strict=True):
         x = [row[name] for row in rows]
         left = axis.plot(x, [row["seconds"] for row in rows], "ko-", markersize=4, label="time of a step")
         axis.set_xlabel(name)
@@ -102,8 +102,8 @@ def main() -> None:
             writer = csv.DictWriter(file, [name, "seconds", "peak_mb"], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    there = {name: Path(f"{options.out}-{name}.csv") for name in SWEEPS}
-    plot({name: _read(path) for name, path in there.items() if path.exists()}, options.out)
+    tables = {name: Path(f"{options.out}-{name}.csv") for name in SWEEPS}
+    plot({name: _read(path) for name, path in tables.items() if path.exists()}, options.out)
 
 
 def _read(path: Path) -> list[dict[str, float]]:

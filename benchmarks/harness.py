@@ -1,4 +1,4 @@
-"""Two ways of computing the same thing, timed in turn; extra peak memory, each in a process of its own."""
+"""Times two ways of computing the same thing in turn and measures their peak memory, each in its own process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.sides import SIDES
+
 SETTLE = 0.05
-"""OpenMP's threads spin for milliseconds after their last work, on the cores that the next side is to run on."""
+"""Seconds to wait before a round: OpenMP threads spin for milliseconds after their last work."""
 
 
 @dataclass
@@ -35,8 +37,8 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class Worker:
-    """One side of a case in a process of its own: ready when made, then a round whenever it is told."""
+class SideProcess:
+    """One side of a case in its own process, which runs a round at every ``round()``."""
 
     def __init__(self, case: str, side: str, quick: bool) -> None:
         command = [
@@ -54,7 +56,7 @@ class Worker:
         self.check = self._line()["check"]
 
     def round(self) -> float:
-        """Seconds of one more round, when the threads of the other side's last one have stopped waiting for more."""
+        """Seconds of one more round, after the threads of the other side have gone to sleep."""
         time.sleep(SETTLE)
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
@@ -62,44 +64,42 @@ class Worker:
         return float(self._line()["seconds"])
 
     def close(self) -> tuple[float, float]:
-        """Ends the process; its peak memory above what it held when its inputs were there, and in all, in MB."""
+        """End the process. Returns its peak memory in MB: above that of its inputs, and in all."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        found = self._line()
+        memory = self._line()
         self.process.wait()
-        return float(found["extra_mb"]), float(found["peak_mb"])
+        return float(memory["extra_mb"]), float(memory["peak_mb"])
 
     def _line(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker ended early: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
-        found: dict[str, Any] = json.loads(line)
-        return found
+        values: dict[str, Any] = json.loads(line)
+        return values
 
 
-class Here:
-    """One side of a case in this very process: for what it computes, where nobody looks at the time."""
+class SideInProcess:
+    """One side of a case in this process, for a quick run that compares results and ignores times."""
 
     def __init__(self, case: str, side: str, quick: bool) -> None:
-        from benchmarks.cases import SIDES
-
         self.action, self.check = SIDES[case](side, quick)
 
     def round(self) -> float:
         return seconds_of(self.action)
 
     def close(self) -> tuple[None, None]:
-        """Memory cannot be told apart in one process."""
+        """None: the memory of the two sides cannot be separated in one process."""
         return None, None
 
 
 def compare(
     name: str, case: str, *, quick: bool, rounds: int, target: str = "", plain: str = "plain", memory: bool = False
 ) -> Result:
-    """Both sides in turn, after a round each that is not counted; ``memory`` where nothing ran before the rounds."""
-    place = Here if quick else Worker
-    sides = [place(case, side, quick) for side in ("ours", plain)]
+    """Run both sides in turn, after one uncounted round each. ``memory``: report their peak memory too."""
+    side_type = SideInProcess if quick else SideProcess
+    sides = [side_type(case, side, quick) for side in ("ours", plain)]
     if sides[0].check is not None and sides[1].check is not None:
         assert_close(sides[0].check, sides[1].check, case)
     for side in sides:
@@ -113,21 +113,21 @@ def compare(
 
 
 def alone(name: str, case: str, *, quick: bool, rounds: int, target: str = "") -> Result:
-    """A case that has no counterpart; its memory is the peak of the whole process, libraries and inputs included."""
-    worker = Worker(case, "ours", quick)
+    """Run a case without a plain side. Its memory is the peak of the whole process, libraries and inputs included."""
+    worker = SideProcess(case, "ours", quick)
     seconds = statistics.median(worker.round() for _ in range(1 if quick else rounds))
     return Result(name, seconds, ours_mb=worker.close()[1], target=target)
 
 
 def assert_close(ours: list[float], plain: list[float], case: str) -> None:
-    """What both sides computed: values, sums of gradients; to a thousandth, for the plain side is float32 as well."""
+    """Raise AssertionError where the sides' values differ by more than a thousandth; both are float32."""
     for index, (mine, other) in enumerate(zip(ours, plain, strict=True)):
         if abs(mine - other) > 1e-3 * max(abs(other), 1e-3):
             raise AssertionError(f"{case}: the two sides differ: number {index} is {mine} and {other}")
 
 
 def median_seconds(action: Callable[[], Any], rounds: int) -> float:
-    """Median seconds; a round goes before, uncounted."""
+    """Median seconds, after one uncounted round."""
     action()
     return statistics.median(seconds_of(action) for _ in range(rounds))
 
@@ -146,7 +146,7 @@ def resident_mb(kind: str = "VmRSS") -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were made on."""
+    """Processor, threads and versions that the figures depend on."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "processor": model[1] if model else platform.processor(),
@@ -158,7 +158,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(results: list[Result], out: Path) -> str:
-    """OUT.json and OUT.md; returns the table."""
+    """Write OUT.json and OUT.md. Returns the table."""
     about = machine()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(

@@ -49,7 +49,7 @@ def log(rows: int) -> Iterator[pl.DataFrame]:
 
 
 def run(rows: int, source: Path, limit: float) -> int:
-    """Import ``source`` in this process and tell what it took."""
+    """Import ``source`` in this process and print time and memory."""
     config = ImportConfig(min_rating=2, min_user_interactions=5, min_item_interactions=5, split="time")
     started = time.perf_counter()
     card = import_data(source, source.with_name("out"), config)
@@ -69,12 +69,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of the logs")
     parser.add_argument("--format", choices=["parquet", "csv", "jsonl"], nargs="+", default=["parquet", "csv"])
-    parser.add_argument("--folder", type=Path, help="where the files go for a while; the system's, unless given")
+    parser.add_argument("--folder", type=Path, help="folder of the temporary files; the system's unless given")
     parser.add_argument("--limit", type=float, default=8.0, help="GiB that an import may take")
-    parser.add_argument("--here", type=Path, help="import this file in this process")
+    parser.add_argument("--source", type=Path, help="import this file in this process")
     options = parser.parse_args()
-    if options.here:
-        return run(options.rows[0], options.here, options.limit)
+    if options.source:
+        return run(options.rows[0], options.source, options.limit)
     print("| rows | file | rows left | time | processor time | rows a second | peak GiB |", flush=True)
     print("| --: | :-- | --: | --: | --: | --: | --: |", flush=True)
     failed = 0
@@ -84,7 +84,7 @@ def main() -> int:
             try:
                 source = folder / f"log.{ending}"
                 write_frames(log(rows), source, next(log(10)).clear())
-                command = [sys.executable, "-m", "benchmarks.imports", "--rows", str(rows), "--here", str(source)]
+                command = [sys.executable, "-m", "benchmarks.imports", "--rows", str(rows), "--source", str(source)]
                 failed += subprocess.call([*command, "--limit", str(options.limit)])
             finally:
                 shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Requests that make no sense, drawn from one seed, as the bytes that go over the wire."""
+"""Malformed HTTP requests, drawn from one seed, as bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Draw = np.random.Generator
 
 
 def requests(count: int, seed: int = 0) -> Iterator[bytes]:
-    """``count`` requests, of every kind in turn."""
+    """``count`` requests, each kind in turn."""
     draw = numpy_generator(seed, "malformed requests")
     for n in range(count):
         yield KINDS[n % len(KINDS)](draw)
@@ -61,7 +61,7 @@ def _noise(draw: Draw, most: int = 400) -> bytes:
 
 
 def _value(draw: Draw, depth: int = 0) -> str:
-    """JSON of anything."""
+    """Random JSON, sometimes invalid."""
     kind = int(draw.integers(7 if depth < 3 else 4))
     if kind == 0:
         return _pick(draw, NUMBERS)
@@ -85,7 +85,7 @@ def wrong_fields(draw: Draw) -> bytes:
 
 
 def nearly_right(draw: Draw) -> bytes:
-    """A request that is right but for one field."""
+    """A request with one wrong field."""
     path = _pick(draw, POSTS)
     right = (
         {"user": "1", "item": "1"} if path == "/v1/explain" else {"item": "1"} if "similar" in path else {"user": "1"}
@@ -153,21 +153,21 @@ def broken_chunks(draw: Draw) -> bytes:
 
 
 def too_large(draw: Draw) -> bytes:
-    told = int(draw.integers(2**20 + 1, 2**62))
-    head = f"POST {_pick(draw, POSTS)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {told}\r\n\r\n"
+    announced = int(draw.integers(2**20 + 1, 2**62))
+    head = f"POST {_pick(draw, POSTS)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced}\r\n\r\n"
     return head.encode() + b"x" * 100
 
 
 def cut_short(draw: Draw) -> bytes:
-    whole = _post(_pick(draw, POSTS), b'{"user": 1, "k": 5}')
-    return whole[: int(draw.integers(1, len(whole)))]
+    request = _post(_pick(draw, POSTS), b'{"user": 1, "k": 5}')
+    return request[: int(draw.integers(1, len(request)))]
 
 
 def flipped(draw: Draw) -> bytes:
-    whole = bytearray(_post(_pick(draw, POSTS), b'{"user": 1, "item": 1, "k": 5, "items": [1]}'))
-    for place in draw.integers(0, len(whole), 4).tolist():
-        whole[place] = int(draw.integers(256))
-    return bytes(whole)
+    request = bytearray(_post(_pick(draw, POSTS), b'{"user": 1, "item": 1, "k": 5, "items": [1]}'))
+    for position in draw.integers(0, len(request), 4).tolist():
+        request[position] = int(draw.integers(256))
+    return bytes(request)
 
 
 def no_http(draw: Draw) -> bytes:
@@ -179,4 +179,4 @@ KINDS: tuple[Callable[[Draw], bytes], ...] = (
     *(long_url, strange_head, broken_chunks, too_large, cut_short, flipped, no_http),
 )
 UNFINISHED = frozenset({strange_head, broken_chunks, too_large, cut_short, flipped, no_http})
-"""Kinds that leave the service waiting for more, unless the client says that there is none."""
+"""Kinds for which the service waits for more bytes unless the client closes its sending side."""

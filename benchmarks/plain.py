@@ -1,4 +1,4 @@
-"""Plain references: the same formulas and steps, written as they are read, without a thought for speed."""
+"""Plain references: the same formulas and steps in the most direct code, not optimised."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def codes(score_BP: Tensor, rounds: int = 3, epsilon: float = 0.05) -> Tensor:
 
 
 def item_clusters(item: Sequence[Tensor], codebook_PL: Tensor, temperature: Tensor) -> Tensor:
-    """Equation 11 over the batch's pairs, repeats and all."""
+    """Equation 11 over the batch's pairs, repeats included."""
     prototype = F.normalize(codebook_PL)
     scores = [F.normalize(vector) @ prototype.T for vector in item]
     code = [codes(score) for score in scores]
@@ -79,45 +79,45 @@ class LightGCN(torch.nn.Module):
 def negatives(data: TrainingSet, seed: int) -> list[int]:
     """One item per training pair, drawn one by one until it is not among the user's."""
     random = np.random.default_rng(seed)
-    known: dict[int, set[int]] = {}
+    items_of: dict[int, set[int]] = {}
     for user, item in zip(data.user_T.tolist(), data.item_T.tolist(), strict=True):
-        known.setdefault(user, set()).add(item)
+        items_of.setdefault(user, set()).add(item)
     drawn = []
     for user in data.user_T.tolist():
         item = int(random.integers(data.num_items))
-        while item in known[user]:
+        while item in items_of[user]:
             item = int(random.integers(data.num_items))
         drawn.append(item)
     return drawn
 
 
 def ranking(
-    user_UL: Tensor, item_IL: Tensor, known: Mapping[int, set[int]], held: Mapping[int, set[int]], batch: int = 4096
+    user_UL: Tensor, item_IL: Tensor, items_of: Mapping[int, set[int]], held: Mapping[int, set[int]], batch: int = 4096
 ) -> dict[str, float]:
     """Recall, NDCG, precision and MAP at 10 and 20: topk of masked scores, then a loop over users."""
-    users = [user for user in held if user in known]
-    found: dict[str, list[float]] = {}
+    users = [user for user in held if user in items_of]
+    per_user: dict[str, list[float]] = {}
     for start in range(0, len(users), batch):
         part = users[start : start + batch]
         score = user_UL[part] @ item_IL.T
         for row, user in enumerate(part):
-            score[row, list(known[user])] = -torch.inf
+            score[row, list(items_of[user])] = -torch.inf
         top = score.topk(20, dim=1).indices.tolist()
         for user, items in zip(part, top, strict=True):
             hit = [item in held[user] for item in items]
             for k in (10, 20):
                 hits, gains, precisions = 0, 0.0, 0.0
-                for place in range(k):
-                    if hit[place]:
+                for rank in range(k):
+                    if hit[rank]:
                         hits += 1
-                        gains += 1 / math.log2(place + 2)
-                        precisions += hits / (place + 1)
-                ideal = sum(1 / math.log2(place + 2) for place in range(min(k, len(held[user]))))
-                found.setdefault(f"recall@{k}", []).append(hits / len(held[user]))
-                found.setdefault(f"ndcg@{k}", []).append(gains / ideal)
-                found.setdefault(f"precision@{k}", []).append(hits / k)
-                found.setdefault(f"map@{k}", []).append(precisions / len(held[user]))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+                        gains += 1 / math.log2(rank + 2)
+                        precisions += hits / (rank + 1)
+                ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(held[user]))))
+                per_user.setdefault(f"recall@{k}", []).append(hits / len(held[user]))
+                per_user.setdefault(f"ndcg@{k}", []).append(gains / ideal)
+                per_user.setdefault(f"precision@{k}", []).append(hits / k)
+                per_user.setdefault(f"map@{k}", []).append(precisions / len(held[user]))
+    return {name: float(np.mean(values)) for name, values in per_user.items()}
 
 
 def neighbors(data: TrainingSet, k: int) -> list[list[int]]:

@@ -1,11 +1,11 @@
-"""Requests a second of ``crossrec serve``, and what it says to requests that make no sense.
+"""Requests a second of ``crossrec serve``, and its answers to malformed requests.
 
     python -m benchmarks.serving
     python -m benchmarks.serving --malformed 10000
 
-The first serves random vectors, 10,000 users x 100,000 items x 64 unless told otherwise. The service is a process of
-its own; its clients are this one, on the same cores. A client sends its next request when its last one is answered.
-Every figure is the median of --rounds rounds. Writes nothing but a run in a temporary folder.
+The first serves random vectors, by default 10,000 users x 100,000 items x 64. The service runs in its own process; the
+clients run in this one, on the same cores. A client sends its next request when its last one is answered. Every figure
+is the median of --rounds rounds. Writes a run to a temporary folder and nothing else.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.datasets import random_vectors
 from benchmarks.malformed import KINDS, UNFINISHED, requests
-from benchmarks.worlds import random_vectors
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import numpy_generator
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
@@ -40,7 +40,7 @@ LENGTH = 20
 
 
 def random_run(folder: Path, users: int, items: int, width: int) -> Path:
-    """The folder of a run that nothing but chance has made."""
+    """Write a run of random vectors. Returns its folder."""
     random_vectors(users, items, width).save(folder / EMBEDDINGS_FILE)
     for name, count in (("users", users), ("items", items)):
         pl.DataFrame({"index": np.arange(count), "id": np.arange(count)}).write_parquet(folder / f"{name}.parquet")
@@ -50,43 +50,43 @@ def random_run(folder: Path, users: int, items: int, width: int) -> Path:
 
 
 class Service:
-    """A running ``crossrec serve`` on a free port. ``said``: the lines that it has written."""
+    """A running ``crossrec serve`` on a free port. ``stderr_lines``: the lines that it has written."""
 
     def __init__(self, *arguments: object, environment: dict[str, str] | None = None) -> None:
-        """Starts it and waits until it takes connections. Raises RuntimeError with what it said if it ends instead."""
+        """Start it and wait until it accepts connections. Raises RuntimeError with its output if it ends instead."""
         command = [sys.executable, "-m", "crossrec", "serve", *map(str, arguments), "--port", "0"]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
         )
-        self.said: list[str] = []
+        self.stderr_lines: list[str] = []
         self.port = 0
-        self._known = threading.Event()
+        self._has_port_or_ended = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._known.wait()
+        self._has_port_or_ended.wait()
         if not self.port:
-            raise RuntimeError("".join(self.said))
+            raise RuntimeError("".join(self.stderr_lines))
 
     def _read(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as lines:
             for line in lines:
-                self.said.append(line)
-                found = re.search(r" on http://\S+:(\d+)/", line)
-                if found and not self.port:
-                    self.port = int(found[1])
-                    self._known.set()
-        self._known.set()
+                self.stderr_lines.append(line)
+                address = re.search(r" on http://\S+:(\d+)/", line)
+                if address and not self.port:
+                    self.port = int(address[1])
+                    self._has_port_or_ended.set()
+        self._has_port_or_ended.set()
 
     def stop(self) -> int:
-        """Tell it to stop; its exit code."""
+        """Stop it. Returns its exit code."""
         self.process.terminate()
         code = self.process.wait(30)
         self._reader.join(10)
         return code
 
     def cpu_seconds(self) -> float:
-        """Processor time so far; not a number where the system does not tell."""
+        """Processor time so far; NaN on systems without /proc."""
         try:
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         except OSError:
@@ -96,12 +96,12 @@ class Service:
 
 @contextmanager
 def service(*arguments: object, environment: dict[str, str] | None = None) -> Iterator[Service]:
-    """A service that is told to stop at the end."""
-    made = Service(*arguments, environment=environment)
+    """A service that is stopped at the end."""
+    running = Service(*arguments, environment=environment)
     try:
-        yield made
+        yield running
     finally:
-        made.stop()
+        running.stop()
 
 
 def as_post(path: str, body: object) -> bytes:
@@ -124,7 +124,7 @@ async def _client(port: int, make: Make, until: float, seconds: list[float], sta
 
 @dataclass
 class Load:
-    """What one round has measured: requests a second, milliseconds, the service's processor time a request."""
+    """Figures of one round: requests a second, milliseconds, the service's processor time a request."""
 
     rate: float
     p50: float
@@ -134,7 +134,7 @@ class Load:
 
 
 async def load(served: Service, make: Make, clients: int, length: float) -> Load:
-    """Clients that ask for ``length`` seconds."""
+    """Send requests for ``length`` seconds."""
     seconds: list[float] = []
     statuses: list[str] = []
     before, started = served.cpu_seconds(), time.perf_counter()
@@ -146,33 +146,33 @@ async def load(served: Service, make: Make, clients: int, length: float) -> Load
 
 
 async def send(port: int, raw: bytes, *, ends: bool, patience: float = 30.0) -> str:
-    """The status that a request gets; 'closed' where the connection ends without. ``ends``: tells that it is over."""
+    """Status of the answer; 'closed' if the connection ends without one. ``ends``: close the sending side."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(raw)
         if ends:
             writer.write_eof()
-        got = await asyncio.wait_for(reader.read(100), patience)
+        head = await asyncio.wait_for(reader.read(100), patience)
     except OSError:
-        got = b""
+        head = b""
     finally:
         writer.close()
-    return got[9:12].decode("latin-1") or "closed"
+    return head[9:12].decode("latin-1") or "closed"
 
 
 async def malformed(port: int, raw: Iterable[bytes], at_once: int = 8) -> Counter[tuple[str, str]]:
-    """How often each kind of senseless request got each status."""
-    found: Counter[tuple[str, str]] = Counter()
-    room = asyncio.Semaphore(at_once)
+    """How often each kind of malformed request got each status."""
+    status_counts: Counter[tuple[str, str]] = Counter()
+    limit = asyncio.Semaphore(at_once)
 
     async def one(number: int, request: bytes) -> None:
         kind = KINDS[number % len(KINDS)]
-        async with room:
+        async with limit:
             status = await send(port, request, ends=kind in UNFINISHED)
-        found[kind.__name__, status] += 1
+        status_counts[kind.__name__, status] += 1
 
     await asyncio.gather(*(one(number, request) for number, request in enumerate(raw)))
-    return found
+    return status_counts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -183,15 +183,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round")
-    parser.add_argument("--malformed", type=int, default=0, help="send so many senseless requests instead")
+    parser.add_argument("--malformed", type=int, default=0, help="send so many malformed requests instead")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         run = random_run(Path(folder), options.users, options.items, options.width)
         with service(run, "--rate", 0) as served:
-            return _senseless(served, options.malformed) if options.malformed else _loads(served, options)
+            return _send_malformed(served, options.malformed) if options.malformed else _send_loads(served, options)
 
 
-def _loads(served: Service, options: argparse.Namespace) -> int:
+def _send_loads(served: Service, options: argparse.Namespace) -> int:
     draw = numpy_generator(0, "requests")
     cases: dict[str, Make] = {
         "recommend": lambda: as_post("/v1/recommend", {"user": int(draw.integers(options.users)), "k": LENGTH}),
@@ -206,19 +206,20 @@ def _loads(served: Service, options: argparse.Namespace) -> int:
             rounds = [asyncio.run(load(served, make, clients, options.seconds)) for _ in range(options.rounds)]
             rate, p50, p99, cpu = (np.median([getattr(r, f) for r in rounds]) for f in ("rate", "p50", "p99", "cpu"))
             statuses = sum((r.statuses for r in rounds), Counter())
-            told = ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
-            print(f"| {name} | {clients} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {cpu:.2f} | {told} |", flush=True)
+            summary = ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+            print(f"| {name} | {clients} | {rate:.0f} | {p50:.1f} | {p99:.1f} | {cpu:.2f} | {summary} |", flush=True)
     return 0
 
 
-def _senseless(served: Service, count: int) -> int:
-    found = asyncio.run(malformed(served.port, requests(count)))
+def _send_malformed(served: Service, count: int) -> int:
+    status_counts = asyncio.run(malformed(served.port, requests(count)))
     for kind in KINDS:
-        statuses = {status: n for (name, status), n in sorted(found.items()) if name == kind.__name__}
+        statuses = {status: n for (name, status), n in sorted(status_counts.items()) if name == kind.__name__}
         print(f"{kind.__name__}: " + ", ".join(f"{status} x {n}" for status, n in statuses.items()))
-    bad = sum(n for (_, status), n in found.items() if status.startswith("5"))
-    print(f"{sum(found.values())} requests, {bad} answered with 5xx; still running: {served.process.poll() is None}")
-    return 1 if bad or served.process.poll() is not None else 0
+    bad = sum(n for (_, status), n in status_counts.items() if status.startswith("5"))
+    running = served.process.poll() is None
+    print(f"{status_counts.total()} requests, {bad} answered with 5xx; still running: {running}")
+    return 1 if bad or not running else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""One side of a case: makes its inputs, prints a check, runs a round for every line on stdin, prints its peak memory.
+"""Runs one side of a case: prints its check, runs a round for every line on stdin, prints its peak memory.
 
-Our side keeps its pages, as ``crossrec train`` does; the plain one has the allocator as it comes.
+Our side keeps freed memory, as ``crossrec train`` does; the plain side uses the default allocator.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 
 import torch
 
-from benchmarks.cases import SIDES
 from benchmarks.harness import resident_mb, seconds_of
+from benchmarks.sides import SIDES
 from crossrec.commands.flags import keep_freed_memory
 
 

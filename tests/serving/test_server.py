@@ -44,7 +44,7 @@ def accepts_connections(port: int) -> bool:
 
 
 def test_it_prints_its_address_and_answers(served):
-    assert served.said[0].startswith("crossrec serves vbpr and lightgcn+cross on http://127.0.0.1:")
+    assert served.stderr_lines[0].startswith("crossrec serves vbpr and lightgcn+cross on http://127.0.0.1:")
     answer = recommend(served)
     assert (answer.status_code, len(answer.json()["items"])) == (200, 3)
     assert "server" not in answer.headers
@@ -59,7 +59,7 @@ def test_malformed_requests_get_no_server_error(served, seed):
     assert {"200", "400", "404", "405", "413", "422"} <= {status for _, status in counts}
     assert recommend(served).json() == before
     assert served.process.poll() is None
-    assert not [line for line in served.said if "Traceback" in line]
+    assert not [line for line in served.stderr_lines if "Traceback" in line]
 
 
 def test_the_load_benchmark_counts_answers(served):
@@ -103,7 +103,7 @@ def test_token_from_the_environment_swap_and_graceful_shutdown(tmp_path):
             connection.sendall(content[9:])  # the request in progress is answered
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
     assert served.stop() == 0
-    assert not [line for line in served.said if "Traceback" in line]
+    assert not [line for line in served.stderr_lines if "Traceback" in line]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is measured on: TikTok and Baby where CROSSREC_DATA has them, generated sets of their sizes elsewhere."""
+"""Data of the benchmarks: TikTok and Baby where CROSSREC_DATA has them, otherwise generated sets of their sizes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ SIZES = {"tiktok": (9308, 6710, 59541, (128, 128)), "baby": (19445, 7050, 118551
 """Users, items, training pairs, widths of the features."""
 
 
-def real_or_like(name: str) -> tuple[TrainingSet, str]:
-    """The named set, or a generated one of its size; and which it is."""
+def real_or_generated(name: str) -> TrainingSet:
+    """The named set, or a generated one of the same size where it is missing."""
     try:
-        return training_set(load(DataConfig(data=name))), name
+        return training_set(load(DataConfig(data=name)))
     except DataError:
-        users, items, pairs, widths = SIZES[name]
-        return generated(users, items, pairs, widths), f"generated, the size of {name}"
+        return generated(*SIZES[name])
 
 
 def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), seed: int = 0) -> TrainingSet:
@@ -29,8 +28,8 @@ def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), 
     draw = torch.Generator().manual_seed(seed)
     rank = torch.arange(1, items + 1, dtype=torch.float64)
     popular = torch.cumsum(rank**-0.7, 0)
-    place = torch.rand(pairs, generator=draw, dtype=torch.float64) * popular[-1]
-    item = torch.searchsorted(popular, place).clamp_max(items - 1)
+    drawn = torch.rand(pairs, generator=draw, dtype=torch.float64) * popular[-1]
+    item = torch.searchsorted(popular, drawn).clamp_max(items - 1)
     item[: min(items, pairs)] = torch.arange(min(items, pairs))
     user = (torch.rand(pairs, generator=draw) ** 1.5 * users).long().clamp_max(users - 1)
     user[-min(users, pairs) :] = torch.arange(min(users, pairs))
@@ -41,11 +40,11 @@ def generated(users: int, items: int, pairs: int, widths: tuple[int, ...] = (), 
     return TrainingSet(users, items, user, item, features)
 
 
-def random_vectors(users: int, items: int, width: int, taken: int = 20) -> TrainedEmbeddings:
-    """What a run recommends with, made by chance alone; every user has taken ``taken`` items."""
+def random_vectors(users: int, items: int, width: int, history: int = 20) -> TrainedEmbeddings:
+    """Random embeddings of a run; every user has ``history`` items."""
     draw = torch.Generator().manual_seed(0)
     user, item = torch.randn(users, width, generator=draw), torch.randn(items, width, generator=draw)
-    seen = np.sort(np.random.default_rng(0).integers(0, items, (users, taken)), axis=1).ravel()
+    seen = np.sort(np.random.default_rng(0).integers(0, items, (users, history)), axis=1).ravel()
     return TrainedEmbeddings(
         backbone="random",
         alignment=None,
@@ -55,7 +54,7 @@ def random_vectors(users: int, items: int, width: int, taken: int = 20) -> Train
         user_UL=user,
         item_IL=item,
         degree_I=torch.ones(items, dtype=torch.int64),
-        seen_indptr=torch.arange(users + 1) * taken,
+        seen_indptr=torch.arange(users + 1) * history,
         seen_item=torch.from_numpy(seen),
-        seen_trained=torch.ones(users * taken, dtype=torch.bool),
+        seen_trained=torch.ones(users * history, dtype=torch.bool),
     )
