@@ -20,17 +20,17 @@ def test_describe(kind, request, crossrec):
     assert answer.code == 0, answer.err
     assert answer.err == ""
     assert answer.out.splitlines()[0].strip() == folder.name
-    shown = cells(answer)
-    assert shown["Users"] == "12"
-    assert shown["Items"] == "10"
-    assert shown["Interactions"] == "96"
-    assert shown["Train / valid / test"] == "72 / 12 / 12"
-    assert shown["Sparsity"] == "20.00%"
-    assert (shown["sound: columns"], shown["scent: columns"]) == ("6", "4")
+    values = cells(answer)
+    assert values["Users"] == "12"
+    assert values["Items"] == "10"
+    assert values["Interactions"] == "96"
+    assert values["Train / valid / test"] == "72 / 12 / 12"
+    assert values["Sparsity"] == "20.00%"
+    assert (values["sound: columns"], values["scent: columns"]) == ("6", "4")
     feature = np.load(folder / "sound_feat.npy").astype(float)
     unit = feature / np.linalg.norm(feature, axis=1, keepdims=True)
     mean = ((unit @ unit.T).sum() - 10) / 90
-    assert shown["sound: mean cosine of two items"] == f"{mean:.4f}"
+    assert values["sound: mean cosine of two items"] == f"{mean:.4f}"
 
 
 def test_describe_takes_the_name_as_a_word_too(crossrec):
@@ -48,7 +48,7 @@ def test_validate_finds_nothing(crossrec, mmrec):
     assert str(mmrec) in answer.out
 
 
-def test_validate_lists_everything_that_is_wrong(crossrec, mmrec, content):
+def test_validate_lists_all_problems(crossrec, mmrec, content):
     table = mmrec / "shop.inter"
     table.write_text(table.read_text() + "3\tmilk\t5.0\t0\nhe\t4\t5.0\t0\n")
     sound = np.load(mmrec / "sound_feat.npy")
@@ -61,12 +61,12 @@ def test_validate_lists_everything_that_is_wrong(crossrec, mmrec, content):
     lines = answer.err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("crossrec: error: ") for line in lines)
-    for told in ("line 98: itemID 'milk'", "line 99: userID 'he'", "sound_feat.npy, row 4, column 2"):
-        assert sum(told in line for line in lines) == 1
+    for message in ("line 98: itemID 'milk'", "line 99: userID 'he'", "sound_feat.npy, row 4, column 2"):
+        assert sum(message in line for line in lines) == 1
     assert content(mmrec) == before
 
 
-def test_validate_tells_warnings_as_such(crossrec, mmrec):
+def test_validate_marks_warnings(crossrec, mmrec):
     sound = np.load(mmrec / "sound_feat.npy")
     sound[4] = 0
     np.save(mmrec / "sound_feat.npy", sound)

@@ -1,4 +1,4 @@
-"""``crossrec data import``: the folder, the report, mistakes in one line, and a stop that leaves nothing."""
+"""``crossrec data import``: folder, report, errors in one line, and a stop that leaves nothing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def test_a_table_becomes_a_folder_that_validates_and_trains(crossrec, tabular, t
     columns = ("--user-column", "customer", "--item-column", "product", "--time-column", "when")
     answer = crossrec("data", "import", tabular, "--out", "shop", *columns, "--min-user-interactions", 3)
     assert (answer.code, answer.err) == (0, "")
-    for told in (
+    for text in (
         "shop, from tables",
         "│ read",
         "│ k-core",
         "3 a user, 0 an item; 0 rounds",
         "train / valid / test: 72 / 12 / 12",
     ):
-        assert told in answer.out
+        assert text in answer.out
     assert "features sound: 6 columns of float32" in answer.out
     assert answer.out.splitlines()[-1] == "shop: complete; crossrec data validate --data shop"
     assert crossrec("data", "validate", "--data", "shop").code == 0
@@ -56,14 +56,14 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes(arguments, told, crossrec, tmp_path):
-    here = tmp_path / "here"
-    (here / "log.csv").write_text("user,item\nu,x\nu,\n")
+@pytest.mark.parametrize(("arguments", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes(arguments, parts, crossrec, tmp_path):
+    folder = tmp_path / "here"
+    (folder / "log.csv").write_text("user,item\nu,x\nu,\n")
     line = crossrec("data", "import", *arguments).mistake
-    for part in told:
+    for part in parts:
         assert part in line
-    assert [path.name for path in here.iterdir()] == ["log.csv"]
+    assert [path.name for path in folder.iterdir()] == ["log.csv"]
 
 
 DRIVER = """

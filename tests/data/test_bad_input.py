@@ -1,4 +1,4 @@
-"""Every mistake in the data is one line that names the file, the place and the fix; nothing is quietly passed over."""
+"""Every error in the data is one line that names the file, the line and the fix; nothing is ignored silently."""
 
 from __future__ import annotations
 
@@ -408,7 +408,7 @@ def test_duplicates_are_dropped_on_request_only_and_counted(put):
     )
 
 
-def test_what_a_data_set_can_live_with_is_a_warning(put):
+def test_warnings_do_not_stop_load(put):
     files = {
         "a.inter": "userID\titemID\tx_label\n0\t0\t0\n1\t1\t1\n4\t2\t0\n",
         "image_feat.npy": np.diag([1.0, 0.0, 2.0]),

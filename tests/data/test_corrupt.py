@@ -29,7 +29,7 @@ def changed(before, after):
     return set(np.flatnonzero((before != after).any(axis=1)).tolist())
 
 
-def test_exactly_the_share_of_those_that_have_the_feature(features):
+def test_the_share_counts_items_with_the_feature(features):
     noisy = replace_features(features, 0.3, 0)
     assert {name: len(changed(features[name], noisy[name])) for name in features} == {
         **{"image": round(0.3 * 490), "text": 150, "count": 150}
@@ -68,7 +68,7 @@ def test_modalities_lose_items_independently(features):
     assert (alone["text"] == noisy["text"]).all(), "whatever other modalities there are"
 
 
-def test_the_seed_decides(features):
+def test_seeds_differ(features):
     one, again, other = (replace_features(features, 0.4, seed)["text"] for seed in (3, 3, 4))
     assert (one == again).all()
     assert changed(features["text"], one) != changed(features["text"], other)
@@ -79,7 +79,7 @@ def pairs(part):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 1.0])
-def test_clicks_that_never_happened(share):
+def test_false_clicks_are_new_pairs_of_existing_users(share):
     clean, noisy = (load(DataConfig(false_clicks=s)) for s in (None, share))
     count = len(clean.train)
     assert len(noisy.train) == count + round(share * count)
@@ -93,7 +93,7 @@ def test_clicks_that_never_happened(share):
     assert all((noisy.features[m] == clean.features[m]).all() for m in clean.features)
 
 
-def test_false_clicks_are_of_the_active_and_for_anything():
+def test_false_clicks_prefer_active_users_and_no_item():
     clean, noisy = load(DataConfig()), load(DataConfig(false_clicks=1.0))
     count = len(clean.train)
     true_U, false_U = np.bincount(clean.train.user_N), np.bincount(noisy.train.user_N[count:])
@@ -102,7 +102,7 @@ def test_false_clicks_are_of_the_active_and_for_anything():
     assert false_I.std() == pytest.approx(np.sqrt(count / clean.num_items), rel=0.15), "uniform: Poisson by item"
 
 
-def test_fewer_false_clicks_are_the_first_of_more():
+def test_false_clicks_of_a_smaller_share_are_a_prefix():
     some = [pairs(load(DataConfig(data="synthetic-tiny", false_clicks=s)).train) for s in (0.1, 0.3, 0.6)]
     for few, many in itertools.pairwise(some):
         assert many[: len(few)] == few
@@ -112,26 +112,28 @@ def test_fewer_false_clicks_are_the_first_of_more():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    known=st.sets(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1),
+    existing=st.sets(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1),
     held=st.sets(st.tuples(st.integers(0, 4), st.integers(0, 6))),
     share=st.sampled_from([0.1, 0.5, 1.0]),
 )
-def test_however_full_the_table_is(known, held, share):
-    """All of what is promised, or an error; never a pair that is known, twice or out of range."""
-    as_part = [Interactions(*np.array(sorted(part), dtype=np.int64).reshape(-1, 2).T) for part in (known, held - known)]
+def test_false_clicks_at_any_density(existing, held, share):
+    """The full number or an error; never an existing pair, a repeated pair or one out of range."""
+    as_part = [
+        Interactions(*np.array(sorted(part), dtype=np.int64).reshape(-1, 2).T) for part in (existing, held - existing)
+    ]
     try:
         noisy = add_false_clicks(as_part[0], as_part[1:], 7, share, 0)
     except DataError:
-        free = min(7 - sum(user == u for user, _ in known | held) for u in {user for user, _ in known})
-        assert free < len(known), "where every user has items to spare, there are enough"
+        free = min(7 - sum(user == u for user, _ in existing | held) for u in {user for user, _ in existing})
+        assert free < len(existing), "where every user has items to spare, there are enough"
         return
-    new = pairs(noisy)[len(known) :]
-    assert len(new) == round(share * len(known)) == len(set(new) - known - held)
-    assert {user for user, _ in new} <= {user for user, _ in known}
+    new = pairs(noisy)[len(existing) :]
+    assert len(new) == round(share * len(existing)) == len(set(new) - existing - held)
+    assert {user for user, _ in new} <= {user for user, _ in existing}
     assert all(0 <= item < 7 for _, item in new)
 
 
-def test_a_user_takes_each_free_item_equally_often():
+def test_false_clicks_are_uniform_over_free_items():
     train = Interactions(np.zeros(3, dtype=np.int64), np.array([0, 2, 5]))
     held = [Interactions(np.zeros(1, dtype=np.int64), np.array([4]))]
     first = [int(add_false_clicks(train, held, 8, 0.34, seed).item_N[-1]) for seed in range(400)]
@@ -140,14 +142,14 @@ def test_a_user_takes_each_free_item_equally_often():
     assert all(count == pytest.approx(100, abs=4 * np.sqrt(400 * 0.25 * 0.75)) for count in counts.values())
 
 
-def test_nothing_unless_asked_for():
+def test_shares_of_zero_are_the_default_configuration():
     assert RunConfig(data={"missing_content": 0, "false_clicks": 0.0}).digest() == RunConfig().digest()
     assert RunConfig(data={"false_clicks": 0.1}).digest() != RunConfig().digest()
     named = {"missing_content", "false_clicks", "corruption_seed"}
     assert not named & set(RunConfig().model_dump(exclude_none=True)["data"]), "None stays out of what names a run"
 
 
-def test_both_at_once_as_any_data_set():
+def test_both_corruptions_together():
     config = DataConfig(data="synthetic-tiny", missing_content=0.5, false_clicks=0.2)
     assert validate(config) == []
     clean, noisy = describe(DataConfig(data="synthetic-tiny")), describe(config)
@@ -160,7 +162,7 @@ def test_both_at_once_as_any_data_set():
     assert dataset.fingerprint() != load(config.model_copy(update={"corruption_seed": 1})).fingerprint()
 
 
-def test_a_folder_too(tmp_path):
+def test_corruption_of_a_folder(tmp_path):
     rows = [f"{user},{item}" for user in range(6) for item in range(user, user + 5)]
     (tmp_path / "log.csv").write_text("\n".join(["user,item", *rows]) + "\n")
     config = DataConfig(data=str(tmp_path / "log.csv"), false_clicks=0.5)
@@ -175,7 +177,7 @@ def test_shares_are_within_0_and_1(field, share):
         DataConfig.parse({field: share})
 
 
-def test_what_cannot_be_had(tmp_path):
+def test_impossible_shares(tmp_path):
     bare = DataConfig(data="synthetic-tiny", modalities=(), missing_content=0.2)
     (finding,) = validate(bare)
     assert (finding.kind, finding.message) == (

@@ -63,12 +63,12 @@ def test_a_constant_column_becomes_zero_even_where_rounding_would_not_make_it_so
     np.testing.assert_allclose(scaled[:, 1].std(), 1, rtol=1e-6)
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_the_block_size_changes_nothing(monkeypatch):
     matrix = np.random.default_rng(0).normal(size=(23, 5))
     matrix[[3, 10]] = 0
-    whole, cosine = scale(matrix, "standardize_l2"), mean_pairwise_cosine(matrix)
+    scaled, cosine = scale(matrix, "standardize_l2"), mean_pairwise_cosine(matrix)
     monkeypatch.setattr(module, "BLOCK", 4)
-    np.testing.assert_allclose(scale(matrix, "standardize_l2"), whole, atol=1e-7)
+    np.testing.assert_allclose(scale(matrix, "standardize_l2"), scaled, atol=1e-7)
     assert mean_pairwise_cosine(matrix) == pytest.approx(cosine, abs=1e-12)
 
 

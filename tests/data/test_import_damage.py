@@ -1,4 +1,4 @@
-"""Every kind of source, damaged by hand: what is told, in one line, and that nothing is left."""
+"""Every kind of source, damaged by hand: what is message, in one line, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -286,17 +286,17 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damage_is_told_in_one_line_and_leaves_nothing(case, put):
-    files, rules, told = DAMAGED[case]
+def test_damage_is_one_line_and_leaves_nothing(case, put):
+    files, rules, message = DAMAGED[case]
     folder = put(files)
     with pytest.raises(CrossrecError) as caught:
         import_data(folder, folder.parent / "below" / "out", ImportConfig(**rules))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in folder.parent.iterdir()] == ["set"]
 
 
-def test_a_source_that_is_not_there(put, tmp_path):
+def test_a_missing_source(put, tmp_path):
     folder = put({"visits.csv": csv()})
     with pytest.raises(CrossrecError, match=r"vists.csv: no such file or folder; did you mean 'visits.csv'"):
         import_data(folder / "vists.csv", tmp_path / "out")

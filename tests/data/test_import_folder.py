@@ -1,4 +1,4 @@
-"""The folder an import makes: whole or not there, nothing good lost, a card that tells all, and real data."""
+"""The folder of an import: it appears when complete, replaces nothing by mistake, and has a card; and real data."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ STAGES = ["reading", "looking for duplicates", "k-core, round by round", "splitt
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("blow", [KeyboardInterrupt, MemoryError])
-def test_a_stop_at_any_stage_leaves_what_there_was(stage, blow, folder, tmp_path):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_stop_at_any_stage_changes_nothing(stage, error, folder, tmp_path):
     config = ImportConfig(min_item_interactions=4, min_user_interactions=3)
-    seen = []
+    steps = []
 
-    def stop(what: str, done: int, total: int) -> None:
-        seen.append(what)
-        if what == stage:
-            raise blow
+    def stop(step: str, done: int, total: int) -> None:
+        steps.append(step)
+        if step == stage:
+            raise error
 
     before = names(tmp_path)
     for out in (tmp_path / "below" / "deep" / "out", tmp_path / "out"):
-        with pytest.raises((blow, RunError)):  # polars wraps what happens while it writes
+        with pytest.raises((error, RunError)):  # polars wraps what happens while it writes
             import_data(folder, out, config, on_progress=stop)
     assert names(tmp_path) == before
     import_data(folder, tmp_path / "out", config)
     good = content(tmp_path / "out")
-    with pytest.raises((blow, RunError)):
-        import_data(folder, tmp_path / "out", ImportConfig(), overwrite=True, on_progress=_stop_when_writing(blow))
+    with pytest.raises((error, RunError)):
+        import_data(folder, tmp_path / "out", ImportConfig(), overwrite=True, on_progress=_stop_when_writing(error))
     assert content(tmp_path / "out") == good
-    assert stage in seen
+    assert stage in steps
 
 
-def _stop_when_writing(blow):
-    def stop(what: str, done: int, total: int) -> None:
-        if what == "writing":
-            raise blow
+def _stop_when_writing(error):
+    def stop(step: str, done: int, total: int) -> None:
+        if step == "writing":
+            raise error
 
     return stop
 
@@ -91,13 +91,13 @@ def test_an_existing_target_is_an_error_unless_an_import_made_it(folder, tmp_pat
     assert (out / "text_feat.npy").read_bytes() == b"made later"
 
 
-def test_a_folder_that_cannot_be_made(folder, tmp_path):
+def test_a_folder_that_cannot_be_created(folder, tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(RunError, match="out: cannot be written"):
         import_data(folder, tmp_path / "file" / "out")
 
 
-def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
+def test_a_failed_rename_restores_the_old_folder(tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / "a").write_text("old")
@@ -115,7 +115,7 @@ def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
     assert names(tmp_path) == ["out"]
 
 
-def test_the_card_can_be_read_back_and_tells_all(folder, tmp_path):
+def test_the_card_is_complete_and_can_be_read_back(folder, tmp_path):
     card = import_data(folder, tmp_path / "out", ImportConfig(duplicates="last", min_user_interactions=2))
     assert ImportCard.read(tmp_path / "out") == card
     assert card.files == names(tmp_path / "out")
@@ -124,40 +124,40 @@ def test_the_card_can_be_read_back_and_tells_all(folder, tmp_path):
     assert set(card.versions) == {"crossrec", "python", "polars", "numpy"}
     assert set(card.rules) == set(ImportConfig.model_fields)
     text = (tmp_path / "out" / "card.md").read_text()
-    for told in (
+    for line in (
         "# out",
         "| duplicates | last kept |",
         "| k-core | 2 a user, 0 an item; ",
         "image: 7 columns of float64",
     ):
-        assert told in text, text
+        assert line in text, text
     assert str(tmp_path) not in text + (tmp_path / "out" / "card.json").read_text()
     (tmp_path / "out" / "card.json").write_text("{}")
     with pytest.raises(DataError, match=r"card.json: damaged, or of another version of crossrec"):
         ImportCard.read(tmp_path / "out")
 
 
-def test_progress_is_told_to_the_end(folder, tmp_path):
-    told: dict[str, tuple[int, int]] = {}
-    import_data(folder, tmp_path / "out", on_progress=lambda what, done, total: told.update({what: (done, total)}))
-    assert told["reading"] == (os.path.getsize(folder / "log.csv"),) * 2
+def test_progress_reaches_the_total(folder, tmp_path):
+    progress: dict[str, tuple[int, int]] = {}
+    import_data(folder, tmp_path / "out", on_progress=lambda step, done, total: progress.update({step: (done, total)}))
+    assert progress["reading"] == (os.path.getsize(folder / "log.csv"),) * 2
     rows = pl.read_parquet(tmp_path / "out" / "interactions.parquet").height
-    assert told["writing"] == (rows, rows)
+    assert progress["writing"] == (rows, rows)
 
 
-def test_what_is_imported_is_what_load_reads_from_the_source(folder, tmp_path):
-    # u0 takes i0 five times: only there do rows repeat
+def test_an_imported_folder_loads_like_its_source(folder, tmp_path):
+    # u0 and i0 occur together five times; no other pair repeats
     card = import_data(folder, tmp_path / "out")
     raw = load(DataConfig(data=str(folder), duplicates="drop"))
-    made = load(DataConfig(data=str(tmp_path / "out")))
-    assert made.fingerprint() == raw.fingerprint()
-    assert made.user_ids.to_list() == raw.user_ids.to_list()
-    assert made.item_ids.to_list() == raw.item_ids.to_list()
+    imported = load(DataConfig(data=str(tmp_path / "out")))
+    assert imported.fingerprint() == raw.fingerprint()
+    assert imported.user_ids.to_list() == raw.user_ids.to_list()
+    assert imported.item_ids.to_list() == raw.item_ids.to_list()
     assert card.steps[-1].interactions == 30 - raw.dropped_duplicates
     assert card.steps[-1].rule == "first kept"
 
 
-def test_tiktok_comes_through_unchanged(real, tmp_path):
+def test_tiktok_is_imported_unchanged(real, tmp_path):
     card = import_data(real("tiktok"), tmp_path / "tiktok")
     assert card.splits == {"train": 59541, "valid": 3051, "test": 6130}
     assert (card.steps[-1].users, card.steps[-1].items) == (9308, 6710)
@@ -168,7 +168,7 @@ def test_tiktok_comes_through_unchanged(real, tmp_path):
     assert "10 users have no training row" in finding.message
 
 
-def test_baby_is_its_own_five_core(real, tmp_path):
+def test_baby_is_a_five_core(real, tmp_path):
     card = import_data(real("baby"), tmp_path / "baby", ImportConfig(min_user_interactions=5, min_item_interactions=5))
     assert [step.interactions for step in card.steps] == [160792, 160792]
     assert load(DataConfig(data=str(tmp_path / "baby"))).num_items == 7050

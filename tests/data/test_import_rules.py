@@ -1,4 +1,4 @@
-"""The rules of an import against slow loops: k-core, duplicates, thresholds, windows, splits; and what is counted."""
+"""The rules of an import, compared with slow loops, and the counts of every step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data import splits as splits_module
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io import codes, text_chunks
-from crossrec.data.io.codes import IdEncoder
 from crossrec.data.io.parse_log import InteractionLog
-from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError, DataError
 
 
@@ -24,12 +22,12 @@ def slow_core(pairs: list[tuple[int, int]], least: tuple[int, int]) -> list[bool
     """Drop one weak user or item after the other until there is none."""
     keep = [True] * len(pairs)
     while True:
-        left = [pair for pair, kept in zip(pairs, keep, strict=True) if kept]
+        left = [pair for pair, stays in zip(pairs, keep, strict=True) if stays]
         for side in (0, 1):
             count = Counter(pair[side] for pair in left)
             weak = next((code for code, number in count.items() if number < least[side]), None)
             if weak is not None:
-                keep = [kept and pair[side] != weak for pair, kept in zip(pairs, keep, strict=True)]
+                keep = [stays and pair[side] != weak for pair, stays in zip(pairs, keep, strict=True)]
                 break
         else:
             return keep
@@ -37,7 +35,7 @@ def slow_core(pairs: list[tuple[int, int]], least: tuple[int, int]) -> list[bool
 
 @pytest.mark.parametrize("least", [(0, 0), (2, 0), (0, 3), (2, 2), (3, 4), (5, 5)])
 @pytest.mark.parametrize("seed", range(6))
-def test_the_core_is_that_of_a_slow_loop(least, seed, monkeypatch):
+def test_k_core_agrees_with_a_slow_loop(least, seed, monkeypatch):
     monkeypatch.setattr(codes, "SPAN", 7)
     draw = np.random.default_rng(seed)
     users, items = 12 + seed, 9
@@ -49,7 +47,7 @@ def test_the_core_is_that_of_a_slow_loop(least, seed, monkeypatch):
     assert (rounds > 0) == (not keep_N.all())
 
 
-def test_a_chain_falls_one_by_one():
+def test_k_core_of_a_chain_is_empty():
     # user n has items n and n + 1: no end is strong enough, so that nothing is left
     user_N, item_N = np.array([0, 0, 1, 1, 2, 2, 3, 3]), np.array([0, 1, 1, 2, 2, 3, 3, 4])
     keep_N = np.ones(8, dtype=bool)
@@ -60,7 +58,7 @@ def test_a_chain_falls_one_by_one():
 @pytest.mark.parametrize("size", [1, 3, 1000])
 @pytest.mark.parametrize("keep", ["first", "last"])
 @pytest.mark.parametrize("timed", [False, True])
-def test_one_row_of_every_pair_stays(size, keep, timed, monkeypatch):
+def test_one_row_of_each_pair_stays(size, keep, timed, monkeypatch):
     monkeypatch.setattr(splits_module.by_user, "__defaults__", (size,))
     draw = np.random.default_rng(4)
     rows = [(int(draw.integers(5)), int(draw.integers(4)), int(draw.integers(3))) for _ in range(60)]
@@ -73,56 +71,6 @@ def test_one_row_of_every_pair_stays(size, keep, timed, monkeypatch):
         assert rows[ordered[0]][:2] == pair
         stays.add(ordered[0 if keep == "first" else -1])
     assert set(np.flatnonzero(~repeated(log, keep))) == stays
-
-
-@pytest.mark.parametrize("size", [1, 5, 17, 10**6])
-def test_rows_by_user(size):
-    user_N = np.array([3, 0, 3, 3, 7, 0, 3, 3])
-    blocks = [block.tolist() for block in by_user(user_N, size)]
-    assert [row for block in blocks for row in block] == [1, 5, 0, 2, 3, 6, 7, 4]
-    assert all(len({int(user_N[row]) for row in block}) == 1 or len(block) <= size for block in blocks)
-    owners = [user for block in blocks for user in {int(user_N[row]) for row in block}]
-    assert len(owners) == len(set(owners))
-    assert list(by_user(np.array([], dtype=int))) == []
-
-
-KINDS: dict[str, list[Any]] = {
-    "text": ["ünï", "b", "07", "b", "", 'x,"y'],
-    "whole numbers": [5, -3, 10**12, 5, 0],
-    "large numbers": [2**63 + 5, 1, 2**64 - 1],
-    "fractions": [0.1, 1e300, -2.5, 0.1],
-    "whole fractions": [1.0, 7.0, 1.0],
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_ids_keep_their_values(kind):
-    cells = pl.Series(KINDS[kind], dtype=pl.UInt64 if kind == "large numbers" else None)
-    ids = IdEncoder()
-    code_N = np.concatenate([ids.encode(cells[:2]), ids.encode(cells[2:]), ids.encode(cells[:1])])
-    distinct, position = ids.sorted_ids(typed=True)
-    assert distinct.gather(position[code_N]).to_list() == [*KINDS[kind], KINDS[kind][0]]
-    assert distinct.to_list() == sorted(set(KINDS[kind]))
-    assert len(ids) == len(set(KINDS[kind]))
-
-
-def test_ids_of_other_types_keep_their_values():
-    days = pl.Series(["2024-05-31", "2023-01-01"]).str.to_date()
-    for cells in (days, days.cast(pl.Datetime("ns")), days.cast(pl.String).cast(pl.Categorical)):
-        ids = IdEncoder()
-        code_N = ids.encode(cells)
-        distinct, position = ids.sorted_ids(typed=True)
-        assert distinct.gather(position[code_N]).to_list() == cells.to_list()
-        assert distinct.dtype == (pl.String if cells.dtype == pl.Categorical else cells.dtype)
-
-
-def test_the_dictionary_of_ids_outlives_its_blocks():
-    ids = IdEncoder()
-    first = ids.encode(pl.Series([f"u{n}" for n in range(100)])).tolist()
-    assert first == list(range(100))
-    for _ in range(3):  # what was handed out above is gone by now
-        assert ids.encode(pl.Series([f"u{n}" for n in range(99, -1, -1)])).tolist() == first[::-1]
-    assert ids.encode(pl.Series(["new", "u0"])).tolist() == [100, 0]
 
 
 def table(*rows: tuple[Any, ...], header: str = "user,item,rating,time") -> str:
@@ -155,7 +103,7 @@ LOG = table(
     ],
     ids=str,
 )
-def test_rules_one_by_one(rules, left, put):
+def test_each_rule(rules, left, put):
     card, frame = imported(put, LOG, **rules)
     assert ["".join([row["user"], row["item"], f"{row['rating']:g}"]) for row in frame.rows(named=True)] == left
     last = card.steps[-1]
@@ -199,11 +147,11 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("case", NOTHING)
-def test_the_rule_that_leaves_nothing_is_named(case, put):
-    rules, told = NOTHING[case]
+def test_a_rule_that_leaves_no_row_is_an_error(case, put):
+    rules, message = NOTHING[case]
     with pytest.raises(DataError) as caught:
         imported(put, LOG, **rules)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +165,7 @@ def test_the_rule_that_leaves_nothing_is_named(case, put):
         (["7", "8", "9.5"], "8.5", 1),
     ],
 )
-def test_times_and_bounds_of_every_kind(cells, since, left, put):
+def test_time_windows_of_every_type_of_time(cells, since, left, put):
     text = table(*(("u", f"i{n}", cell) for n, cell in enumerate(cells)), header="user,item,time")
     card, frame = imported(put, text, since=since)
     assert frame.height == card.steps[-1].interactions == left
@@ -237,36 +185,39 @@ def test_times_of_parquet_keep_their_type(put):
         assert frame.height == (1 if times is zoned else 2)
 
 
-def test_whole_times_and_fractions_may_come_in_different_blocks(put, monkeypatch):
+def test_times_become_floats_if_a_later_block_has_fractions(put, monkeypatch):
     monkeypatch.setattr(text_chunks, "CHUNK_BYTES", 16)
     _, frame = imported(put, "user,item,time\na,x,1\na,y,2\na,z,2.5\na,w,3\n")
     assert frame["time"].to_list() == [1.0, 2.0, 2.5, 3.0]
 
 
 @pytest.mark.parametrize(
-    ("rules", "told"),
+    ("text", "rules", "message"),
     [
-        ({"since": "9", "until": "3"}, "since 9, until 3: since is not before until; exchange them"),
-        ({"since": "12"}, None),
+        (LOG, {"since": "9", "until": "3"}, "since 9, until 3: since is not before until; exchange them"),
+        (
+            table(("a", "x", 1, "2024-05-31")),
+            {"since": "12"},
+            "since 12: the times are dates; give an ISO date such as 2014-05-31",
+        ),
     ],
 )
-def test_bounds_that_do_not_suit(rules, told, put):
-    text = LOG if told else table(("a", "x", 1, "2024-05-31"))
-    with pytest.raises(ConfigError, match=told or "since 12: the times are dates; give an ISO date such as 2014-05-31"):
+def test_invalid_bounds(text, rules, message, put):
+    with pytest.raises(ConfigError, match=message):
         imported(put, text, **rules)
     with pytest.raises(ValueError, match="neither a number nor an ISO date"):
         ImportConfig(since="yesterday")
 
 
 @pytest.mark.parametrize("split", ["random", "time", "leave_one_out"])
-def test_the_split_is_the_one_that_load_would_make(split, put):
+def test_the_split_equals_that_of_load(split, put):
     draw = np.random.default_rng(1)
     pairs = sorted({(int(draw.integers(20)), int(draw.integers(30))) for _ in range(300)}, key=lambda _: draw.random())
     text = table(*((u, i, int(draw.integers(50))) for u, i in pairs), header="user,item,time")
     _, frame = imported(put, text, split=split, split_seed=3)
-    ours = load(DataConfig(data=str(put({}).parent / "out")))
-    raw = load(DataConfig(data=str(put({}) / "a.csv"), split=split, split_seed=3))
-    assert ours.fingerprint() == raw.fingerprint()
+    imported_set = load(DataConfig(data=str(put({}).parent / "out")))
+    source_set = load(DataConfig(data=str(put({}) / "a.csv"), split=split, split_seed=3))
+    assert imported_set.fingerprint() == source_set.fingerprint()
     assert frame.columns == ["user", "item", "split", "time"]
 
 
@@ -281,13 +232,13 @@ def test_a_seed_fixes_the_split_and_the_files(put, tmp_path):
     assert one["interactions.parquet"] != three["interactions.parquet"]
 
 
-def test_no_split_is_made_where_none_is_wanted(put):
+def test_split_none_writes_no_split(put):
     card, frame = imported(put, table(("a", "x", 0), ("a", "y", 2), header="user,item,split"), split="none")
     assert frame.columns == ["user", "item"]
     assert card.splits == {}
 
 
-def test_given_labels_stay_and_need_training_rows(put):
+def test_given_labels_are_kept_and_must_include_training_rows(put):
     text = table(("a", "x", "train"), ("a", "y", 2), ("b", "x", "Dev"), ("b", "z", 0), header="user,item,split")
     card, frame = imported(put, text)
     assert frame["split"].to_list() == ["train", "test", "valid", "train"]

@@ -98,7 +98,7 @@ def test_a_table_of_items_brings_order_columns_and_features(put):
     ]
     users = pl.read_parquet(out / "users.parquet")
     assert users.rows() == [("ann", None), ("bob", "3")]
-    [finding] = [found for found in validate(DataConfig(data=str(out))) if "no feature" in found.message]
+    [finding] = [entry for entry in validate(DataConfig(data=str(out))) if "no feature" in entry.message]
     assert "1 of 4 items" in finding.message
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrec.data import DataConfig, load
-from crossrec.data.splits import make_split
+from crossrec.data.splits import by_user, make_split
 
 PAIRS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 40)), min_size=1, max_size=120)
 
@@ -84,3 +84,14 @@ def test_given_labels_win_over_making_a_split_only_if_asked(put):
     folder = put({"log.csv": "user,item,split\n" + "".join(f"a,{item},train\n" for item in range(10))})
     assert len(load(DataConfig(data=str(folder))).train) == 10
     assert len(load(DataConfig(data=str(folder), split="random")).train) == 8
+
+
+@pytest.mark.parametrize("size", [1, 5, 17, 10**6])
+def test_by_user_yields_all_rows_of_a_user_in_one_block(size):
+    user_N = np.array([3, 0, 3, 3, 7, 0, 3, 3])
+    blocks = [block.tolist() for block in by_user(user_N, size)]
+    assert [row for block in blocks for row in block] == [1, 5, 0, 2, 3, 6, 7, 4]
+    assert all(len({int(user_N[row]) for row in block}) == 1 or len(block) <= size for block in blocks)
+    users = [user for block in blocks for user in {int(user_N[row]) for row in block}]
+    assert len(users) == len(set(users))
+    assert list(by_user(np.array([], dtype=int))) == []

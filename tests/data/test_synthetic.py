@@ -12,8 +12,8 @@ from crossrec.data.synthetic import RECIPES, generate
 
 
 def interactions_hash(name):
-    made = generate(RECIPES[name])
-    return hashlib.sha256(np.stack([made.user_N, made.item_N]).astype("<i8").tobytes()).hexdigest()[:16]
+    generated = generate(RECIPES[name])
+    return hashlib.sha256(np.stack([generated.user_N, generated.item_N]).astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def split_hash(name):
@@ -40,10 +40,10 @@ def test_the_default_set_has_the_promised_size():
 
 
 def test_interactions_are_distinct_and_popularity_has_a_long_tail():
-    made = generate(RECIPES["synthetic"])
-    assert len(np.unique(made.user_N * 1000 + made.item_N)) == len(made.user_N)
-    assert np.bincount(made.user_N).min() >= 5
-    count = np.sort(np.bincount(made.item_N, minlength=1000))[::-1]
+    generated = generate(RECIPES["synthetic"])
+    assert len(np.unique(generated.user_N * 1000 + generated.item_N)) == len(generated.user_N)
+    assert np.bincount(generated.user_N).min() >= 5
+    count = np.sort(np.bincount(generated.item_N, minlength=1000))[::-1]
     assert 0.3 < count[:100].sum() / count.sum() < 0.7
 
 

@@ -23,13 +23,13 @@ def test_every_chunk_size_gives_the_same_rows_and_locations(name, end, put, monk
     text = FILES[name].replace("\n", end) if name != "a.csv" else FILES[name]
     path = put({name: text}) / name
     table = open_table(path)
-    whole, blank = table.read(table.columns), table.blank_rows()
-    locations = [table.location(row) for row in range(whole.height)]
+    frame, blank = table.read(table.columns), table.blank_rows()
+    locations = [table.location(row) for row in range(frame.height)]
     header = 1 if name == "a.jsonl" else text.index("\n") + 1  # which must be within the first chunk
     for size in range(header, len(text) + 2):
         monkeypatch.setattr(text_chunks, "CHUNK_BYTES", size)
         blocks = list(table.blocks(table.columns))
-        assert pl.concat([block.frame for block in blocks]).equals(whole)
+        assert pl.concat([block.frame for block in blocks]).equals(frame)
         assert [block.location(row) for block in blocks for row in range(block.frame.height)] == locations
         starts = [sum(block.frame.height for block in blocks[:n]) for n in range(len(blocks))]
         blank_rows = [start + row for start, block in zip(starts, blocks, strict=True) for row in block.blank_rows()]

@@ -1,4 +1,4 @@
-"""Items taken out of a data set: nothing of them is left in what training and validation see."""
+"""Held-out items leave no trace in the data for training and validation."""
 
 from __future__ import annotations
 
@@ -15,71 +15,73 @@ from crossrec.runs.execute import training_set
 COLD = DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=3)
 
 
-def taken(user_ids, item_ids, part):
-    """(user, item) of every interaction, by original ids."""
+def named_pairs(user_ids, item_ids, part):
+    """(user, item) of every interaction, as original ids."""
     return list(zip(user_ids.gather(part.user_N).to_list(), item_ids.gather(part.item_N).to_list(), strict=True))
 
 
-def test_every_interaction_and_feature_is_here_or_there():
-    whole, rest = load(DataConfig(data="synthetic-tiny")), load(COLD)
+def test_every_interaction_is_either_held_out_or_remains():
+    full, rest = load(DataConfig(data="synthetic-tiny")), load(COLD)
     cold = rest.cold
     assert len(cold.item_ids) == round(0.25 * 40)
     assert rest.num_items == len(rest.item_ids) == 40 - len(cold.item_ids)
-    assert set(rest.item_ids) | set(cold.item_ids) == set(whole.item_ids)
+    assert set(rest.item_ids) | set(cold.item_ids) == set(full.item_ids)
     assert not set(rest.item_ids) & set(cold.item_ids)
-    gone = set(cold.item_ids)
+    held_out = set(cold.item_ids)
     for split in ("train", "valid", "test"):
-        before = taken(whole.user_ids, whole.item_ids, getattr(whole, split))
-        after = taken(rest.user_ids, rest.item_ids, getattr(rest, split))
-        assert after == [pair for pair in before if pair[1] not in gone]
-    every = [p for s in ("train", "valid", "test") for p in taken(whole.user_ids, whole.item_ids, getattr(whole, s))]
-    assert sorted(taken(rest.user_ids, cold.item_ids, cold.interactions)) == sorted(p for p in every if p[1] in gone)
-    assert whole.cold is None
+        before = named_pairs(full.user_ids, full.item_ids, getattr(full, split))
+        after = named_pairs(rest.user_ids, rest.item_ids, getattr(rest, split))
+        assert after == [pair for pair in before if pair[1] not in held_out]
+    every = [p for s in ("train", "valid", "test") for p in named_pairs(full.user_ids, full.item_ids, getattr(full, s))]
+    assert sorted(named_pairs(rest.user_ids, cold.item_ids, cold.interactions)) == sorted(
+        p for p in every if p[1] in held_out
+    )
+    assert full.cold is None
 
 
-def test_features_are_scaled_by_the_items_that_are_left():
+def test_features_are_scaled_by_the_remaining_items():
     from crossrec.data.synthetic import RECIPES, generate
 
     rest = load(COLD)
-    for modality, raw in generate(RECIPES["synthetic-tiny"]).features.items():
-        left = raw[rest.item_ids.to_numpy()]
+    for modality, matrix in generate(RECIPES["synthetic-tiny"]).features.items():
+        left = matrix[rest.item_ids.to_numpy()]
         np.testing.assert_array_equal(rest.features[modality], Scaler.fit(left, "standardize_l2")(left))
-        np.testing.assert_array_equal(rest.cold.features[modality], raw[rest.cold.item_ids.to_numpy()])
+        np.testing.assert_array_equal(rest.cold.features[modality], matrix[rest.cold.item_ids.to_numpy()])
 
 
 def folder(path, pairs, features):
     path.mkdir()
     splits = ["train", "train", "valid", "test"]
-    rows = [(user, item, splits[place % 4]) for place, (user, item) in enumerate(pairs)]
+    rows = [(user, item, splits[row % 4]) for row, (user, item) in enumerate(pairs)]
     pl.DataFrame(rows, schema=["user", "item", "split"], orient="row").write_csv(path / "interactions.csv")
     pl.DataFrame({"item": np.arange(len(features))}).write_csv(path / "items.csv")
     np.save(path / "text_feat.npy", features)
     return str(path)
 
 
-def test_whatever_they_look_like_and_whoever_takes_them_training_sees_the_same(tmp_path):
+def test_training_data_do_not_depend_on_held_out_items(tmp_path):
     draw = np.random.default_rng(0)
     pairs = [(int(user), int(item)) for user in range(20) for item in draw.permutation(12)[:8]]
     features = draw.normal(size=(12, 5))
     one = load(DataConfig(data=folder(tmp_path / "one", pairs, features), cold_items=0.3))
-    gone = one.cold.item_ids.to_list()
-    assert len(gone) == 4
+    held_out = one.cold.item_ids.to_list()
+    assert len(held_out) == 4
     strange = features.copy()
-    strange[gone] = 1e3 * draw.normal(size=(4, 5))
-    turned = dict(zip(gone, [*gone[1:], gone[0]], strict=True))
+    strange[held_out] = 1e3 * draw.normal(size=(4, 5))
+    turned = dict(zip(held_out, [*held_out[1:], held_out[0]], strict=True))
     other_pairs = [(user, turned.get(item, item)) for user, item in pairs]
     two = load(DataConfig(data=folder(tmp_path / "two", other_pairs, strange), cold_items=0.3))
-    assert two.cold.item_ids.to_list() == gone
+    assert two.cold.item_ids.to_list() == held_out
     assert two.fingerprint() == one.fingerprint()
-    seen = training_set(one), training_set(two)
-    assert seen[0].num_items == seen[1].num_items == 8
-    assert bool((seen[0].features["text"] == seen[1].features["text"]).all())
-    assert taken(one.user_ids, one.cold.item_ids, one.cold.interactions) != taken(
+    sets = training_set(one), training_set(two)
+    assert sets[0].num_items == sets[1].num_items == 8
+    assert bool((sets[0].features["text"] == sets[1].features["text"]).all())
+    assert named_pairs(one.user_ids, one.cold.item_ids, one.cold.interactions) != named_pairs(
         two.user_ids, two.cold.item_ids, two.cold.interactions
     )
 
 
-def test_a_smaller_share_is_within_a_larger_one_and_the_seed_decides():
+def test_smaller_shares_are_subsets_and_seeds_differ():
     def drawn(share, seed):
         return set(load(DataConfig(data="synthetic-tiny", cold_items=share, cold_seed=seed)).cold.item_ids)
 
@@ -88,7 +90,7 @@ def test_a_smaller_share_is_within_a_larger_one_and_the_seed_decides():
     assert drawn(0.1, 0) == set(load(DataConfig(data="synthetic-tiny", cold_items=0.1)).cold.item_ids)
 
 
-def test_with_noise_as_any_data_set():
+def test_held_out_items_combine_with_noise():
     both = load(DataConfig(data="synthetic-tiny", cold_items=0.2, false_clicks=0.5, missing_content=0.5))
     plain = load(DataConfig(data="synthetic-tiny", cold_items=0.2))
     assert len(both.train) == len(plain.train) + round(0.5 * len(plain.train))
@@ -96,7 +98,7 @@ def test_with_noise_as_any_data_set():
     assert validate(DataConfig(data="synthetic-tiny", cold_items=0.2)) == []
 
 
-def test_nothing_unless_asked_for():
+def test_a_share_of_zero_is_the_default_configuration():
     plain = DataConfig(data="synthetic-tiny")
     assert DataConfig(data="synthetic-tiny", cold_items=0.0) == plain
     assert not {"cold_items", "cold_seed"} & plain.model_dump(exclude_none=True).keys()
@@ -107,15 +109,15 @@ def test_nothing_unless_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         ({"cold_items": 0.001}, "of 40 items with training rows a share of 0.001: no item would be cold"),
         ({"cold_items": 1.0}, "no item would be left to learn from"),
         ({"cold_items": 0.2, "modalities": ()}, "the data set has no features"),
     ],
 )
-def test_what_cannot_be_had(config, told):
-    with pytest.raises(DataError, match=told):
+def test_impossible_shares(config, message):
+    with pytest.raises(DataError, match=message):
         load(DataConfig(data="synthetic-tiny", **config))
 
 

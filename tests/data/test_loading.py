@@ -107,10 +107,10 @@ def test_ids_of_any_kind_survive_the_map(users, items, categorical):
         frame.write_parquet(Path(folder) / "interactions.parquet")
         dataset = load(DataConfig(data=folder))
         dataset.save_id_maps(Path(folder) / "run")
-        kept = pl.read_parquet(Path(folder) / "run" / "users.parquet")
+        id_map = pl.read_parquet(Path(folder) / "run" / "users.parquet")
     assert pairs(dataset, "train") == rows
     assert dataset.user_ids.to_list() == sorted(users)
-    assert kept.to_dict(as_series=False) == {"index": list(range(len(users))), "id": sorted(users)}
+    assert id_map.to_dict(as_series=False) == {"index": list(range(len(users))), "id": sorted(users)}
 
 
 @settings(max_examples=40, deadline=None)
