@@ -255,6 +255,24 @@ def test_the_metric_of_the_guide_is_in_the_results_of_a_run(tmp_path, monkeypatc
     assert 0 < metrics["test"]["precision@20"] < metrics["test"]["mrr@20"] < 1
 
 
+def test_the_table_of_the_readme_has_the_figures_of_the_results():
+    readme = [row.split(" | ") for row in re.findall(r"^\|(.*) \|$", text(ROOT / "README.md"), re.MULTILINE)]
+    rows = [row for row in readme if len(row) == 7][2:]
+    assert len(rows) == 9
+    sections = text(ROOT / "docs" / "results" / "README.md").split("\n## ")
+    data = ""
+    for title, backbone, *figures in rows:
+        data = title.split(" (")[0].strip() or data
+        section = next(part for part in sections if re.match(rf"{data}(,| \()", part))
+        results = section[section.index(f"| {backbone.lower()} | 3 |") :].splitlines()
+        alone, fettle, cross = (
+            next(row for row in results if row.startswith(f"| {name} |")).split(" | ")
+            for name in (backbone.lower(), "+ FETTLE", "+ CROSS")
+        )
+        expected = [alone[3], fettle[3], fettle[7], cross[3], cross[7]]
+        assert [figure.strip("*") for figure in figures] == [cell.split(" ± ")[0].lstrip("0") for cell in expected]
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "docs" / "results").glob("*.py")), ids=name_of)
 def test_the_scripts_of_the_results_import(script):
     assert callable(runpy.run_path(str(script), run_name=script.stem)["main"])
