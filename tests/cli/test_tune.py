@@ -1,4 +1,4 @@
-"""``crossrec tune``: every point once, whoever shares the work; the best by validation alone, ready to train."""
+"""``crossrec tune``: every point is trained once, also by several workers; validation alone selects the best."""
 
 from __future__ import annotations
 

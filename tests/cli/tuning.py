@@ -1,6 +1,6 @@
-"""Cells that are trained in no time: a stand-in for ``crossrec train``, and ``crossrec`` with it as a command.
+"""A stand-in for ``crossrec train`` that computes its metrics from the settings.
 
-As a script it is ``crossrec``: ``python tuning.py tune …``.
+As a script it is ``crossrec`` with the stand-in, which takes some seconds per cell: ``python tuning.py SECONDS tune …``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ os.replace(folder / "part", folder / "metrics.json")
 
 
 def train(folder: Path, threads: int, seconds: float = 0.0) -> list[str]:
-    """The command that trains a cell; ``seconds``: how long that takes."""
+    """The command of the stand-in; it sleeps for ``seconds``."""
     identity = load_config(folder / "cell.json").identity(load(DataConfig(data="synthetic-tiny")))
     return [sys.executable, "-S", "-E", "-c", SCRIPT, str(folder), identity, str(seconds)]
 
 
 def starts(out: Path) -> list[str]:
-    """The cells that were begun, in order."""
+    """Names of the cells that were started, in order."""
     return (out / "starts.txt").read_text().split()
 
 

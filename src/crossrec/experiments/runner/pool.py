@@ -181,7 +181,6 @@ def run_cells(
     jobs: int = 1,
     threads: int = 0,
     on_change: Callable[[Cell, str], None] = lambda cell, state: None,
-    poll_seconds: float = POLL_SECONDS,
 ) -> list[Result]:
     """Train every cell that is not done yet, ``jobs`` at a time; returns the results in the order of ``cells``.
 
@@ -200,7 +199,7 @@ def run_cells(
         while pool.busy:
             results |= {result.cell.name: result for result in pool.step()}
             if pool.busy:
-                time.sleep(poll_seconds)
+                time.sleep(POLL_SECONDS)
     return [replace(results[cell.name], cell=cell) for cell in cells]
 
 

@@ -79,11 +79,9 @@ def search(
     trials: list[Trial] = []
     needs_optuna = any(stage.search == "tpe" for stage in stages)
     with open_storage(options.storage, out) if needs_optuna else nullcontext() as storage:
-        for own_settings in (True, False):
+        for aligned in (False, True):
             searches = []
-            for stage in stages:
-                if (stage.alignment == "none") != own_settings:
-                    continue
+            for stage in [stage for stage in stages if (stage.alignment != "none") == aligned]:
                 backbone_trials = [trial for trial in trials if trial.stage.key == (stage.backbone, "none")]
                 best = best_trial(backbone_trials)
                 if best is not None or not backbone_trials:
@@ -154,14 +152,9 @@ def _stage_search(
 def _cells(
     stage: Stage, shared: SharedSettings, seeds: Sequence[int], backbone_settings: Point, setting: Point
 ) -> list[Cell]:
-    aligned = stage.alignment != "none"
-    config = partial(
-        shared.run_config,
-        *stage.key,
-        backbone_settings=backbone_settings if aligned else setting,
-        alignment_settings=setting if aligned else {},
-    )
-    return [Cell(config(seed), stage.key) for seed in seeds]
+    own, aligned = (setting, {}) if stage.alignment == "none" else (backbone_settings, setting)
+    configs = (shared.run_config(*stage.key, seed, backbone_settings=own, alignment_settings=aligned) for seed in seeds)
+    return [Cell(config, stage.key) for config in configs]
 
 
 def _run_trials(
