@@ -87,7 +87,7 @@ MISTAKES = {
     "ending": (["--out", "lists.xlsx"], "--out lists.xlsx"),
     "category": (["--category", "tea"], "table of items"),
     "items twice": (["--items", "twice.csv", "--category", "tea"], "twice.csv: item 1 is in it more than once"),
-    "no category": (["--items", "ages.csv", "--category", "tea"], "no item column"),
+    "no category": (["--items", "users.csv", "--category", "tea"], "no item column"),
     "items missing": (["--items", "none.csv", "--category", "tea"], "none.csv: no such file"),
     "choice": (["--history", 1, "--fold-in", "guess"], "--fold-in"),
 }
@@ -97,7 +97,6 @@ MISTAKES = {
 def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, flags, message):
     here = tmp_path / "here"
     (here / "users.csv").write_text("user\n1\n77\n")
-    (here / "ages.csv").write_text("user,age\n1,7\n")
     (here / "twice.csv").write_text("item,category\n1,tea\n1,pots\n")
     (here / "items.jsonl").write_text('{"item": 3, "x": 1}\n{"item": null, "x": 1}\n')
     (here / "items.txt").write_text("3\n\n5\nx\n")
