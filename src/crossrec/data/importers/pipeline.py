@@ -59,9 +59,9 @@ def import_data(
     files = collect_files([source] if isinstance(source, Path | str) else list(source))
     _check_target(Path(out), [*files.paths, *([config.items] if config.items else [])], overwrite)
     kind = detect(files, config)
-    opened = IMPORTERS[kind](files, config)
-    ignored = [path.name for path in files.paths if path not in opened.used]
-    return build_folder(opened, out, config, kind=kind, ignored=ignored, on_progress=on_progress)
+    import_source = IMPORTERS[kind](files, config)
+    ignored = [path.name for path in files.paths if path not in import_source.used]
+    return build_folder(import_source, out, config, kind=kind, ignored=ignored, on_progress=on_progress)
 
 
 def build_folder(
