@@ -1,6 +1,6 @@
 """A stand-in for ``crossrec train`` that computes its metrics from the settings.
 
-As a script it is ``crossrec`` with the stand-in, which takes some seconds per cell: ``python tuning.py SECONDS tune …``.
+As a script it is ``crossrec`` with a stand-in that takes SECONDS per cell: ``python tuning.py SECONDS tune …``.
 """
 
 from __future__ import annotations

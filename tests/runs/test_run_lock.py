@@ -6,10 +6,12 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from crossrec.backbones.bpr import BPRConfig
+from crossrec.cli import main
 from crossrec.errors import RunError
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -43,7 +45,7 @@ def trainer(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_second_process_is_refused_and_the_first_undisturbed(trainer, tmp_path, resume):
+def test_a_second_process_is_refused_and_the_first_undisturbed(trainer, tmp_path, capsys, resume):
     out = tmp_path / "run"
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RunError) as refusal:
@@ -52,6 +54,10 @@ def test_a_second_process_is_refused_and_the_first_undisturbed(trainer, tmp_path
     assert line.startswith(f"{out} is in use: process {trainer.pid} on ")
     assert line.endswith("writes to it; wait until it ends, stop it, or give another --out")
     assert "\n" not in line
+    flags = ["--config", str(tmp_path / "config.json"), "--out", str(out), *(["--resume"] if resume else [])]
+    with warnings.catch_warnings():  # main() sets how warnings are shown
+        assert main(["train", *flags]) == 2
+    assert capsys.readouterr() == ("", f"crossrec: error: {line}\n")
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()} == before
     trainer.communicate("\n\n")
     assert trainer.returncode == 0
