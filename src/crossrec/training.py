@@ -40,7 +40,7 @@ class TrainingConfig(Config):
     patience: Annotated[int, Field(ge=1)] = 20
     """Stop after this many epochs without a better validation Recall@20."""
     patience_steps: Annotated[int, Field(ge=0)] = 400
-    """Least number of steps without progress before stopping; an epoch of a small data set has few steps."""
+    """Do not stop before this many steps without progress; an epoch of a small data set has few steps."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of everything random: initial values, sampling, graph views."""
     device: Device = "auto"

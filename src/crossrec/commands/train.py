@@ -63,8 +63,8 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     ) -> int:
         """Train a recommender, alone or with FETTLE or CROSS on top, and test it.
 
-        --backbone and --alignment decide which of their flags are below. With --config FILE, all settings come from the
-        config.json of a run instead.
+        The flags below depend on --backbone and --alignment. With --config FILE, all settings come from the config.json
+        of a run instead.
 
         Parameters
         ----------
