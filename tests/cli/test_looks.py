@@ -9,7 +9,7 @@ import pytest
 
 from crossrec.data import DataConfig, load
 from crossrec.evaluation.groups import group_means
-from crossrec.experiments.analysis.embedding_metrics import TEST, UNIT, measure
+from crossrec.experiments.analysis.embedding_metrics import TEST, UNIT, embedding_metrics
 from crossrec.experiments.analysis.run_evaluation import run_evaluation
 from crossrec.runs.directory import open_embeddings
 
@@ -73,7 +73,7 @@ def of_popularity(out, folders, dataset):
 
 def of_visualize(out, folders, dataset):
     average = rows(out / "visualize-distances.csv")[-1]
-    found = [measure(open_embeddings(folder), dataset) for folder in folders("freedom+cross-seed")]
+    found = [embedding_metrics(open_embeddings(folder), dataset) for folder in folders("freedom+cross-seed")]
     expected = [sum(of.distance[UNIT].values()) / 3 for of in found]
     assert float(average["unit length + cross mean"]) == mean(expected)
     near = {row["item's"]: row for row in rows(out / "visualize-cosines.csv")}

@@ -9,10 +9,11 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.comparison import PLAIN
-from crossrec.experiments.analysis.significance_tables import UNSHOWN, versus
+from crossrec.experiments.analysis.components import components_label, parse_components
+from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, versus
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import ablate, compare
-from crossrec.experiments.questions.ablate import PAPER, AblateConfig, cells, name_of, terms_of
+from crossrec.experiments.questions.ablate import PAPER, AblateConfig, cells
 from crossrec.runs.config import RunConfig
 
 ALL = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
@@ -78,7 +79,7 @@ def test_what_other_experiments_have_is_not_trained_again():
     ],
 )
 def test_subsets_by_component_or_term(said, terms, name):
-    assert (terms_of(said), name_of(terms)) == (terms, name)
+    assert (parse_components(said, "--subsets"), components_label(terms)) == (terms, name)
 
 
 def test_further_subsets_and_each_once():
@@ -99,7 +100,7 @@ def test_settings_hold_but_for_the_terms():
     for cell in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), base):
         if cell.group[1] != "none":
             assert cell.config.alignment.alpha == 0.5
-            assert name_of(cell.config.alignment.terms) == cell.group[1]
+            assert components_label(cell.config.alignment.terms) == cell.group[1]
 
 
 def test_table_and_figure_have_the_same_numbers():
@@ -157,11 +158,11 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
     [
         ("higher", "does not hold: the contrary is beyond chance"),
         ("lower", "does not hold: the contrary is beyond chance"),
-        (UNSHOWN, "does not hold in the mean, which may be chance"),
+        (NO_DIFFERENCE, "does not hold in the mean, which may be chance"),
     ],
 )
 def test_little_is_little_either_way(monkeypatch, found, judged):
-    monkeypatch.setattr(ablate, "verdicts", lambda tests: {("freedom", versus("DT", PLAIN)): found})
+    monkeypatch.setattr(ablate, "verdicts_by_label", lambda tests: {("freedom", versus("DT", PLAIN)): found})
     said = result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: 0.06 if cell.group[1] == "DT" else 0.05)
     assert said.findings[-1] == (
         "freedom: the paper's claim that DT alone does little, less than 1 % either way, "

@@ -13,11 +13,11 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 from crossrec.alignment import CrossConfig
 from crossrec.data import ColdItems, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
-from crossrec.experiments.analysis.coldstart_tables import HISTORY, POPULARITY, TRUE, Line, representatives
 from crossrec.experiments.analysis.comparison import METRICS
+from crossrec.experiments.analysis.new_item_metrics import HISTORY, POPULARITY, TRUE, baseline_metrics, run_metrics
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import coldstart
-from crossrec.experiments.questions.coldstart import ColdstartConfig, cells, of_run, without_training
+from crossrec.experiments.questions.coldstart import ColdstartConfig, NewItemRow, cells, representatives
 from crossrec.recommend.measure import cold_metrics, metrics_among_all
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -48,7 +48,7 @@ def test_mistakes():
     with pytest.raises(ConfigError, match="share"):
         ColdstartConfig.parse({"share": 0.0})
     with pytest.raises(DataError, match="load it with cold_items"):
-        without_training(load(TINY.data), 0)
+        baseline_metrics(load(TINY.data), 0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_metrics_are_those_of_a_loop(few):
 
 
 def test_what_needs_no_model_is_what_it_says(few):
-    found = without_training(few, 0)
+    found = baseline_metrics(few, 0)
     trained = set(few.train.user_N.tolist())
     wanted, nothing = by_user(few.cold.interactions, trained), {user: set() for user in trained}
     taken = np.bincount(few.cold.interactions.item_N, minlength=30)
@@ -121,7 +121,7 @@ def test_what_needs_no_model_is_what_it_says(few):
     assert [found[HISTORY]["recall@10"], found[HISTORY]["ndcg@10"]] == pytest.approx(expected)
     # any order finds K of C items: with 40 users the mean is close to 10 / 30
     assert found[POPULARITY]["recall@10"] == pytest.approx(1 / 3, abs=0.08)
-    assert found[POPULARITY] != without_training(few, 1)[POPULARITY]
+    assert found[POPULARITY] != baseline_metrics(few, 1)[POPULARITY]
     assert set(found[TRUE]) == set(METRICS)
 
 
@@ -142,7 +142,7 @@ def test_ways_of_a_run_and_their_vectors(trained):
     from crossrec.recommend import Recommender
 
     dataset, folders = trained
-    found = {label: of_run(folder, dataset) for label, folder in folders.items()}
+    found = {label: run_metrics(folder, dataset) for label, folder in folders.items()}
     assert {label: list(ways) for label, ways in found.items()} == {
         "lightgcn": list(BY_FEATURES),
         "lightgcn+cross": [*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"],
@@ -157,9 +157,9 @@ def test_ways_of_a_run_and_their_vectors(trained):
         expected = cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset)
         assert found["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
     among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
-    told = of_run(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
+    told = run_metrics(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
     assert (told["new at 0.9"], told["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
-    assert "new at 0.9" in of_run(folders["lightgcn"], dataset, (0.9,))["blend by features"]
+    assert "new at 0.9" in run_metrics(folders["lightgcn"], dataset, (0.9,))["blend by features"]
 
 
 def test_neighbors_by_features_need_no_content_in_the_run(trained):
@@ -178,7 +178,7 @@ def test_neighbors_by_features_need_no_content_in_the_run(trained):
         made.append(direction / direction.norm() * mean_length)
     item_CS = torch.stack(made)
     expected = cold_metrics(vectors.user_US, item_CS, dataset)
-    assert of_run(folders["lightgcn"], dataset)["neighbors by features"]["ndcg@10"] == pytest.approx(
+    assert run_metrics(folders["lightgcn"], dataset)["neighbors by features"]["ndcg@10"] == pytest.approx(
         expected["ndcg@10"]
     )
 
@@ -186,15 +186,15 @@ def test_neighbors_by_features_need_no_content_in_the_run(trained):
 def test_a_run_on_other_interactions_is_not_measured(trained):
     _, folders = trained
     with pytest.raises(RunError, match="trained on other interactions"):
-        of_run(folders["vbpr"], load(DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=1)))
+        run_metrics(folders["vbpr"], load(DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=1)))
 
 
 def test_one_line_stands_for_a_model():
-    made = [Line(m, way, {}) for m, ways in WAYS.items() for way in ways] + [
-        Line("", TRUE, {}),
-        Line("bpr + cross", "", {}),
+    made = [NewItemRow(m, way, {}) for m, ways in WAYS.items() for way in ways] + [
+        NewItemRow("", TRUE, {}),
+        NewItemRow("bpr + cross", "", {}),
     ]
-    chosen = {line.name: line.way for line in representatives(made)}
+    chosen = {line.name: line.method for line in representatives(made)}
     assert chosen == {
         "lightgcn": "blend by features",
         "lightgcn + cross": "blend",
@@ -218,7 +218,7 @@ WAYS = {
 @pytest.fixture
 def measured(monkeypatch):
     """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
-    monkeypatch.setattr(coldstart, "of_run", lambda folder, dataset, quantiles: found(str(folder)))
+    monkeypatch.setattr(coldstart, "run_metrics", lambda folder, dataset, quantiles: found(str(folder)))
 
     def found(name):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
@@ -290,6 +290,6 @@ def test_a_damaged_run_is_told(monkeypatch):
     def damaged(folder, dataset, quantiles):
         raise RunError("vectors.safetensors: damaged")
 
-    monkeypatch.setattr(coldstart, "of_run", damaged)
+    monkeypatch.setattr(coldstart, "run_metrics", damaged)
     result = result_from("coldstart", ColdstartConfig(seeds=(0,)), lambda _: 0.1)
     assert table_rows(result.tables["coldstart"])[3]["R@10"] == "failed: vectors.safetensors: damaged"

@@ -13,7 +13,7 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 
 from crossrec.alignment import CrossConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments.analysis.significance_tables import UNSHOWN
+from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import compare, sensitivity
 from crossrec.experiments.questions.sensitivity import SensitivityConfig, cells
@@ -271,8 +271,8 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
     ],
 )
 def test_how_far_it_moves_is_told_from_chance(monkeypatch, found, said):
-    tested = {("γ", value, "as set"): found.get(value, UNSHOWN) for value in ("1e-05", "0.0001", "0.001", "0.1")}
-    monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested)
+    tested = {("γ", value, "as set"): found.get(value, NO_DIFFERENCE) for value in ("1e-05", "0.0001", "0.001", "0.1")}
+    monkeypatch.setattr(sensitivity, "verdicts_by_label", lambda tests: tested)
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert said in findings[1]
     assert "chance" not in findings[-1], "the claim is about the backbone alone, and nothing was tested against it"
@@ -283,7 +283,9 @@ def test_how_far_it_moves_is_told_from_chance(monkeypatch, found, said):
 
 def test_what_the_paper_claims_is_told_from_chance(monkeypatch):
     tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS} | {("cross", "", "as set"): "lower"}
-    monkeypatch.setattr(sensitivity, "verdicts", lambda tests: tested | {("cross", "", "backbone alone"): "higher"})
+    monkeypatch.setattr(
+        sensitivity, "verdicts_by_label", lambda tests: tested | {("cross", "", "backbone alone"): "higher"}
+    )
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert findings[-1].endswith("holds beyond chance.")
 

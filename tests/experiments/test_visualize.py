@@ -12,10 +12,19 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, fake_results, fig
 
 from crossrec.data import Interactions, load
 from crossrec.errors import ConfigError, RunError
-from crossrec.experiments.analysis import tsne_plots as maps
-from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, cosines, distances, measure, tsne
+from crossrec.experiments.analysis.embedding_metrics import (
+    RAW,
+    TEST,
+    TRAIN,
+    UNIT,
+    cosines,
+    distances,
+    embedding_metrics,
+    tsne,
+)
+from crossrec.experiments.analysis.tsne_plots import tsne_table
 from crossrec.experiments.questions import compare, visualize
-from crossrec.experiments.questions.visualize import VisualizeConfig, cells, relative
+from crossrec.experiments.questions.visualize import VisualizeConfig, cells, relative_change
 from crossrec.runs.embeddings import TrainedEmbeddings
 
 SMALL = {"items": 8, "pairs": 6}
@@ -62,7 +71,7 @@ def test_what_a_run_is_measured_on(dataset, snapshots):
     made = snapshots["none", 0]
     degree = made.degree_I.clone()
     degree[0] = 0
-    trained = measure(TrainedEmbeddings(**vars(made) | {"degree_I": degree}), dataset)
+    trained = embedding_metrics(TrainedEmbeddings(**vars(made) | {"degree_I": degree}), dataset)
     rows = {m: x[1:] for m, x in {"id": made.item_IL, **made.modality_IL}.items()}
     assert trained.distance == {UNIT: distances(rows, normalised=True), RAW: distances(rows, normalised=False)}
     test = dataset.test
@@ -73,7 +82,7 @@ def test_what_a_run_is_measured_on(dataset, snapshots):
     object.__setattr__(dataset, "train", fewer)
     pairs = torch.from_numpy(test.user_N[kept]), torch.from_numpy(test.item_N[kept])
     vectors = {"id": made.item_IL, **made.modality_IL}
-    assert measure(made, dataset).cosine[TEST] == cosines(made.user_UL, vectors, *pairs)
+    assert embedding_metrics(made, dataset).cosine[TEST] == cosines(made.user_UL, vectors, *pairs)
 
 
 @pytest.fixture
@@ -130,7 +139,7 @@ def test_tables_hold_every_seed_and_the_change(dataset, snapshots):
     assert [row[:2] for row in shown.rows] == [
         ["freedom", what] for what in ("id – image", "id – text", "image – text", "average")
     ]
-    spaces = {key: measure(made, dataset) for key, made in snapshots.items()}
+    spaces = {key: embedding_metrics(made, dataset) for key, made in snapshots.items()}
     for at, length in ((2, UNIT), (5, RAW)):
         alone, aligned, change = shown.rows[1][at : at + 3]
         assert alone == tuple(spaces["none", seed].distance[length]["id", "text"] for seed in (0, 1))
@@ -167,9 +176,9 @@ def test_what_is_claimed_is_denied_where_it_is_not_so(dataset, snapshots):
 
 
 def test_a_share_of_what_is_not_above_0_is_not_told():
-    assert relative(0.3, 0.2) == pytest.approx(50)
-    assert relative((0.3, 0.3), -0.2) == "–"
-    assert relative(0.3, "no vectors") == "–"
+    assert relative_change(0.3, 0.2) == pytest.approx(50)
+    assert relative_change((0.3, 0.3), -0.2) == "–"
+    assert relative_change(0.3, "no vectors") == "–"
 
 
 def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshots):
@@ -207,7 +216,7 @@ def test_the_picture_has_the_same_items_and_pairs_before_and_after(dataset, snap
         *("(a) freedom alone", "(b) freedom + cross", "(c) freedom alone", "(d) freedom + cross")
     ]
     assert sum(len(line.get_xdata()) for a in axes for line in a.lines) == len(points) == 2 * 3 * (8 + 6)
-    spaces = measure(snapshots["cross", 1], dataset)
+    spaces = embedding_metrics(snapshots["cross", 1], dataset)
     assert axes[1].get_xlabel().endswith(f"{np.mean(list(spaces.distance[UNIT].values())):.2f}")
     assert f"image {spaces.cosine[TRAIN]['image']:.2f}" in axes[3].get_xlabel()
     assert "seed 1" in figure.caption
@@ -255,6 +264,6 @@ def test_tsne_keeps_apart_what_is_apart():
 
 def test_items_without_all_content_are_not_drawn(dataset, snapshots):
     dataset.features["image"][:-3] = 0
-    placed = maps.maps({"none": snapshots["none", 0]}, dataset, 0, items=8, pairs=6)
+    placed = tsne_table({"none": snapshots["none", 0]}, dataset, 0, items=8, pairs=6)
     assert {row[3] for row in placed.rows if row[0] == "items"} == {37, 38, 39}
     assert {dataset.train.item_N[row[3]] for row in placed.rows if row[0] == "pairs"} <= {37, 38, 39}

@@ -133,28 +133,6 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
     return dict(of_backbone.get("backbone", {})), dict(of_backbone.get(alignment, {}))
 
 
-def values_of(results: Sequence[Result], split: str, metric: str) -> tuple[float, ...] | float | str:
-    """A metric of each result, one per seed, for a table; a plain number for one seed; or the first failure as text.
-
-    "none" where it is missing: a data set without test pairs has no test metrics.
-    """
-    failed = [r.failure for r in results if r.metrics is None]
-    if failed:
-        return failed[0]
-    values = [r.metrics[split].get(metric) for r in results if r.metrics is not None]
-    if any(value is None for value in values):
-        return "none"
-    numbers = tuple(float(value) for value in values if value is not None)
-    return numbers if len(numbers) > 1 else numbers[0]
-
-
-def over_seeds(seeds: Iterable[int]) -> str:
-    """ ", mean ± sample deviation over seeds 0, 1" for a footnote."""
-    distinct = sorted(set(seeds))
-    shown = ", ".join(map(str, distinct))
-    return f", mean ± sample deviation over seeds {shown}" if len(distinct) > 1 else f" of seed {shown}"
-
-
 def _parse(config_type: type[Any], values: Mapping[str, Any], where: str) -> Any:
     try:
         return config_type.parse(values)

@@ -1,1 +1,1 @@
-"""What the tables of experiments are computed from: comparisons, tests of significance, groups, distances."""
+"""Analysis of trained runs: comparisons, significance tests, groups of items and users, distances between vectors."""

@@ -1,4 +1,4 @@
-"""Where modalities lie: how far an item's vectors are apart, how near users are to items, and a map of it all."""
+"""Distances between an item's modalities, cosines of users with items, and t-SNE of both (Section 7.6)."""
 
 from __future__ import annotations
 
@@ -25,81 +25,85 @@ TRAIN, TEST = "training pairs", "test pairs"
 
 
 @dataclass(frozen=True)
-class Spaces:
-    """What is measured of one run: by length of vectors and pair of modalities; by pairs and modality."""
+class EmbeddingMetrics:
+    """Metrics of one run.
+
+    ``distance``: by length of the vectors (UNIT, RAW) and pair of modalities. ``cosine``: by kind of pairs (TRAIN,
+    TEST) and modality.
+    """
 
     distance: dict[str, dict[tuple[str, str], float]]
     cosine: dict[str, dict[str, float]]
 
 
-def measure(made: TrainedEmbeddings, dataset: Dataset) -> Spaces:
-    """Distances over items with training interactions; cosines over pairs whose user has any."""
-    vectors = {ID: made.item_IL, **made.modality_IL}
-    trained = {m: table[made.degree_I > 0] for m, table in vectors.items()}
+def embedding_metrics(embeddings: TrainedEmbeddings, dataset: Dataset) -> EmbeddingMetrics:
+    """Compute distances over items with training interactions, and cosines over pairs whose user has any."""
+    vectors = {ID: embeddings.item_IL, **embeddings.modality_IL}
+    trained = {m: vector_IL[embeddings.degree_I > 0] for m, vector_IL in vectors.items()}
     active_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users) > 0
 
-    def over(pairs: Interactions) -> dict[str, float]:
-        kept = active_U[pairs.user_N]
-        user_T, item_T = torch.from_numpy(pairs.user_N[kept]), torch.from_numpy(pairs.item_N[kept])
-        return cosines(made.user_UL, vectors, user_T, item_T)
+    def mean_cosines(pairs: Interactions) -> dict[str, float]:
+        active_N = active_U[pairs.user_N]
+        user_T, item_T = torch.from_numpy(pairs.user_N[active_N]), torch.from_numpy(pairs.item_N[active_N])
+        return cosines(embeddings.user_UL, vectors, user_T, item_T)
 
-    return Spaces(
+    return EmbeddingMetrics(
         {UNIT: distances(trained, normalised=True), RAW: distances(trained, normalised=False)},
-        {TRAIN: over(dataset.train), TEST: over(dataset.test)},
+        {TRAIN: mean_cosines(dataset.train), TEST: mean_cosines(dataset.test)},
     )
 
 
 def distances(vectors: Mapping[str, Tensor], *, normalised: bool) -> dict[tuple[str, str], float]:
-    """mean_i ‖i^m - i^n‖ of every two modalities (m, n), over the items that have both.
+    """Mean distance mean_i ‖i^m - i^n‖ of every two modalities (m, n), over the items that have both.
 
     ``vectors``: i^m by modality, (I, L) each; a row of zeros is an item without it. ``normalised``: with i^m / ‖i^m‖ in
     place of i^m, which lies in [0, 2] and does not shrink when all vectors do. NaN where no item has both. Source:
     Section 7.6, which does not say which of the two it measured.
     """
-    found = {}
+    distance = {}
     for m, n in combinations(vectors, 2):
         one, other = vectors[m].double(), vectors[n].double()
         both = (one != 0).any(1) & (other != 0).any(1)
         if normalised:
             one, other = l2_normalize(one), l2_normalize(other)
-        found[m, n] = float((one - other)[both].norm(dim=1).mean())
-    return found
+        distance[m, n] = float((one - other)[both].norm(dim=1).mean())
+    return distance
 
 
 def cosines(user_UL: Tensor, vectors: Mapping[str, Tensor], user_T: Tensor, item_T: Tensor) -> dict[str, float]:
-    """mean over pairs (u, i) of cos(u, i^m), by modality m; pairs whose item has no i^m (zeros) are left out.
+    """Mean over pairs (u, i) of cos(u, i^m), by modality m; pairs whose item has no i^m (zeros) are left out.
 
     NaN where no pair is left. Source: Section 7.6.
     """
     user = l2_normalize(user_UL.double())
-    found = {}
-    for m, table in vectors.items():
-        item, present = l2_normalize(table.double()), (table != 0).any(1)
+    cosine = {}
+    for m, vector_IL in vectors.items():
+        item, present = l2_normalize(vector_IL.double()), (vector_IL != 0).any(1)
         total, count = 0.0, 0
         for user_B, item_B in zip(torch.split(user_T, PAIRS), torch.split(item_T, PAIRS), strict=True):
             has_B = present[item_B]
             total += float((user[user_B[has_B]] * item[item_B[has_B]]).sum())
             count += int(has_B.sum())
-        found[m] = total / count if count else float("nan")
-    return found
+        cosine[m] = total / count if count else float("nan")
+    return cosine
 
 
 def tsne(vectors: Mapping[str, Tensor], seed: int) -> dict[str, np.ndarray]:
-    """All vectors together in two dimensions by t-SNE (van der Maaten and Hinton 2008), (N, 2) by name.
+    """Embed all vectors together in two dimensions by t-SNE (van der Maaten and Hinton 2008): (N, 2) by name.
 
-    Vectors of unit length (rows of zeros are left out beforehand); perplexity 30, or less where there are few vectors.
-    It starts from the two main components; the same vectors and seed give the same picture on one machine.
+    Vectors are scaled to unit length; leave out rows of zeros beforehand. Perplexity is 30, or less for few vectors.
+    It starts from the first two principal components; the same vectors and seed give the same picture on one machine.
     """
     from openTSNE import TSNE
 
-    stacked = torch.cat([l2_normalize(table.double()) for table in vectors.values()]).numpy()
+    stacked = torch.cat([l2_normalize(vector_NL.double()) for vector_NL in vectors.values()]).numpy()
     perplexity = min(PERPLEXITY, max(1.0, (len(stacked) - 1) / 4))
-    placed = np.asarray(TSNE(perplexity=perplexity, random_state=seed, n_jobs=1).fit(stacked))
-    cuts = np.cumsum([len(table) for table in vectors.values()])[:-1]
-    return dict(zip(vectors, np.split(placed, cuts), strict=True))
+    position_N2 = np.asarray(TSNE(perplexity=perplexity, random_state=seed, n_jobs=1).fit(stacked))
+    cuts = np.cumsum([len(vector_NL) for vector_NL in vectors.values()])[:-1]
+    return dict(zip(vectors, np.split(position_N2, cuts), strict=True))
 
 
 def require_tsne() -> None:
-    """Raise ConfigError, which says how to install it, where openTSNE is missing."""
+    """Raise ConfigError, which says how to install openTSNE, where it is missing."""
     if importlib.util.find_spec("openTSNE") is None:
         raise ConfigError("the pictures need openTSNE: pip install 'crossrec[plots]', or give --no-pictures")

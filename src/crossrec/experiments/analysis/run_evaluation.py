@@ -1,4 +1,4 @@
-"""A run that is done, measured again from its vectors: per user, per group of items and users, and what lists hold."""
+"""Evaluate a finished run again from its vectors: per user, per group of items and users, and by its lists."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from crossrec.evaluation.groups import (
 from crossrec.evaluation.lists import exposure, list_values
 from crossrec.evaluation.metrics import PerUser
 from crossrec.evaluation.ranking import rank_together
+from crossrec.experiments.analysis.seed_values import first_failure
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out
@@ -30,7 +31,7 @@ from crossrec.runs.execute import held_out
 
 @dataclass(frozen=True, eq=False)
 class RunEvaluation:
-    """What came of a run. All but ``valid`` is of the test split.
+    """Metrics of one run. All but ``valid`` are of the test split.
 
     ``user_E``: the test users; arrays per test user are in this order. ``test``: recall, NDCG, precision and MAP per
     user, (E,). ``valid``: the same for ``valid_user_E``. ``item_EK``: the lists of the test users, best first, -1 where
@@ -61,18 +62,18 @@ def run_evaluation(
     ks: Sequence[int] = (10, 20),
     user_bounds: Sequence[int] | None = None,
 ) -> RunEvaluation:
-    """Measure the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
+    """Evaluate the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
 
-    ``user_bounds``: of the groups of users (``user_groups``). Raises RunError where the run is missing, not done,
-    damaged or of other interactions.
+    ``user_bounds``: bounds of the groups of users (``user_groups``). Raises RunError where the run is missing, not
+    done, damaged or of other interactions.
     """
-    made = open_embeddings(folder)
-    if not made.matches(dataset):
+    embeddings = open_embeddings(folder)
+    if not embeddings.matches(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     train, depth = dataset.train, max(ks)
     valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
-    of_valid, of_test = rank_together(made.user_US, made.item_IS, [valid, test], depth=depth)
-    item_EK, _ = top_k(made.user_US, made.item_IS, test.user_E, train.user_N, train.item_N, depth)
+    of_valid, of_test = rank_together(embeddings.user_US, embeddings.item_IS, [valid, test], depth=depth)
+    item_EK, _ = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, train.user_N, train.item_N, depth)
     degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
     items = popularity_groups(degree_I)
     users = user_groups(dataset, user_bounds)
@@ -93,16 +94,15 @@ def run_evaluation(
 
 
 def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups:
-    """Users by training interactions: by ``bounds``, or quarters of those with any, as far as ties allow."""
+    """Group users by training interactions: at ``bounds``, else quarters of those with any, as far as ties allow."""
     degree_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users)
     return activity_groups(degree_U, bounds or activity_quantiles(degree_U[degree_U > 0]))
 
 
 def evaluate_runs(results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
-    """``run_evaluation`` of the runs of a row of a table, one a seed; or, in words, why there is nothing to measure."""
-    failed = [result.failure for result in results if result.metrics is None]
-    if failed:
-        return failed[0]
+    """Evaluate the runs of one method, one per seed; returns the reason where one failed or is damaged."""
+    if failure := first_failure(results):
+        return failure
     try:
         return [run_evaluation(result.folder, datasets[result.cell.config.data]) for result in results]
     except RunError as error:
@@ -114,23 +114,23 @@ def compare_evaluations(
     base: Sequence[RunEvaluation],
     generator: np.random.Generator,
     *,
-    of: Callable[[RunEvaluation], PerUser] = lambda outcome: outcome.test,
+    of: Callable[[RunEvaluation], PerUser] = lambda evaluation: evaluation.test,
     metrics: Sequence[str] | None = None,
     draws: int = 10_000,
     confidence: float = 0.95,
 ) -> dict[str, PairedTest]:
-    """``paired_tests`` of two models, each given by the outcomes of its seeds' runs.
+    """Compare two models by ``paired_tests``, each given by the evaluations of its runs, one per seed.
 
-    ``of``: which values of an outcome; ``lambda o: o.of_items["Tail 1"]`` for a group, ``lambda o: o.lists`` for lists.
-    Raises DataError where the outcomes are of different users, else as ``paired_tests`` does.
+    ``of`` selects the values: ``lambda e: e.of_items["Tail 1"]`` of a group, ``lambda e: e.lists`` of the lists.
+    Raises DataError where the evaluations are of different users, and what ``paired_tests`` raises.
     """
-    outcomes = [*new, *base]
+    first, *others = [*new, *base]
     if any(
         not np.array_equal(a, b)
-        for o in outcomes[1:]
-        for a, b in ((o.user_E, outcomes[0].user_E), (o.valid_user_E, outcomes[0].valid_user_E))
+        for other in others
+        for a, b in ((other.user_E, first.user_E), (other.valid_user_E, first.valid_user_E))
     ):
         raise DataError("the runs were measured on different users: compare runs on one data set and split")
     return paired_tests(
-        [of(o) for o in new], [of(o) for o in base], generator, metrics=metrics, draws=draws, confidence=confidence
+        [of(e) for e in new], [of(e) for e in base], generator, metrics=metrics, draws=draws, confidence=confidence
     )

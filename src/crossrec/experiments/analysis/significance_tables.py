@@ -1,4 +1,4 @@
-"""Tables of paired tests over users, corrected for their number: which differences are more than chance."""
+"""Tables of paired tests over users: which differences are more than chance, corrected for the number of tests."""
 
 from __future__ import annotations
 
@@ -10,43 +10,48 @@ from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import PairedTest, holm
 from crossrec.evaluation.metrics import PerUser
-from crossrec.experiments.analysis.comparison import Row
+from crossrec.experiments.analysis.comparison import MethodRuns
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, compare_evaluations, evaluate_runs
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Result
 from crossrec.randomness import numpy_generator
 
 DRAWS = 2000
-"""Samples of the users behind an interval."""
+"""Bootstrap samples of the users for an interval."""
 CONFIDENCE = 0.95
 LEVEL = 0.05
 """A corrected p up to this counts as a difference."""
-UNSHOWN = "no difference shown"
-HEADS = ("backbone", "compared")
-"""What the labels of a comparison are, where all are in one metric."""
+NO_DIFFERENCE = "no difference shown"
+LABEL_HEADS = ("backbone", "compared")
+"""Heads of a comparison's labels where all comparisons use one metric."""
 NOTE = (
     "Paired over test users, each user's values averaged over seeds first. Interval: 95 %, bootstrap over users. p: "
     "paired t-test, two-sided; p (Holm): corrected for all {count} tests of this table; a difference is told at "
     "p (Holm) ≤ 0.05."
 )
 
+Pair = tuple[tuple[str, ...], Sequence[Result], Sequence[Result]]
+"""Labels of a comparison, the new runs, and the runs that they are compared with."""
+Verdicts = Mapping[tuple[str, ...], str]
+""" "higher", "lower" or NO_DIFFERENCE by the labels of a comparison; one that could not be tested is missing."""
+
 
 def versus(new: str, base: str) -> str:
-    """What is compared, as a label."""
+    """Label of a comparison of two methods."""
     return f"{new} v.s. {base}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models in one metric: ``labels`` fill the first columns; ``test`` is the outcome, or why there is none."""
+    """Two methods in one metric: ``labels`` fill the first columns; ``test`` is the test, or why there is none."""
 
     labels: tuple[str, ...]
     test: PairedTest | str
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A comparison, with its p corrected for the family of which it is one."""
+class CorrectedComparison:
+    """A tested comparison, with its p corrected for the number of tests in its table."""
 
     labels: tuple[str, ...]
     test: PairedTest
@@ -54,20 +59,20 @@ class Judged:
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """ "higher", "lower" or NO_DIFFERENCE."""
         if self.p_holm > LEVEL:
-            return UNSHOWN
+            return NO_DIFFERENCE
         return "higher" if self.test.difference > 0 else "lower"
 
 
-def compared(
+def compare_methods(
     labels: tuple[str, ...],
     new: Sequence[RunEvaluation] | str,
     base: Sequence[RunEvaluation] | str,
     metric: str,
-    of: Callable[[RunEvaluation], PerUser] = lambda outcome: outcome.test,
+    of: Callable[[RunEvaluation], PerUser] = lambda evaluation: evaluation.test,
 ) -> Comparison:
-    """Test ``new`` against ``base``, outcomes of their seeds' runs or why there are none."""
+    """Test ``new`` against ``base``: evaluations of their runs, one per seed, or why there are none."""
     if isinstance(new, str) or isinstance(base, str):
         return Comparison(labels, new if isinstance(new, str) else str(base))
     try:
@@ -78,61 +83,55 @@ def compared(
     return Comparison(labels, tests[metric])
 
 
-Pair = tuple[tuple[str, ...], Sequence[Result], Sequence[Result]]
-"""Labels of a test, the runs of what is new, and the runs that it is compared with."""
+def block_pairs(block: Sequence[MethodRuns], further: Iterable[tuple[str, str]]) -> Iterator[Pair]:
+    """Every method of a block with the first, and ``further`` pairs of names (new, base), where both are present."""
+    methods, first = {method.name: method for method in block}, block[0]
+    for new, base in dict.fromkeys([*((name, first.name) for name in list(methods)[1:]), *further]):
+        if {new, base} <= methods.keys():
+            yield (first.backbone, versus(new, base)), methods[new].results, methods[base].results
 
 
-def pairs_of(block: Sequence[Row], further: Iterable[tuple[str, str]]) -> Iterator[Pair]:
-    """Every row of a block against its first one, and ``further`` rows (new, base) by name, where both are there."""
-    rows, first = {row.name: row for row in block}, block[0]
-    for new, base in dict.fromkeys([*((name, first.name) for name in list(rows)[1:]), *further]):
-        if {new, base} <= rows.keys():
-            yield (first.backbone, versus(new, base)), rows[new].results, rows[base].results
+def compare_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> list[Comparison]:
+    """Test every pair in one metric. Runs that occur in several pairs are evaluated once."""
+    cache: dict[tuple[Path, ...], list[RunEvaluation] | str] = {}
 
-
-def tested_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> list[Comparison]:
-    """Test every pair in one metric.
-
-    Sequence[Result] that occur in several pairs are measured once.
-    """
-    known: dict[tuple[Path, ...], list[RunEvaluation] | str] = {}
-
-    def outcomes(results: Sequence[Result]) -> list[RunEvaluation] | str:
+    def evaluations(results: Sequence[Result]) -> list[RunEvaluation] | str:
         folders = tuple(result.folder for result in results)
-        if folders not in known:
-            known[folders] = evaluate_runs(results, datasets)
-        return known[folders]
+        if folders not in cache:
+            cache[folders] = evaluate_runs(results, datasets)
+        return cache[folders]
 
-    return [compared(labels, outcomes(new), outcomes(base), metric) for labels, new, base in pairs]
-
-
-def verdicts(comparisons: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
-    """ "higher", "lower" or UNSHOWN by labels, of those that could be tested."""
-    return {one.labels: one.verdict for one in judged(comparisons)}
+    return [compare_methods(labels, evaluations(new), evaluations(base), metric) for labels, new, base in pairs]
 
 
-def judged(comparisons: Sequence[Comparison]) -> list[Judged]:
-    """Those that could be tested; the family is all of them."""
+def correct_comparisons(comparisons: Sequence[Comparison]) -> list[CorrectedComparison]:
+    """Correct the p of all comparisons that could be tested, as one family."""
     tested = [(c.labels, c.test) for c in comparisons if isinstance(c.test, PairedTest)]
-    return [Judged(*one, float(p)) for one, p in zip(tested, holm([t.p_t for _, t in tested]), strict=True)]
+    adjusted = holm([test.p_t for _, test in tested])
+    return [CorrectedComparison(*one, float(p)) for one, p in zip(tested, adjusted, strict=True)]
 
 
-def paired_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> ResultTable:
-    """A row a comparison, a line between two with another first label. ``heads``: what the labels are."""
-    found = {one.labels: one for one in judged(comparisons)}
+def verdicts_by_label(comparisons: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
+    """Verdicts of those that could be tested."""
+    return {corrected.labels: corrected.verdict for corrected in correct_comparisons(comparisons)}
+
+
+def significance_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> ResultTable:
+    """A row per comparison, with a rule where the first label changes. ``heads``: columns of the labels."""
+    corrected_by_label = {corrected.labels: corrected for corrected in correct_comparisons(comparisons)}
     numbers = ("users", "base", "new", "difference", "low", "high", "p", "p (Holm)")
     formats = {"difference": "+.4f", "low": "+.4f", "high": "+.4f", "p": ".2g", "p (Holm)": ".2g"}
     columns = [*(Column(head, "left") for head in heads), *(Column(n, format=formats.get(n, ".4f")) for n in numbers)]
     columns.append(Column("verdict", "left"))
     rows: list[Sequence[CellValue]] = []
-    for place, comparison in enumerate(comparisons):
-        if place and comparison.labels[0] != comparisons[place - 1].labels[0]:
+    for number, comparison in enumerate(comparisons):
+        if number and comparison.labels[0] != comparisons[number - 1].labels[0]:
             rows.append(RULE)
-        if comparison.labels in found:
-            one = found[comparison.labels]
-            t = one.test
-            values = (t.users, t.base, t.new, t.difference, t.low, t.high, t.p_t, one.p_holm)
-            rows.append([*comparison.labels, *values, one.verdict])
+        if comparison.labels in corrected_by_label:
+            corrected = corrected_by_label[comparison.labels]
+            t = corrected.test
+            values = (t.users, t.base, t.new, t.difference, t.low, t.high, t.p_t, corrected.p_holm)
+            rows.append([*comparison.labels, *values, corrected.verdict])
         else:
             rows.append([*comparison.labels, *[None] * len(numbers), str(comparison.test)])
-    return ResultTable(title, columns, rows, (NOTE.format(count=len(found)),))
+    return ResultTable(title, columns, rows, (NOTE.format(count=len(corrected_by_label)),))

@@ -1,1 +1,1 @@
-"""The research questions, one file each: which runs to train, and what to make of their results."""
+"""The research questions, one file each: options, cells to train, tables, figures, findings, and the result of all."""

@@ -1,61 +1,65 @@
-"""Items that nobody has touched: how good are the vectors made of their content, against what else there is?"""
+"""Items without any interactions: how good are vectors made of their content, compared with other baselines?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
-from typing import Annotated, get_args
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError, RunError
-from crossrec.experiments.analysis.coldstart_tables import (
+from crossrec.experiments.analysis.comparison import METRICS, PLAIN
+from crossrec.experiments.analysis.new_item_metrics import (
     HISTORY,
     METRIC,
+    NEW,
     OTHERS,
     POPULARITY,
     TRUE,
-    Line,
-    among,
+    Metrics,
     among_all,
+    baseline_metrics,
     by_features,
-    differences,
-    figure,
-    findings,
-    table,
+    run_metrics,
 )
-from crossrec.experiments.analysis.comparison import METRICS, PLAIN, Values
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name, values_of
-from crossrec.experiments.reporting.result import ExperimentResult
+from crossrec.experiments.analysis.seed_values import (
+    SeedValues,
+    failure_text,
+    first_failure,
+    mean_over_seeds,
+    metric_values,
+    percent_change,
+    seed_values,
+    table_cell,
+)
+from crossrec.experiments.analysis.wording import describe_change, metric_label, seeds_note, short_metric
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name
+from crossrec.experiments.reporting.figures import bar_style, means_and_deviations
+from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
-from crossrec.ops.vectors import l2_normalize
-from crossrec.randomness import torch_generator
-from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
-from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
-from crossrec.runs.directory import open_embeddings
+from crossrec.recommend.cold_start import DEFAULT_METHOD
+from crossrec.recommend.measure import cold_of
 
-RANDOM_WIDTH = 64
-"""Numbers in the vectors of noise that order items at random, for every user anew."""
-
-Measured = dict[str, float]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ColdstartConfig(ExperimentConfig):
-    """What to take out, and whom to ask."""
+    """Options of ``crossrec coldstart``."""
 
     backbones: tuple[str, ...] = Field(default=("lightgcn",), min_length=1)
     """Backbones to train alone and with each alignment."""
     alignments: tuple[str, ...] = Field(default=("cross",), min_length=1)
     """Alignments whose vectors of new items are measured: cross, fettle."""
     references: tuple[str, ...] = ("vbpr",)
-    """Backbones to set beside, alone."""
+    """Backbones to train alone, for comparison."""
     quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.5, 0.8, 0.9, 0.95)
     """Lengths of new items' vectors, as quantiles of the others', to rank them among all items with."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -68,11 +72,12 @@ def cells(options: ColdstartConfig, shared: SharedSettings) -> list[Cell]:
         raise ConfigError("--cold-items: coldstart takes items out itself; give --share")
     for backbone in options.references:
         check_name(backbone, BACKBONES, "--references")
-    asked = [(backbone, name) for backbone in options.backbones for name in dict.fromkeys((PLAIN, *options.alignments))]
-    asked += [(backbone, PLAIN) for backbone in options.references if backbone not in options.backbones]
+    alignments = dict.fromkeys((PLAIN, *options.alignments))
+    methods = [(backbone, name) for backbone in options.backbones for name in alignments]
+    methods += [(backbone, PLAIN) for backbone in options.references if backbone not in options.backbones]
     return [
         Cell(shared.run_config(backbone, name, seed, data=_data(options, shared, seed)), group=(backbone, name))
-        for backbone, name in asked
+        for backbone, name in methods
         for seed in options.seeds
     ]
 
@@ -81,115 +86,222 @@ def _data(options: ColdstartConfig, shared: SharedSettings, seed: int) -> DataCo
     return shared.data.model_copy(update={"cold_items": options.share, "cold_seed": seed})
 
 
+@dataclass(frozen=True)
+class NewItemRow:
+    """A model and a method to make vectors of new items, with its metrics by name.
+
+    A baseline has no model, and a model that failed has no method.
+    """
+
+    model: str
+    method: str
+    values: Mapping[str, SeedValues]
+
+    @property
+    def name(self) -> str:
+        return self.model or self.method
+
+
+def _baseline_rows(datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[NewItemRow]:
+    by_seed = [baseline_metrics(dataset, seed) for dataset, seed in zip(datasets, seeds, strict=True)]
+    return _rows("", by_seed)
+
+
+def _model_rows(
+    model: str, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
+) -> list[NewItemRow]:
+    """A row per method of a model, or one with its failure."""
+    if not (failure := first_failure(runs)):
+        try:
+            by_seed = [run_metrics(run.folder, datasets[run.cell.config.data], quantiles) for run in runs]
+            others = metric_values(runs, "test", METRIC)
+            return [replace(row, values={**row.values, OTHERS: others}) for row in _rows(model, by_seed)]
+        except RunError as error:
+            failure = f"failed: {error}"
+    return [NewItemRow(model, "", dict.fromkeys(METRICS, failure))]
+
+
+def _rows(model: str, by_seed: Sequence[Mapping[str, Metrics]]) -> list[NewItemRow]:
+    """A row per method that every seed has. ``by_seed``: metrics by method."""
+    return [
+        NewItemRow(model, method, {m: seed_values([of_seed[method][m] for of_seed in by_seed]) for m in metrics})
+        for method, metrics in by_seed[0].items()
+        if all(method in of_seed for of_seed in by_seed)
+    ]
+
+
+def representatives(rows: Sequence[NewItemRow]) -> list[NewItemRow]:
+    """One row per model: its ``own`` method where a backbone alone has one, else the library's default method.
+
+    A model without content has the default method by features.
+    """
+    chosen: dict[str, NewItemRow] = {}
+    for row in rows:
+        preferences = (by_features(DEFAULT_METHOD), DEFAULT_METHOD, *(() if " + " in row.model else ("own",)))
+        rank = {method: number for number, method in enumerate(preferences)}
+        best = chosen.get(row.name)
+        if best is None or rank.get(row.method, -1) > rank.get(best.method, -1):
+            chosen[row.name] = row
+    return list(chosen.values())
+
+
+def compared_rows(rows: Sequence[NewItemRow], alone: Sequence[str]) -> Iterator[tuple[NewItemRow, NewItemRow]]:
+    """Every aligned model with its backbone, with the backbones ``alone`` and with the baselines."""
+    by_name = {row.name: row for row in representatives(rows)}
+    for name, row in by_name.items():
+        backbone, plus, _ = name.partition(" + ")
+        if plus:
+            yield from ((row, by_name[other]) for other in dict.fromkeys((backbone, HISTORY, *alone, POPULARITY)))
+
+
+def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: float) -> ResultTable:
+    """Metrics of new items, ranked among themselves."""
+    starred = {id(row) for row in representatives(rows) if row.model and row.method}
+    columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short_metric(m)) for m in METRICS)]
+    table_rows: list[Sequence[CellValue]] = []
+    for number, row in enumerate(rows):
+        if number and row.model != rows[number - 1].model:
+            table_rows.append(RULE)
+        values: list[CellValue] = [row.values.get(metric, "–") for metric in METRICS]
+        if not row.method:
+            values = [failure_text(str(values[0])), *["–"] * (len(values) - 1)]
+        table_rows.append([row.model or "–", f"{row.method}{' *' if id(row) in starred else ''}", *values])
+    notes = (
+        f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
+        f"themselves by everything that was done with them{seeds_note(seeds)}.",
+        "popularity: nobody has touched them, so any order; true popularity is not known of a new item. *: what "
+        "figure and differences take of a model.",
+    )
+    return ResultTable(f"{data}: items that nobody has touched", columns, table_rows, notes)
+
+
+def _differences_table(data: str, rows: Sequence[NewItemRow], alone: Sequence[str]) -> ResultTable:
+    """Differences seed by seed: both models of a seed have the same items and users."""
+    columns = [Column("compared", "left"), Column("against", "left")]
+    for metric in (METRIC, "ndcg@20"):
+        heads = (("difference", ".4f"), ("Δ %", "+.1f"), ("higher in", ""))
+        columns += [Column(head, format=format, group=short_metric(metric)) for head, format in heads]
+    table_rows: list[Sequence[CellValue]] = []
+    for new, old in compared_rows(rows, alone):
+        if table_rows and table_rows[-1][0] != new.name:
+            table_rows.append(RULE)
+        cells = [c for m in (METRIC, "ndcg@20") for c in _difference_cells(new.values[m], old.values[m])]
+        table_rows.append([new.name, old.name, *cells])
+    note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
+    return ResultTable(f"{data}: new items, what alignment adds", columns, table_rows, (note,))
+
+
+def _difference_cells(new: SeedValues, old: SeedValues) -> list[CellValue]:
+    """Difference, change in %, and the number of seeds in which ``new`` is higher; or the failure."""
+    for values in (new, old):
+        if isinstance(values, str):
+            return [failure_text(values), None, None]
+    pairs = zip(_each_seed(new), _each_seed(old), strict=True)
+    differences = [new_value - old_value for new_value, old_value in pairs]
+    higher = f"{sum(difference > 0 for difference in differences)} of {len(differences)}"
+    return [seed_values(differences), percent_change(new, old), higher]
+
+
+def _each_seed(values: SeedValues) -> Sequence[float]:
+    assert not isinstance(values, str)
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[float]) -> ResultTable:
+    """METRIC of new items among all, and of the other items beside them, by the length of the new items' vectors."""
+    columns = [Column("model", "left"), Column("length", "left"), Column("new items"), Column("other items")]
+    columns.append(Column("Δ %", format="+.1f"))
+    table_rows: list[Sequence[CellValue]] = []
+    for row in rows:
+        if row.model and not row.method:
+            table_rows += [RULE, [row.model, "", failure_text(str(row.values[METRIC])), "–", "–"]]
+        measured = [quantile for quantile in quantiles if among_all(NEW, quantile) in row.values]
+        if not measured:
+            continue
+        without = row.values[OTHERS]
+        table_rows += [RULE, [f"{row.model} ({row.method})", "no new items", "–", table_cell(without), ""]]
+        for quantile in measured:
+            new, others = (row.values.get(among_all(items, quantile), "none") for items in (NEW, OTHERS))
+            change = percent_change(others, without)
+            table_rows.append(["", f"quantile {quantile:g}", table_cell(new), table_cell(others), change])
+    note = (
+        "Recall@20 among all items. Length: of the vectors of new items, as a quantile of the others'. Other items: by "
+        "the test split; Δ: change of the mean against no new items, in %."
+    )
+    return ResultTable(f"{data}: new items among all", columns, table_rows[1:], (note,))
+
+
+def _figure(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int]) -> ResultFigure:
+    """A bar per model, and a line for the true popularity, which is not known of a new item."""
+    columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
+    chosen = representatives(rows)
+    figure_rows: list[Sequence[CellValue]] = [
+        [row.name, row.method if row.model else "", *(table_cell(row.values[metric]) for metric in (METRIC, "ndcg@20"))]
+        for row in chosen
+    ]
+    true = next(mean_over_seeds(row.values[METRIC]) for row in chosen if row.name == TRUE)
+    bars = [row for row in figure_rows if row[0] != TRUE]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        means, deviations = means_and_deviations([row[2] for row in bars])
+        for y, (row, mean, deviation) in enumerate(zip(bars, means, deviations, strict=True)):
+            aligned = " + " in str(row[0])
+            axes.barh(y, mean, xerr=deviation, height=0.7, **bar_style(1 if aligned else 0))
+        if true is not None:
+            axes.axvline(true, color="black", linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(bars)), [f"{row[0]} ({row[1]})" if row[1] else str(row[0]) for row in bars])
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"{metric_label(METRIC)} of new items")
+
+    caption = (
+        f"{data}: {metric_label(METRIC)} of items that were taken out before training, ranked among themselves"
+        f"{seeds_note(seeds)}. Dotted: {TRUE}, which nobody knows of a new item."
+    )
+    numbers = ResultTable(data, columns, figure_rows)
+    return ResultFigure("Items that nobody has touched", caption, numbers, draw, (6.4, 0.8 + 0.3 * len(bars)))
+
+
+def _findings(data: str, rows: Sequence[NewItemRow], alone: Sequence[str], datasets: Sequence[Dataset]) -> list[str]:
+    """The size of what was taken out, and every comparison in words."""
+    cold_items = [cold_of(dataset) for dataset in datasets]
+    interactions = fmean(len(cold.interactions) for cold in cold_items)
+    users = fmean(
+        len(np.intersect1d(cold.interactions.user_N, dataset.train.user_N))
+        for cold, dataset in zip(cold_items, datasets, strict=True)
+    )
+    sentences = [
+        f"{data}: {len(cold_items[0].item_ids)} items taken out, with {interactions:.0f} interactions of {users:.0f} "
+        f"users that training knows{' on average' if len(datasets) > 1 else ''}."
+    ]
+    for new, old in compared_rows(rows, alone):
+        change = describe_change(new.values[METRIC], old.values[METRIC])
+        sentences.append(f"{new.name} against {old.name}: {metric_label(METRIC)} {change}.")
+    return sentences
+
+
 def result(
-    options: ColdstartConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
+    options: ColdstartConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
-    """Metrics of new items for every model and way to make vectors; differences seed by seed; a figure."""
-    drawn = [datasets[_data(options, shared, seed)] for seed in options.seeds]
-    lines = _lines("", [without_training(dataset, s) for dataset, s in zip(drawn, options.seeds, strict=True)])
-    for (backbone, name), of_model in groupby(results, key=lambda result: result.cell.group):
-        label = backbone if name == PLAIN else f"{backbone} + {name}"
-        lines += _model_lines(label, list(of_model), datasets, options.quantiles)
-    data, alone = drawn[0].name, (*options.backbones, *options.references)
+    """Metrics of new items per model and method, differences seed by seed, new items among all, and a figure."""
+    by_seed = [datasets[_data(options, shared, seed)] for seed in options.seeds]
+    rows = _baseline_rows(by_seed, options.seeds)
+    for (backbone, name), model_runs in groupby(runs, key=lambda run: run.cell.group):
+        model = backbone if name == PLAIN else f"{backbone} + {name}"
+        rows += _model_rows(model, list(model_runs), datasets, options.quantiles)
+    data, alone = by_seed[0].name, (*options.backbones, *options.references)
     return ExperimentResult(
         "Items that nobody has touched: does alignment make better vectors of their content than what else there is?",
-        findings(data, lines, alone, drawn),
+        _findings(data, rows, alone, by_seed),
         {
-            "coldstart": table(data, lines, options.seeds, options.share),
-            "coldstart-differences": differences(data, lines, alone),
-            "coldstart-among-all": among_all(data, lines, options.quantiles),
+            "coldstart": _table(data, rows, options.seeds, options.share),
+            "coldstart-differences": _differences_table(data, rows, alone),
+            "coldstart-among-all": _among_all_table(data, rows, options.quantiles),
         },
-        {"coldstart-figure": figure(data, lines, options.seeds)},
+        {"coldstart-figure": _figure(data, rows, options.seeds)},
     )
-
-
-def _model_lines(
-    label: str, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
-) -> list[Line]:
-    failed = [result.failure for result in results if result.metrics is None]
-    if not failed:
-        try:
-            lines = _lines(label, [of_run(r.folder, datasets[r.cell.config.data], quantiles) for r in results])
-            without = values_of(results, "test", METRIC)
-            return [replace(line, values={**line.values, OTHERS: without}) for line in lines]
-        except RunError as error:
-            failed = [f"failed: {error}"]
-    return [Line(label, "", dict.fromkeys(METRICS, failed[0]))]
-
-
-def _lines(label: str, by_seed: Sequence[Mapping[str, Measured]]) -> list[Line]:
-    """One line per way to order new items that every seed has: {way: {metric: value}} a seed."""
-
-    def values(way: str, metric: str) -> Values:
-        found = tuple(measured[way][metric] for measured in by_seed)
-        return found if len(found) > 1 else found[0]
-
-    ways = [way for way in by_seed[0] if all(way in measured for measured in by_seed)]
-    return [Line(label, way, {metric: values(way, metric) for metric in by_seed[0][way]}) for way in ways]
-
-
-def without_training(dataset: Dataset, seed: int) -> dict[str, Measured]:
-    """What needs no model: {way: metrics} of
-
-    - popularity: nobody has touched any of these items, so it leaves them in any order: one at random for every user;
-    - content like the history: score_ui = Σ_m x^m_i · mean of x^m over the user's training items, x^m of unit length;
-    - true popularity: by the interactions that the items really have, which nobody knows of a new item.
-    """
-    cold, users = cold_of(dataset), torch.from_numpy(dataset.train.user_N)
-    x_IF = torch.cat([l2_normalize(torch.from_numpy(x)) for x in dataset.features.values()], dim=1)
-    x_CF = torch.cat([l2_normalize(x) for x in scaled(dataset).values()], dim=1)
-    history_UF = torch.zeros(dataset.num_users, x_IF.shape[1])
-    history_UF.index_add_(0, users, x_IF[torch.from_numpy(dataset.train.item_N)])
-    noise = torch_generator(seed, "any order")
-    order_U, order_C = (torch.randn(n, RANDOM_WIDTH, generator=noise) for n in (dataset.num_users, len(x_CF)))
-    taken_C = torch.bincount(torch.from_numpy(cold.interactions.item_N), minlength=len(x_CF)).float()
-    pairs = {
-        POPULARITY: (order_U, order_C),
-        HISTORY: (history_UF, x_CF),
-        TRUE: (torch.ones(dataset.num_users, 1), taken_C[:, None]),
-    }
-    return {way: _shown(cold_metrics(user_US, item_CS, dataset)) for way, (user_US, item_CS) in pairs.items()}
-
-
-def of_run(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> dict[str, Measured]:
-    """{way: metrics} for all ways that this run has to make vectors of new items. Nothing is trained.
-
-    Ways ``by features`` go by raw features instead of the vectors i^m: runs without any content have them too. By the
-    library's default also Recall@20 of new items among all, and of the others among all, with vectors of every length
-    of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
-    """
-    snapshot = open_embeddings(folder)
-    if not snapshot.matches(dataset):
-        raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
-    raw = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
-    makers: dict[str, Callable[[float], Tensor]] = {}
-    of_features = ColdStart(snapshot.with_content(raw))
-    ways: tuple[ColdStartMethod, ...] = get_args(ColdStartMethod)
-    for how in ("neighbors", DEFAULT_METHOD):
-        makers[by_features(how)] = partial(of_features.item_vectors, scaled(dataset), how)
-    if snapshot.modality_IL:
-        cold_start, content = ColdStart(snapshot), snapshot.project(cold_of(dataset).features)
-        makers |= {how: partial(cold_start.item_vectors, content, how) for how in ways}
-    found = {}
-    for way, make in makers.items():
-        try:
-            found[way] = _shown(cold_metrics(snapshot.user_US, make(0.5), dataset))
-        except ConfigError:  # a way that this run does not have
-            continue
-    way = DEFAULT_METHOD if DEFAULT_METHOD in found else by_features(DEFAULT_METHOD)
-    for quantile in quantiles:
-        metrics = metrics_among_all(snapshot.user_US, snapshot.item_IS, makers[way](quantile), dataset)
-        found[way] |= {among(name, quantile): of_part[METRIC] for name, of_part in metrics.items()}
-    return found
-
-
-def scaled(dataset: Dataset) -> dict[str, Tensor]:
-    """The features of the items taken out, (C, D_m), scaled as those that are left."""
-    return {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in cold_of(dataset).features.items()}
-
-
-def _shown(metrics: Measured) -> Measured:
-    return {metric: metrics[metric] for metric in METRICS}
 
 
 EXPERIMENT = Experiment(ColdstartConfig, cells, result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, groupby
 from pathlib import Path
@@ -13,33 +12,37 @@ from pydantic import Field
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis.comparison import (
-    COLUMNS,
-    DELTA,
+    DELTA_NOTE,
     METRICS,
     PLAIN,
-    Row,
-    blocks_of,
-    change,
-    comparison,
-    listed,
-    short,
-    verdict,
+    MethodRuns,
+    comparison_table,
+    method_blocks,
 )
-from crossrec.experiments.analysis.list_tables import block_rows, lists_table
+from crossrec.experiments.analysis.list_tables import list_rows, lists_table
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs
-from crossrec.experiments.analysis.significance_tables import Comparison, compared, paired_table, verdicts, versus
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
+from crossrec.experiments.analysis.seed_values import finite, percent_change
+from crossrec.experiments.analysis.significance_tables import (
+    Comparison,
+    Verdicts,
+    compare_methods,
+    significance_table,
+    verdicts_by_label,
+    versus,
+)
+from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds_note, short_metric
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import RULE, CellValue, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.training import SELECTION
 
 TESTED = ("recall@20", "ndcg@20")
-"""The metrics that are tested for chance."""
+"""Metrics of the significance tests."""
 
 
 class CompareConfig(ExperimentConfig):
-    """What to compare."""
+    """Options of ``crossrec compare``."""
 
     datasets: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Data sets to compare on, one table each; the one of --data unless given."""
@@ -61,139 +64,149 @@ def cells(options: CompareConfig, shared: SharedSettings) -> list[Cell]:
     ]
 
 
-def result(
-    options: CompareConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
-) -> ExperimentResult:
-    """Three tables per data set: metrics and changes; paired tests; what lists hold, who gains, and what it cost."""
-    tables, findings = {}, []
-    for data, of_data in groupby(results, key=lambda result: result.cell.group[0]):
-        own, name = list(of_data), Path(data).name
-        blocks, tests, beyond = blocks_of(own), list[Comparison](), list[Sequence[CellValue]]()
-        for block in blocks:
-            outcomes = {row.name: evaluate_runs(row.results, datasets) for row in block}
-            tests += block_tests(block, outcomes)
-            beyond += [*([RULE] if beyond else []), *block_rows(block, outcomes)]
-        stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
-        tables[stem] = table(own, name)
-        tables[f"{stem}-tests"] = paired_table(f"{name}: is it chance?", ("backbone", "compared", "metric"), tests)
-        tables[f"{stem}-lists"] = lists_table(name, beyond, datasets[own[0].cell.config.data], options.seeds)
-        findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
-    return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
-
-
-def table(results: Sequence[Result], data: str) -> ResultTable:
+def table(runs: Sequence[Result], data: str) -> ResultTable:
     """Mean ± deviation over seeds per backbone and alignment, and the improvement over the first alignment in %.
 
-    Of several backbones also the averages, and CROSS against FETTLE as in the paper. A row in which a cell failed says
-    so.
+    With several backbones also the average improvements, and that of CROSS over FETTLE as in the paper. A failed cell
+    fills its row with the failure.
     """
+    blocks = method_blocks(runs)
     notes: tuple[str, ...] = (
-        f"Test metrics{over_seeds(r.cell.config.training.seed for r in results)}; the epoch is chosen by validation "
+        f"Test metrics{seeds_note(run.cell.config.training.seed for run in runs)}; the epoch is chosen by validation "
         "Recall@20.",
-        DELTA,
+        DELTA_NOTE,
     )
-    blocks = blocks_of(results)
-    rows = comparison(blocks)
-    known = [percents for percents in map(_against, blocks) if percents is not None]
-    if known and str(rows[-1][0]).startswith("average"):
-        share = "" if len(known) == len(blocks) else f" (of {len(known)})"
-        average = [fmean(of_metric) for of_metric in zip(*known, strict=True)]
-        rows.append([f"cross v.s. fettle{share}", *[""] * len(METRICS), *average, "", ""])
-        notes += ("cross v.s. fettle: average over backbones of the change from fettle to cross, in %.",)
-    return ResultTable(
-        f"{data}: backbones and what is stacked on them", [Column("model", "left"), *COLUMNS], rows, notes
-    )
+    comparison = comparison_table(f"{data}: backbones and what is stacked on them", blocks, notes)
+    changes = [percents for percents in map(_cross_against_fettle, blocks) if percents is not None]
+    if not changes or not str(comparison.rows[-1][0]).startswith("average"):
+        return comparison
+    share = "" if len(changes) == len(blocks) else f" (of {len(changes)})"
+    averages = [fmean(of_metric) for of_metric in zip(*changes, strict=True)]
+    rows: list[Sequence[CellValue]] = [*comparison.rows]
+    rows.append([f"cross v.s. fettle{share}", *[""] * len(METRICS), *averages, "", ""])
+    notes += ("cross v.s. fettle: average over backbones of the change from fettle to cross, in %.",)
+    return ResultTable(comparison.title, comparison.columns, rows, notes)
 
 
-def _against(block: Sequence[Row]) -> list[float] | None:
-    """The change of each metric from FETTLE to CROSS in %; None where one of them is missing."""
-    rows = {row.name: row for row in block}
-    if not {"fettle", "cross"} <= rows.keys():
+def _cross_against_fettle(block: Sequence[MethodRuns]) -> list[float] | None:
+    """The change of each metric from FETTLE to CROSS in %; None where one is missing."""
+    methods = {method.name: method for method in block}
+    if not {"fettle", "cross"} <= methods.keys():
         return None
-    percents = [change(rows["cross"].values(metric), rows["fettle"].values(metric)) for metric in METRICS]
-    known = [percent for percent in percents if isinstance(percent, float) and math.isfinite(percent)]
-    return known if len(known) == len(METRICS) else None
+    cross, fettle = methods["cross"], methods["fettle"]
+    changes = [finite(percent_change(cross.values(metric), fettle.values(metric))) for metric in METRICS]
+    percents = [percent for percent in changes if percent is not None]
+    return percents if len(percents) == len(METRICS) else None
 
 
-def block_tests(block: Sequence[Row], outcomes: Mapping[str, Sequence[RunEvaluation] | str]) -> list[Comparison]:
-    """Every row of a block against every row above it, but CROSS against FETTLE in any order, in each of TESTED."""
+def block_tests(
+    block: Sequence[MethodRuns], evaluations: Mapping[str, Sequence[RunEvaluation] | str]
+) -> list[Comparison]:
+    """Test every method against every one before it in each of TESTED, and CROSS against FETTLE in any order."""
     tests = []
     for base, new in combinations(block, 2):
         if (base.name, new.name) == ("cross", "fettle"):
             base, new = new, base
         for metric in TESTED:
-            labels = new.backbone, versus(new.name, base.name), short(metric)
-            tests.append(compared(labels, outcomes[new.name], outcomes[base.name], metric))
+            labels = new.backbone, versus(new.name, base.name), short_metric(metric)
+            tests.append(compare_methods(labels, evaluations[new.name], evaluations[base.name], metric))
     return tests
 
 
-def _findings(blocks: Sequence[Sequence[Row]], tests: Sequence[Comparison]) -> list[str]:
+def _findings(blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts) -> list[str]:
     """Recall@20 of each alignment against the first, and of CROSS against FETTLE; then the claims of Section 7.2."""
-    said: list[str] = []
-    shown = verdicts(tests)
-    names = list(dict.fromkeys(row.name for block in blocks for row in block))
+    names = list(dict.fromkeys(method.name for block in blocks for method in block))
     pairs: list[tuple[str, str]] = [(new, names[0]) for new in names[1:]]
     pairs += [("cross", "fettle")] if {"cross", "fettle"} <= set(names[1:]) else []
-    gains = {pair: _gains(blocks, *pair) for pair in pairs}
-    for (new, base), gain in gains.items():
-        what = f"{versus(new, base)}: Recall@20"
-        if not gain:
-            said.append(f"{what} cannot be compared, as results are missing.")
-            continue
-        told = [shown.get((backbone, versus(new, base), short(SELECTION))) for backbone in gain]
-        beyond = f"{told.count('higher')} of {len(gain)} higher and {told.count('lower')} lower beyond chance"
-        if len(gain) == 1:
-            ((backbone, percent),) = gain.items()
-            said.append(f"{what} changes by {percent:+.1f} % on {backbone}, {told[0] or 'not tested'} over users.")
-        else:
-            low, high = min(gain, key=gain.__getitem__), max(gain, key=gain.__getitem__)
-            said.append(
-                f"{what} changes by {fmean(gain.values()):+.1f} % on average of {len(gain)} backbones, from "
-                f"{gain[low]:+.1f} % ({low}) to {gain[high]:+.1f} % ({high}); {beyond}."
-            )
-    return said + _verdicts(blocks, gains, shown)
+    changes = {pair: _changes_by_backbone(blocks, *pair) for pair in pairs}
+    sentences = [_change_sentence(versus(*pair), changes[pair], verdicts) for pair in pairs]
+    return sentences + _claims(blocks, changes, verdicts)
 
 
-def _gains(blocks: Sequence[Sequence[Row]], new: str, base: str) -> dict[str, float]:
-    """Change of Recall@20 in % by backbone, where both are known."""
-    found = {}
+def _changes_by_backbone(blocks: Sequence[Sequence[MethodRuns]], new: str, base: str) -> dict[str, float]:
+    """The change of Recall@20 in %, on the backbones where both methods have one."""
+    changes = {}
     for block in blocks:
-        rows = {row.name: row for row in block}
-        if {new, base} <= rows.keys():
-            percent = change(rows[new].values(SELECTION), rows[base].values(SELECTION))
-            if isinstance(percent, float) and math.isfinite(percent):
-                found[rows[new].backbone] = percent
-    return found
+        methods = {method.name: method for method in block}
+        if {new, base} <= methods.keys():
+            percent = finite(percent_change(methods[new].values(SELECTION), methods[base].values(SELECTION)))
+            if percent is not None:
+                changes[methods[new].backbone] = percent
+    return changes
 
 
-def _verdicts(
-    blocks: Sequence[Sequence[Row]],
-    gains: Mapping[tuple[str, str], Mapping[str, float]],
-    shown: Mapping[tuple[str, ...], str],
+def _change_sentence(compared: str, changes: Mapping[str, float], verdicts: Verdicts) -> str:
+    subject = f"{compared}: Recall@20"
+    if not changes:
+        return f"{subject} cannot be compared, as results are missing."
+    tests = [verdicts.get((backbone, compared, short_metric(SELECTION))) for backbone in changes]
+    if len(changes) == 1:
+        ((backbone, percent),) = changes.items()
+        return f"{subject} changes by {percent:+.1f} % on {backbone}, {tests[0] or 'not tested'} over users."
+    low, high = min(changes, key=changes.__getitem__), max(changes, key=changes.__getitem__)
+    return (
+        f"{subject} changes by {fmean(changes.values()):+.1f} % on average of {len(changes)} backbones, from "
+        f"{changes[low]:+.1f} % ({low}) to {changes[high]:+.1f} % ({high}); {tests.count('higher')} of {len(changes)} "
+        f"higher and {tests.count('lower')} lower beyond chance."
+    )
+
+
+def _claims(
+    blocks: Sequence[Sequence[MethodRuns]],
+    changes: Mapping[tuple[str, str], Mapping[str, float]],
+    verdicts: Verdicts,
 ) -> list[str]:
-    def tested(new: str, base: str, on: Iterable[str]) -> list[str | None]:
-        return [shown.get((backbone, versus(new, base), short(SELECTION))) for backbone in on]
+    """The claims of Section 7.2 on CROSS."""
 
-    said, over = list[str](), listed([block[0].backbone for block in blocks])
-    gain, against = gains.get(("cross", PLAIN)), gains.get(("cross", "fettle"))
-    if gain is not None:
-        worse = [backbone for backbone, percent in gain.items() if percent <= 0]
-        risen = False if worse else True if len(gain) == len(blocks) else None
-        detail = f"not {listed(worse)}" if worse else ""
-        said.append(verdict(over, "CROSS improves every backbone", risen, detail, tested("cross", PLAIN, gain)))
-        kinds = {kind: [p for b, p in gain.items() if BACKBONES[b].multimodal == kind] for kind in (False, True)}
-        if all(kinds.values()):
-            cf, mrs = fmean(kinds[False]), fmean(kinds[True])
-            detail = f"{cf:+.1f} % and {mrs:+.1f} % on average; the paper: +36.6 % and +12.6 %"
-            said.append(verdict(over, "collaborative backbones gain more than multi-modal ones", cf > mrs, detail))
-    if against is not None:
-        ahead = [backbone for backbone, percent in against.items() if percent > 0]
-        average = fmean(against.values()) if against else math.nan
-        detail = f"{average:+.1f} % on average, ahead on {len(ahead)} of {len(against)}" if against else ""
-        holds = average > 0 and 2 * len(ahead) > len(against) if len(against) == len(blocks) else None
+    def tests(new: str, base: str, backbones: Iterable[str]) -> list[str | None]:
+        return [verdicts.get((backbone, versus(new, base), short_metric(SELECTION))) for backbone in backbones]
+
+    subject, sentences = join_words([block[0].backbone for block in blocks]), list[str]()
+    if (gains := changes.get(("cross", PLAIN))) is not None:
+        worse = [backbone for backbone, percent in gains.items() if percent <= 0]
+        holds = False if worse else True if len(gains) == len(blocks) else None
+        detail = f"not {join_words(worse)}" if worse else ""
+        claim = "CROSS improves every backbone"
+        sentences.append(judge_claim(subject, claim, holds, detail, tests("cross", PLAIN, gains)))
+        by_kind = {kind: [p for b, p in gains.items() if BACKBONES[b].multimodal == kind] for kind in (False, True)}
+        if all(by_kind.values()):
+            collaborative, multimodal = fmean(by_kind[False]), fmean(by_kind[True])
+            detail = f"{collaborative:+.1f} % and {multimodal:+.1f} % on average; the paper: +36.6 % and +12.6 %"
+            claim = "collaborative backbones gain more than multi-modal ones"
+            sentences.append(judge_claim(subject, claim, collaborative > multimodal, detail))
+    if (against_fettle := changes.get(("cross", "fettle"))) is not None:
+        holds, detail = None, ""
+        if against_fettle:
+            ahead = sum(percent > 0 for percent in against_fettle.values())
+            average = fmean(against_fettle.values())
+            detail = f"{average:+.1f} % on average, ahead on {ahead} of {len(against_fettle)}"
+            if len(against_fettle) == len(blocks):
+                holds = average > 0 and 2 * ahead > len(against_fettle)
         claim = "CROSS outperforms FETTLE on average and on most backbones"
-        said.append(verdict(over, claim, holds, detail, tested("cross", "fettle", against)))
-    return said
+        sentences.append(judge_claim(subject, claim, holds, detail, tests("cross", "fettle", against_fettle)))
+    return sentences
+
+
+def result(
+    options: CompareConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
+) -> ExperimentResult:
+    """Three tables per data set: metrics and changes; paired tests; lists, gains by group of users, and cost."""
+    tables, findings = {}, []
+    for data, group in groupby(runs, key=lambda run: run.cell.group[0]):
+        data_runs, name = list(group), Path(data).name
+        blocks, tests, rows = method_blocks(data_runs), list[Comparison](), list[Sequence[CellValue]]()
+        for block in blocks:
+            evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
+            tests += block_tests(block, evaluations)
+            rows += [*([RULE] if rows else []), *list_rows(block, evaluations)]
+        stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
+        tables[stem] = table(data_runs, name)
+        tables[f"{stem}-tests"] = significance_table(
+            f"{name}: is it chance?", ("backbone", "compared", "metric"), tests
+        )
+        tables[f"{stem}-lists"] = lists_table(name, rows, datasets[data_runs[0].cell.config.data], options.seeds)
+        findings += [f"{name}: {finding}" for finding in _findings(blocks, verdicts_by_label(tests))]
+    return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
 
 EXPERIMENT = Experiment(CompareConfig, cells, result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,29 +11,31 @@ from pydantic import Field
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.comparison import (
-    COLUMNS,
-    DELTA,
+    DELTA_NOTE,
     PLAIN,
-    Row,
-    best,
-    blocks_of,
-    change,
-    comparison,
-    listed,
-    named,
-    numbers,
-    rise,
-    verdict,
+    MethodRuns,
+    comparison_table,
+    figure_table,
+    method_blocks,
 )
+from crossrec.experiments.analysis.seed_values import finite, highest, percent_change
 from crossrec.experiments.analysis.significance_tables import (
-    HEADS,
-    paired_table,
-    pairs_of,
-    tested_pairs,
-    verdicts,
+    LABEL_HEADS,
+    Verdicts,
+    block_pairs,
+    compare_pairs,
+    significance_table,
+    verdicts_by_label,
     versus,
 )
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
+from crossrec.experiments.analysis.wording import (
+    describe_change,
+    join_words,
+    judge_claim,
+    metric_label,
+    seeds_note,
+)
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.figures import (
     bar_style,
     label_bar,
@@ -43,52 +44,52 @@ from crossrec.experiments.reporting.figures import (
     means_and_deviations,
 )
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import Column, ResultTable
+from crossrec.experiments.reporting.tables import ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.types import Direction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
 METRIC = "recall@10"
 """The metric of Figure 7."""
 OFF = "off"
-"""In place of a rule: the alignment without its item level."""
+"""Name of the alignment without its item level, in place of a rule."""
 CLAIMS = (
     ("dynamic gains most", "dynamic", (("dynamic", "one_way"), ("dynamic", "bidirectional"))),
     ("bidirectional gains least", "bidirectional", (("one_way", "bidirectional"), ("dynamic", "bidirectional"))),
     ("topmost gains less than the rules for pairs", "topmost", (("one_way", "topmost"), ("dynamic", "topmost"))),
 )
-"""What Sections 5 and 7.4 claim of which rule: pairs of the one that gains more and the one that gains less."""
+"""Claims of Sections 5 and 7.4: the claim, its rule, and pairs of rules of which the first gains more."""
 ITEM_LEVEL = ("item", "tuning")
-"""The terms that a direction is for."""
+"""The terms that a direction applies to."""
 
 
 class DirectionsConfig(ExperimentConfig):
-    """Which rules to compare, on what."""
+    """Options of ``crossrec directions``."""
 
     backbones: tuple[str, ...] = Field(default=("lightgcn", "ncl", "vbpr", "slmrec"), min_length=1)
-    """Backbones to ask the question of."""
+    """Backbones to train."""
     directions: tuple[Direction | Literal["off"], ...] = Field(
         default=("bidirectional", "one_way", "dynamic", "topmost"), min_length=1
     )
     """Rules to compare with each other and with the backbone alone; off: the alignment without its item level."""
     alignment: Literal["cross", "fettle"] = "cross"
-    """Whose other terms and settings are on; only the direction differs."""
+    """Alignment that gives all other terms and settings; only the direction differs."""
     item_level_only: bool = False
     """Leave clusters and neighbours out."""
 
 
 def cells(options: DirectionsConfig, shared: SharedSettings) -> list[Cell]:
-    """The backbone alone and every rule, per backbone and seed."""
+    """The backbone alone and with every rule, per backbone and seed."""
     return [
         Cell(
             shared.run_config(
                 backbone,
                 PLAIN if rule == PLAIN else options.alignment,
                 seed,
-                alignment_settings=None if rule == PLAIN else _changed(options, shared, backbone, rule),
+                alignment_settings={} if rule == PLAIN else _rule_settings(options, shared, backbone, rule),
             ),
             group=(backbone, rule),
         )
@@ -98,142 +99,145 @@ def cells(options: DirectionsConfig, shared: SharedSettings) -> list[Cell]:
     ]
 
 
-def result(
-    options: DirectionsConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
-) -> ExperimentResult:
-    """One table, a figure of Recall@10 and its average change, and what the paper says of the rules."""
-    blocks, data = blocks_of(results), next(iter(datasets.values())).name
-    of = f"{options.alignment} with its item level alone" if options.item_level_only else options.alignment
-    notes = (
-        f"Test metrics{over_seeds(options.seeds)}. Everything but the direction of the item level is as in {of}.",
-        DELTA,
-    )
-    claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
-    tests = tested_pairs((pair for block in blocks for pair in pairs_of(block, claimed)), datasets, METRIC)
-    shown = ResultTable(f"{data}: directions", [Column("model", "left"), *COLUMNS], comparison(blocks), notes)
-    return ExperimentResult(
-        "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
-        _findings(blocks, verdicts(tests)),
-        {"directions": shown, "directions-tests": paired_table(f"{data}: is it chance? {named(METRIC)}", HEADS, tests)},
-        {"directions-figure": _figure(blocks, data, options.seeds)},
-    )
-
-
-def _changed(options: DirectionsConfig, shared: SharedSettings, backbone: str, rule: str) -> dict[str, Any]:
-    """What sets a rule apart in the settings of the alignment. Raises ConfigError where it would change nothing."""
+def _rule_settings(options: DirectionsConfig, shared: SharedSettings, backbone: str, rule: str) -> dict[str, Any]:
+    """Settings of the alignment that apply a rule. Raises ConfigError where the rule would change nothing."""
     alignment = shared.run_config(backbone, options.alignment, options.seeds[0]).alignment
     assert alignment is not None
-    own = [term for term in alignment.terms if term in ITEM_LEVEL]
+    item_level = [term for term in alignment.terms if term in ITEM_LEVEL]
     others = [] if options.item_level_only else [term for term in alignment.terms if term not in ITEM_LEVEL]
-    if not own:
+    if not item_level:
         raise ConfigError(f"--settings: 'terms' of '{options.alignment}' lack item and tuning: no rule changes a thing")
     if rule != OFF:
-        return {"direction": rule, "terms": [term for term in alignment.terms if term in own + others]}
+        return {"direction": rule, "terms": [term for term in alignment.terms if term in item_level + others]}
     if not others:
         raise ConfigError("--directions off: leaves nothing but the backbone; give it without --item-level-only")
     return {"terms": others}
 
 
-def _average_changes(blocks: Sequence[Sequence[Row]]) -> dict[str, list[float]]:
-    """The changes of METRIC on each backbone, in %, by rule; without those that are not known."""
-    changes: dict[str, list[float]] = {}
-    for block in blocks:
-        for row in block[1:]:
-            percent = change(row.values(METRIC), block[0].values(METRIC))
-            if isinstance(percent, float) and math.isfinite(percent):
-                changes.setdefault(row.name, []).append(percent)
-    return changes
-
-
-def _findings(blocks: Sequence[Sequence[Row]], shown: Mapping[tuple[str, ...], str]) -> list[str]:
-    changes = _average_changes(blocks)
-    if len(blocks) == 1:
-        over, plain = blocks[0][0].backbone, blocks[0][0].values(METRIC)
-        said = [f"{over}: {_told(r.name)} changes Recall@10 by {rise(r.values(METRIC), plain)}." for r in blocks[0][1:]]
-    else:
-        over, said = f"average of {len(blocks)} backbones", []
-        for name, found in changes.items():
-            missing = f", not known on {len(blocks) - len(found)}" if len(found) < len(blocks) else ""
-            higher = f"higher on {sum(percent > 0 for percent in found)} of {len(found)}{missing}"
-            said.append(f"{over}: {_told(name)} changes Recall@10 by {fmean(found):+.1f} %, {higher}.")
-    won = {block[0].backbone: best({row.name: row.values(METRIC) for row in block}) for block in blocks}
-    known = {backbone: name for backbone, name in won.items() if name is not None}
-    for name in dict.fromkeys(known.values()):
-        on = [backbone for backbone, winner in known.items() if winner == name]
-        said.append(f"{_told(name)} has the best Recall@10 on {len(on)} of {len(known)} backbones: {listed(on)}.")
-    return said + _verdicts(over, {n: fmean(f) for n, f in changes.items() if len(f) == len(blocks)}, blocks, shown)
-
-
-def _told(rule: str) -> str:
-    """A rule in words."""
+def _rule_label(rule: str) -> str:
     return {PLAIN: "the backbone alone", OFF: "no item level"}.get(rule, rule.replace("_", "-"))
 
 
-def _verdicts(
-    over: str, gain: Mapping[str, float], blocks: Sequence[Sequence[Row]], shown: Mapping[tuple[str, ...], str]
-) -> list[str]:
-    """The claims of Sections 5 and 7.4, as far as the rules they are about were asked for."""
-    asked, backbones = {row.name for row in blocks[0]}, [block[0].backbone for block in blocks]
-    said = []
-    for claim, name, claimed in CLAIMS:
-        pairs = [pair for pair in claimed if set(pair) <= asked]
-        if not pairs:
-            continue
-        rules = list(dict.fromkeys([name, *(rule for pair in pairs for rule in pair)]))
-        holds = None if set(rules) - gain.keys() else all(gain[more] > gain[less] for more, less in pairs)
-        told = ", ".join(f"{_told(rule)} {gain[rule]:+.1f} %" for rule in rules if rule in gain)
-        tested = [shown.get((backbone, versus(*pair))) for backbone in backbones for pair in pairs]
-        said.append(verdict(over, claim, holds, told, tested))
-    return said
+def _changes_by_rule(blocks: Sequence[Sequence[MethodRuns]]) -> dict[str, list[float]]:
+    """The change of METRIC by each rule, in %, on every backbone where it is known."""
+    changes: dict[str, list[float]] = {}
+    for block in blocks:
+        for method in block[1:]:
+            percent = finite(percent_change(method.values(METRIC), block[0].values(METRIC)))
+            if percent is not None:
+                changes.setdefault(method.name, []).append(percent)
+    return changes
 
 
-def _figure(blocks: Sequence[Sequence[Row]], data: str, seeds: Sequence[int]) -> ResultFigure:
-    """Groups of bars, one a backbone; beside them, of several backbones, the average change."""
-    shown = numbers(f"{data}: directions", blocks, "direction", [METRIC])
-    changes = _average_changes(blocks)
+def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[int]) -> ResultFigure:
+    """Groups of bars, one per backbone; beside them, with several backbones, the average changes."""
+    numbers = figure_table(f"{data}: directions", blocks, "direction", [METRIC])
+    rules, changes = [method.name for method in blocks[0]], _changes_by_rule(blocks)
     if len(blocks) > 1:
-        rows = list(shown.rows)
-        rows += [("average", name, "", fmean(found)) for name, found in changes.items()]
-        shown = ResultTable(shown.title, shown.columns, rows)
-    names = [row.name for row in blocks[0]]
+        averages = [("average", rule, "", fmean(percents)) for rule, percents in changes.items()]
+        numbers = ResultTable(numbers.title, numbers.columns, [*numbers.rows, *averages])
 
-    def draw(canvas: Canvas) -> None:
+    def draw(figure: Figure) -> None:
         if len(blocks) == 1:
-            axes = canvas.subplots()
+            axes = figure.subplots()
         else:
-            axes, right = canvas.subplots(1, 2, width_ratios=[len(blocks), 1.3])
-            _averages(right, names, changes)
-        width = 0.84 / len(names)
-        for number, name in enumerate(names):
-            cells = [row for row in shown.rows if row[1] == name and row[0] != "average"]
-            means, deviations = means_and_deviations([row[2] for row in cells])
-            places = [group + (number - (len(names) - 1) / 2) * width for group in range(len(cells))]
-            axes.bar(places, means, width, yerr=deviations, label=_told(name), **bar_style(number))
-            for row, mean, place, deviation in zip(cells, means, places, deviations, strict=True):
+            axes, right = figure.subplots(1, 2, width_ratios=[len(blocks), 1.3])
+            _plot_averages(right, rules, changes)
+        width = 0.84 / len(rules)
+        for number, rule in enumerate(rules):
+            rows = [row for row in numbers.rows if row[1] == rule and row[0] != "average"]
+            means, deviations = means_and_deviations([row[2] for row in rows])
+            positions = [group + (number - (len(rules) - 1) / 2) * width for group in range(len(rows))]
+            axes.bar(positions, means, width, yerr=deviations, label=_rule_label(rule), **bar_style(number))
+            for row, mean, x, deviation in zip(rows, means, positions, deviations, strict=True):
                 if number:
-                    label_bar(axes, row[3], (place, mean), deviation, sideways=False)
+                    label_bar(axes, row[3], (x, mean), deviation, sideways=False)
         axes.set_xticks(range(len(blocks)), [block[0].backbone for block in blocks])
-        axes.set_ylabel(named(METRIC))
+        axes.set_ylabel(metric_label(METRIC))
         axes.margins(y=0.22)
         axes.set_ylim(bottom=0)
-        legend_below(canvas, legend_handles(axes))
+        legend_below(figure, legend_handles(axes))
 
     caption = (
         f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"
-        f"{over_seeds(seeds)}; the percentages are changes of the mean against the backbone"
+        f"{seeds_note(seeds)}; the percentages are changes of the mean against the backbone"
         + ("; right: their average over backbones, and each of them as a dot." if len(blocks) > 1 else ".")
     )
-    return ResultFigure("Directions of alignment", caption, shown, draw, (7.0 if len(blocks) > 1 else 4.0, 3.2))
+    return ResultFigure("Directions of alignment", caption, numbers, draw, (7.0 if len(blocks) > 1 else 4.0, 3.2))
 
 
-def _averages(axes: Axes, names: Sequence[str], changes: Mapping[str, Sequence[float]]) -> None:
-    for number, name in enumerate(names):
-        if found := changes.get(name):
-            axes.bar(number, fmean(found), 0.8, **bar_style(number))
-            axes.plot([number] * len(found), found, "o", color="black", markersize=2.5)
+def _plot_averages(axes: Axes, rules: Sequence[str], changes: Mapping[str, Sequence[float]]) -> None:
+    for number, rule in enumerate(rules):
+        if percents := changes.get(rule):
+            axes.bar(number, fmean(percents), 0.8, **bar_style(number))
+            axes.plot([number] * len(percents), percents, "o", color="black", markersize=2.5)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks([])
     axes.set_ylabel("average change in %")
+
+
+def _findings(blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts) -> list[str]:
+    changes = _changes_by_rule(blocks)
+    if len(blocks) == 1:
+        subject, plain = blocks[0][0].backbone, blocks[0][0].values(METRIC)
+        described = [(method.name, describe_change(method.values(METRIC), plain)) for method in blocks[0][1:]]
+    else:
+        subject, described = f"average of {len(blocks)} backbones", []
+        for rule, percents in changes.items():
+            missing = f", not known on {len(blocks) - len(percents)}" if len(percents) < len(blocks) else ""
+            higher = f"higher on {sum(percent > 0 for percent in percents)} of {len(percents)}{missing}"
+            described.append((rule, f"{fmean(percents):+.1f} %, {higher}"))
+    sentences = [f"{subject}: {_rule_label(rule)} changes Recall@10 by {change}." for rule, change in described]
+    winners = {block[0].backbone: highest({method.name: method.values(METRIC) for method in block}) for block in blocks}
+    known_winners = {backbone: rule for backbone, rule in winners.items() if rule is not None}
+    for rule in dict.fromkeys(known_winners.values()):
+        backbones = [backbone for backbone, winner in known_winners.items() if winner == rule]
+        sentences.append(
+            f"{_rule_label(rule)} has the best Recall@10 on {len(backbones)} of {len(known_winners)} backbones: "
+            f"{join_words(backbones)}."
+        )
+    complete = {rule: fmean(percents) for rule, percents in changes.items() if len(percents) == len(blocks)}
+    return sentences + _claims(subject, complete, blocks, verdicts)
+
+
+def _claims(
+    subject: str, changes: Mapping[str, float], blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts
+) -> list[str]:
+    """The claims of Sections 5 and 7.4 on the rules that were trained. ``changes``: average change in % by rule."""
+    trained, sentences = {method.name for method in blocks[0]}, []
+    for claim, claimed_rule, claimed_pairs in CLAIMS:
+        pairs = [pair for pair in claimed_pairs if set(pair) <= trained]
+        if not pairs:
+            continue
+        rules = list(dict.fromkeys([claimed_rule, *(rule for pair in pairs for rule in pair)]))
+        holds = None if set(rules) - changes.keys() else all(changes[more] > changes[less] for more, less in pairs)
+        detail = ", ".join(f"{_rule_label(rule)} {changes[rule]:+.1f} %" for rule in rules if rule in changes)
+        tests = [verdicts.get((block[0].backbone, versus(*pair))) for block in blocks for pair in pairs]
+        sentences.append(judge_claim(subject, claim, holds, detail, tests))
+    return sentences
+
+
+def result(
+    options: DirectionsConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
+) -> ExperimentResult:
+    """A table with paired tests, a figure of Recall@10 and its average change, and the paper's claims on the rules."""
+    blocks, data = method_blocks(runs), next(iter(datasets.values())).name
+    settings = f"{options.alignment} with its item level alone" if options.item_level_only else options.alignment
+    notes = (
+        f"Test metrics{seeds_note(options.seeds)}. Everything but the direction of the item level is as in {settings}.",
+        DELTA_NOTE,
+    )
+    claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
+    tests = compare_pairs((pair for block in blocks for pair in block_pairs(block, claimed)), datasets, METRIC)
+    return ExperimentResult(
+        "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
+        _findings(blocks, verdicts_by_label(tests)),
+        {
+            "directions": comparison_table(f"{data}: directions", blocks, notes),
+            "directions-tests": significance_table(f"{data}: is it chance? {metric_label(METRIC)}", LABEL_HEADS, tests),
+        },
+        {"directions-figure": _figure(blocks, data, options.seeds)},
+    )
 
 
 EXPERIMENT = Experiment(DirectionsConfig, cells, result)

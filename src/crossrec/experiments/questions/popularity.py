@@ -1,4 +1,4 @@
-"""RQ6: whom does it help, the popular items or the rare ones? Recall per group of items by popularity (Fig. 10)."""
+"""RQ6: which items gain, popular or rare ones? Recall per group of items by popularity (Fig. 10)."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from pydantic import Field
 from crossrec.alignment import ALIGNMENTS
 from crossrec.data import DataConfig, Dataset
 from crossrec.evaluation.groups import HEAD, Groups, group_means, popularity_groups
-from crossrec.experiments.analysis.comparison import (
-    MISSING,
-    PLAIN,
-    Row,
-    Values,
-    above,
-    blocks_of,
-    change,
-    change_cell,
-    every,
-    listed,
-    mean,
-    named,
-    told,
-    verdict,
-)
-from crossrec.experiments.analysis.popularity_figures import by_group, distribution
+from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
+from crossrec.experiments.analysis.components import components_label, parse_components
+from crossrec.experiments.analysis.popularity_figures import distribution_figure, groups_figure
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs
+from crossrec.experiments.analysis.seed_values import (
+    SeedValues,
+    finite,
+    is_higher,
+    mean_over_seeds,
+    percent_change,
+    percent_change_cell,
+    seed_values,
+    table_cell,
+)
 from crossrec.experiments.analysis.significance_tables import (
-    UNSHOWN,
+    NO_DIFFERENCE,
     Comparison,
-    compared,
-    judged,
-    paired_table,
+    compare_methods,
+    correct_comparisons,
+    significance_table,
     versus,
 )
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
-from crossrec.experiments.questions.ablate import name_of, terms_of
+from crossrec.experiments.analysis.wording import (
+    RESULTS_MISSING,
+    all_hold,
+    join_words,
+    judge_claim,
+    metric_label,
+    seeds_note,
+)
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -47,112 +50,84 @@ from crossrec.experiments.runner.jobs import Cell, Result
 METRIC = "recall@10"
 """The metric of Figure 10(b)."""
 COLLABORATIVE = "CNA&CLA"
-"""What the paper's claims are about: neighbours and clusters."""
+"""The components that the paper's claims are about: neighbours and clusters."""
 TOTAL = "all"
-"""All items together: the metric as in every other table."""
+"""Name of all items together, beside the groups."""
+
+GroupValues = Mapping[str, SeedValues]
+"""METRIC of one method by group of items, and of TOTAL."""
 
 
 class PopularityConfig(ExperimentConfig):
-    """What to compare, on which backbones."""
+    """Options of ``crossrec popularity``."""
 
     backbones: tuple[str, ...] = Field(default=("freedom",), min_length=1)
-    """Backbones to ask the question of."""
+    """Backbones to train."""
     alignments: tuple[str, ...] = Field(default=("cna+cla", "cross"), min_length=1)
-    """What to compare with the backbone alone: fettle, cross, or components or terms of CROSS joined by +."""
+    """Methods to compare with the backbone alone: fettle, cross, or components or terms of CROSS joined by +."""
+
+    def methods(self) -> dict[str, tuple[str, dict[str, object]]]:
+        """Alignment and its changed settings by name of the method, the backbone alone first.
+
+        Raises ConfigError for an unknown alignment, component or term.
+        """
+        methods: dict[str, tuple[str, dict[str, object]]] = {PLAIN: (PLAIN, {})}
+        for name in self.alignments:
+            if name in ALIGNMENTS:
+                methods[name] = name, {}
+            else:
+                terms = parse_components(name, "--alignments")
+                methods[components_label(terms)] = "cross", {"terms": terms}
+        return methods
 
 
 def cells(options: PopularityConfig, shared: SharedSettings) -> list[Cell]:
-    """The backbone alone and with each alignment, per backbone and seed. Raises ConfigError for an unknown one."""
+    """The backbone alone and with each method, per backbone and seed. Raises ConfigError for an unknown method."""
     return [
         Cell(shared.run_config(backbone, alignment, seed, alignment_settings=settings), group=(backbone, name))
         for backbone in options.backbones
-        for name, (alignment, settings) in _stacked(options).items()
+        for name, (alignment, settings) in options.methods().items()
         for seed in options.seeds
     ]
 
 
-def _stacked(options: PopularityConfig) -> dict[str, tuple[str, dict[str, object]]]:
-    """Alignment and its own settings by the name of the row."""
-    stacked: dict[str, tuple[str, dict[str, object]]] = {PLAIN: (PLAIN, {})}
-    for name in options.alignments:
-        if name in ALIGNMENTS:
-            stacked[name] = name, {}
-        else:
-            terms = terms_of(name, "--alignments")
-            stacked[name_of(terms)] = "cross", {"terms": terms}
-    return stacked
+def _group_values(evaluations: Sequence[RunEvaluation] | str, names: Sequence[str]) -> GroupValues:
+    """METRIC of every group and of all items; "none" where no user has a value, or the failure."""
+    if isinstance(evaluations, str):
+        return dict.fromkeys((*names, TOTAL), evaluations)
+    means = [group_means(evaluation.of_items | {TOTAL: evaluation.test}) for evaluation in evaluations]
+    by_group = {name: [of_seed[name].means[METRIC] for of_seed in means] for name in (*names, TOTAL)}
+    return {name: "none" if any(map(math.isnan, values)) else seed_values(values) for name, values in by_group.items()}
 
 
-def result(
-    options: PopularityConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
-) -> ExperimentResult:
-    """Recall@10 per group, what the groups are, paired tests in each; two figures."""
-    dataset, seeds = next(iter(datasets.values())), options.seeds
-    degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
-    groups, blocks = popularity_groups(degree_I), blocks_of(results)
-    measured, tests = [], []
-    for block in blocks:
-        outcomes = {row.name: evaluate_runs(row.results, datasets) for row in block}
-        measured.append({row.name: _by_group(outcomes[row.name], groups.names) for row in block})
-        tests += _tests(block, outcomes, groups.names)
-    labels = ("backbone", "compared", "items")
-    return ExperimentResult(
-        "Who gains, popular items or rare ones?",
-        [
-            _head_share(dataset.name, groups),
-            *(f for block, values in zip(blocks, measured, strict=True) for f in _findings(block, values, tests)),
-        ],
-        {
-            "popularity": _table(dataset.name, blocks, measured, groups.names, seeds),
-            "popularity-groups": _groups(dataset, groups, degree_I),
-            "popularity-tests": paired_table(f"{dataset.name}: {named(METRIC)} within groups", labels, tests),
-        },
-        {
-            "popularity-distribution-figure": distribution(dataset.name, groups, degree_I),
-            "popularity-figure": by_group(dataset.name, blocks, measured, groups.names, METRIC, seeds),
-        },
-    )
-
-
-def _by_group(outcomes: Sequence[RunEvaluation] | str, names: Sequence[str]) -> dict[str, Values]:
-    """METRIC of every group, and of all items: one number a seed; "none" where no user has a value."""
-    if isinstance(outcomes, str):
-        return dict.fromkeys((*names, TOTAL), outcomes)
-    means = [group_means(outcome.of_items | {TOTAL: outcome.test}) for outcome in outcomes]
-    found: dict[str, Values] = {}
-    for name in (*names, TOTAL):
-        values = tuple(of_seed[name].means[METRIC] for of_seed in means)
-        found[name] = "none" if any(map(math.isnan, values)) else values if len(values) > 1 else values[0]
-    return found
-
-
-def _tests(
-    block: Sequence[Row], outcomes: Mapping[str, Sequence[RunEvaluation] | str], names: Sequence[str]
+def _block_tests(
+    block: Sequence[MethodRuns], evaluations: Mapping[str, Sequence[RunEvaluation] | str], names: Sequence[str]
 ) -> list[Comparison]:
+    """Test every method against the backbone alone within every group."""
     return [
-        compared(
-            (row.backbone, versus(row.name, block[0].name), group),
-            outcomes[row.name],
-            outcomes[block[0].name],
+        compare_methods(
+            (method.backbone, versus(method.name, block[0].name), group),
+            evaluations[method.name],
+            evaluations[block[0].name],
             METRIC,
-            of=lambda outcome, group=group: outcome.of_items[group],  # type: ignore[misc]
+            of=lambda evaluation, group=group: evaluation.of_items[group],  # type: ignore[misc]
         )
-        for row in block[1:]
+        for method in block[1:]
         for group in names
     ]
 
 
-def tail_change(values: Mapping[str, Values], plain: Mapping[str, Values]) -> float | str:
-    """The mean over the tail groups of the change of each in %, as the paper has it (+22.36 on Baby)."""
-    changes = [change(values[name], plain[name]) for name in values if name not in (HEAD, TOTAL)]
-    known = [percent for percent in changes if isinstance(percent, float) and math.isfinite(percent)]
-    return fmean(known) if known and len(known) == len(changes) else "–"
+def tail_change(values: GroupValues, plain: GroupValues) -> float | str:
+    """Mean over the tail groups of the change of each in %, as in the paper (+22.36 on Baby); "–" if one is missing."""
+    changes = [finite(percent_change(values[name], plain[name])) for name in values if name not in (HEAD, TOTAL)]
+    percents = [percent for percent in changes if percent is not None]
+    return fmean(percents) if percents and len(percents) == len(changes) else "–"
 
 
-def _table(
+def _recall_table(
     data: str,
-    blocks: Sequence[Sequence[Row]],
-    measured: Sequence[Mapping[str, Mapping[str, Values]]],
+    blocks: Sequence[Sequence[MethodRuns]],
+    recall: Sequence[Mapping[str, GroupValues]],
     names: Sequence[str],
     seeds: Sequence[int],
 ) -> ResultTable:
@@ -160,24 +135,25 @@ def _table(
     columns += [Column(name, best="max", group="R@10") for name in (*names, TOTAL)]
     columns += [Column(name, format="+.1f", group="Δ %") for name in (*names, TOTAL, "tail average")]
     rows: list[Sequence[CellValue]] = []
-    for block, values in zip(blocks, measured, strict=True):
+    for block, by_method in zip(blocks, recall, strict=True):
         rows += [RULE] if rows else []
-        plain = values[block[0].name]
-        for place, row in enumerate(block):
-            own = values[row.name]
-            shown = [told(value) if isinstance(value, str) else value for value in own.values()]
-            changes = [*(change_cell(own[name], plain[name]) for name in own), tail_change(own, plain)]
-            rows.append([row.label, *shown, *(changes if place else [""] * len(changes))])
+        plain = by_method[block[0].name]
+        for method in block:
+            values = by_method[method.name]
+            changes = [*(percent_change_cell(values[name], plain[name]) for name in values), tail_change(values, plain)]
+            if method is block[0]:
+                changes = [""] * len(changes)
+            rows.append([method.label, *map(table_cell, values.values()), *changes])
     notes = (
-        f"Test Recall@10 within groups of items by training interactions{over_seeds(seeds)}: only held-out items of "
+        f"Test Recall@10 within groups of items by training interactions{seeds_note(seeds)}: only held-out items of "
         "the group count, ranked among all items; a user without one is in no mean of the group.",
         "Δ: change of the mean against the backbone alone, in %; tail average: the mean of the tail groups' changes.",
     )
     return ResultTable(f"{data}: who gains, popular items or rare ones", columns, rows, notes)
 
 
-def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> ResultTable:
-    """What the groups are."""
+def _groups_table(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> ResultTable:
+    """Size, interactions and test pairs of every group."""
     columns = [
         Column("group", "left"),
         Column("items"),
@@ -187,13 +163,12 @@ def _groups(dataset: Dataset, groups: Groups, degree_I: np.ndarray) -> ResultTab
     ]
     pairs_G = np.bincount(groups.group_N[dataset.test.item_N], minlength=len(groups.names))
     rows: list[Sequence[CellValue]] = []
-    for place, name in enumerate(groups.names):
+    for group, name in enumerate(groups.names):
         degree = degree_I[groups.members(name)]
-        span = (
-            "–" if not len(degree) else f"{degree.min()} to {degree.max()}" if len(set(degree)) > 1 else f"{degree[0]}"
-        )
-        share = 100 * float(groups.share_G[place])
-        rows.append([name, int(groups.size_G[place]), span, share, int(pairs_G[place])])
+        low_high = dict.fromkeys((int(degree.min()), int(degree.max()))) if len(degree) else {}
+        span = " to ".join(map(str, low_high)) or "–"
+        share = 100 * float(groups.share_G[group])
+        rows.append([name, int(groups.size_G[group]), span, share, int(pairs_G[group])])
     note = "Items by training interactions, the rarest first: Head is the 20 % with the most, the tail is cut evenly."
     return ResultTable(f"{dataset.name}: items by popularity", columns, rows, (note,))
 
@@ -205,52 +180,81 @@ def _head_share(data: str, groups: Groups) -> str:
     )
 
 
-def _findings(
-    block: Sequence[Row], measured: Mapping[str, Mapping[str, Values]], tests: Sequence[Comparison]
-) -> list[str]:
-    plain, said = measured[block[0].name], []
-    for row in block[1:]:
-        changes = {name: change(value, plain[name]) for name, value in measured[row.name].items()}
-        known = {name: c for name, c in changes.items() if isinstance(c, float) and math.isfinite(c)}
-        where, tail = f"{row.backbone} + {row.name}", tail_change(measured[row.name], plain)
-        shown = ", ".join(f"{name} {percent:+.1f} %" for name, percent in known.items() if name != TOTAL)
-        if not shown:
-            said.append(f"{where}: nothing can be said of groups, as no change is known.")
+def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], tests: Sequence[Comparison]) -> list[str]:
+    plain, corrected, sentences = recall[block[0].name], correct_comparisons(tests), list[str]()
+    for method in block[1:]:
+        subject, values = f"{method.backbone} + {method.name}", recall[method.name]
+        percents = {name: finite(percent_change(value, plain[name])) for name, value in values.items()}
+        changes = {name: percent for name, percent in percents.items() if percent is not None}
+        described = ", ".join(f"{name} {percent:+.1f} %" for name, percent in changes.items() if name != TOTAL)
+        if not described:
+            sentences.append(f"{subject}: nothing can be said of groups, as no change is known.")
             continue
+        tail = tail_change(values, plain)
         average = f" (tail groups {tail:+.1f} % on average)" if isinstance(tail, float) else ""
-        said.append(f"{where}: Recall@10 changes by {shown}{average}.")
-        own = [one for one in judged(tests) if one.labels[:2] == (row.backbone, versus(row.name, block[0].name))]
-        beyond = [f"{one.labels[2]} ({one.verdict})" for one in own if one.verdict != UNSHOWN]
-        said.append(f"{where}: beyond chance over users after correction: {listed(beyond) if beyond else 'no group'}.")
-        if row.name == COLLABORATIVE:
-            said += _verdicts(row, measured[row.name], plain, known, tail)
-    return said
+        sentences.append(f"{subject}: Recall@10 changes by {described}{average}.")
+        labels = (method.backbone, versus(method.name, block[0].name))
+        different = [
+            f"{one.labels[2]} ({one.verdict})"
+            for one in corrected
+            if one.labels[:2] == labels and one.verdict != NO_DIFFERENCE
+        ]
+        groups = join_words(different) if different else "no group"
+        sentences.append(f"{subject}: beyond chance over users after correction: {groups}.")
+        if method.name == COLLABORATIVE:
+            sentences += _claims(method, values, plain, changes)
+    return sentences
 
 
-def _verdicts(
-    row: Row,
-    own: Mapping[str, Values],
-    plain: Mapping[str, Values],
-    known: Mapping[str, float],
-    tail: float | str,
-) -> list[str]:
-    """The claims of Section 7.7. ``known``: changes in %, of the groups that have one."""
-    where, groups = f"{row.backbone} + {row.name}", [name for name in own if name != TOTAL]
-    risen = {name: above(own[name], plain[name]) for name in groups}
-    fallen = [name for name, up in risen.items() if up is False]
-    said = [
-        verdict(where, "every group of items gains", every(risen.values()), f"not {listed(fallen)}" if fallen else "")
-    ]
-    nothing = [name for name in groups if mean(plain[name]) == 0]
-    unknown = f"{row.backbone} alone has no hit in {listed(nothing)}" if nothing else MISSING
-    more = known[HEAD] < tail if isinstance(tail, float) and HEAD in known else None
-    detail = "" if more is None else f"tail {tail:+.1f} %, head {known[HEAD]:+.1f} %"
-    said.append(verdict(where, "tail items gain more than head items", more, detail, unknown=unknown))
-    most = max(known, key=lambda name: known[name] if name != TOTAL else -math.inf)
-    complete = all(name in known for name in groups)
-    detail = f"{most} gains most, {known[most]:+.1f} %" if complete else ""
-    rarest = most == groups[0] if complete else None
-    return [*said, verdict(where, "the rarest items gain most", rarest, detail, unknown=unknown)]
+def _claims(method: MethodRuns, values: GroupValues, plain: GroupValues, changes: Mapping[str, float]) -> list[str]:
+    """The claims of Section 7.7. ``changes``: in %, of the groups where they are known."""
+    subject, groups = f"{method.backbone} + {method.name}", [name for name in values if name != TOTAL]
+    higher = {name: is_higher(values[name], plain[name]) for name in groups}
+    lower = [name for name, is_up in higher.items() if is_up is False]
+    detail = f"not {join_words(lower)}" if lower else ""
+    sentences = [judge_claim(subject, "every group of items gains", all_hold(higher.values()), detail)]
+    without_hit = [name for name in groups if mean_over_seeds(plain[name]) == 0]
+    unknown = f"{method.backbone} alone has no hit in {join_words(without_hit)}" if without_hit else RESULTS_MISSING
+    holds, detail, tail = None, "", tail_change(values, plain)
+    if isinstance(tail, float) and HEAD in changes:
+        holds, detail = changes[HEAD] < tail, f"tail {tail:+.1f} %, head {changes[HEAD]:+.1f} %"
+    sentences.append(judge_claim(subject, "tail items gain more than head items", holds, detail, unknown=unknown))
+    holds, detail = None, ""
+    if all(name in changes for name in groups):
+        most = max(groups, key=changes.__getitem__)
+        holds, detail = most == groups[0], f"{most} gains most, {changes[most]:+.1f} %"
+    return [*sentences, judge_claim(subject, "the rarest items gain most", holds, detail, unknown=unknown)]
+
+
+def result(
+    options: PopularityConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
+) -> ExperimentResult:
+    """Recall@10 per group with paired tests in each, the groups themselves, and two figures."""
+    dataset, seeds = next(iter(datasets.values())), options.seeds
+    degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
+    groups, blocks = popularity_groups(degree_I), method_blocks(runs)
+    recall, tests = [], []
+    for block in blocks:
+        evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
+        recall.append({name: _group_values(of_method, groups.names) for name, of_method in evaluations.items()})
+        tests += _block_tests(block, evaluations, groups.names)
+    title = f"{dataset.name}: {metric_label(METRIC)} within groups"
+    return ExperimentResult(
+        "Who gains, popular items or rare ones?",
+        [
+            _head_share(dataset.name, groups),
+            *(f for block, values in zip(blocks, recall, strict=True) for f in _findings(block, values, tests)),
+        ],
+        {
+            "popularity": _recall_table(dataset.name, blocks, recall, groups.names, seeds),
+            "popularity-groups": _groups_table(dataset, groups, degree_I),
+            "popularity-tests": significance_table(title, ("backbone", "compared", "items"), tests),
+        },
+        {
+            "popularity-distribution-figure": distribution_figure(dataset.name, groups, degree_I),
+            "popularity-figure": groups_figure(dataset.name, blocks, recall, groups.names, METRIC, seeds),
+        },
+    )
 
 
 EXPERIMENT = Experiment(PopularityConfig, cells, result)

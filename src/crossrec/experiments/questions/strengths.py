@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from crossrec.data import DataConfig, Dataset
-from crossrec.experiments.analysis.comparison import blocks_of
-from crossrec.experiments.analysis.strength_history import Course
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, over_seeds
+from crossrec.experiments.analysis.comparison import PLAIN, method_blocks
+from crossrec.experiments.analysis.seed_values import SeedValues
+from crossrec.experiments.analysis.strength_history import StrengthHistory
+from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds_note
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.figures import plot_band
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
@@ -18,28 +21,31 @@ from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.types import ID
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
 EARLY = 10
 """The last of the epochs that the paper calls early."""
-DIRECTIONS_SHOWN = 6
-"""Directions that one panel can show; of more modalities it shows those from and to the id."""
+MAX_DIRECTIONS = 6
+"""Directions that fit in one panel; of more modalities it shows those from and to the id."""
+FAILURE_STYLE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "wrap": True}
+
+Panel = tuple[str, list[tuple[str, str]]]
+"""Label of the axis, and quantities with their names in the legend."""
 
 
 class StrengthsConfig(ExperimentConfig):
-    """What to watch."""
+    """Options of ``crossrec strengths``."""
 
     backbones: tuple[str, ...] = Field(default=("freedom",), min_length=1)
-    """Backbones to ask the question of."""
+    """Backbones to train."""
     alignments: tuple[str, ...] = Field(default=("none", "fettle", "cross"), min_length=1)
     """Alignments to watch; of the backbone alone (none), the directions that the dynamic rule would take."""
 
 
 def cells(options: StrengthsConfig, shared: SharedSettings) -> list[Cell]:
     """One run per backbone, alignment and seed that records strengths: other runs than those that do not."""
-    recording = SharedSettings(
-        shared.data, shared.training.model_copy(update={"record_strengths": True}), shared.model_settings
-    )
+    training = shared.training.model_copy(update={"record_strengths": True})
+    recording = SharedSettings(shared.data, training, shared.model_settings)
     return [
         Cell(recording.run_config(backbone, alignment, seed), group=(backbone, alignment))
         for backbone in options.backbones
@@ -48,151 +54,210 @@ def cells(options: StrengthsConfig, shared: SharedSettings) -> list[Cell]:
     ]
 
 
-def result(
-    options: StrengthsConfig, shared: SharedSettings, results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
-) -> ExperimentResult:
-    """Strengths and directions at the first and last epochs, and over all; two figures per backbone."""
-    data = next(iter(datasets.values())).name
-    courses = [[Course(row) for row in block] for block in blocks_of(results)]
-    figures = {}
-    for of_backbone in courses:
-        own = f"-{of_backbone[0].backbone}" if len(courses) > 1 else ""
-        figures[f"strengths{own}-figure"] = _figure(data, of_backbone, options.seeds)
-        if any(course.pairs for course in of_backbone):
-            aligned = [course for course in of_backbone if course.pairs or course.failure]
-            figures[f"strengths-directions{own}-figure"] = _directions_figure(data, aligned, options.seeds)
-    every = [course for of_backbone in courses for course in of_backbone]
-    return ExperimentResult(
-        "How well does each modality predict feedback as training goes on, and which way are items aligned by it?",
-        [finding for course in every for finding in course.findings()],
-        {
-            "strengths": _table(data, every, options.seeds),
-            "strengths-directions": _directions_table(data, every, options.seeds),
-        },
-        figures,
-    )
-
-
-def _table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultTable:
-    """A row a modality: mean, variance, and how often it is the strongest, at some epochs."""
+def _strengths_table(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultTable:
+    """A row per modality: mean, variance, and how often it is the strongest, at some epochs."""
     columns = [Column("model", "left"), Column("modality", "left"), Column("epochs")]
     for group, format in (("mean", ".3f"), ("variance", ".4f"), ("strongest %", ".1f")):
         columns += [Column(epoch, format=format, group=group) for epoch in ("first", f"epoch {EARLY}", "last")]
     rows: list[Sequence[CellValue]] = []
-    for course in courses:
-        rows += [RULE] if rows else []
-        if course.failure:
-            rows.append([course.title, course.failure, *[None] * (len(columns) - 2)])
-        for modality in course.modalities:
-            cells: list[CellValue] = [course.title, modality, course.epochs]
+    for history in histories:
+        rows += _block_start(history, rows, columns)
+        for modality in history.modalities:
+            cells: list[CellValue] = [history.title, modality, history.epochs]
             for name in ("mean", "variance", "strongest"):
-                found = (course.at(epoch, f"{name} {modality}") for epoch in (1, EARLY, course.epochs))
-                cells += [_percent(value) if name == "strongest" else value for value in found]
+                values = (history.at(epoch, f"{name} {modality}") for epoch in (1, EARLY, history.epochs))
+                cells += [_percent(value) if name == "strongest" else value for value in values]
             rows.append(cells)
     notes = (
         "Strength s of a modality: mean cosine of an item's vector and the users of its training pairs (Eq. 1); mean "
-        f"and variance over items{over_seeds(seeds)}. Strongest: share of items whose strongest modality it is.",
+        f"and variance over items{seeds_note(seeds)}. Strongest: share of items whose strongest modality it is.",
         "epochs: those that every seed's run has; the last of them is the last shown.",
     )
     return ResultTable(f"{data}: strength of modalities", columns, rows, notes)
 
 
-def _directions_table(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultTable:
-    """A row a pair of modalities: the share of items aligned either way and both ways, at first and at last."""
+def _directions_table(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultTable:
+    """A row per pair of modalities: shares of items aligned either way and both ways, at the first and last epoch."""
     columns = [Column("model", "left"), *(Column(head, "left") for head in ("rule", "one", "other"))]
     for group in ("first epoch", "last epoch"):
         columns += [Column(head, format=".1f", group=group) for head in ("one to other", "other to one", "both")]
     rows: list[Sequence[CellValue]] = []
-    for course in courses:
-        rows += [RULE] if rows else []
-        if course.failure:
-            rows.append([course.title, course.failure, *[None] * (len(columns) - 2)])
-        for m, n in course.pairs:
-            cells: list[CellValue] = [course.title, course.rule.replace("_", "-"), m, n]
-            for epoch in (1, course.epochs):
-                cells += [_percent(course.at(epoch, name)) for name in (f"{m}->{n}", f"{n}->{m}", f"{m}<->{n}")]
+    for history in histories:
+        rows += _block_start(history, rows, columns)
+        for m, n in history.pairs:
+            cells: list[CellValue] = [history.title, history.rule.replace("_", "-"), m, n]
+            for epoch in (1, history.epochs):
+                cells += [_percent(history.at(epoch, name)) for name in (f"{m}->{n}", f"{n}->{m}", f"{m}<->{n}")]
             rows.append(cells)
     notes = (
-        f"Items with training interactions that support a direction, in %{over_seeds(seeds)}. Nothing is aligned in a "
+        f"Items with training interactions that support a direction, in %{seeds_note(seeds)}. Nothing is aligned in a "
         "backbone alone: there it is what the dynamic rule would do.",
     )
     return ResultTable(f"{data}: directions of alignment", columns, rows, notes)
 
 
-def _percent(value: tuple[float, ...] | float | str) -> CellValue:
-    if isinstance(value, str):
-        return value
-    return tuple(100 * share for share in value) if isinstance(value, tuple) else 100 * value
+def _block_start(
+    history: StrengthHistory, rows: Sequence[Sequence[CellValue]], columns: Sequence[Column]
+) -> list[Sequence[CellValue]]:
+    """A rule where there are rows before, and the failure of a model that has no history."""
+    failure = [[history.title, history.failure, *[None] * (len(columns) - 2)]] if history.failure else []
+    return [*([RULE] if rows else []), *failure]
 
 
-def _figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultFigure:
-    """Figure 2(a) and (b), a row of panels an alignment."""
-    modalities = list(dict.fromkeys(m for course in courses for m in course.modalities))
-    quantities = [[f"{what} {m}" for m in modalities] for what in ("mean", "variance")]
+def _percent(values: SeedValues) -> SeedValues:
+    if isinstance(values, str):
+        return values
+    return tuple(100 * share for share in values) if isinstance(values, tuple) else 100 * values
+
+
+def _strengths_figure(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultFigure:
+    """Figure 2(a) and (b), a row of panels per alignment."""
+    modalities = list(dict.fromkeys(m for history in histories for m in history.modalities))
+    panels: list[Panel] = [
+        ("mean strength", [(f"mean {m}", m) for m in modalities]),
+        ("variance of strength", [(f"variance {m}", m) for m in modalities]),
+    ]
     caption = (
-        f"{data}: mean and variance over items of the strength of each modality, after every epoch{over_seeds(seeds)}."
+        f"{data}: mean and variance over items of the strength of each modality, after every epoch{seeds_note(seeds)}."
     )
-    panels = [("mean strength", list(zip(quantities[0], modalities, strict=True)))]
-    panels += [("variance of strength", list(zip(quantities[1], modalities, strict=True)))]
-    return _panels("Strength of modalities", caption, f"{data}: strength by epoch", courses, panels, percent=False)
+    title = "Strength of modalities"
+    return _epochs_figure(title, caption, f"{data}: strength by epoch", histories, panels, percent=False)
 
 
-def _directions_figure(data: str, courses: Sequence[Course], seeds: Sequence[int]) -> ResultFigure:
-    pairs = list(dict.fromkeys(pair for course in courses for pair in course.pairs))
-    ways = [way for m, n in pairs for way in ((m, n), (n, m))]
-    if len(ways) > DIRECTIONS_SHOWN:
-        ways = [way for way in ways if ID in way]
-    panels = [("items aligned, in %", [(f"{m}->{n}", f"{m} → {n}") for m, n in ways])]
-    panels += [("items aligned both ways, in %", [(f"{m}<->{n}", f"{m} ↔ {n}") for m, n in pairs])]
+def _directions_figure(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultFigure:
+    """Shares of items aligned each way and both ways, a row of panels per alignment."""
+    pairs = list(dict.fromkeys(pair for history in histories for pair in history.pairs))
+    directions = [direction for m, n in pairs for direction in ((m, n), (n, m))]
+    if len(directions) > MAX_DIRECTIONS:
+        directions = [direction for direction in directions if ID in direction]
+    panels: list[Panel] = [
+        ("items aligned, in %", [(f"{m}->{n}", f"{m} → {n}") for m, n in directions]),
+        ("items aligned both ways, in %", [(f"{m}<->{n}", f"{m} ↔ {n}") for m, n in pairs]),
+    ]
     caption = (
         f"{data}: share of items that support each direction of alignment, and both of a pair, after every epoch"
-        f"{over_seeds(seeds)}. Of a backbone alone: what the dynamic rule would do."
+        f"{seeds_note(seeds)}. Of a backbone alone: what the dynamic rule would do."
     )
-    return _panels("Directions of alignment", caption, f"{data}: directions by epoch", courses, panels, percent=True)
+    title = "Directions of alignment"
+    return _epochs_figure(title, caption, f"{data}: directions by epoch", histories, panels, percent=True)
 
 
-Panel = tuple[str, list[tuple[str, str]]]
-"""Label of the axis; quantities and what they are called."""
-
-
-def _panels(
-    title: str, caption: str, what: str, courses: Sequence[Course], panels: Sequence[Panel], *, percent: bool
+def _epochs_figure(
+    title: str,
+    caption: str,
+    table_title: str,
+    histories: Sequence[StrengthHistory],
+    panels: Sequence[Panel],
+    *,
+    percent: bool,
 ) -> ResultFigure:
-    """A row an alignment, a column a panel; a row that failed says why."""
-    names = [name for _, quantities in panels for name, _ in quantities]
+    """Curves over epochs: a row per alignment, a column per panel. The row of a failed model shows the failure."""
+    quantities = [quantity for _, curves in panels for quantity, _ in curves]
 
-    def shown(course: Course, name: str) -> list[CellValue]:
-        found = course.over(name)
-        return [_percent(value) for value in found] if percent else found  # type: ignore[arg-type]
+    def every_epoch(history: StrengthHistory, quantity: str) -> list[SeedValues]:
+        values = history.every_epoch(quantity)
+        return [_percent(value) for value in values] if percent else values
 
     rows: list[Sequence[CellValue]] = []
-    for course in courses:
-        epochs = range(1, course.epochs + 1)
-        columns = [epochs, *(shown(course, n) if course.has(n) else ["–"] * len(epochs) for n in names)]
-        rows += [[course.backbone, course.alignment, *values] for values in zip(*columns, strict=True)]
-    heads = [Column("backbone", "left"), Column("alignment", "left"), Column("epoch"), *map(Column, names)]
+    for history in histories:
+        epochs = range(1, history.epochs + 1)
+        columns = [every_epoch(history, q) if history.has(q) else ["–"] * len(epochs) for q in quantities]
+        rows += [[history.backbone, history.alignment, *values] for values in zip(epochs, *columns, strict=True)]
+    heads = [Column("backbone", "left"), Column("alignment", "left"), Column("epoch"), *map(Column, quantities)]
 
-    def draw(canvas: Canvas) -> None:
-        axes = canvas.subplots(len(courses), len(panels), squeeze=False, sharey="col")
-        for y, course in enumerate(courses):
-            for x, (label, quantities) in enumerate(panels):
-                for number, (name, told) in enumerate(quantities):
-                    values = shown(course, name) if course.has(name) else []
-                    plot_band(axes[y][x], range(1, len(values) + 1), values, number, told)
-                if course.failure:
-                    axes[y][x].text(0.5, 0.5, course.failure, transform=axes[y][x].transAxes, **FAILURE)
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(len(histories), len(panels), squeeze=False, sharey="col")
+        for y, history in enumerate(histories):
+            for x, (label, curves) in enumerate(panels):
+                for number, (quantity, name) in enumerate(curves):
+                    values = every_epoch(history, quantity) if history.has(quantity) else []
+                    plot_band(axes[y][x], range(1, len(values) + 1), values, number, name)
+                if history.failure:
+                    axes[y][x].text(0.5, 0.5, history.failure, transform=axes[y][x].transAxes, **FAILURE_STYLE)
                 axes[y][x].set_ylabel(label)
-            axes[y][0].set_title(course.title, loc="left", fontsize=9, fontweight="bold")
+            axes[y][0].set_title(history.title, loc="left", fontsize=9, fontweight="bold")
         for axis in axes[-1]:
             if percent:
-                axis.set_ylim(bottom=0)  # of the whole column, and after its lines: they decide where it ends
+                axis.set_ylim(bottom=0)  # of the whole column, once its lines have set the upper limit
             axis.set_xlabel("epoch")
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=3, fontsize=8)
 
-    return ResultFigure(title, caption, ResultTable(what, heads, rows), draw, (7.0, 1.0 + 2.0 * len(courses)))
+    height = 1.0 + 2.0 * len(histories)
+    return ResultFigure(title, caption, ResultTable(table_title, heads, rows), draw, (7.0, height))
 
 
-FAILURE: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "wrap": True}
+def _findings(history: StrengthHistory) -> list[str]:
+    """Strengths at the first and last epoch, the claims of Section 4.1 on them, and the share of mutual alignment."""
+    title, last = history.title, history.epochs
+    if history.failure:
+        return [f"{title}: nothing can be said, as a run is missing ({history.failure})."]
+    if last == 1:
+        return [f"{title}: one epoch says nothing of how strengths go on.", *_direction_findings(history)]
+    first_means, last_means = ({m: history.mean(e, f"mean {m}") for m in history.modalities} for e in (1, last))
+    moved = f"from {_join_values(first_means)} to {_join_values(last_means)}"
+    sentences = [f"{title}: between epochs 1 and {last} the mean strength goes {moved}."]
+    if len(history.modalities) > 1:
+        first_gap, last_gap = _gap(first_means), _gap(last_means)
+        detail = f"highest less lowest: {first_gap:.3f} after epoch 1, {last_gap:.3f} after the last"
+        claim = "strengths lie closer together at first than later"
+        sentences.append(judge_claim(title, claim, first_gap < last_gap, detail))
+        strongest = max(last_means, key=last_means.__getitem__)
+        detail = "" if strongest == ID else f"it is {strongest}"
+        claim = "the id is the strongest modality in the end"
+        sentences.append(judge_claim(title, claim, strongest == ID, detail))
+    variances = {m: [history.mean(e, f"variance {m}") for e in (1, last)] for m in history.modalities}
+    falls = all(new < old for old, new in variances.values())
+    detail = ", ".join(f"{m} {old:.2g} → {new:.2g}" for m, (old, new) in variances.items())
+    sentences.append(judge_claim(title, "the variance of strengths falls as training goes on", falls, detail))
+    return sentences + _direction_findings(history)
+
+
+def _direction_findings(history: StrengthHistory) -> list[str]:
+    both_ways = [f"{m}<->{n}" for m, n in history.pairs]
+    if not both_ways:
+        return []
+    first, last = (100 * fmean(history.mean(epoch, name) for name in both_ways) for epoch in (1, history.epochs))
+    aligned = "would be aligned" if history.alignment == PLAIN else "are aligned"
+    sentences = [
+        f"{history.title}: of items and pairs of modalities {first:.1f} % {aligned} both ways after epoch 1, "
+        f"{last:.1f} % after epoch {history.epochs}, by the {history.rule.replace('_', '-')} rule."
+    ]
+    if history.rule == "dynamic" and last < 1:
+        sentences.append(f"{history.title}: in the end the dynamic rule is all but the one-way rule.")
+    return sentences
+
+
+def _join_values(values: Mapping[str, float]) -> str:
+    return join_words([f"{name} {value:.3f}" for name, value in values.items()])
+
+
+def _gap(values: Mapping[str, float]) -> float:
+    return max(values.values()) - min(values.values())
+
+
+def result(
+    options: StrengthsConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
+) -> ExperimentResult:
+    """Strengths and directions at the first and last epochs, and over all epochs in two figures per backbone."""
+    data = next(iter(datasets.values())).name
+    blocks = [[StrengthHistory(method) for method in block] for block in method_blocks(runs)]
+    histories = [history for block in blocks for history in block]
+    figures = {}
+    for block in blocks:
+        suffix = f"-{block[0].backbone}" if len(blocks) > 1 else ""
+        figures[f"strengths{suffix}-figure"] = _strengths_figure(data, block, options.seeds)
+        if any(history.pairs for history in block):
+            aligned = [history for history in block if history.pairs or history.failure]
+            figures[f"strengths-directions{suffix}-figure"] = _directions_figure(data, aligned, options.seeds)
+    return ExperimentResult(
+        "How well does each modality predict feedback as training goes on, and which way are items aligned by it?",
+        [finding for history in histories for finding in _findings(history)],
+        {
+            "strengths": _strengths_table(data, histories, options.seeds),
+            "strengths-directions": _directions_table(data, histories, options.seeds),
+        },
+        figures,
+    )
 
 
 EXPERIMENT = Experiment(StrengthsConfig, cells, result)

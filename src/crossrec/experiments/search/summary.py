@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from crossrec.experiments.experiment import over_seeds
+from crossrec.experiments.analysis.wording import seeds_note
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.search.setting_figure import format_scalar, setting_figure
@@ -40,7 +40,7 @@ def summarize(options: TuneConfig, stages: Sequence[Stage], trials: Sequence[Tri
         Column("s/epoch", format=".2f"),
     ]
     notes = (
-        f"Validation Recall@20{over_seeds(options.seeds)}; test metrics take no part.",
+        f"Validation Recall@20{seeds_note(options.seeds)}; test metrics take no part.",
         f"The best {TABLE_ROWS} settings of each search; trials.csv has every one.",
     )
     figures = {}

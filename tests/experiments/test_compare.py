@@ -9,10 +9,10 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, fake_evaluation, fake_r
 
 from crossrec.data import load
 from crossrec.evaluation.groups import popularity_groups
-from crossrec.experiments.analysis.comparison import blocks_of
-from crossrec.experiments.analysis.list_tables import LISTS, lists_table
+from crossrec.experiments.analysis.comparison import method_blocks
+from crossrec.experiments.analysis.list_tables import LIST_METRICS, lists_table
 from crossrec.experiments.analysis.run_evaluation import user_groups
-from crossrec.experiments.analysis.significance_tables import compared, judged, paired_table
+from crossrec.experiments.analysis.significance_tables import compare_methods, correct_comparisons, significance_table
 from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.compare import CompareConfig, block_tests, cells
 
@@ -154,7 +154,7 @@ def test_lists_users_and_cost(measured, groups, tmp_path):
         object.__setattr__(result, "folder", folder)
     made[1].folder.joinpath("history.csv").unlink()
     (row,) = table_rows(compare.result(options, TINY, made, {TINY.data: load(TINY.data)}).tables["compare-lists"])
-    assert [row[name] for name in LISTS] == [(v, v) for v in (0.5, 0.75, 2.0, 3.0, 4.0)]
+    assert [row[name] for name in LIST_METRICS] == [(v, v) for v in (0.5, 0.75, 2.0, 3.0, 4.0)]
     first, *others = groups[0].names
     assert row[first] == pytest.approx([np.mean(values("none", seed)["recall@20"]) for seed in (0, 1)])
     assert all(np.isnan(row[name]).all() for name in others), "no test user is in these"
@@ -164,19 +164,19 @@ def test_lists_users_and_cost(measured, groups, tmp_path):
 
 
 def test_users_differ_in_number_or_are_none():
-    assert compared(("a",), "failed: x", [], "recall@20").test == "failed: x"
-    table = paired_table("t", ("what",), [compared(("a",), "failed: x", "failed: y", "recall@20")])
+    assert compare_methods(("a",), "failed: x", [], "recall@20").test == "failed: x"
+    table = significance_table("t", ("what",), [compare_methods(("a",), "failed: x", "failed: y", "recall@20")])
     assert table.rows[0][0] == "a"
     assert table.rows[0][-1] == "failed: x"
-    assert judged([]) == []
+    assert correct_comparisons([]) == []
 
 
 def test_no_test_users(groups):
     empty = fake_evaluation({"recall@20": [], "ndcg@20": []}, *groups)
-    assert compared(("a",), [empty], [empty], "recall@20").test == "no test pairs"
+    assert compare_methods(("a",), [empty], [empty], "recall@20").test == "no test pairs"
     dataset = load(TINY.data)
     made = fake_results(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
-    ((row,),) = blocks_of(made)
-    rows = compare.block_rows([row], {"none": [empty]})
+    ((row,),) = method_blocks(made)
+    rows = compare.list_rows([row], {"none": [empty]})
     assert table_rows(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
     assert block_tests([row], {"none": [empty]}) == []

@@ -1,0 +1,107 @@
+"""Metrics of items without any interactions: by vectors made of their content, and by baselines without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from crossrec.data import Dataset
+from crossrec.errors import ConfigError, RunError
+from crossrec.experiments.analysis.comparison import METRICS
+from crossrec.ops.vectors import l2_normalize
+from crossrec.randomness import torch_generator
+from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
+from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
+from crossrec.runs.directory import open_embeddings
+
+METRIC = "recall@20"
+"""The metric of new items among all items."""
+NEW, OTHERS = "new", "others"
+"""The items taken out, and those of the run. OTHERS is also the metric of the latter without any new items."""
+POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popularity"
+"""Baselines that need no training."""
+RANDOM_WIDTH = 64
+"""Length of the random vectors that order items at random, differently for every user."""
+
+Metrics = dict[str, float]
+
+
+def by_features(method: str) -> str:
+    """Name of a method applied to raw features, not to the vectors that a run makes of them."""
+    return f"{method} by features"
+
+
+def among_all(items: str, quantile: float) -> str:
+    """Name of METRIC among all items, of NEW or OTHERS, with new vectors as long as a quantile of the others'."""
+    return f"{items} at {quantile:g}"
+
+
+def baseline_metrics(dataset: Dataset, seed: int) -> dict[str, Metrics]:
+    """Metrics of the baselines that need no training, by name:
+
+    - popularity: no new item has interactions, so the order is one at random for every user;
+    - content like the history: score_ui = Σ_m x^m_i · mean of x^m over the user's training items, x^m of unit length;
+    - true popularity: by the interactions that the items really have, which are not known of a new item.
+    """
+    cold, users = cold_of(dataset), torch.from_numpy(dataset.train.user_N)
+    x_IF = torch.cat([l2_normalize(torch.from_numpy(x)) for x in dataset.features.values()], dim=1)
+    x_CF = torch.cat([l2_normalize(x) for x in scaled_features(dataset).values()], dim=1)
+    history_UF = torch.zeros(dataset.num_users, x_IF.shape[1])
+    history_UF.index_add_(0, users, x_IF[torch.from_numpy(dataset.train.item_N)])
+    generator = torch_generator(seed, "any order")
+    order_U, order_C = (torch.randn(n, RANDOM_WIDTH, generator=generator) for n in (dataset.num_users, len(x_CF)))
+    count_C = torch.bincount(torch.from_numpy(cold.interactions.item_N), minlength=len(x_CF)).float()
+    vectors = {
+        POPULARITY: (order_U, order_C),
+        HISTORY: (history_UF, x_CF),
+        TRUE: (torch.ones(dataset.num_users, 1), count_C[:, None]),
+    }
+    return {name: _metrics(user_US, item_CS, dataset) for name, (user_US, item_CS) in vectors.items()}
+
+
+def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> dict[str, Metrics]:
+    """Metrics of new items in a run, by method to make their vectors. Nothing is trained.
+
+    Methods ``by features`` use raw features instead of the vectors i^m, so that runs without content have them too. For
+    the library's default method there is also METRIC of new and other items among all, with vectors of the length of
+    every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
+    """
+    embeddings = open_embeddings(folder)
+    if not embeddings.matches(dataset):
+        raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
+    features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
+    from_features = ColdStart(embeddings.with_content(features))
+    makers: dict[str, Callable[[float], Tensor]] = {
+        by_features(method): partial(from_features.item_vectors, scaled_features(dataset), method)
+        for method in ("neighbors", DEFAULT_METHOD)
+    }
+    if embeddings.modality_IL:
+        from_content, content = ColdStart(embeddings), embeddings.project(cold_of(dataset).features)
+        methods: tuple[ColdStartMethod, ...] = get_args(ColdStartMethod)
+        makers |= {method: partial(from_content.item_vectors, content, method) for method in methods}
+    metrics = {}
+    for method, make in makers.items():
+        try:
+            metrics[method] = _metrics(embeddings.user_US, make(0.5), dataset)
+        except ConfigError:  # a method that this run does not support
+            continue
+    default = DEFAULT_METHOD if DEFAULT_METHOD in metrics else by_features(DEFAULT_METHOD)
+    for quantile in quantiles:
+        parts = metrics_among_all(embeddings.user_US, embeddings.item_IS, makers[default](quantile), dataset)
+        metrics[default] |= {among_all(items, quantile): of_part[METRIC] for items, of_part in parts.items()}
+    return metrics
+
+
+def scaled_features(dataset: Dataset) -> dict[str, Tensor]:
+    """The features of the items taken out, (C, D_m), scaled as those of the other items."""
+    return {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in cold_of(dataset).features.items()}
+
+
+def _metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> Metrics:
+    metrics = cold_metrics(user_US, item_CS, dataset)
+    return {metric: metrics[metric] for metric in METRICS}
