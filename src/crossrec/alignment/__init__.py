@@ -1,4 +1,4 @@
-"""The paper: feedback-oriented dynamic alignment of modalities. docs/paper-map.md says which equation lives where."""
+"""The paper: feedback-oriented dynamic alignment of modalities. docs/paper-map.md maps equations to functions."""
 
 from crossrec.alignment.config import ALIGNMENTS, FETTLE, CrossConfig, FettleConfig
 from crossrec.alignment.cross import Cross

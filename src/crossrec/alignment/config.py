@@ -1,7 +1,8 @@
-"""Settings of the alignment, with the names the paper gives them."""
+"""Settings of the alignment, named as in the paper."""
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -28,7 +29,7 @@ class CrossConfig(Config):
 
     name: ClassVar[str] = "cross"
     terms: tuple[Term, ...] = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
-    """Terms to compute; one whose weight is 0 is left out as well."""
+    """Terms to compute. A term of weight 0 is left out as well."""
     alpha: Weight = 0.01
     """α, weight of item-level alignment and direction tuning (Eq. 4 and 6)."""
     beta: Weight = 0.01
@@ -38,9 +39,9 @@ class CrossConfig(Config):
     direction: Direction = "dynamic"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
     lambda_f: Temperature = 0.1
-    """λ_f, temperature of Eq. 4; where it starts if it is learnt."""
+    """λ_f, temperature of Eq. 4; its initial value if it is learnt."""
     lambda_c: Temperature = 0.2
-    """λ_c, temperature of Eq. 11 and 12; where it starts if it is learnt."""
+    """λ_c, temperature of Eq. 11 and 12; its initial value if it is learnt."""
     lambda_n: Temperature = 0.2
     """λ_n, temperature of Eq. 9."""
     learn_lambda_f: bool = True
@@ -50,29 +51,29 @@ class CrossConfig(Config):
     neighbors: Annotated[int, Field(ge=1)] = 5
     """K, neighbours per item (Section 6.1)."""
     prototypes_itv: Annotated[int, Field(ge=1)] | None = None
-    """P of C^ITV, prototypes shared by the items' modalities; from the number of items unless given."""
+    """P of C^ITV, prototypes shared by the items' modalities. By default chosen by the number of items."""
     prototypes_ui: Annotated[int, Field(ge=1)] | None = None
-    """P of C^UI, prototypes shared by users and items; twice that of C^ITV unless given."""
+    """P of C^UI, prototypes shared by users and items. By default twice as many as in C^ITV."""
     sinkhorn_rounds: Annotated[int, Field(ge=0)] = 3
     """N, rounds of Sinkhorn-Knopp (Eq. 10)."""
     aligner: AlignerKind = "linear"
     """f of Eq. 3: a bias-free linear map (official) or a two-layer network (the paper's text)."""
     negatives: Negatives = "neighborhoods"
-    """What the denominator of Eq. 9 holds: other items' neighbourhoods (official) or other items (as printed)."""
+    """Denominator of Eq. 9: other items' neighbourhoods (official) or other items (as printed)."""
     clusterer: Clusterer = "sinkhorn"
-    """How codes are assigned: optimal transport (Eq. 10) or k-means."""
+    """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
-    """bfloat16: faster contrastive products where the processor has them, to about three digits; else float32."""
+    """bfloat16: faster contrastive products on processors that support it, to about three digits. By default float32."""
 
     def weight(self, term: Term) -> float:
-        """α, β or γ, whichever the term is weighted with."""
+        """Weight of a term: α, β or γ."""
         if term in ("item", "tuning"):
             return self.alpha
         return self.gamma if term == "neighbor" else self.beta
 
     @property
     def active(self) -> tuple[Term, ...]:
-        """The terms that are asked for and have a weight above 0."""
+        """The terms of ``terms`` with a weight above 0."""
         return tuple(term for term in self.terms if self.weight(term) > 0)
 
 
@@ -81,7 +82,7 @@ class FettleConfig(CrossConfig):
 
     name: ClassVar[str] = "fettle"
     terms: tuple[Term, ...] = ("item", "tuning", "cluster_items", "cluster_users")
-    """Terms to compute; one whose weight is 0 is left out as well."""
+    """Terms to compute. A term of weight 0 is left out as well."""
     direction: Direction = "one_way"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
 
@@ -91,7 +92,7 @@ FETTLE = FettleConfig()
 
 
 ALIGNMENTS: dict[str, type[CrossConfig] | None] = {"none": None, "fettle": FettleConfig, "cross": CrossConfig}
-"""What ``--alignment`` may say: nothing on top of the backbone, FETTLE, or CROSS."""
+"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS."""
 
 
 def default_prototypes(num_items: int) -> int:
@@ -99,10 +100,4 @@ def default_prototypes(num_items: int) -> int:
 
     The paper's 10,240 prototypes outnumber the items of its own smaller data sets; docs/results has the measurements.
     """
-    return int(min(10_240, max(64, 2 ** round(_log2(max(num_items, 1) / 32)))))
-
-
-def _log2(value: float) -> float:
-    import math
-
-    return math.log2(value)
+    return int(min(10_240, max(64, 2 ** round(math.log2(max(num_items, 1) / 32)))))

@@ -36,13 +36,13 @@ class Cross(nn.Module):
 
     ``dim``: L. ``features``: raw content features per modality, (I, D_m); each gets a learned linear projection.
     ``modalities``: further content modalities, whose (I, L) vectors come with every ``Representations.modality_IL``.
-    ``interactions``: all training pairs (user, item), int64 (T,), from which Equation 7 takes each item's neighbours;
-    or ``neighbors``, an own (I, K) table with -1 for none. ``num_items``: I, where no feature tells it.
+    ``interactions``: all training pairs (user, item), int64 (T,), from which Equation 7 finds each item's neighbours;
+    or ``neighbors``, a table (I, K) of them with -1 for none. ``num_items``: I, needed if no other argument implies it.
     ``generator`` draws the initial values. The modalities are ``id`` plus features plus modalities, in this order.
 
-    Raises ValueError where the neighbour term is asked for but neither interactions nor neighbours are given; where a
-    modality's name is ``id``, empty, given twice or contains "." or "->"; where features, neighbours, interactions and
-    ``num_items`` disagree about the number of items, or none of them tells it.
+    Raises ValueError if the neighbour term is active without interactions and neighbours; if a modality's name is
+    ``id``, empty, given twice or contains "." or "->"; if features, neighbours, interactions and ``num_items`` imply
+    different numbers of items, or none.
     """
 
     neighbor_IK: Tensor | None
@@ -65,7 +65,7 @@ class Cross(nn.Module):
         self.modalities = _checked((ID, *features, *modalities))
         num_items = _number_of_items(num_items, features, interactions, neighbors)
         active = config.active
-        # Modules are kept by the name with a suffix: a bare one could be a name that torch itself uses.
+        # The suffix keeps the names of modalities apart from attributes of torch's own modules.
         self.projections = nn.ModuleDict({f"{m}_feat": Projection(f, dim, generator) for m, f in features.items()})
 
         self.pairs = tuple((m, n) for m in self.modalities for n in self.modalities if m != n)

@@ -11,8 +11,8 @@ from crossrec.ops.vectors import gather_rows
 class Projection(nn.Module):
     """A learned linear map of one modality's raw features (I, D) to the shared dimension, without bias.
 
-    Bias-free, so that an item without the feature (a row of zeros) keeps the zero vector and stays out of every cosine.
-    The features are constants: they follow the module to its device but are no part of its state.
+    Without a bias an item without the feature (a row of zeros) keeps the zero vector and has cosine 0 to everything. The
+    features are constants: they move with the module to its device but are not part of its state.
     """
 
     feature_matrix: Tensor
@@ -24,5 +24,5 @@ class Projection(nn.Module):
         nn.init.xavier_uniform_(self.weight, generator=generator)
 
     def forward(self, item_N: Tensor) -> Tensor:
-        """i^m of the items asked for, (N, L)."""
+        """i^m of the given items, (N, L)."""
         return gather_rows(self.feature_matrix, item_N).to(self.weight.dtype) @ self.weight.T

@@ -1,4 +1,4 @@
-"""How well each modality of an item predicts real feedback: Equations 1 and 2. Nothing here passes a gradient."""
+"""How well each modality of an item predicts the users' feedback (Equations 1 and 2). Nothing passes a gradient."""
 
 from __future__ import annotations
 
