@@ -193,17 +193,15 @@ class Recommender:
         """
         _check_k(k)
         allowed = self.allowed(**filters)
-        history_N = np.unique(self.items.rows(items))
-        user_S = self._history_vector(history_N, how)
+        items = list(items)
+        history_N, user_S = np.unique(self.items.rows(items)), self.history_vector(items, how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
         item_CK, score_CK = self.top(user_S[None], k, hidden, allowed)
         return self._frame(self.users, np.zeros(1, dtype=np.int64), item_CK, score_CK).drop("user")
 
     def history_vector(self, items: Iterable[Any], how: FoldInMethod = "ridge") -> Tensor:
         """The user vector, (S,), that ``for_history`` recommends with."""
-        return self._history_vector(np.unique(self.items.rows(items)), how)
-
-    def _history_vector(self, history_N: Ints, how: FoldInMethod) -> Tensor:
+        history_N = np.unique(self.items.rows(items))
         if not len(history_N):
             raise ConfigError("a history without items: give at least one")
         return self.fold_in.user_vector(torch.from_numpy(history_N), how)

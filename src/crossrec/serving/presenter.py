@@ -95,7 +95,7 @@ class ItemPresenter:
                 "id": id,
                 "title": title if title is None else title[:MAX_CHARACTERS],
                 "categories": _category_names(category),
-                "picture": self._images is not None and self.picture_path(int(row)) is not None,
+                "picture": self.picture_path(int(row)) is not None,
             }
             for id, title, category, row in zip(ids, titles, categories, rows, strict=True)
         ]
