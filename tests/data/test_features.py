@@ -1,4 +1,4 @@
-"""Scaling against the definition, missing rows left alone, cosines against the matrix they avoid."""
+"""Scaling and mean cosine of features, compared with their definitions; reading of feature files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from crossrec.data.io import features as module
-from crossrec.data.io.features import mean_pairwise_cosine, open_features, scale
+from crossrec.data.io.features import Scaler, mean_pairwise_cosine, open_features
 
 MATRICES = st.integers(2, 9).flatmap(
     lambda rows: arrays(np.float64, (rows, 3), elements=st.integers(-8, 8).map(lambda whole: whole / 4))
@@ -32,6 +32,10 @@ def by_definition(matrix, how):
             length = np.linalg.norm(out[row])
             out[row] = out[row] / length if length > 1e-9 else 0.0
     return out
+
+
+def scale(matrix, how):
+    return Scaler.fit(matrix, how)(matrix)
 
 
 @settings(deadline=None)

@@ -11,6 +11,9 @@ import pytest
 
 from crossrec.data import DataConfig, ImportCard, ImportConfig, import_data, load, validate
 from crossrec.data.io.atomic import new_folder
+from crossrec.data.io.features import open_features
+from crossrec.data.io.tables import open_table
+from crossrec.data.io.write_tables import write_frames
 from crossrec.errors import ConfigError, DataError, RunError
 
 LOG = "user,item,rating\n" + "".join(f"u{u},i{(u * k) % 7},{k}\n" for u in range(6) for k in range(1, 6))
@@ -135,6 +138,17 @@ def test_the_card_is_complete_and_can_be_read_back(folder, tmp_path):
     (tmp_path / "out" / "card.json").write_text("{}")
     with pytest.raises(DataError, match=r"card.json: damaged, or of another version of crossrec"):
         ImportCard.read(tmp_path / "out")
+
+
+def test_paths_may_be_text(folder, tmp_path):
+    config = ImportConfig(items=str(folder / "items.csv"))
+    card = import_data(str(folder / "log.csv"), str(tmp_path / "out"), config)
+    assert ImportCard.read(str(tmp_path / "out")) == card
+    assert open_features(str(tmp_path / "out" / "image_feat.npy")).shape == (7, 7)
+    assert open_table(str(tmp_path / "out" / "items.parquet")).columns == ["item"]
+    with new_folder(str(tmp_path / "new")) as draft:
+        write_frames(iter([pl.DataFrame({"a": [1]})]), str(draft / "a.csv"), pl.DataFrame({"a": []}, {"a": pl.Int64}))
+    assert content(tmp_path / "new") == {"a.csv": b"a\n1\n"}
 
 
 def test_progress_reaches_the_total(folder, tmp_path):

@@ -79,8 +79,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
 
 
 def read_meta(path: Path | str, ids: pl.Series | None, on_count: OnCount) -> pl.DataFrame:
-    """Read columns item, title, text, brand, category (a list), price and picture (a URL) of the items ``ids``, or of
-    all.
+    """Read the items ``ids`` (None: all): item, title, text, brand, category (a list), price and picture (a URL).
 
     Lines that start with the id of another item are skipped unparsed. Raises DataError naming the line of a broken
     literal.
@@ -89,26 +88,17 @@ def read_meta(path: Path | str, ids: pl.Series | None, on_count: OnCount) -> pl.
 
     path = Path(path)
     text = pl.String()
-    schema = pl.Schema(
-        {
-            "item": text,
-            "title": text,
-            "text": text,
-            "brand": text,
-            "category": pl.List(text),
-            "price": pl.Float64(),
-            "picture": text,
-        }
-    )
-    wanted = None if ids is None else set(ids.cast(pl.String).to_list())
+    columns = {"item": text, "title": text, "text": text, "brand": text, "category": pl.List(text)}
+    schema = pl.Schema({**columns, "price": pl.Float64(), "picture": text})
+    wanted_ids = None if ids is None else set(ids.cast(pl.String).to_list())
     seen: set[str] = set()
     frames, rows = [pl.DataFrame(schema=schema)], []
     for number, line in _read_lines(path, on_count):
         match = _ID.match(line)
-        if match and wanted is not None and match[1].decode(errors="replace") not in wanted:
+        if match and wanted_ids is not None and match[1].decode(errors="replace") not in wanted_ids:
             continue
         entry = _parse_literal(path, number, line)
-        if entry["asin"] not in seen and (wanted is None or entry["asin"] in wanted):
+        if entry["asin"] not in seen and (wanted_ids is None or entry["asin"] in wanted_ids):
             seen.add(entry["asin"])  # a second line of an item adds nothing
             rows.append(_item_row(entry))
         if len(rows) == BATCH:

@@ -129,11 +129,6 @@ class Scaler:
         return out
 
 
-def scale(matrix: np.ndarray, how: Scaling) -> np.ndarray:
-    """Scale features by a ``Scaler`` fitted to them."""
-    return Scaler.fit(matrix, how)(matrix)
-
-
 def mean_pairwise_cosine(matrix: np.ndarray) -> float:
     """Return the mean cosine over all pairs of different items with the feature; NaN for fewer than two.
 
