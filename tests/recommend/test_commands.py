@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from pathlib import Path
 
@@ -13,8 +11,6 @@ import polars as pl
 import pytest
 
 from crossrec.cli import main
-from crossrec.data.io.write_tables import write_frames
-from crossrec.errors import DataError, RunError
 
 
 @pytest.fixture
@@ -108,39 +104,6 @@ def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, f
     assert error.count("\n") == 1
     assert message in error
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt("Ctrl-C"), DataError("row 3: no number")])
-def test_an_interrupted_write_leaves_the_old_file(tiny, tmp_path, stop):
-    path = tmp_path / "lists.csv"
-    path.write_text("as it was")
-
-    def frames():
-        yield tiny.recommend([1])
-        raise stop
-
-    with pytest.raises(type(stop), match=str(stop)):
-        write_frames(frames(), path, tiny.empty())
-    assert path.read_text() == "as it was"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(RunError, match="cannot be written"):
-        write_frames(iter([]), path / "below.csv", tiny.empty())
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
-def test_a_full_disk_is_one_line(ending, tiny, tmp_path):
-    path = tmp_path / f"lists{ending}"
-    path.write_text("as it was")
-
-    def frames():
-        yield tiny.recommend([1])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with pytest.raises(RunError, match=r"lists\.\w+: cannot be written \(.*No space left on device") as caught:
-        write_frames(frames(), path, tiny.empty())
-    assert "\n" not in str(caught.value)
-    assert path.read_text() == "as it was"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("index", ["none", "flat", "hnsw"])
