@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
-from pydantic import SerializeAsAny, field_serializer, field_validator
+from pydantic import SerializeAsAny, ValidationInfo, field_serializer, field_validator
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
@@ -31,25 +31,16 @@ class RunConfig(Config):
     alignment: SerializeAsAny[CrossConfig] | None = CrossConfig()
     training: TrainingConfig = TrainingConfig()
 
-    @field_validator("data", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _data_by_field(cls, value: Any) -> Any:
-        return DataConfig.parse(value) if isinstance(value, Mapping) else value
-
-    @field_validator("training", mode="before")
-    @classmethod
-    def _training_by_field(cls, value: Any) -> Any:
-        return TrainingConfig.parse(value) if isinstance(value, Mapping) else value
-
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _backbone_by_name(cls, value: Any) -> Any:
-        return _by_name(value, {name: b.config_type for name, b in BACKBONES.items()}, "backbone")
-
-    @field_validator("alignment", mode="before")
-    @classmethod
-    def _alignment_by_name(cls, value: Any) -> Any:
-        return _by_name(value, ALIGNMENTS, "alignment")
+    def _parse(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if info.field_name == "backbone":
+            return _parse_named(value, {name: b.config_type for name, b in BACKBONES.items()}, "backbone")
+        if info.field_name == "alignment":
+            return _parse_named(value, ALIGNMENTS, "alignment")
+        return (DataConfig if info.field_name == "data" else TrainingConfig).parse(value)
 
     @field_serializer("backbone", "alignment")
     def _with_name(self, value: Config | None) -> dict[str, Any] | None:
@@ -85,10 +76,8 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by_name(value: Any, types: Mapping[str, type[Config] | None], what: str) -> Any:
-    """Parse a mapping with the configuration type that its key ``name`` selects; return any other value unchanged."""
-    if not isinstance(value, Mapping):
-        return value
+def _parse_named(value: Mapping[str, Any], types: Mapping[str, type[Config] | None], what: str) -> Config | None:
+    """Parse a mapping with the configuration type that its key ``name`` selects."""
     values = dict(value)
     name = values.pop("name", None)
     if name not in types:

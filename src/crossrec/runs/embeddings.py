@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EMBEDDINGS_FILE = "vectors.safetensors"
 """Name of the file in a run directory."""
 FORMAT = 1
+TENSORS = ("user_US", "item_IS", "degree_I", "seen_indptr", "seen_item", "seen_trained")
+"""Fields that every file has, under their own names."""
 ENCODER_FLAGS = ("unit_input", "activate", "unit_output", "factor")
 
 
@@ -135,14 +137,7 @@ class TrainedEmbeddings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file atomically. Raises RunError if it cannot be written."""
-        tensors = {
-            "user_US": self.user_US,
-            "item_IS": self.item_IS,
-            "degree_I": self.degree_I,
-            "seen_indptr": self.seen_indptr,
-            "seen_item": self.seen_item,
-            "seen_trained": self.seen_trained,
-        }
+        tensors: dict[str, Tensor] = {name: getattr(self, name) for name in TENSORS}
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
             tensors |= {"user_UL": self.user_UL, "item_IL": self.item_IL}
         if self.from_content_I is not None:
@@ -214,19 +209,13 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         prefix = f"aligner/{m}/{n}/"
         return _aligner({name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)})
 
-    user_US, item_IS = tensors["user_US"], tensors["item_IS"]
     return TrainedEmbeddings(
         backbone=header["backbone"],
         alignment=header["alignment"],
         identity=header["identity"],
-        user_US=user_US,
-        item_IS=item_IS,
-        user_UL=tensors.get("user_UL", user_US),
-        item_IL=tensors.get("item_IL", item_IS),
-        degree_I=tensors["degree_I"],
-        seen_indptr=tensors["seen_indptr"],
-        seen_item=tensors["seen_item"],
-        seen_trained=tensors["seen_trained"],
+        **{name: tensors[name] for name in TENSORS},
+        user_UL=tensors.get("user_UL", tensors["user_US"]),
+        item_IL=tensors.get("item_IL", tensors["item_IS"]),
         from_content_I=tensors.get("made_I"),
         modality_IL={m: tensors[f"modality/{m}"] for m in header["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in header["parts"]},
