@@ -40,7 +40,7 @@ class ItemTable:
         if not path.is_file():
             raise DataError(f"{path}: no such file; give a table of items")
         table = open_table(path)
-        column = find_id_column(table, allow_any=False)
+        column = find_id_column(table)
         frame = table.read(table.columns)
         rows = [-1 if (row := items.row(id)) is None else row for id in frame[column].to_list()]
         row_index = pl.Series("__row", rows, dtype=pl.Int64)

@@ -77,18 +77,17 @@ def find_roles(
     return roles
 
 
-def find_id_column(table: Table, role: str = "item", preferred: str | None = None, *, allow_any: bool = True) -> str:
+def find_id_column(table: Table, role: str = "item", preferred: str | None = None) -> str:
     """Return the id column of a table that lists items (or users): the one rule for every such file.
 
     In this order: the column ``preferred`` (what other files call it); the only column, unless it holds ids of the
-    other role by its name; the column with a well-known name; ``id``. ``allow_any=False``: the only column must have
-    such a name too, because the table needs further columns. Raises DataError if there is none, or if several have
-    well-known names.
+    other role by its name; the column with a well-known name; ``id``. Raises DataError if there is none, or if several
+    have well-known names.
     """
     if preferred in table.columns:
         return preferred
     other_names = COLUMN_NAMES["item" if role == "user" else "user"]
-    if allow_any and len(table.columns) == 1 and normalize_name(table.columns[0]) not in other_names:
+    if len(table.columns) == 1 and normalize_name(table.columns[0]) not in other_names:
         return table.columns[0]
     column = find_column(table, role, None, required="id" not in table.columns)
     return "id" if column is None else column
