@@ -22,8 +22,10 @@ from tests.test_architecture import LAYERS
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone
+from crossrec.commands.experiments import question_command
 from crossrec.data import DataConfig, ImportConfig, describe, validate
 from crossrec.evaluation.metrics import METRICS
+from crossrec.experiments.registry import QUESTIONS, Question
 from crossrec.features import FeaturesConfig
 from crossrec.randomness import torch_generator
 from crossrec.runs.config import RunConfig
@@ -244,6 +246,17 @@ def test_the_backbone_of_the_guide_is_short_and_trains_under_cross(tmp_path, mon
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     assert {"bpr", "reg", *CrossConfig().active} < set(epochs[0])
     assert 0 < metrics["test"]["recall@20"] <= 1
+
+
+def test_the_question_of_the_guide_is_a_command_that_finds_its_runs(tmp_path, monkeypatch, capsys):
+    page = run_page(ROOT / "docs" / "new-question.md", tmp_path, monkeypatch)
+    monkeypatch.setitem(QUESTIONS, "length", Question(page.__name__, "Vectors of several lengths."))
+    flags = ["--data", "synthetic-tiny", "--epochs", "1", "--device", "cpu", "--lengths", "4", "8", "--seeds", "0"]
+    assert question_command("length", flags) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("done before") == 2
+    assert page.length_result.findings[0] in printed.out
+    assert {"length.json", "length.tex", "length-figure.pdf"} < {path.name for path in Path("runs/length").iterdir()}
 
 
 def test_the_metric_of_the_guide_is_in_the_results_of_a_run(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""``crossrec ablate``, ``directions``, ``robustness`` and ``sensitivity``: from flags to answers; and mistakes."""
+"""``crossrec ablate``, ``directions``, ``robustness`` and ``sensitivity``: from flags to results; and mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
 
 FLAGS = ("--data", "synthetic-tiny", "--epochs", 2, "--batch-size", 256, "--device", "cpu", "--seeds", 0, 1)
-ASKED = {
+EXPECTED = {
     "ablate": (
         ["--backbones", "bpr", "--subsets", "item", "cla+dt"],
         ["bpr", "+ ILDA", "+ DT&CLA"],
@@ -44,37 +44,37 @@ def table(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ASKED)
-def test_from_flags_to_an_answer(command, crossrec, here, tmp_path, read):
-    asked, models, rows_behind = ASKED[command]
-    answer = crossrec(command, *FLAGS, *asked, "--out", tmp_path)
+@pytest.mark.parametrize("command", EXPECTED)
+def test_from_flags_to_a_result(command, crossrec, here, tmp_path, read):
+    flags, models, figure_rows = EXPECTED[command]
+    answer = crossrec(command, *FLAGS, *flags, "--out", tmp_path)
     assert answer.code == 0, answer.err
-    told = read(tmp_path / f"{command}.json")
-    name, tests = (written["name"] for written in told["tables"])
+    saved = read(tmp_path / f"{command}.json")
+    name, tests = (entry["name"] for entry in saved["tables"])
     assert [row["model"].strip() for row in table(tmp_path / f"{name}.csv")] == models
-    for figure in told["figures"]:
+    for figure in saved["figures"]:
         assert (tmp_path / f"{figure['name']}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / f"{figure['name']}.pdf").read_bytes().startswith(b"%PDF")
-        assert len(table(tmp_path / f"{figure['name']}.csv")) == rows_behind[figure["name"]]
+        assert len(table(tmp_path / f"{figure['name']}.csv")) == figure_rows[figure["name"]]
         assert f"{figure['name']}.png" in answer.out
-    assert len(told["findings"]) >= 2
-    assert all(finding in " ".join(answer.out.split()) for finding in told["findings"])
+    assert len(saved["findings"]) >= 2
+    assert all(finding in " ".join(answer.out.split()) for finding in saved["findings"])
 
     # the first row is what its two runs came to
     plain = [
-        cell for cell in told["cells"] if cell["label"] == "bpr" and not cell["config"]["data"].get("missing_content")
+        cell for cell in saved["cells"] if cell["label"] == "bpr" and not cell["config"]["data"].get("missing_content")
     ]
     assert {cell["seed"] for cell in plain} == {0, 1}
-    found = [read(tmp_path / cell["folder"] / "metrics.json")["test"]["recall@10"] for cell in plain]
+    recalls = [read(tmp_path / cell["folder"] / "metrics.json")["test"]["recall@10"] for cell in plain]
     rows = table(tmp_path / f"{name}.csv")
-    assert float(rows[0]["R@10 mean"]) == pytest.approx(sum(found) / 2, abs=1e-12)
+    assert float(rows[0]["R@10 mean"]) == pytest.approx(sum(recalls) / 2, abs=1e-12)
 
     # the first test is of its second row against its first
     first = table(tmp_path / f"{tests}.csv")[0]
     assert float(first["base"]) == pytest.approx(float(rows[0]["R@10 mean"]), abs=1e-12)
     assert float(first["new"]) == pytest.approx(float(rows[1]["R@10 mean"]), abs=1e-12)
     assert first["verdict"] in ("higher", "lower", "no difference shown")
-    judged = [finding for finding in told["findings"] if "claim" in finding]
+    judged = [finding for finding in saved["findings"] if "claim" in finding]
     assert all("chance" in finding for finding in judged if "alone" not in finding or "strongest" not in finding)
 
 
@@ -95,28 +95,28 @@ def test_a_cell_with_noise_in_a_process_of_its_own_beside_one_that_is_done(cross
     after = content(tmp_path)
     assert {name: after[name] for name in before} == before
     (noisy,) = {name.split("/")[0] for name in after if name.endswith("metrics.json")} - {clean.name}
-    told = json.loads(after[f"{noisy}/config.json"][1])
-    assert (told["data"]["false_clicks"], told["data"]["corruption_seed"]) == (0.2, None)
+    config = json.loads(after[f"{noisy}/config.json"][1])
+    assert (config["data"]["false_clicks"], config["data"]["corruption_seed"]) == (0.2, None)
 
 
 @pytest.mark.slow
-def test_items_that_nobody_has_touched(crossrec, tmp_path, read):
+def test_items_without_interactions(crossrec, tmp_path, read):
     flags = [*FLAGS[:-3], "--seeds", 1, "--threads", 1, "--backbones", "bpr", "--empty-references", "--share", 0.25]
     answer = crossrec("coldstart", *flags, "--quantiles", 0.9, "--out", tmp_path)
     assert answer.code == 0, answer.err
-    told = read(tmp_path / "coldstart.json")
-    assert [written["name"] for written in told["tables"]] == [
+    saved = read(tmp_path / "coldstart.json")
+    assert [entry["name"] for entry in saved["tables"]] == [
         f"coldstart{part}" for part in ("", "-differences", "-among-all")
     ]
     assert (tmp_path / "coldstart-figure.png").read_bytes().startswith(b"\x89PNG")
-    assert told["data"][0]["items"] == 30
-    assert told["findings"][0].startswith("synthetic-tiny: 10 items taken out, with ")
+    assert saved["data"][0]["items"] == 30
+    assert saved["findings"][0].startswith("synthetic-tiny: 10 items taken out, with ")
     assert {row["against"] for row in table(tmp_path / "coldstart-differences.csv")} == {
         *("bpr", "content like the history", "popularity")
     }
     among = table(tmp_path / "coldstart-among-all.csv")
     assert [row["length"] for row in among] == ["no new items", "quantile 0.9"] * 2
-    (plain,) = [cell for cell in told["cells"] if cell["label"] == "bpr"]
+    (plain,) = [cell for cell in saved["cells"] if cell["label"] == "bpr"]
     metrics = read(tmp_path / plain["folder"] / "metrics.json")
     assert float(among[0]["other items"]) == pytest.approx(metrics["test"]["recall@20"], abs=1e-12)
 
@@ -158,19 +158,19 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("command", "arguments", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_mistakes(command, arguments, told, crossrec, tmp_path):
+@pytest.mark.parametrize(("command", "arguments", "parts"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes(command, arguments, parts, crossrec, tmp_path):
     line = crossrec(command, "--data", "synthetic-tiny", *arguments, "--out", "out").mistake
-    for part in told:
+    for part in parts:
         assert part in line
     assert "pydantic" not in line
     assert list((tmp_path / "here").iterdir()) == [], "nothing is written"
 
 
-@pytest.mark.parametrize("command", ASKED)
+@pytest.mark.parametrize("command", EXPECTED)
 def test_help_names_the_options(command, crossrec, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["crossrec"])
     answer = crossrec(command, "--help")
     assert answer.code == 0
-    for flag in {token for token in ASKED[command][0] if str(token).startswith("--")}:
+    for flag in {token for token in EXPECTED[command][0] if str(token).startswith("--")}:
         assert flag in answer.out

@@ -1,15 +1,16 @@
-"""RQ2: the subsets of components, and what is said of them."""
+"""RQ2: subsets of components, their table and figure, and the findings."""
 
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean, result_from, table_rows
 
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.comparison import PLAIN
-from crossrec.experiments.analysis.components import components_label, parse_components
+from crossrec.experiments.analysis.components import components_label
 from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, versus
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import ablate, compare
@@ -67,21 +68,6 @@ def test_what_other_experiments_have_is_not_trained_again():
     assert len(others & {cell.name for cell in cells(AblateConfig(**options), TINY)}) == 2, "the backbone, and CROSS"
 
 
-@pytest.mark.parametrize(
-    ("said", "terms", "name"),
-    [
-        ("ilda+cna", ("item", "neighbor"), "ILDA&CNA"),
-        ("CNA & ILDA", ("item", "neighbor"), "ILDA&CNA"),
-        ("neighbor+tuning", ("tuning", "neighbor"), "DT&CNA"),
-        ("cluster_users+item", ("item", "cluster_users"), "ILDA&cluster_users"),
-        ("cla+cluster_items", ("cluster_items", "cluster_users"), "CLA"),
-        ("item", ("item",), "ILDA"),
-    ],
-)
-def test_subsets_by_component_or_term(said, terms, name):
-    assert (parse_components(said, "--subsets"), components_label(terms)) == (terms, name)
-
-
 def test_further_subsets_and_each_once():
     made = cells(AblateConfig(subsets=("cna+ilda", "item+neighbor", "DT"), seeds=(0,)), TINY)
     assert [c.group[1] for c in made] == ["none", "ILDA&CNA", "DT"]
@@ -130,44 +116,70 @@ def test_bars_are_the_numbers():
     assert [label.get_text() for label in recall.get_yticklabels()] == ["freedom", "+ ILDA", "+ CNA"]
 
 
+def claims_of(result):
+    """(claim, verdict and detail) of the findings that judge a claim of the paper."""
+    claims = [
+        finding.removesuffix(".").partition(" claim that ")[2] for finding in result.findings if "claim" in finding
+    ]
+    return [re.fullmatch(r"(.*?) (holds|does not hold|cannot be judged)(.*)", claim).groups() for claim in claims]
+
+
+def finding_on(result, subject):
+    """The finding that starts with a subject."""
+    (finding,) = [finding for finding in result.findings if finding.startswith(f"freedom: {subject} ")]
+    return finding
+
+
+def test_changes_and_the_best_subset_are_in_the_findings():
+    result = result_from("ablate", AblateConfig(), lifted)
+    for subject, percent, seeds in (
+        ("ILDA", "+4.0 %", "3 of 3"),
+        ("DT", "-0.2 %", "0 of 3"),
+        ("all", "+10.0 %", "3 of 3"),
+    ):
+        finding = finding_on(result, subject if subject == "all" else f"{subject} alone")
+        assert percent in finding
+        assert f"higher in {seeds} seeds" in finding
+    best = finding_on(result, "ILDA&DT&CNA&CLA")
+    assert "highest Recall@10" in best
+    assert "10 subsets" in best
+
+
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = result_from("ablate", AblateConfig(), lifted).findings
-    assert "freedom: ILDA alone changes Recall@10 by +4.0 %, higher in 3 of 3 seeds." in said
-    assert "freedom: DT alone changes Recall@10 by -0.2 %, higher in 0 of 3 seeds." in said
-    assert "freedom: ILDA&DT&CNA&CLA has the highest Recall@10 of the 10 subsets." in said
-    claims = [finding for finding in said if "claim" in finding]
-    assert len(claims) == 5
-    assert all(" holds" in claim for claim in claims)
+    claims = claims_of(result_from("ablate", AblateConfig(), lifted))
+    assert [verdict for _, verdict, _ in claims] == ["holds"] * 5
 
 
 def test_what_the_paper_claims_is_denied_where_it_is_not_so():
     low = {"ILDA": -0.05, "DT": 0.02, "CNA": 0.01, "CLA": 0.0, "ILDA&CNA&CLA": -0.06, "ILDA&DT&CNA&CLA": -0.07}
-    said = result_from("ablate", AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0))).findings
-    claims = [finding for finding in said if "claim" in finding]
-    assert [claim.split(" claim that ")[1] for claim in claims] == [
-        "ILDA, CNA and CLA alone raise Recall@10 does not hold (not ILDA and CLA).",
-        "ILDA is the strongest component alone does not hold (it is DT).",
-        "DT alone does little, less than 1 % either way, does not hold (+2.0 %, higher in 3 of 3 seeds).",
-        "CNA and CLA add to ILDA does not hold (-1.1 %, higher in 0 of 3 seeds).",
-        "DT adds to the other three does not hold (-1.1 %, higher in 0 of 3 seeds).",
+    result = result_from("ablate", AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0)))
+    expected = [
+        (("ILDA", "CNA", "CLA", "raise"), "(not ILDA and CLA)"),
+        (("ILDA", "strongest"), "(it is DT)"),
+        (("DT", "little", "1 %"), "(+2.0 %, higher in 3 of 3 seeds)"),
+        (("CNA and CLA", "add to ILDA"), "(-1.1 %, higher in 0 of 3 seeds)"),
+        (("DT", "adds to the other three"), "(-1.1 %, higher in 0 of 3 seeds)"),
     ]
+    for (claim, verdict, detail), (words, expected_detail) in zip(claims_of(result), expected, strict=True):
+        assert all(word in claim for word in words)
+        assert (verdict, detail.strip()) == ("does not hold", expected_detail)
 
 
 @pytest.mark.parametrize(
-    ("found", "judged"),
+    ("tested", "certainty"),
     [
-        ("higher", "does not hold: the contrary is beyond chance"),
-        ("lower", "does not hold: the contrary is beyond chance"),
-        (NO_DIFFERENCE, "does not hold in the mean, which may be chance"),
+        ("higher", "contrary is beyond chance"),
+        ("lower", "contrary is beyond chance"),
+        (NO_DIFFERENCE, "in the mean, which may be chance"),
     ],
 )
-def test_little_is_little_either_way(monkeypatch, found, judged):
-    monkeypatch.setattr(ablate, "verdicts_by_label", lambda tests: {("freedom", versus("DT", PLAIN)): found})
-    said = result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: 0.06 if cell.group[1] == "DT" else 0.05)
-    assert said.findings[-1] == (
-        "freedom: the paper's claim that DT alone does little, less than 1 % either way, "
-        f"{judged} (+20.0 %, higher in 3 of 3 seeds)."
-    )
+def test_little_is_little_either_way(monkeypatch, tested, certainty):
+    monkeypatch.setattr(ablate, "verdicts_by_label", lambda tests: {("freedom", versus("DT", PLAIN)): tested})
+    value = {"DT": 0.06, "none": 0.05}
+    (claim,) = claims_of(result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: value[cell.group[1]]))
+    assert claim[1] == "does not hold"
+    assert certainty in claim[2]
+    assert claim[2].endswith("(+20.0 %, higher in 3 of 3 seeds)")
 
 
 def test_a_failed_cell_is_told_and_leaves_a_gap():
