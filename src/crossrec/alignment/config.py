@@ -63,7 +63,7 @@ class CrossConfig(Config):
     clusterer: Clusterer = "sinkhorn"
     """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
-    """bfloat16: faster contrastive products on processors that support it, to about three digits. By default float32."""
+    """bfloat16: faster contrastive products where the processor has them, to about three digits. Default: float32."""
 
     def weight(self, term: Term) -> float:
         """Weight of a term: α, β or γ."""

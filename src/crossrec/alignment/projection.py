@@ -11,8 +11,8 @@ from crossrec.ops.vectors import gather_rows
 class Projection(nn.Module):
     """A learned linear map of one modality's raw features (I, D) to the shared dimension, without bias.
 
-    Without a bias an item without the feature (a row of zeros) keeps the zero vector and has cosine 0 to everything. The
-    features are constants: they move with the module to its device but are not part of its state.
+    Without a bias, an item that lacks the feature (a row of zeros) keeps the zero vector: cosine 0 to everything.
+    The features are constants: they move with the module to its device but are not part of its state.
     """
 
     feature_matrix: Tensor
