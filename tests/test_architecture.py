@@ -76,15 +76,15 @@ def test_there_is_something_to_look_at():
 
 @pytest.mark.parametrize("path", [p for p in FILES if p != SOURCE / "__init__.py"], ids=lambda p: p.stem)
 def test_imports_point_down(path):
-    own = part_of(path)
-    others = {name.split(".")[1] for name in imported(tree(path)) if name.startswith("crossrec.")} - {own}
-    allowed = {name for name, rank in RANK.items() if rank < RANK[own]} | {b for a, b in BESIDE if a == own}
+    package = part_of(path)
+    others = {name.split(".")[1] for name in imported(tree(path)) if name.startswith("crossrec.")} - {package}
+    allowed = {name for name, rank in RANK.items() if rank < RANK[package]} | {b for a, b in BESIDE if a == package}
     assert others <= allowed
 
 
 def test_the_two_seams_do_not_know_each_other():
-    for own, other in (("alignment", "backbones"), ("backbones", "alignment")):
-        for path in (SOURCE / own).glob("*.py"):
+    for package, other in (("alignment", "backbones"), ("backbones", "alignment")):
+        for path in (SOURCE / package).glob("*.py"):
             assert not [name for name in imported(tree(path)) if name.startswith(f"crossrec.{other}")]
     knows_both = {
         str(path.relative_to(SOURCE))

@@ -87,9 +87,9 @@ def test_content_paths_make_the_vectors_of_an_item_without_interactions(name):
     with torch.no_grad():
         reps = model.propagate()
         for modality in model.modalities:
-            made = paths[modality](data.features[modality])
-            torch.testing.assert_close(made[ALONE_ITEM], reps.modality_IL[modality][ALONE_ITEM])
-            assert not made[SILENT_ITEM].any()
+            encoded = paths[modality](data.features[modality])
+            torch.testing.assert_close(encoded[ALONE_ITEM], reps.modality_IL[modality][ALONE_ITEM])
+            assert not encoded[SILENT_ITEM].any()
 
 
 @every

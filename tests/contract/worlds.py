@@ -25,15 +25,15 @@ def world(modalities: int = 2) -> TrainingSet:
     draw = torch.Generator().manual_seed(11)
     user_P, item_P = torch.meshgrid(torch.arange(ALONE_USER), torch.arange(ALONE_ITEM), indexing="ij")
     likely = torch.where(user_P % 2 == item_P % 2, 0.5, 0.1)
-    taken = torch.rand(likely.shape, generator=draw) < likely
-    taken[:, SILENT_ITEM] |= torch.arange(ALONE_USER) % 4 == 1
-    taken[torch.arange(ALONE_USER), torch.arange(ALONE_USER)] = True
+    is_observed = torch.rand(likely.shape, generator=draw) < likely
+    is_observed[:, SILENT_ITEM] |= torch.arange(ALONE_USER) % 4 == 1
+    is_observed[torch.arange(ALONE_USER), torch.arange(ALONE_USER)] = True
     features = {}
     for width, name in zip((5, 6, 7), NAMES[:modalities], strict=False):
         feature = torch.randn(ITEMS, width, generator=draw)
         feature[SILENT_ITEM] = 0
         features[name] = feature
-    return TrainingSet(USERS, ITEMS, user_P[taken], item_P[taken], features)
+    return TrainingSet(USERS, ITEMS, user_P[is_observed], item_P[is_observed], features)
 
 
 def backbone(name: str, data: TrainingSet, seed: int = 0, **settings: Any) -> Backbone:

@@ -28,11 +28,11 @@ def backbone(name: str, features: dict[str, torch.Tensor] | None = None, dim: in
     """A backbone with normal parameters, and the same numbers by their names."""
     content = {name: f.float() for name, f in (FEATURES if features is None else features).items()}
     data = TrainingSet(USERS, ITEMS, *EDGE_T, content)
-    made = BACKBONES[name](BACKBONES[name].config_type(dim=dim, **settings), data, generator(1)).double()
+    model = BACKBONES[name](BACKBONES[name].config_type(dim=dim, **settings), data, generator(1)).double()
     with torch.no_grad():
-        for place, parameter in enumerate(made.parameters()):
-            parameter.copy_(randn(20 + place, *parameter.shape))
-    return made, {key: numbers(value) for key, value in made.state_dict().items()}
+        for number, parameter in enumerate(model.parameters()):
+            parameter.copy_(randn(20 + number, *parameter.shape))
+    return model, {key: numbers(value) for key, value in model.state_dict().items()}
 
 
 def score(user, item, users, items):

@@ -432,13 +432,13 @@ def item_graph(features: Mapping[str, Matrix], k: int, shares: Mapping[str, floa
     graph = [[0.0] * size for _ in range(size)]
     for name, table in features.items():
         for i in range(size):
-            found = knn(table, k, i)
-            for j in found:
-                graph[i][j] += shares[name] / len(found)
+            nearest_rows = knn(table, k, i)
+            for j in nearest_rows:
+                graph[i][j] += shares[name] / len(nearest_rows)
     return graph
 
 
-def kept_probabilities(edges: Pairs, kept: int) -> list[float]:
+def kept_probabilities(edges: Pairs, count: int) -> list[float]:
     """FREEDOM's pruning: chance of each edge to be among the ``kept`` drawn one by one without replacement,
 
     each draw with probability ∝ 1/√(d_u d_i) among those left. By enumeration of all orders.
@@ -447,7 +447,7 @@ def kept_probabilities(edges: Pairs, kept: int) -> list[float]:
     items = [sum(i == j for _, j in edges) for _, i in edges]
     weights = [1 / math.sqrt(a * b) for a, b in zip(users, items, strict=True)]
     chance = [0.0] * len(edges)
-    for order in itertools.permutations(range(len(edges)), kept):
+    for order in itertools.permutations(range(len(edges)), count):
         left, probability = sum(weights), 1.0
         for edge in order:
             probability *= weights[edge] / left

@@ -72,7 +72,7 @@ def test_nearest_prototype():
 @pytest.mark.parametrize(("batch", "prototypes"), [(1, 3), (6, 4), (3, 9)])
 def test_item_cluster_loss(clusterer, size, batch, prototypes):
     index = torch.randint(3, (batch,), generator=generator(batch))
-    item = {name: randn(place, 3, 2) for place, name in enumerate(NAMES[:size])}
+    item = {name: randn(seed, 3, 2) for seed, name in enumerate(NAMES[:size])}
     item["id"][0] = 0
     codebook = randn(20, prototypes, 2)
     vectors = {name: numbers(table[index]) for name, table in item.items()}
@@ -82,8 +82,8 @@ def test_item_cluster_loss(clusterer, size, batch, prototypes):
     written = [table[index] for table in item.values()]
     for loss in (item_cluster_loss, item_cluster_loss_reference):
         close(loss(written, codebook, temperature=0.3, clusterer=clusterer), expected)
-    there, count = torch.unique(index, return_counts=True)
-    merged = [table[there] for table in item.values()]
+    distinct, count = torch.unique(index, return_counts=True)
+    merged = [table[distinct] for table in item.values()]
     for loss in (item_cluster_loss, item_cluster_loss_reference):
         close(loss(merged, codebook, temperature=0.3, weight_N=count.double(), clusterer=clusterer), expected)
 
@@ -102,10 +102,10 @@ def test_user_cluster_loss(clusterer, rounds, batch, prototypes):
     options = {"temperature": 0.3, "clusterer": clusterer, "rounds": rounds}
     for loss in (user_cluster_loss, user_cluster_loss_reference):
         close(loss(user[user_B], item[item_B], codebook, **options), expected)
-    there, at = torch.unique(user_B, return_inverse=True)
-    here, on = torch.unique(item_B, return_inverse=True)
+    distinct, user_index = torch.unique(user_B, return_inverse=True)
+    distinct_item, item_index = torch.unique(item_B, return_inverse=True)
     for loss in (user_cluster_loss, user_cluster_loss_reference):
-        close(loss(user[there], item[here], codebook, pairs=(at, on), **options), expected)
+        close(loss(user[distinct], item[distinct_item], codebook, pairs=(user_index, item_index), **options), expected)
 
 
 def test_cluster_losses_by_hand():
@@ -116,8 +116,8 @@ def test_cluster_losses_by_hand():
     close(item_cluster_loss([a, b], codebook, temperature=0.5, clusterer="kmeans"), (one + one) / 2)
     close(user_cluster_loss(a, b, codebook, temperature=0.5, clusterer="kmeans"), (one + one) / 2)
     # two equal views: each is scored against its own code
-    own = math.log(math.exp(0.6 / 0.5) + math.exp(0.8 / 0.5)) - 0.8 / 0.5
-    close(item_cluster_loss([a, a], codebook, temperature=0.5, clusterer="kmeans"), own)
+    own_code = math.log(math.exp(0.6 / 0.5) + math.exp(0.8 / 0.5)) - 0.8 / 0.5
+    close(item_cluster_loss([a, a], codebook, temperature=0.5, clusterer="kmeans"), own_code)
 
 
 def test_one_modality_is_a_differentiable_zero():

@@ -35,9 +35,9 @@ def info_nce(anchors, candidates, index, temperature):
 
 def test_edge_drop_is_even():
     user, rounds, draw = torch.arange(10), 2000, generator(0)
-    kept = [edge_drop(user, 0.3, draw) for _ in range(rounds)]
-    assert all(len(k) == 7 and k.tolist() == sorted(set(k.tolist())) for k in kept)
-    share = torch.bincount(torch.cat(kept), minlength=10) / rounds
+    edge_index = [edge_drop(user, 0.3, draw) for _ in range(rounds)]
+    assert all(len(k) == 7 and k.tolist() == sorted(set(k.tolist())) for k in edge_index)
+    share = torch.bincount(torch.cat(edge_index), minlength=10) / rounds
     assert ((share - 0.7).abs() < 4 * math.sqrt(0.3 * 0.7 / rounds)).all()
 
 
@@ -45,11 +45,11 @@ def test_node_drop_takes_all_edges_of_a_node():
     user, item = (t.flatten() for t in torch.meshgrid(torch.arange(10), torch.arange(20), indexing="ij"))
     draw = generator(0)
     for _ in range(20):
-        kept = node_drop(user, item, 10, 20, 0.2, draw)
-        users, items = user[kept].unique(), item[kept].unique()
+        edge_index = node_drop(user, item, 10, 20, 0.2, draw)
+        users, items = user[edge_index].unique(), item[edge_index].unique()
         assert (len(users), len(items)) == (8, 16)
         # everything between those that stay is there
-        assert len(kept) == 8 * 16
+        assert len(edge_index) == 8 * 16
     # nodes without edges are drawn too
     assert len(node_drop(user, item, 10**6, 20, 0.0, draw)) == 200
     assert len(node_drop(user[:1], item[:1], 10, 20, 0.99, draw)) == 1
@@ -64,11 +64,11 @@ def graph_of(matrix):
 
 @pytest.mark.parametrize("augmentation", ["edge_drop", "node_drop", "random_walk"])
 def test_views(augmentation):
-    made, _ = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=3)
+    model, _ = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=3)
     draw, seen = generator(2), []
     for epoch in (1, 2):
-        made.before_epoch(epoch, draw)
-        views = [[graph_of(layer) for layer in view] for view in made.views]
+        model.before_epoch(epoch, draw)
+        views = [[graph_of(layer) for layer in view] for view in model.views]
         assert [len(view) for view in views] == [3, 3]
         assert all(set(graph) < set(EDGES) for view in views for graph in view)
         if augmentation != "node_drop":
@@ -83,25 +83,25 @@ def test_views(augmentation):
 
 @pytest.mark.parametrize("augmentation", ["edge_drop", "node_drop", "random_walk"])
 def test_sgl(augmentation):
-    made, state = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=2, reg=0.3, ssl=0.7, temperature=0.2)
-    made.before_epoch(1, generator(4))
+    model, state = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=2, reg=0.3, ssl=0.7, temperature=0.2)
+    model.before_epoch(1, generator(4))
     ego = state["user"] + state["item"]
     everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), ego, 2)
     expected = expected_bpr(everything[:USERS], everything[USERS:])
     expected += 0.3 * expected_norm(state["user"], state["item"])
     views = []
-    for view in made.views:
+    for view in model.views:
         stack = [ego]
         for layer in view:
             stack.append(ref.multiply(ref.adjacency(graph_of(layer), USERS, ITEMS), stack[-1]))
         views.append([[ref.mean(v) for v in zip(*rows, strict=True)] for rows in zip(*stack, strict=True)])
     one, two = views
     both = info_nce(one[:USERS], two[:USERS], USER_B, 0.2) + info_nce(one[USERS:], two[USERS:], ITEM_B, 0.2)
-    terms = made.losses(made.propagate(), BATCH)
+    terms = model.losses(model.propagate(), BATCH)
     close(terms["ssl"], 0.7 * both / len(USER_B), 1e-6)
     close(sum(terms.values()), expected + 0.7 * both / len(USER_B), 1e-6)
     # scores and BPR are of the whole graph
-    close(made.propagate().user_UL, everything[:USERS], 1e-6)
+    close(model.propagate().user_UL, everything[:USERS], 1e-6)
 
 
 # --- DirectAU --------------------------------------------------------------------------------------------------------
@@ -118,35 +118,35 @@ def spread(vectors):
 
 @pytest.mark.parametrize("encoder", ["mf", "lightgcn"])
 def test_directau(encoder):
-    made, state = backbone("directau", encoder=encoder, layers=2, gamma_uniformity=0.6)
+    model, state = backbone("directau", encoder=encoder, layers=2, gamma_uniformity=0.6)
     table = state["user"] + state["item"]
     if encoder == "lightgcn":
         table = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), table, 2)
     rows = [ref.unit(row) for row in table]
     users, items = [rows[u] for u in USER_B], [rows[USERS + i] for i in ITEM_B]
     apart = [ref.norm([a - b for a, b in zip(u, i, strict=True)]) ** 2 for u, i in zip(users, items, strict=True)]
-    terms = made.losses(made.propagate(), BATCH)
+    terms = model.losses(model.propagate(), BATCH)
     tolerance = 1e-10 if encoder == "mf" else 1e-6
     close(terms["closeness"], ref.mean(apart), tolerance)
     close(terms["uniformity"], 0.6 * (spread(users) + spread(items)) / 2, tolerance)
-    reps = made.propagate()
+    reps = model.propagate()
     close(reps.item_IL, rows[USERS:], tolerance)
     close(reps.item_IS, table[USERS:], tolerance)
 
 
 def test_directau_may_score_by_cosine():
-    made, state = backbone("directau", scores="cosine")
-    close(made.propagate().user_US, [ref.unit(row) for row in state["user"]])
+    model, state = backbone("directau", scores="cosine")
+    close(model.propagate().user_US, [ref.unit(row) for row in state["user"]])
 
 
 @pytest.mark.parametrize("length", [1.0, 3.0, 30.0])
 def test_uniformity_of_any_vectors(length):
     """Far apart, only the nearest pair counts: exponents below -1000 are no 0 and no infinity."""
     table = (length * randn(0, 6, 3)).requires_grad_()
-    made = uniformity(table)
+    model = uniformity(table)
     distances = torch.pdist(table).square()
-    close(made, (torch.logsumexp(-2 * distances, 0) - math.log(len(distances))).item())
-    made.backward()
+    close(model, (torch.logsumexp(-2 * distances, 0) - math.log(len(distances))).item())
+    model.backward()
     expected = torch.autograd.grad(torch.logsumexp(-2 * torch.pdist(table).square(), 0), table)[0]
     close(table.grad, expected)
     assert uniformity(randn(0, 1, 3).requires_grad_()).item() == 0
@@ -161,21 +161,21 @@ def test_uniformity_from_its_formula():
 def test_uniformity_in_blocks_of_rows(sharpness):
     table, count = l2_normalize(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
     assert rows_per_block(table, len(table)) < len(table)
-    made = uniformity(table, count, sharpness=sharpness)
+    model = uniformity(table, count, sharpness=sharpness)
     exponent = -sharpness * torch.pdist(table).square()
     i, j = torch.triu_indices(1200, 1200, 1)
     same = (count * (count - 1)).sum()
     total = 2 * (exponent.exp() * count[i] * count[j]).sum() + same
     expected = (total / (count.sum() * (count.sum() - 1))).log()
-    close(made, expected.item())
-    close(torch.autograd.grad(3 * made, table)[0], torch.autograd.grad(3 * expected, table)[0])
+    close(model, expected.item())
+    close(torch.autograd.grad(3 * model, table)[0], torch.autograd.grad(3 * expected, table)[0])
 
 
 def test_uniformity_of_unit_vectors_in_half_precision():
     table = l2_normalize(randn(0, 300, 8))
-    made = uniformity(table.to(torch.bfloat16))
-    assert made.dtype == torch.bfloat16
-    close(made.float(), uniformity(table.to(torch.bfloat16).double()).item(), 1e-2)
+    model = uniformity(table.to(torch.bfloat16))
+    assert model.dtype == torch.bfloat16
+    close(model.float(), uniformity(table.to(torch.bfloat16).double()).item(), 1e-2)
 
 
 def test_uniformity_of_repeated_vectors():
@@ -196,7 +196,7 @@ def test_uniformity_of_repeated_vectors():
 @pytest.mark.parametrize("hops", [1, 2])
 def test_ncl(hops):
     settings = {"layers": 4, "reg": 0.3, "ssl": 0.7, "proto": 0.5, "item_share": 0.4, "temperature": 0.2}
-    made, state = backbone("ncl", hops=hops, clusters=2, warm_up=1, **settings)
+    model, state = backbone("ncl", hops=hops, clusters=2, warm_up=1, **settings)
     matrix, ego = ref.adjacency(EDGES, USERS, ITEMS), state["user"] + state["item"]
     stack = [ego]
     for _ in range(4):
@@ -207,16 +207,16 @@ def test_ncl(hops):
     structure = info_nce(far[:USERS], state["user"], USER_B, 0.2)
     structure += 0.4 * info_nce(far[USERS:], state["item"], ITEM_B, 0.2)
 
-    made.before_epoch(1, generator(0))
-    terms = made.losses(made.propagate(), BATCH)
+    model.before_epoch(1, generator(0))
+    terms = model.losses(model.propagate(), BATCH)
     assert "proto" not in terms, "the prototypes come after the warm-up"
     close(terms["ssl"], 0.7 * structure, 1e-6)
     close(sum(terms.values()), plain + 0.7 * structure, 1e-6)
 
-    made.before_epoch(2, generator(0))
-    terms = made.losses(made.propagate(), BATCH)
+    model.before_epoch(2, generator(0))
+    terms = model.losses(model.propagate(), BATCH)
     total = 0.0
-    for kind, index, (centroid, own) in zip(("user", "item"), (USER_B, ITEM_B), made.prototypes, strict=True):
+    for kind, index, (centroid, own) in zip(("user", "item"), (USER_B, ITEM_B), model.prototypes, strict=True):
         assert len(centroid) == 2
         table = state[kind]
         for n, row in enumerate(table):  # k-means has converged: own centroid nearest, and the mean of its cluster
@@ -231,13 +231,13 @@ def test_ncl(hops):
 
 
 def test_ncl_clusters_anew():
-    made, _ = backbone("ncl", clusters=2, warm_up=0)
-    made.before_epoch(1, generator(0))
-    before = made.prototypes[0][0].clone()
+    model, _ = backbone("ncl", clusters=2, warm_up=0)
+    model.before_epoch(1, generator(0))
+    before = model.prototypes[0][0].clone()
     with torch.no_grad():
-        made.user += 1
-    made.before_epoch(2, generator(0))
-    close(made.prototypes[0][0], before + 1)
+        model.user += 1
+    model.before_epoch(2, generator(0))
+    close(model.prototypes[0][0], before + 1)
 
 
 def test_ncl_needs_the_layer_it_contrasts():

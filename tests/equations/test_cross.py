@@ -45,77 +45,81 @@ def test_terms_under_every_option(options):
 
 @pytest.mark.parametrize("size", SETS)
 def test_terms_for_any_number_of_modalities(size):
-    projected, given = SETS[size]
+    projected, unprojected = SETS[size]
     for seed in range(2):
-        check(make(seed, projected=projected, given=given, batch=5 + 4 * seed))
+        check(make(seed, projected=projected, unprojected=unprojected, batch=5 + 4 * seed))
 
 
 def test_projected_alone_and_handed_over_alone():
-    check(make(5, projected=("sound", "scent", "touch"), given=()))
-    check(make(6, projected=(), given=("sound", "scent")))
+    check(make(5, projected=("sound", "scent", "touch"), unprojected=()))
+    check(make(6, projected=(), unprojected=("sound", "scent")))
 
 
 def test_strengths_and_directions():
     for rule in ("dynamic", "one_way", "topmost", "bidirectional"):
         case = make(3, direction=rule)
         held = ref.Constants(case.world())
-        strengths, taken = case.cross.strengths(case.reps, case.batch)
+        strengths, supported = case.cross.strengths(case.reps, case.batch)
         names = case.world().modalities
         close(strengths, [list(held.strength[name].values()) for name in names])
         items = ref.distinct_items(case.world().pairs)
         for m, one in enumerate(names):
             for n, other in enumerate(names):
                 expected = held.supported.get((one, other), [])
-                assert [i for i, yes in zip(items, taken[m, n].tolist(), strict=True) if yes] == expected
+                assert [i for i, yes in zip(items, supported[m, n].tolist(), strict=True) if yes] == expected
 
 
 def variables(case):
     """Every differentiable input by the name the reference knows it by: tensor, and where it stands in the world."""
-    found = {"user": (case.reps.user_UL, lambda w: w.user), "id": (case.reps.item_IL, lambda w: w.item["id"])}
+    inputs = {"user": (case.reps.user_UL, lambda w: w.user), "id": (case.reps.item_IL, lambda w: w.item["id"])}
     for name, table in case.reps.modality_IL.items():
-        found[name] = (table, lambda w, name=name: w.item[name])
+        inputs[name] = (table, lambda w, name=name: w.item[name])
     for name, parameter in case.cross.named_parameters():
         if name.startswith("projections."):
             modality = name.split(".")[1].removesuffix("_feat")
-            found[name] = (parameter, lambda w, modality=modality: w.projections[modality])
+            inputs[name] = (parameter, lambda w, modality=modality: w.projections[modality])
         elif name.startswith("aligners."):
             _, pair, part = name.split(".")
-            key, place = tuple(pair.split("->")), ("weight", "bias", "second", "second_bias").index(part)
-            found[name] = (
+            key, index = tuple(pair.split("->")), ("weight", "bias", "second", "second_bias").index(part)
+            inputs[name] = (
                 parameter,
-                lambda w, key=key, place=place: (
-                    w.aligners[key][place] if isinstance(w.aligners[key], tuple) else w.aligners[key]
+                lambda w, key=key, index=index: (
+                    w.aligners[key][index] if isinstance(w.aligners[key], tuple) else w.aligners[key]
                 ),
             )
         elif name.startswith("codebook"):
-            found[name] = (parameter, lambda w, name=name: getattr(w, name))
+            inputs[name] = (parameter, lambda w, name=name: getattr(w, name))
         else:
-            found[name] = (parameter, name)
-    return found
+            inputs[name] = (parameter, name)
+    return inputs
 
 
-def slope(measure, place, at, step=1e-5):
-    """Central difference of ``measure`` in one number of a list."""
-    before = place[at]
+def slope(measure, row, at, step=1e-5):
+    """Central difference of ``measure`` in one number of a row."""
+    before = row[at]
     values = []
     for sign in (1, -1):
-        place[at] = before + sign * step
+        row[at] = before + sign * step
         values.append(measure())
-    place[at] = before
+    row[at] = before
     return (values[0] - values[1]) / (2 * step)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"aligner": "ffn", "direction": "bidirectional", "negatives": "items"}, {"direction": "one_way", "given": ()}],
+    [
+        {},
+        {"aligner": "ffn", "direction": "bidirectional", "negatives": "items"},
+        {"direction": "one_way", "unprojected": ()},
+    ],
     ids=["as published", "other options", "projected alone"],
 )
 def test_gradient_of_the_total(options):
     # codes, strengths, directions, compensation, targets j^n and the users of Equation 6 pass no gradient: the
     # reference holds them while everything else moves
     case = make(11, users=3, items=4, batch=5, projected=("sound",), zeros=False, **options)
-    found = variables(case)
-    for tensor, _ in found.values():
+    inputs = variables(case)
+    for tensor, _ in inputs.values():
         tensor.requires_grad_()
     case.cross.total(case.terms()).backward()
     world = case.world()
@@ -124,17 +128,17 @@ def test_gradient_of_the_total(options):
     def measure():
         return ref.total(ref.cross(world, held), 0.7, 0.3, 1.3)
 
-    for name, (tensor, where) in found.items():
+    for name, (tensor, where) in inputs.items():
         actual = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         if isinstance(where, str):
             expected = slope(measure, world.__dict__, where)
         else:
-            place = where(world)
+            table = where(world)
             expected = [
                 [slope(measure, row, at) for at in range(len(row))]
                 if isinstance(row, list)
-                else slope(measure, place, r)
-                for r, row in enumerate(place)
+                else slope(measure, table, r)
+                for r, row in enumerate(table)
             ]
         torch.testing.assert_close(
             actual, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-8, msg=lambda m, name=name: name + m

@@ -95,7 +95,7 @@ def test_direction_tuning_loss():
 def test_aligner(kind):
     aligner = Aligner(3, kind, generator(0)).double()
     names = [name for name, _ in aligner.named_parameters()]
-    values = [leaf(7 + place, *parameter.shape) for place, parameter in enumerate(aligner.parameters())]
+    values = [leaf(7 + number, *parameter.shape) for number, parameter in enumerate(aligner.parameters())]
     assert gradcheck(
         lambda item, *weights: torch.func.functional_call(aligner, dict(zip(names, weights, strict=True)), (item,)),
         (leaf(1, 4, 3), *values),
@@ -138,7 +138,7 @@ def test_strength_compensation_and_codes_pass_none():
     user, item = leaf(0, 5, 3), leaf(1, 3, 3)
     preference = mean_preference(user, torch.tensor([0, 1, 1, 2, 0]), 3)
     scores = leaf(2, 4, 3)
-    found = {
+    outputs = {
         "mean_preference": preference,
         "strength": strength(user[:3], item),
         "compensation": compensation(leaf(3, 4)),
@@ -146,12 +146,12 @@ def test_strength_compensation_and_codes_pass_none():
         "sinkhorn of logarithms": sinkhorn(scores * 1000),
         "nearest_prototype": nearest_prototype(scores),
     }
-    assert not [name for name, value in found.items() if value.requires_grad]
+    assert not [name for name, value in outputs.items() if value.requires_grad]
 
 
 def gradient(loss, tensor):
-    (found,) = torch.autograd.grad(loss, tensor, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(tensor) if found is None else found
+    (outputs,) = torch.autograd.grad(loss, tensor, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(tensor) if outputs is None else outputs
 
 
 def test_targets_of_the_item_level_pass_none():
@@ -184,7 +184,7 @@ def test_users_learn_from_clusters_alone(rule):
 
 def test_a_modality_that_is_only_a_target_is_not_moved():
     # every item's id pleases its user and its other modality does not: one-way, all directions lead to the id
-    case = make(1, projected=(), given=("touch",), direction="one_way", users=3, items=3, zeros=False)
+    case = make(1, projected=(), unprojected=("touch",), direction="one_way", users=3, items=3, zeros=False)
     user = randn(5, 3, 3)
     home = user.clone().requires_grad_()
     away = (-user).requires_grad_()

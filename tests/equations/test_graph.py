@@ -94,39 +94,39 @@ def test_pruning_keeps_edges_by_their_degrees():
     edges = EDGES[:6]
     user, item = torch.tensor(edges).T.contiguous()
     draw, rounds = generator(0), 4000
-    taken = torch.zeros(6)
+    draws = torch.zeros(6)
     for _ in range(rounds):
-        kept = degree_sensitive_sample(user, item, 1 / 3, draw)
-        assert len(set(kept.tolist())) == 2
-        taken[kept] += 1
+        edge_index = degree_sensitive_sample(user, item, 1 / 3, draw)
+        assert len(set(edge_index.tolist())) == 2
+        draws[edge_index] += 1
     expected = double(ref.kept_probabilities(edges, 2))
     # four standard errors of a share of 4,000 draws
-    assert ((taken / rounds - expected).abs() < 4 * (expected * (1 - expected) / rounds).sqrt()).all()
+    assert ((draws / rounds - expected).abs() < 4 * (expected * (1 - expected) / rounds).sqrt()).all()
     assert expected.max() - expected.min() > 0.1, "the test would see an even draw"
 
 
 def test_bpr():
-    made, state = backbone("bpr", reg=0.3)
-    terms = made.losses(made.propagate(), BATCH)
+    model, state = backbone("bpr", reg=0.3)
+    terms = model.losses(model.propagate(), BATCH)
     expected = expected_bpr(state["user"], state["item"]) + 0.3 * expected_norm(state["user"], state["item"])
     close(sum(terms.values()), expected)
 
 
 @pytest.mark.parametrize("layers", [0, 2])
 def test_lightgcn(layers):
-    made, state = backbone("lightgcn", layers=layers, reg=0.3)
-    reps = made.propagate()
+    model, state = backbone("lightgcn", layers=layers, reg=0.3)
+    reps = model.propagate()
     everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), state["user"] + state["item"], layers)
     user, item = everything[:USERS], everything[USERS:]
     close(reps.user_UL, user, 1e-6)
     close(reps.item_IL, item, 1e-6)
     expected = expected_bpr(user, item) + 0.3 * expected_norm(state["user"], state["item"])
-    close(sum(made.losses(reps, BATCH).values()), expected, 1e-6)
+    close(sum(model.losses(reps, BATCH).values()), expected, 1e-6)
 
 
 def test_vbpr():
-    made, state = backbone("vbpr", reg=0.3)
-    reps = made.propagate()
+    model, state = backbone("vbpr", reg=0.3)
+    reps = model.propagate()
     raw = [a + b for a, b in zip(numbers(FEATURES["sound"]), numbers(FEATURES["scent"]), strict=True)]
     content = [[x + b for x, b in zip(ref.apply(state["weight"], row), state["bias"], strict=True)] for row in raw]
     item = [a + b for a, b in zip(state["item"], content, strict=True)]
@@ -134,11 +134,11 @@ def test_vbpr():
     close(reps.user_UL, [row[:3] for row in state["user"]])
     close(reps.item_IL, state["item"])
     expected = expected_bpr(state["user"], item) + 0.3 * expected_norm(state["user"], item)
-    close(sum(made.losses(reps, BATCH).values()), expected)
+    close(sum(model.losses(reps, BATCH).values()), expected)
 
 
 def test_freedom():
-    made, state = backbone(
+    model, state = backbone(
         "freedom", knn=2, layers=2, item_layers=1, reg=0.3, modality_weights={"sound": 1, "scent": 9}
     )
     raw = {name: state[f"content.{name}_feat.feature_ID"] for name in FEATURES}
@@ -151,9 +151,9 @@ def test_freedom():
         item = [[x + h for x, h in zip(*both, strict=True)] for both in zip(everything[USERS:], similar, strict=True)]
         return everything[:USERS], item
 
-    made.eval()
+    model.eval()
     user, item = expected(EDGES)
-    reps = made.propagate()
+    reps = model.propagate()
     close(reps.user_UL, user, 1e-6)
     close(reps.item_IL, item, 1e-6)
     total = expected_bpr(user, item)
@@ -162,11 +162,11 @@ def test_freedom():
         content = [[x + b for x, b in zip(ref.apply(weight, row), bias, strict=True)] for row in raw[name]]
         close(reps.modality_IL[name], content)
         total += 0.3 * expected_bpr(user, content)
-    close(sum(made.losses(reps, BATCH).values()), total, 1e-6)
+    close(sum(model.losses(reps, BATCH).values()), total, 1e-6)
     # an epoch's pruned graph is normalised by its own degrees
-    made.train()
-    made.before_epoch(1, generator(3))
-    kept = degree_sensitive_sample(*EDGE_T, 1 - 0.8, generator(3)).tolist()
-    user, item = expected([EDGES[at] for at in kept])
-    close(made.propagate().user_UL, user, 1e-6)
-    close(made.propagate().item_IL, item, 1e-6)
+    model.train()
+    model.before_epoch(1, generator(3))
+    edge_index = degree_sensitive_sample(*EDGE_T, 1 - 0.8, generator(3)).tolist()
+    user, item = expected([EDGES[at] for at in edge_index])
+    close(model.propagate().user_UL, user, 1e-6)
+    close(model.propagate().item_IL, item, 1e-6)

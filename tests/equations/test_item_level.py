@@ -27,7 +27,7 @@ class Level:
         draw = generator(seed)
         self.user = randn(seed, 5, 3)
         self.user[seed % 5] = 0
-        self.item = {name: randn(seed + 10 * place, items, 3) for place, name in enumerate(NAMES[:size])}
+        self.item = {name: randn(seed + 10 * number, items, 3) for number, name in enumerate(NAMES[:size])}
         self.item["id"][seed % items] = 0
         more = torch.randint(items, (batch - items,), generator=draw)
         self.item_B = torch.cat([torch.arange(items), more])[torch.randperm(batch, generator=draw)]
@@ -39,13 +39,13 @@ class Level:
 
     def aligned(self, rule: str):
         """Aligned vectors and their rows per direction, with some linear aligner each; and those of the reference."""
-        found = directions(torch.stack(list(self.strength.values())), rule)
+        actual = directions(torch.stack(list(self.strength.values())), rule)
         names = list(self.item)
         supported, aligned, expected = {}, {}, {}
-        for place, (m, n) in enumerate(itertools.permutations(range(len(names)), 2)):
+        for number, (m, n) in enumerate(itertools.permutations(range(len(names)), 2)):
             pair = names[m], names[n]
-            weight = randn(100 + place, 3, 3)
-            rows = found[m, n].nonzero().flatten()
+            weight = randn(100 + number, 3, 3)
+            rows = actual[m, n].nonzero().flatten()
             unit = self.item[pair[0]][rows] / self.item[pair[0]][rows].norm(dim=1, keepdim=True).clamp(min=1e-300)
             supported[pair], aligned[pair] = rows, unit + unit @ weight.T
             expected[pair] = {
@@ -106,9 +106,9 @@ def test_directions_by_hand():
     # a: 0 → 1 needs .78 + .0018 > .8, no; 1 → 0 yes. b: 0 → 1 yes; 1 → 0 needs .6098 > .9, no
     table = double([[0.8, 0.6], [0.78, 0.9]])
     for rule in ("dynamic", "one_way", "topmost"):
-        found = directions(table, rule)
-        assert found[0, 1].tolist() == [False, True]
-        assert found[1, 0].tolist() == [True, False]
+        actual = directions(table, rule)
+        assert actual[0, 1].tolist() == [False, True]
+        assert actual[1, 0].tolist() == [True, False]
     # at .799 the gap of .001 is within the compensation .0051 (e^.201 - 1) = .0011: both ways, in `dynamic` alone
     table[1, 0] = 0.799
     assert directions(table, "dynamic")[:, :, 0].tolist() == [[False, True], [True, False]]
@@ -124,8 +124,8 @@ def test_unknown_direction():
 def test_aligner(kind):
     aligner = Aligner(3, kind, generator(0)).double()
     with torch.no_grad():
-        for place, parameter in enumerate(aligner.parameters()):
-            parameter.copy_(randn(place, *parameter.shape))
+        for number, parameter in enumerate(aligner.parameters()):
+            parameter.copy_(randn(number, *parameter.shape))
     vectors = randn(9, 5, 3)
     vectors[2] = 0
     state = {name: numbers(value) for name, value in aligner.state_dict().items()}

@@ -111,10 +111,10 @@ def test_logsumexp_dot_over_more_than_one_block(columns, scale):
     # 300 x 2,000 logits are more than one block holds; 5,000 columns make several tiles where no maximum is looked for
     left, right = (scale * randn(1, 300, 2)).requires_grad_(), randn(2, columns, 2).requires_grad_()
     actual = logsumexp_dot(left, right)
-    found = torch.autograd.grad(actual, (left, right))
+    gradients = torch.autograd.grad(actual, (left, right))
     expected = torch.logsumexp(left @ right.T, dim=1).sum()
     close(actual, expected)
-    for one, other in zip(found, torch.autograd.grad(expected, (left, right)), strict=True):
+    for one, other in zip(gradients, torch.autograd.grad(expected, (left, right)), strict=True):
         close(one, other)
 
 
@@ -125,20 +125,20 @@ def test_exponentials_are_normal_numbers_or_zero(dtype):
     logit = torch.linspace(1.5 * math.log2(tiny), 3.0, 2047, dtype=torch.float64)[None].to(dtype)
     expected = torch.exp2((logit - 3.0).double())
     assert ((expected > 0) & (expected < tiny)).any()
-    made = logit.clone()
-    assert exp2_rows_(made, unshifted=False) == 3.0
-    left = made[made > 0].double()
-    assert 0 < len(left) < made.numel()
+    exponential = logit.clone()
+    assert exp2_rows_(exponential, unshifted=False) == 3.0
+    left = exponential[exponential > 0].double()
+    assert 0 < len(left) < exponential.numel()
     assert left.min() ** 2 >= tiny
     # what is left out is nothing beside the largest, which is 1
-    torch.testing.assert_close(made.double(), expected, rtol=0.01, atol=2 * math.sqrt(tiny))
+    torch.testing.assert_close(exponential.double(), expected, rtol=0.01, atol=2 * math.sqrt(tiny))
 
 
 def test_exponentials_keep_what_is_not_a_number():
-    made = torch.tensor([[math.nan, 0.0], [-500.0, 0.0]])
-    exp2_rows_(made, unshifted=False)
-    assert made[0].isnan().all()
-    assert made[1].tolist() == [0.0, 1.0]
+    exponential = torch.tensor([[math.nan, 0.0], [-500.0, 0.0]])
+    exp2_rows_(exponential, unshifted=False)
+    assert exponential[0].isnan().all()
+    assert exponential[1].tolist() == [0.0, 1.0]
 
 
 def test_logsumexp_dot_of_large_logits():

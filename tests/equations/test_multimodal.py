@@ -87,7 +87,7 @@ def attended(user, item, routing):
 @pytest.mark.parametrize("routing", [0, 3])
 @pytest.mark.parametrize("names", [("sound",), ("sound", "scent")])
 def test_grcn(routing, names):
-    made, state = backbone("grcn", {name: FEATURES[name] for name in names}, routing=routing, reg=0.3)
+    model, state = backbone("grcn", {name: FEATURES[name] for name in names}, routing=routing, reg=0.3)
     dim, parts = 3, []
     for m, name in enumerate(names):
         user = [ref.unit(row) for row in state[f"preference.{m}"]]
@@ -117,7 +117,7 @@ def test_grcn(routing, names):
     user, item = ([add(*rows) for rows in zip(*stack, strict=True)] for stack in (users, items))
     wide_user = [side_by_side([user[u], *(p[0][u] for p in parts)]) for u in range(USERS)]
     wide_item = [side_by_side([item[i], *(p[1][i] for p in parts)]) for i in range(ITEMS)]
-    reps = made.propagate()
+    reps = model.propagate()
     close(reps.user_UL, user)
     close(reps.item_IL, item)
     close(reps.user_US, wide_user)
@@ -128,13 +128,13 @@ def test_grcn(routing, names):
     ids += mean_square([state["item"][i] for i in ITEM_B + NEGATIVE_B])
     preferences = sum(mean_square([state[f"preference.{m}"][u] for u in USER_B]) for m in range(len(names)))
     expected = expected_bpr(wide_user, wide_item) + 0.3 * (ids + preferences + mean_square(trust))
-    close(sum(made.losses(reps, BATCH).values()), expected)
+    close(sum(model.losses(reps, BATCH).values()), expected)
 
 
 def test_grcn_learns_its_edge_weights():
-    made, _ = backbone("grcn")
-    inputs = [made.preference[0], made.content[0].maps[0].weight, made.confidence]
-    assert torch.autograd.gradcheck(lambda *_: made.propagate().item_IL, inputs)
+    model, _ = backbone("grcn")
+    inputs = [model.preference[0], model.content[0].maps[0].weight, model.confidence]
+    assert torch.autograd.gradcheck(lambda *_: model.propagate().item_IL, inputs)
 
 
 # --- DualGNN ---------------------------------------------------------------------------------------------------------
@@ -160,9 +160,9 @@ def test_user_graph():
 
 
 def test_user_graph_keeps_the_largest_counts():
-    taken = torch.rand(30, 40, generator=generator(0)) < 0.3
-    user, item = taken.nonzero().T.contiguous()
-    counts = numbers(taken.double() @ taken.double().T)
+    observed = torch.rand(30, 40, generator=generator(0)) < 0.3
+    user, item = observed.nonzero().T.contiguous()
+    counts = numbers(observed.double() @ observed.double().T)
     graph = numbers(dense(co_interaction_graph(user, item, 30, 40, 4)))
     for u, row in enumerate(graph):
         chosen = [v for v, weight in enumerate(row) if weight]
@@ -174,7 +174,7 @@ def test_user_graph_keeps_the_largest_counts():
 @pytest.mark.parametrize("aggregation", ["sym", "sum"])
 @pytest.mark.parametrize("names", [("scent",), ("sound", "scent")])
 def test_dualgnn(aggregation, names):
-    made, state = backbone("dualgnn", {name: FEATURES[name] for name in names}, aggregation=aggregation, reg=0.3)
+    model, state = backbone("dualgnn", {name: FEATURES[name] for name in names}, aggregation=aggregation, reg=0.3)
     matrix = ref.adjacency(EDGES, USERS, ITEMS)
     if aggregation == "sum":
         matrix = [[float(x > 0) for x in row] for row in matrix]
@@ -192,7 +192,7 @@ def test_dualgnn(aggregation, names):
     fused = [combined(state["fusion"][u], [p[u] for p in parts], 3) for u in range(USERS)]
     graph = numbers(dense(co_interaction_graph(*EDGE_T, USERS, ITEMS, 40)))
     user = [add(fused[u], combined(graph[u], fused, 3)) for u in range(USERS)]
-    reps = made.propagate()
+    reps = model.propagate()
     close(reps.user_UL, user, 1e-6)
     close(reps.item_IL, item, 1e-6)
     for name, part in zip(names, parts, strict=True):
@@ -204,14 +204,14 @@ def test_dualgnn(aggregation, names):
     log2 = ref.mean(-math.log2(1 / (1 + math.exp(n - p))) for p, n in zip(positive, negative, strict=True))
     squares = mean_square(state["fusion"])
     squares += sum(mean_square([state[f"preference.{m}"][u] for u in USER_B]) for m in range(len(names)))
-    close(sum(made.losses(reps, BATCH).values()), log2 + 0.3 * squares, 1e-6)
+    close(sum(model.losses(reps, BATCH).values()), log2 + 0.3 * squares, 1e-6)
 
 
 def test_fusion_weights_start_as_a_softmax():
     kind = BACKBONES["dualgnn"]
-    made = kind(kind.config_type(dim=3), TrainingSet(USERS, ITEMS, *EDGE_T, FEATURES), generator(0))
-    close(made.fusion.sum(1), [1.0] * USERS, 1e-6)
-    assert (made.fusion > 0).all()
+    model = kind(kind.config_type(dim=3), TrainingSet(USERS, ITEMS, *EDGE_T, FEATURES), generator(0))
+    close(model.fusion.sum(1), [1.0] * USERS, 1e-6)
+    assert (model.fusion > 0).all()
 
 
 # --- SLMRec ----------------------------------------------------------------------------------------------------------
@@ -236,16 +236,16 @@ def slmrec_parts(state, names):
 
 @pytest.mark.parametrize("names", [("scent",), ("sound", "scent")])
 def test_slmrec_fine_and_coarse(names):
-    made, state = backbone(
+    model, state = backbone(
         "slmrec", {name: FEATURES[name] for name in names}, dim=4, ssl=0.3, temperature=0.2, ssl_temperature=0.5
     )
     user, item, parts = slmrec_parts(state, names)
-    reps = made.propagate()
+    reps = model.propagate()
     close(reps.user_UL, user, 1e-5)
     close(reps.item_IL, item, 1e-5)
     for name, part in zip(names, parts[1:], strict=True):
         close(reps.modality_IL[name], part, 1e-5)
-    terms = made.losses(reps, BATCH)
+    terms = model.losses(reps, BATCH)
     close(terms["contrast"], matched([user[u] for u in USER_B], [item[i] for i in ITEM_B], 0.2), 1e-5)
     distinct, total = sorted(set(ITEM_B)), 0.0
     fused = [parts[0][i] for i in distinct]
@@ -261,15 +261,15 @@ def test_slmrec_fine_and_coarse(names):
 @pytest.mark.parametrize("names", [("scent",), ("sound", "scent")])
 def test_slmrec_views(task, names):
     settings = {"task": task, "dropout": 0.4, "ssl": 0.3, "ssl_temperature": 0.5}
-    made, state = backbone("slmrec", {name: FEATURES[name] for name in names}, dim=4, **settings)
+    model, state = backbone("slmrec", {name: FEATURES[name] for name in names}, dim=4, **settings)
     _, _, parts = slmrec_parts(state, names)
     distinct = sorted(set(ITEM_B))
     wide = [side_by_side(part[i] for part in parts) for i in distinct]
-    views, fuse = [], made.fuse_item.forward
-    made.before_epoch(1, generator(3))
-    reps = made.propagate()
-    made.fuse_item.forward = lambda view: (views.append(numbers(view)), fuse(view))[1]
-    value = made.losses(reps, BATCH)["ssl"]
+    views, fuse = [], model.fuse_item.forward
+    model.before_epoch(1, generator(3))
+    reps = model.propagate()
+    model.fuse_item.forward = lambda view: (views.append(numbers(view)), fuse(view))[1]
+    value = model.losses(reps, BATCH)["ssl"]
     assert len(views) == 2
     for view in views:
         for row, whole in zip(view, wide, strict=True):
@@ -290,14 +290,14 @@ def test_slmrec_views(task, names):
             for m, block in enumerate(blocks):
                 if any(block):
                     close(block, whole[4 * m + 4 : 4 * m + 8], 1e-5)
-    made.fuse_item.forward = fuse
+    model.fuse_item.forward = fuse
     left, right = ([affine(state, "fuse_item", row) for row in view] for view in views)
     close(value, 0.3 * matched(left, right, 0.5))
     # every step has views of its own, unless there is one modality to mask, and an epoch's follow from its generator
-    later = [made.losses(reps, BATCH)["ssl"] for _ in range(4)]
+    later = [model.losses(reps, BATCH)["ssl"] for _ in range(4)]
     assert (task, len(names)) == ("fm", 1) or any(other != value for other in later)
-    made.before_epoch(2, generator(3))
-    assert made.losses(reps, BATCH)["ssl"] == value
+    model.before_epoch(2, generator(3))
+    assert model.losses(reps, BATCH)["ssl"] == value
 
 
 # --- LATTICE ---------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def projected(state, features):
     ]
 
 
-def lattice_graph(made, state, features, k, mix):
+def lattice_graph(model, state, features, k, mix):
     shares = softmax(state["modality_logit"])
     learned = mixed(projected(state, features), k, shares)
     original = mixed([numbers(f) for f in features.values()], k, shares)
@@ -340,9 +340,9 @@ def lattice_graph(made, state, features, k, mix):
     ]
 
 
-def written(made):
+def written(model):
     """The item graph of the next step, dense."""
-    index, value = made.mixed_graph(made._content())
+    index, value = model.mixed_graph(model._content())
     assert index.shape == value.shape
     empty = torch.zeros(ITEMS, ITEMS, dtype=value.dtype)
     return empty.scatter_add(1, index, value)
@@ -353,84 +353,84 @@ def written(made):
 def test_lattice_graph(missing, mix, tolerance):
     features = {name: table.clone() for name, table in FEATURES.items()}
     features["sound"][:missing] = 0
-    made, state = backbone("lattice", features, knn=3, original=mix)
-    close(written(made), lattice_graph(made, state, features, 3, mix), tolerance)
+    model, state = backbone("lattice", features, knn=3, original=mix)
+    close(written(model), lattice_graph(model, state, features, 3, mix), tolerance)
 
 
 def test_lattice_graph_is_differentiable():
-    made, _ = backbone("lattice", knn=3, original=0.3)
-    inputs = [made.modality_logit, made.content[0].maps[0].weight, made.content[1].maps[0].bias]
-    assert torch.autograd.gradcheck(lambda *_: made.mixed_graph(made._content())[1], inputs)
+    model, _ = backbone("lattice", knn=3, original=0.3)
+    inputs = [model.modality_logit, model.content[0].maps[0].weight, model.content[1].maps[0].bias]
+    assert torch.autograd.gradcheck(lambda *_: model.mixed_graph(model._content())[1], inputs)
 
 
 @pytest.mark.parametrize("item_layers", [1, 2])
 def test_lattice(item_layers):
-    made, state = backbone("lattice", knn=3, original=0.9, item_layers=item_layers, reg=0.3)
-    made.train()
-    made.before_epoch(1, generator(0))
+    model, state = backbone("lattice", knn=3, original=0.9, item_layers=item_layers, reg=0.3)
+    model.train()
+    model.before_epoch(1, generator(0))
     similar = state["item"]
     for _ in range(item_layers):
-        similar = ref.multiply(lattice_graph(made, state, FEATURES, 3, 0.9), similar)
+        similar = ref.multiply(lattice_graph(model, state, FEATURES, 3, 0.9), similar)
     plain = [[float(x > 0) for x in row] for row in ref.adjacency(EDGES, USERS, ITEMS)]
     looped = [[x + (a == b) for b, x in enumerate(row)] for a, row in enumerate(plain)]
     everything = ref.propagate_mean([scaled(1 / sum(row), row) for row in looped], state["user"] + state["item"], 2)
     user = everything[:USERS]
     item = [add(x, ref.unit(h)) for x, h in zip(everything[USERS:], similar, strict=True)]
     for again in range(2):  # the step that learns the graph, and the steps that use it
-        reps = made.propagate()
-        assert made.rebuild is False, again
+        reps = model.propagate()
+        assert model.rebuild is False, again
         close(reps.user_UL, user, 1e-6)
         close(reps.item_IL, item, 1e-6)
-    for place, name in enumerate(FEATURES):
-        close(reps.modality_IL[name], [affine(state, f"content.{place}.maps.0", r) for r in numbers(FEATURES[name])])
+    for number, name in enumerate(FEATURES):
+        close(reps.modality_IL[name], [affine(state, f"content.{number}.maps.0", r) for r in numbers(FEATURES[name])])
     chosen = [user[u] for u in USER_B] + [item[i] for i in ITEM_B + NEGATIVE_B]
     lengths = 0.5 * math.fsum(x * x for row in chosen for x in row) / len(USER_B)
-    close(sum(made.losses(reps, BATCH).values()), expected_bpr(user, item) + 0.3 * lengths, 1e-6)
+    close(sum(model.losses(reps, BATCH).values()), expected_bpr(user, item) + 0.3 * lengths, 1e-6)
 
 
 def test_lattice_learns_the_graph_in_the_first_step_of_an_epoch():
-    made, _ = backbone("lattice", knn=3)
-    made.train()
-    learnt = [made.modality_logit, *made.content.parameters()]
+    model, _ = backbone("lattice", knn=3)
+    model.train()
+    learnt = [model.modality_logit, *model.content.parameters()]
     for epoch, step in itertools.product((1, 2), (1, 2, 3)):
         if step == 1:
-            made.before_epoch(epoch, generator(0))
-            before = written(made)
-        made.zero_grad(set_to_none=True)
-        sum(made.losses(made.propagate(), BATCH).values()).backward()
+            model.before_epoch(epoch, generator(0))
+            before = written(model)
+        model.zero_grad(set_to_none=True)
+        sum(model.losses(model.propagate(), BATCH).values()).backward()
         if step == 1:
             assert all(p.grad is not None and p.grad.any() for p in learnt)
         else:
             assert all(p.grad is None for p in learnt)
         with torch.no_grad():
-            for parameter in made.parameters():
+            for parameter in model.parameters():
                 parameter += 0.3 * randn(epoch * 10 + step, *parameter.shape)
-        close(dense(made.frozen), before, 1e-10)
-        assert not torch.allclose(written(made), before)
+        close(dense(model.frozen), before, 1e-10)
+        assert not torch.allclose(written(model), before)
     # between epochs, without gradient, nothing is rebuilt
-    made.before_epoch(3, generator(0))
+    model.before_epoch(3, generator(0))
     with torch.no_grad():
-        made.propagate()
-    made.eval().propagate()
-    assert made.rebuild
+        model.propagate()
+    model.eval().propagate()
+    assert model.rebuild
 
 
 def test_lattice_recommends_after_reloading_as_in_the_epoch():
-    made, _ = backbone("lattice", knn=3)
-    made.train()
-    made.before_epoch(1, generator(0))
-    made.propagate()
+    model, _ = backbone("lattice", knn=3)
+    model.train()
+    model.before_epoch(1, generator(0))
+    model.propagate()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             parameter += 1
-    expected = made.eval().propagate().item_IL
+    expected = model.eval().propagate().item_IL
     other, _ = backbone("lattice", knn=2)
     with pytest.raises(RuntimeError, match="graph_index"):
-        other.load_state_dict(made.state_dict())
+        other.load_state_dict(model.state_dict())
     other, _ = backbone("lattice", knn=3)
     with torch.no_grad():
         other.content[0].maps[0].weight += 3
-    other.load_state_dict(made.state_dict())
+    other.load_state_dict(model.state_dict())
     assert torch.equal(other.eval().propagate().item_IL, expected)
 
 

@@ -16,7 +16,7 @@ from . import reference as ref
 from .worlds import close, double, generator, numbers, randn
 
 
-def found(pairs, num_items, k):
+def neighbors_of(pairs, num_items, k):
     columns = torch.tensor(pairs).T if pairs else torch.zeros(2, 0, dtype=torch.int64)
     table = co_occurrence_neighbors(columns[0].contiguous(), columns[1].contiguous(), num_items, k)
     assert table.dtype == torch.int64
@@ -36,7 +36,7 @@ def test_co_occurrence_neighbors(seed, k):
     draw = generator(seed)
     pairs = [(int(u), int(i)) for u, i in torch.randint(6, (14, 2), generator=draw)]  # with repeats; item 6, 7 unseen
     pairs.append((5, 5))
-    for i, actual in enumerate(found(pairs, 8, k)):
+    for i, actual in enumerate(neighbors_of(pairs, 8, k)):
         expected = ref.neighbors(pairs, 8, k, i)
         assert i not in actual
         # which of equals is taken is open; how similar the taken ones are is not, nor their order
@@ -49,14 +49,14 @@ def test_co_occurrence_by_hand():
     # item 0: users 0 1 2; item 1: users 0 1; item 2: user 2; item 3: user 9 alone; item 4: nobody
     # cos(0, 1) = 2/√6 = .816, cos(0, 2) = 1/√3 = .577, cos(1, 2) = 0
     pairs = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 2), (9, 3)]
-    assert found(pairs, 5, 3) == [[1, 2], [0], [0], [], []]
-    assert found(pairs, 5, 1) == [[1], [0], [0], [], []]
+    assert neighbors_of(pairs, 5, 3) == [[1, 2], [0], [0], [], []]
+    assert neighbors_of(pairs, 5, 1) == [[1], [0], [0], [], []]
     assert ref.co_occurrence(pairs, 0, 1) == pytest.approx(2 / math.sqrt(6))
-    assert found([*pairs, *pairs], 5, 3) == [[1, 2], [0], [0], [], []], "an interaction counts once"
+    assert neighbors_of([*pairs, *pairs], 5, 3) == [[1, 2], [0], [0], [], []], "an interaction counts once"
 
 
 def test_no_interactions():
-    assert found([], 3, 2) == [[], [], []]
+    assert neighbors_of([], 3, 2) == [[], [], []]
 
 
 def test_co_occurrence_against_sklearn():
@@ -65,7 +65,7 @@ def test_co_occurrence_against_sklearn():
     similarity = cosine_similarity(matrix.T)
     np.fill_diagonal(similarity, 0)
     pairs = [(int(u), int(i)) for u, i in np.argwhere(matrix)]
-    for i, actual in enumerate(found(pairs, 15, 4)):
+    for i, actual in enumerate(neighbors_of(pairs, 15, 4)):
         expected = np.sort(similarity[i])[::-1][:4]
         close([similarity[i, j] for j in actual], expected[expected > 0].tolist())
 

@@ -40,18 +40,18 @@ def errors(**settings: object) -> dict[str, tuple[float, float]]:
             for name, term in terms.items()
         }
 
-    found, wanted = measured(cross, torch.float32), measured(exact, torch.float64)
-    assert set(found) == set(wanted) == set(TERMS)
+    actual, expected = measured(cross, torch.float32), measured(exact, torch.float64)
+    assert set(actual) == set(expected) == set(TERMS)
     return {
         name: (
-            float((found[name][0] - value).abs() / value.abs()),
+            float((actual[name][0] - value).abs() / value.abs()),
             max(
                 float((mine - other).norm() / other.norm())
-                for mine, other in zip(found[name][1], gradients, strict=True)
+                for mine, other in zip(actual[name][1], gradients, strict=True)
                 if mine is not None and other is not None and other.norm() > 0
             ),
         )
-        for name, (value, gradients) in wanted.items()
+        for name, (value, gradients) in expected.items()
     }
 
 
@@ -68,11 +68,11 @@ def test_float32_agrees_with_float64(settings):
 
 @pytest.mark.parametrize("settings", SETTINGS[:1], ids=str)
 def test_products_in_bfloat16_are_near_float64(settings):
-    found = errors(precision="bfloat16", **settings)
-    for name, (value, gradient) in found.items():
+    actual = errors(precision="bfloat16", **settings)
+    for name, (value, gradient) in actual.items():
         assert value < ROUNDED_VALUE, name
         assert gradient < ROUNDED_GRADIENT, name
-    assert found["neighbor"][1] > GRADIENT  # the option does something
+    assert actual["neighbor"][1] > GRADIENT  # the option does something
 
 
 def test_nothing_that_memory_held_before_gets_into_products_in_bfloat16(monkeypatch):
@@ -80,8 +80,8 @@ def test_nothing_that_memory_held_before_gets_into_products_in_bfloat16(monkeypa
     new_empty = torch.Tensor.new_empty
 
     def full_of_nan(*args, **kwargs):
-        made = new_empty(*args, **kwargs)
-        return made.fill_(torch.nan) if made.is_floating_point() else made
+        tensor = new_empty(*args, **kwargs)
+        return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
 
     monkeypatch.setattr(torch.Tensor, "new_empty", full_of_nan)
     for by_columns in (False, True):

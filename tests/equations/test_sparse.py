@@ -35,11 +35,11 @@ def gradients(result, weight, *inputs):
 
 def test_product(pattern):
     values, table = randn(0, len(ROW)).requires_grad_(), randn(1, COLUMNS, 3).requires_grad_()
-    made, expected = pattern.product(values, table), written(values) @ table
-    close(made, expected)
+    actual, expected = pattern.product(values, table), written(values) @ table
+    close(actual, expected)
     weight = randn(2, ROWS, 3)
     for got, want in zip(
-        gradients(made, weight, values, table), gradients(expected, weight, values, table), strict=True
+        gradients(actual, weight, values, table), gradients(expected, weight, values, table), strict=True
     ):
         close(got, want)
 
@@ -55,10 +55,10 @@ def test_gradient_for_one_side_alone(pattern):
 
 def test_dots(pattern):
     left, right = randn(0, ROWS, 3).requires_grad_(), randn(1, COLUMNS, 3).requires_grad_()
-    made, expected = pattern.dots(left, right), (left @ right.T)[ROW, COLUMN]
-    close(made, expected)
+    actual, expected = pattern.dots(left, right), (left @ right.T)[ROW, COLUMN]
+    close(actual, expected)
     weight = randn(2, len(ROW))
-    for got, want in zip(gradients(made, weight, left, right), gradients(expected, weight, left, right), strict=True):
+    for got, want in zip(gradients(actual, weight, left, right), gradients(expected, weight, left, right), strict=True):
         close(got, want)
 
 
@@ -72,10 +72,10 @@ def test_dots_over_many_blocks():
 
 def test_softmax(pattern):
     values = (randn(0, len(ROW)) * 400).requires_grad_()  # would overflow without a shift
-    made = pattern.softmax(values)
-    assert bool(made.isfinite().all())
+    actual = pattern.softmax(values)
+    assert bool(actual.isfinite().all())
     for r in (0, 1, 3):
-        close(made[row_of(r)], values[row_of(r)].softmax(0))
+        close(actual[row_of(r)], values[row_of(r)].softmax(0))
     small = randn(1, len(ROW)).requires_grad_()
     expected = torch.cat([small[row_of(r)].softmax(0) for r in (0, 1, 3)])
     (got,), (want,) = (gradients(r, randn(2, len(ROW)), small) for r in (pattern.softmax(small), expected))

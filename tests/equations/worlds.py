@@ -103,7 +103,7 @@ def make(
     seed: int,
     *,
     projected: Sequence[str] = ("sound", "scent"),
-    given: Sequence[str] = ("touch",),
+    unprojected: Sequence[str] = ("touch",),
     users: int = 4,
     items: int = 6,
     dim: int = 3,
@@ -121,10 +121,10 @@ def make(
     def integers(high: int, count: int) -> Tensor:
         return torch.randint(high, (count,), generator=draw)
 
-    features = {name: normal(items, 2 + place) for place, name in enumerate(projected)}
-    own = {name: normal(items, dim) for name in given}
+    features = {name: normal(items, 2 + number) for number, name in enumerate(projected)}
+    vectors = {name: normal(items, dim) for name in unprojected}
     if zeros:
-        for table in (*features.values(), *own.values()):
+        for table in (*features.values(), *vectors.values()):
             table[seed % items] = 0
     settings: dict[str, Any] = {
         "prototypes_itv": 4,
@@ -137,17 +137,17 @@ def make(
     if own_neighbors:
         table = torch.randint(-1, items, (items, 2), generator=draw)
         table[0] = -1
-        found = {i: [k for k in row if k >= 0] for i, row in enumerate(table.tolist())}
+        neighbors_of = {i: [k for k in row if k >= 0] for i, row in enumerate(table.tolist())}
         source: dict[str, Any] = {"neighbors": table}
     else:
         training = (integers(users, 8), integers(items - 1, 8))
         listed = list(zip(training[0].tolist(), training[1].tolist(), strict=True))
-        found = {i: neighbors(listed, items, items, i) for i in range(items)}
+        neighbors_of = {i: neighbors(listed, items, items, i) for i in range(items)}
         source = {"interactions": training}
     cross = Cross(
         dim,
         features={name: table.float() for name, table in features.items()},
-        modalities=tuple(given),
+        modalities=tuple(unprojected),
         num_items=items,
         config=CrossConfig(**{**settings, **config}),
         generator=draw,
@@ -157,5 +157,5 @@ def make(
         for parameter in cross.parameters():
             if parameter.dim() > 0:
                 parameter.copy_(torch.randn(parameter.shape, generator=draw).double() * 0.5)
-    reps = Representations(normal(users, dim), normal(items, dim), own)
-    return Case(cross, reps, Batch(integers(users, batch), integers(items, batch)), features, found)
+    reps = Representations(normal(users, dim), normal(items, dim), vectors)
+    return Case(cross, reps, Batch(integers(users, batch), integers(items, batch)), features, neighbors_of)

@@ -25,12 +25,12 @@ def reps(dim=3, items=5):
 
 
 def test_three_lines_in_a_loop_of_ones_own():
-    given = Representations(randn(1, 3, 64).float().requires_grad_(), randn(2, 5, 64).float().requires_grad_())
+    inputs = Representations(randn(1, 3, 64).float().requires_grad_(), randn(2, 5, 64).float().requires_grad_())
     cross = Cross(64, features={"image": SOUND}, interactions=(USER, ITEM), num_items=5, generator=generator(0))
-    optimizer = torch.optim.Adam([given.user_UL, given.item_IL, *cross.parameters()], lr=0.01)
+    optimizer = torch.optim.Adam([inputs.user_UL, inputs.item_IL, *cross.parameters()], lr=0.01)
     values = []
     for _ in range(12):
-        terms = cross(given, Batch(USER, ITEM))
+        terms = cross(inputs, Batch(USER, ITEM))
         loss = cross.total(terms)
         optimizer.zero_grad()
         loss.backward()
@@ -118,24 +118,24 @@ def test_an_announced_modality_must_come():
 
 def test_a_modality_handed_over_is_not_projected():
     # the backbone's own vectors win over raw features of the same name
-    own = randn(7, 5, 3).float().requires_grad_()
+    vectors = randn(7, 5, 3).float().requires_grad_()
     cross = Cross(3, features={"sound": SOUND}, modalities=("sound",), interactions=(USER, ITEM))
     assert not list(cross.projections)
-    given = reps()
-    terms = cross(Representations(given.user_UL, given.item_IL, {"sound": own}), Batch(USER, ITEM))
+    inputs = reps()
+    terms = cross(Representations(inputs.user_UL, inputs.item_IL, {"sound": vectors}), Batch(USER, ITEM))
     terms["cluster_items"].backward()
-    assert own.grad.any()
+    assert vectors.grad.any()
     # and an extra, unannounced modality is left alone
     plain = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM), generator=generator(0))
-    with_extra = Representations(given.user_UL, given.item_IL, {"unheard": own})
-    for name, value in plain(given, Batch(USER, ITEM)).items():
+    with_extra = Representations(inputs.user_UL, inputs.item_IL, {"unheard": vectors})
+    for name, value in plain(inputs, Batch(USER, ITEM)).items():
         close(plain(with_extra, Batch(USER, ITEM))[name], value)
 
 
 def test_projection_equals_handing_over_the_projected_vectors():
-    projected = make(2, projected=("sound",), given=())
+    projected = make(2, projected=("sound",), unprojected=())
     vectors = projected.features["sound"] @ projected.cross.projections["sound_feat"].weight.T
-    handed = make(2, projected=(), given=("sound",))
+    handed = make(2, projected=(), unprojected=("sound",))
     state = {name: value for name, value in projected.cross.state_dict().items() if "projections" not in name}
     handed.cross.load_state_dict(state)
     handed.cross.neighbor_IK.copy_(projected.cross.neighbor_IK)
@@ -154,8 +154,8 @@ def test_state_holds_no_features():
 
 def test_features_follow_the_module():
     cross = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM)).double()
-    given = reps()
-    terms = cross(Representations(given.user_UL.double(), given.item_IL.double()), Batch(USER, ITEM))
+    inputs = reps()
+    terms = cross(Representations(inputs.user_UL.double(), inputs.item_IL.double()), Batch(USER, ITEM))
     assert {value.dtype for value in terms.values()} == {torch.float64}
 
 
@@ -179,16 +179,16 @@ def test_neighbors_come_from_the_interactions():
 
 
 def test_the_generator_decides():
-    def made(seed):
+    def initial_values(seed):
         torch.manual_seed(seed + 17)
         cross = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM), generator=generator(seed))
         return {name: numbers(value) for name, value in cross.state_dict().items()}
 
     torch.manual_seed(0)
-    one = made(1)
+    one = initial_values(1)
     torch.manual_seed(99)
-    assert made(1) == one
-    other = made(2)
+    assert initial_values(1) == one
+    other = initial_values(2)
     assert [name for name in one if other[name] == one[name] and "lambda" not in name] == []
 
 
@@ -204,9 +204,9 @@ def test_codebooks_start_at_unit_length_with_the_size_asked_for():
 def test_strengths_pass_no_gradient():
     case = make(0)
     case.reps.user_UL.requires_grad_()
-    strengths, taken = case.cross.strengths(case.reps, case.batch)
+    strengths, supported = case.cross.strengths(case.reps, case.batch)
     assert not strengths.requires_grad
-    assert taken.dtype == torch.bool
+    assert supported.dtype == torch.bool
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -244,7 +244,7 @@ def words(identifier):
 
 def test_no_name_knows_which_modalities_there_are():
     forbidden = {"image", "images", "img", "text", "texts", "visual", "textual", "audio", "vision", "picture"}
-    found = []
+    matches = []
     for path in sorted(Path(crossrec.alignment.__file__).parent.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -252,5 +252,5 @@ def test_no_name_knows_which_modalities_there_are():
             names = [getattr(node, field, None) for field in ("id", "attr", "arg", "name", "asname")]
             if isinstance(node, ast.Constant) and id(node) not in prose:
                 names.append(node.value)
-            found += [(path.name, name) for name in names if isinstance(name, str) and words(name) & forbidden]
-    assert found == []
+            matches += [(path.name, name) for name in names if isinstance(name, str) and words(name) & forbidden]
+    assert matches == []

@@ -100,20 +100,20 @@ def test_a_batch_twice_is_the_batch(seed, clusterer):
 @given(seed=seeds, clusterer=st.sampled_from(["sinkhorn", "kmeans"]))
 def test_repeats_count_like_strangers_that_are_alike(seed, clusterer):
     # every pair gets a user and an item of its own with the vectors of the old: repeats are written out
-    case = make(seed, clusterer=clusterer, projected=(), given=("touch",))
+    case = make(seed, clusterer=clusterer, projected=(), unprojected=("touch",))
     user_B, item_B = case.batch.user_B, case.batch.item_B
     alike = Representations(
         case.reps.user_UL[user_B], case.reps.item_IL[item_B], {m: t[item_B] for m, t in case.reps.modality_IL.items()}
     )
-    own = torch.arange(len(user_B))
+    row_index = torch.arange(len(user_B))
     cross = Cross(
         3,
         modalities=("touch",),
-        neighbors=torch.full((len(own), 1), -1),
+        neighbors=torch.full((len(row_index), 1), -1),
         config=case.cross.config,
     ).double()
     cross.load_state_dict(case.cross.state_dict())
-    before, after = case.terms(), cross(alike, Batch(own, own))
+    before, after = case.terms(), cross(alike, Batch(row_index, row_index))
     for name in ("cluster_items", "cluster_users"):
         close(after[name], before[name], 1e-9)
 
@@ -135,16 +135,16 @@ def test_rules_of_direction(seed, size, items):
         gap = table[m] - table[n]
         closed = torch.where(gap > 0, compensation(table[n]) > gap, compensation(table[m]) > -gap)
         assert torch.equal(both, closed)
-    for found in (dynamic, one_way, everything, topmost):
-        assert not found.diagonal().any()
+    for mask in (dynamic, one_way, everything, topmost):
+        assert not mask.diagonal().any()
     for narrower, wider in itertools.pairwise((topmost, one_way, dynamic, everything)):
         assert not (narrower & ~wider).any()
     assert topmost.sum(dim=(0, 1)).tolist() == [size - 1] * items
     assert (topmost.any(dim=0).sum(dim=0) == 1).all()
     # which modality comes first does not matter
     order = torch.randperm(size, generator=generator(seed))
-    for rule, found in {"dynamic": dynamic, "one_way": one_way, "topmost": topmost}.items():
-        assert torch.equal(directions(table[order], rule), found[order][:, order])
+    for rule, mask in {"dynamic": dynamic, "one_way": one_way, "topmost": topmost}.items():
+        assert torch.equal(directions(table[order], rule), mask[order][:, order])
 
 
 def test_ties_have_no_direction_one_way():
@@ -203,11 +203,11 @@ def test_logarithms_and_exponentials_agree(samples, prototypes, seed, rounds):
 @pytest.mark.parametrize("rule", ["dynamic", "one_way"])
 def test_equal_modalities(rule):
     # with both modalities alike all strengths tie: one-way has no direction, dynamic has both wherever strengths vary
-    case = make(8, direction=rule, projected=(), given=("touch",), zeros=False)
+    case = make(8, direction=rule, projected=(), unprojected=("touch",), zeros=False)
     case.reps = Representations(case.reps.user_UL, case.reps.item_IL, {"touch": case.reps.item_IL})
-    _, taken = case.cross.strengths(case.reps, case.batch)
-    assert taken[0, 1].all() == taken[1, 0].all() == (rule == "dynamic")
+    _, supported = case.cross.strengths(case.reps, case.batch)
+    assert supported[0, 1].all() == supported[1, 0].all() == (rule == "dynamic")
     if rule == "one_way":
-        assert not taken.any()
+        assert not supported.any()
         assert case.terms()["item"] == 0
         assert case.terms()["tuning"] == 0

@@ -30,8 +30,8 @@ def check_finite(case: Case, expected: set[str] = frozenset(TERMS)) -> dict[str,
     reps = case.reps
     inputs = {"user": reps.user_UL, "id": reps.item_IL, **reps.modality_IL}
     inputs = {name: table.detach().clone().requires_grad_() for name, table in inputs.items()}
-    own = {name: inputs[name] for name in reps.modality_IL}
-    terms = case.cross(Representations(inputs["user"], inputs["id"], own), case.batch)
+    own_vectors = {name: inputs[name] for name in reps.modality_IL}
+    terms = case.cross(Representations(inputs["user"], inputs["id"], own_vectors), case.batch)
     assert set(terms) == set(expected)
     learnt = {**inputs, **dict(case.cross.named_parameters())}
     for term, value in terms.items():
@@ -39,8 +39,8 @@ def check_finite(case: Case, expected: set[str] = frozenset(TERMS)) -> dict[str,
         assert torch.isfinite(value), term
         if not value.requires_grad:
             continue
-        found = torch.autograd.grad(value, list(learnt.values()), retain_graph=True, allow_unused=True)
-        for name, gradient in zip(learnt, found, strict=True):
+        actual = torch.autograd.grad(value, list(learnt.values()), retain_graph=True, allow_unused=True)
+        for name, gradient in zip(learnt, actual, strict=True):
             assert gradient is None or torch.isfinite(gradient).all(), (term, name)
     case.cross.total(terms).backward()
     return terms
@@ -120,7 +120,7 @@ def test_options_stay_finite(options, dtype):
 
 @pytest.mark.parametrize("direction", ["one_way", "dynamic", "topmost"])
 def test_id_alone(direction):
-    case = make(4, projected=(), given=(), direction=direction)
+    case = make(4, projected=(), unprojected=(), direction=direction)
     terms = check_finite(case)
     for name in ("item", "tuning", "cluster_items"):
         assert terms[name] == 0
@@ -132,14 +132,14 @@ def test_id_alone(direction):
 @pytest.mark.parametrize("term", TERMS)
 def test_one_term_alone_trains_even_where_nobody_takes_part(term):
     # id alone, so no direction; the batch's item has no neighbours
-    case = make(4, projected=(), given=(), terms=(term,))
+    case = make(4, projected=(), unprojected=(), terms=(term,))
     case.batch = Batch(torch.tensor([0, 1]), torch.tensor([0, 0]))
     check_differentiable(check_finite(case, {term}))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_no_direction(dtype):
-    case = make(4, projected=(), given=("touch",), direction="one_way", zeros=False)
+    case = make(4, projected=(), unprojected=("touch",), direction="one_way", zeros=False)
     case.reps = Representations(torch.zeros(4, 3), case.reps.item_IL, case.reps.modality_IL)
     terms = check_finite(as_type(case, dtype))
     assert terms["item"] == 0
@@ -183,9 +183,9 @@ def test_sinkhorn_of_many_merged_samples():
 def test_unit_in_float32_at_any_length(scale):
     # the squares of such numbers leave float32, their lengths do not
     vector = (torch.tensor([[3.0, 4.0]]) * scale).requires_grad_()
-    found = l2_normalize(vector)
-    found[0, 0].backward()
-    close(found, [[0.6, 0.8]], 1e-3)
+    actual = l2_normalize(vector)
+    actual[0, 0].backward()
+    close(actual, [[0.6, 0.8]], 1e-3)
     assert torch.isfinite(vector.grad).all()
 
 
