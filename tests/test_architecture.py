@@ -1,4 +1,4 @@
-"""The shape of the house: imports point down, a backbone has no loop of its own, nothing unsafe is read."""
+"""Architecture: imports point down, backbones have no training loop, nothing unsafe is read."""
 
 from __future__ import annotations
 

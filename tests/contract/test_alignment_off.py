@@ -1,4 +1,4 @@
-"""Alignment of weight zero, or a term of it, leaves the trajectory bitwise as it is without."""
+"""With weight zero, CROSS or a term of it leaves the training bit for bit as it is without."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def weights(model: Objective) -> dict[str, torch.Tensor]:
 
 @every
 @pytest.mark.parametrize("kind", [k for k in ALIGNMENTS.values() if k is not None])
-def test_weights_of_zero_leave_the_trajectory_as_it_is(name, kind):
+def test_weights_of_zero_do_not_change_training(name, kind):
     data = world()
     plain = objective(name, data, None)
     zero = objective(name, data, kind(alpha=0, beta=0, gamma=0))
@@ -58,12 +58,12 @@ COMPUTE = {
 
 @every
 @pytest.mark.parametrize("weight", OFF)
-def test_a_term_of_weight_zero_cannot_matter(name, weight, monkeypatch):
+def test_a_term_of_weight_zero_has_no_effect(name, weight, monkeypatch):
     data = world()
     without = objective(name, data, CrossConfig(terms=tuple(t for t in CrossConfig().terms if t not in OFF[weight])))
     zero = objective(name, data, CrossConfig(**{weight: 0}))
     expected = train(without, data)
-    # even were the term not a number: it is not looked at
+    # no effect even if its function returns NaN, because it is never called
     for term in OFF[weight]:
         monkeypatch.setattr(cross_module, COMPUTE[term], lambda *_, **__: torch.tensor(float("nan")))
     assert train(zero, data) == expected

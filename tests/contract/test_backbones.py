@@ -1,4 +1,4 @@
-"""What every entry of BACKBONES promises. A new one is tested by being in the dict."""
+"""The contract of every backbone in BACKBONES. A new entry is tested without further changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_setting_is_explained(name):
 
 @every
 @pytest.mark.parametrize("training", [True, False])
-def test_propagate_hands_over_vectors_of_the_shared_space(name, training):
+def test_propagate_returns_vectors_of_the_shared_space(name, training):
     data = world()
     model = backbone(name, data).train(training)
     model.before_epoch(1, torch_generator(0, "epoch"))
@@ -67,7 +67,7 @@ def test_propagate_hands_over_vectors_of_the_shared_space(name, training):
 
 
 @every
-def test_parts_add_up_to_what_scores(name):
+def test_parts_sum_to_the_scoring_vectors(name):
     model = backbone(name, world()).eval()
     with torch.no_grad():
         reps = model.propagate()
@@ -78,7 +78,7 @@ def test_parts_add_up_to_what_scores(name):
 
 
 @every
-def test_content_paths_make_the_vectors_of_an_item_without_interactions(name):
+def test_content_encoders_reproduce_the_vectors_of_items_without_interactions(name):
     data = world()
     model = backbone(name, data).eval()
     paths = model.content_encoders()
@@ -93,7 +93,7 @@ def test_content_paths_make_the_vectors_of_an_item_without_interactions(name):
 
 
 @every
-def test_what_scores_is_not_the_same_for_everyone(name):
+def test_scores_differ_between_users(name):
     # a propagate() that returned zeros or constants would satisfy every shape
     score = scores(backbone(name, world()))
     assert score.std(0).min() > 0
@@ -116,7 +116,7 @@ def test_losses_are_named_finite_scalars(name):
 
 
 @every
-def test_every_parameter_takes_part(name):
+def test_every_parameter_gets_a_gradient(name):
     data = world()
     model = backbone(name, data).train()
     model.before_epoch(1, torch_generator(0, "epoch"))
@@ -126,8 +126,8 @@ def test_every_parameter_takes_part(name):
 
 
 @every
-def test_every_parameter_learns_below_the_alignment(name):
-    # A bias that cancels in positive - negative has no gradient of its own: with CROSS on top nothing may be left out.
+def test_every_parameter_learns_with_alignment(name):
+    # A bias that cancels in positive - negative has no gradient of its own: with CROSS every parameter must have one.
     data = world()
     model = objective(name, data, CrossConfig(direction="bidirectional"))
     before = {key: p.detach().clone() for key, p in model.backbone.named_parameters()}
@@ -184,7 +184,7 @@ def test_an_epoch_of_training_lowers_the_loss(name, alignment):
 
 
 @every
-def test_recommending_is_deterministic_and_leaves_no_trace(name):
+def test_recommending_is_deterministic_and_changes_no_state(name):
     data = world()
     model = objective(name, data, None)
     train(model, data, epochs=1)
@@ -225,7 +225,7 @@ def test_before_epoch_draws_from_its_generator_alone(name):
 
 
 @every
-def test_knows_no_interaction_but_the_training_pairs(name):
+def test_depends_on_the_training_pairs_alone(name):
     # the order of the rows in the file is no information either
     data = world()
     turned = torch.arange(len(data.user_T)).flip(0)

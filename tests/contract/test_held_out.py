@@ -1,4 +1,4 @@
-"""Test labels decide nothing, validation labels the choice of the epoch and nothing else."""
+"""Test labels have no effect; validation labels decide the best epoch and nothing else."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def rows(row):
 
 
 def swapped(split: Interactions, items: int) -> Interactions:
-    """The same users, each with an item it did not take."""
+    """The same users, each with an item it has no interaction with."""
     return Interactions(split.user_N, (split.item_N + 7) % items)
 
 
 @every
-def test_test_labels_decide_nothing(name, tiny, tmp_path):
+def test_test_labels_have_no_effect(name, tiny, tmp_path):
     metrics, weights, history = outcome(name, tiny, tmp_path / "as it is")
     permuted = Interactions(tiny.test.user_N, np.random.default_rng(0).permutation(tiny.test.item_N))
     for where, test in (("permuted", permuted), ("replaced", swapped(tiny.test, tiny.num_items))):

@@ -1,4 +1,4 @@
-"""A small world that has everything awkward in it, and how the contract tests train in it."""
+"""A small data set with all awkward cases, and the training loop of the contract tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def batches(data: TrainingSet, seed: int = 0, size: int = 16) -> list[Batch]:
 
 
 def train(model: Objective, data: TrainingSet, epochs: int = 2) -> list[dict[str, float]]:
-    """A plain training loop, so that nothing here rests on ``fit``; every term of every step."""
+    """Train in a plain loop, independent of ``fit``. Returns every term of every step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     generator, seen = torch_generator(0, "epoch"), []
     model.train()
@@ -67,7 +67,7 @@ def train(model: Objective, data: TrainingSet, epochs: int = 2) -> list[dict[str
 
 
 def scores(model: Backbone) -> Tensor:
-    """What a backbone recommends with, (U, I)."""
+    """Scores of a backbone, (U, I)."""
     model.eval()
     with torch.no_grad():
         reps = model.propagate()

@@ -1,4 +1,4 @@
-"""A user-item graph small enough to be written out, content for its items, and backbones on it in float64."""
+"""A small user-item graph with content for its items, and backbones on it in float64."""
 
 from __future__ import annotations
 

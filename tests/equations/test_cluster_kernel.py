@@ -147,7 +147,7 @@ def test_products_in_bfloat16_are_near_the_plain_formula(clusterer, rounds):
         assert (actual - expected).norm() < 1e-2 * expected.norm()
 
 
-def test_vectors_of_length_one_may_say_so():
+def test_normalized_vectors_give_the_same_values():
     item = [l2_normalize(randn(seed, 5, 3)) for seed in range(2)]
     user, book = l2_normalize(randn(3, 5, 3)), randn(2, 7, 3)
     for normalized in (False, True):
@@ -172,6 +172,6 @@ def test_one_workspace_serves_losses_of_any_size():
 
 
 @pytest.mark.parametrize("loss", [item_cluster_loss, item_cluster_loss_reference])
-def test_an_unknown_clusterer_is_refused(loss):
+def test_unknown_clusterer_raises(loss):
     with pytest.raises(ValueError, match="sinkhorn or kmeans"):
         loss([randn(0, 2, 2), randn(1, 2, 2)], randn(2, 3, 2), temperature=0.3, clusterer="dbscan")

@@ -42,7 +42,7 @@ def test_sinkhorn_of_any_range(scale):
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
-def test_sinkhorn_weights_are_repeats(scale):
+def test_sinkhorn_weights_equal_repeats(scale):
     scores = cosines(4, 4, 3) * scale
     repeats = torch.tensor([1, 3, 2, 1])
     written = torch.repeat_interleave(scores, repeats, dim=0)

@@ -1,6 +1,6 @@
 """The distinctive steps of SGL, DirectAU and NCL against loops written from their definitions.
 
-What rests on the normalised adjacency, whose values are float32, is compared to 1e-6, all else to 1e-10.
+Results of the normalised adjacency, whose values are float32, are compared to 1e-6, all others to 1e-10.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def test_directau(encoder):
     close(reps.item_IS, table[USERS:], tolerance)
 
 
-def test_directau_may_score_by_cosine():
+def test_directau_scores_by_cosine():
     model, state = backbone("directau", scores="cosine")
     close(model.propagate().user_US, [ref.unit(row) for row in state["user"]])
 
@@ -230,7 +230,7 @@ def test_ncl(hops):
     close(terms["proto"], 0.5 * total)
 
 
-def test_ncl_clusters_anew():
+def test_ncl_clusters_every_epoch():
     model, _ = backbone("ncl", clusters=2, warm_up=0)
     model.before_epoch(1, generator(0))
     before = model.prototypes[0][0].clone()
@@ -240,6 +240,6 @@ def test_ncl_clusters_anew():
     close(model.prototypes[0][0], before + 1)
 
 
-def test_ncl_needs_the_layer_it_contrasts():
+def test_ncl_with_too_few_layers_raises():
     with pytest.raises(ConfigError, match=r"--hops 2 contrasts layer 4.*--layers 3"):
         backbone("ncl", hops=2, layers=3)

@@ -1,4 +1,4 @@
-"""The whole: five terms and their total against the slow reference, values and gradients."""
+"""All of CROSS: five terms and their total against the slow reference, values and gradients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_terms_for_any_number_of_modalities(size):
         check(make(seed, projected=projected, unprojected=unprojected, batch=5 + 4 * seed))
 
 
-def test_projected_alone_and_handed_over_alone():
+def test_only_projected_and_only_unprojected_modalities():
     check(make(5, projected=("sound", "scent", "touch"), unprojected=()))
     check(make(6, projected=(), unprojected=("sound", "scent")))
 

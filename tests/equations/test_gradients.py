@@ -1,4 +1,4 @@
-"""First derivatives of every loss by finite differences, and none where the method stops them."""
+"""First derivatives of every loss by finite differences, and zero gradients where the method stops them."""
 
 from __future__ import annotations
 

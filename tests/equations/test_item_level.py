@@ -191,7 +191,7 @@ def nobody():
     return {("a", "b"): vectors, ("b", "a"): vectors}, {("a", "b"): empty, ("b", "a"): empty}
 
 
-def test_item_level_loss_of_nobody_is_a_differentiable_zero():
+def test_item_level_loss_without_items_is_a_differentiable_zero():
     aligned, rows = nobody()
     item = {"a": randn(1, 4, 3).requires_grad_(), "b": randn(2, 4, 3).requires_grad_()}
     loss = item_level_loss(aligned, item, rows, temperature=0.1)
@@ -200,7 +200,7 @@ def test_item_level_loss_of_nobody_is_a_differentiable_zero():
     loss.backward()
 
 
-def test_direction_tuning_of_nobody_is_a_differentiable_zero():
+def test_direction_tuning_without_items_is_a_differentiable_zero():
     aligned, rows = nobody()
     strengths = {"a": double([0.0] * 4), "b": double([0.0] * 4)}
     loss = direction_tuning_loss(aligned, randn(3, 4, 3), strengths, rows)

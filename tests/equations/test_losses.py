@@ -1,4 +1,4 @@
-"""Vector helpers and the losses everything is made of, against the slow reference and against PyTorch's own."""
+"""Vector functions and basic losses against the slow reference and PyTorch's own."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def with_zero_row(seed, *shape):
     return table
 
 
-def test_unit_by_hand():
+def test_l2_normalize_by_hand():
     # 3-4-5 triangle; a zero row stays zero
     close(l2_normalize(double([[3.0, 4.0], [0.0, 0.0], [0.0, -2.0]])), [[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_unit_and_cosine(seed):
+def test_l2_normalize_and_cosine(seed):
     left, right = with_zero_row(seed, 5, 3), with_zero_row(seed + 7, 5, 3)
     close(l2_normalize(left), [ref.unit(row) for row in numbers(left)])
     close(cosine(left, right), [ref.cosine(a, b) for a, b in zip(numbers(left), numbers(right), strict=True)])
     close(cosine(left, right), cosine_similarity(left.numpy(), right.numpy()).diagonal().tolist())
 
 
-def test_unit_of_tiny_and_huge_vectors():
+def test_l2_normalize_of_tiny_and_huge_vectors():
     # the length of a vector must not matter, down to and up to where float64 itself ends
     for scale in (1e-30, 1e-9, 1.0, 1e30):
         close(l2_normalize(double([[3.0, 4.0]]) * scale), [[0.6, 0.8]])
@@ -49,7 +49,7 @@ def test_zero_row_passes_no_gradient():
     close(table.grad, [[0.0, 0.0], [0.128, -0.096]])
 
 
-def test_rows():
+def test_gather_rows():
     table = randn(1, 4, 3)
     index = torch.tensor([2, 0, 2])
     close(gather_rows(table, index), table[index])
@@ -134,7 +134,7 @@ def test_exponentials_are_normal_numbers_or_zero(dtype):
     torch.testing.assert_close(exponential.double(), expected, rtol=0.01, atol=2 * math.sqrt(tiny))
 
 
-def test_exponentials_keep_what_is_not_a_number():
+def test_exponentials_keep_nan():
     exponential = torch.tensor([[math.nan, 0.0], [-500.0, 0.0]])
     exp2_rows_(exponential, unshifted=False)
     assert exponential[0].isnan().all()

@@ -111,7 +111,7 @@ def test_neighbor_loss_by_hand():
     close(neighbor_loss(item, around, temperature=0.5, negatives="items"), (2 * below - 0.6 / 0.5 - 1 / 0.5) / 2)
 
 
-def test_neighbor_loss_of_nobody_and_unknown_negatives():
+def test_neighbor_loss_without_items_and_with_unknown_negatives():
     item, around = randn(0, 0, 3).requires_grad_(), randn(1, 0, 3).requires_grad_()
     for negatives in ("neighborhoods", "items"):
         loss = neighbor_loss(item, around, temperature=0.2, negatives=negatives)

@@ -1,4 +1,4 @@
-"""How near float32, and the option to round products to bfloat16, come to float64: every term and its gradients."""
+"""Errors of float32 and of bfloat16 products against float64: every term and its gradients."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_products_in_bfloat16_are_near_float64(settings):
     assert actual["neighbor"][1] > GRADIENT  # the option does something
 
 
-def test_nothing_that_memory_held_before_gets_into_products_in_bfloat16(monkeypatch):
+def test_products_in_bfloat16_ignore_uninitialised_memory(monkeypatch):
     # 1,500 prototypes are no multiple of what a processor reads at a time
     new_empty = torch.Tensor.new_empty
 

@@ -1,4 +1,4 @@
-"""Products with learned entries against the same written densely: values and gradients, in float64."""
+"""Sparse products with learnt values against dense ones: values and gradients, in float64."""
 
 from __future__ import annotations
 

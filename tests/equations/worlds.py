@@ -1,4 +1,4 @@
-"""Small random cases of the whole method: the module under test, its inputs, and the same numbers for the reference."""
+"""Small random cases of CROSS: the module under test, its inputs, and the same numbers for the reference."""
 
 from __future__ import annotations
 

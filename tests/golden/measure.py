@@ -1,9 +1,9 @@
-"""What three epochs of every backbone and alignment come to, and the command that writes it down anew::
+"""Losses of three epochs of every backbone and alignment. As a command it writes golden.json again::
 
     python tests/golden/measure.py
 
-Run it only where a formula or a default was changed on purpose, raise METHOD_VERSION in crossrec/runs/config.py
-with it, and look at the difference of golden.json before it is committed.
+Run it only after an intended change of a formula or a default. Then also raise METHOD_VERSION in
+crossrec/runs/config.py, and read the difference of golden.json before committing it.
 """
 
 from __future__ import annotations

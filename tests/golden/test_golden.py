@@ -1,6 +1,6 @@
-"""A refactoring leaves the losses as they are: three epochs of everything against numbers written down before.
+"""A refactoring does not change the losses: three epochs of every backbone and alignment against stored numbers.
 
-Where a formula or default was changed on purpose, ``python tests/golden/measure.py`` writes golden.json anew.
+After an intended change of a formula or a default, ``python tests/golden/measure.py`` writes golden.json again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def golden():
     return json.loads(FILE.read_text())
 
 
-def test_every_case_is_written_down(golden):
+def test_the_golden_file_has_every_case(golden):
     assert sorted(golden) == sorted(f"{backbone}+{alignment}" for backbone, alignment in CASES), "run measure.py"
 
 

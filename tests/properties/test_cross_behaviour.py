@@ -1,4 +1,4 @@
-"""Cross as its docstring promises it: three lines in a loop, presets, errors, state, names."""
+"""The promises of the docstring of Cross: three lines in a loop, presets, errors, state, names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reps(dim=3, items=5):
     return Representations(randn(1, 3, dim).float().requires_grad_(), randn(2, items, dim).float().requires_grad_())
 
 
-def test_three_lines_in_a_loop_of_ones_own():
+def test_three_lines_in_a_custom_loop():
     inputs = Representations(randn(1, 3, 64).float().requires_grad_(), randn(2, 5, 64).float().requires_grad_())
     cross = Cross(64, features={"image": SOUND}, interactions=(USER, ITEM), num_items=5, generator=generator(0))
     optimizer = torch.optim.Adam([inputs.user_UL, inputs.item_IL, *cross.parameters()], lr=0.01)
@@ -40,7 +40,7 @@ def test_three_lines_in_a_loop_of_ones_own():
     assert values[-1] < values[0]
 
 
-def test_total_weighs_the_terms_given():
+def test_total_weights_the_terms():
     case = make(1, alpha=2.0, beta=3.0, gamma=5.0)
     one = {name: torch.tensor(1.0) for name in TERMS}
     assert case.cross.total(one) == 2 * 2 + 2 * 3 + 5
@@ -92,7 +92,7 @@ MISTAKES = {
     "num_items": ({"features": {"sound": SOUND}, "interactions": (USER, ITEM), "num_items": 7}, "7"),
     "neighbors": ({"features": {"sound": SOUND}, "neighbors": torch.zeros(4, 2, dtype=torch.int64)}, "neighbors"),
     "unknown number of items": ({"config": FETTLE}, "number of items"),
-    # not promised in the docstring, but a mistake of the same kind
+    # not in the docstring, but a mistake of the same kind
     "a name twice": ({"modalities": ("sound", "sound"), "interactions": (USER, ITEM)}, "sound"),
 }
 
@@ -104,20 +104,20 @@ def test_mistakes_are_value_errors(arguments, named):
 
 
 @pytest.mark.parametrize("name", ["type", "keys", "items", "half"])
-def test_any_name_will_do_for_a_modality(name):
+def test_modalities_may_have_the_names_of_module_attributes(name):
     # names that torch's modules use themselves
     cross = Cross(3, features={name: SOUND}, interactions=(USER, ITEM))
     assert set(cross(reps(), Batch(USER, ITEM))) == set(TERMS)
 
 
-def test_an_announced_modality_must_come():
+def test_missing_modality_raises():
     cross = Cross(3, modalities=("touch",), interactions=(USER, ITEM), num_items=5)
     with pytest.raises(ValueError, match="touch"):
         cross(reps(), Batch(USER, ITEM))
 
 
-def test_a_modality_handed_over_is_not_projected():
-    # the backbone's own vectors win over raw features of the same name
+def test_vectors_of_the_backbone_are_not_projected():
+    # the backbone's own vectors take precedence over raw features of the same name
     vectors = randn(7, 5, 3).float().requires_grad_()
     cross = Cross(3, features={"sound": SOUND}, modalities=("sound",), interactions=(USER, ITEM))
     assert not list(cross.projections)
@@ -125,14 +125,14 @@ def test_a_modality_handed_over_is_not_projected():
     terms = cross(Representations(inputs.user_UL, inputs.item_IL, {"sound": vectors}), Batch(USER, ITEM))
     terms["cluster_items"].backward()
     assert vectors.grad.any()
-    # and an extra, unannounced modality is left alone
+    # and an extra, unannounced modality is ignored
     plain = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM), generator=generator(0))
     with_extra = Representations(inputs.user_UL, inputs.item_IL, {"unheard": vectors})
     for name, value in plain(inputs, Batch(USER, ITEM)).items():
         close(plain(with_extra, Batch(USER, ITEM))[name], value)
 
 
-def test_projection_equals_handing_over_the_projected_vectors():
+def test_projected_features_equal_the_same_vectors_of_a_backbone():
     projected = make(2, projected=("sound",), unprojected=())
     vectors = projected.features["sound"] @ projected.cross.projections["sound_feat"].weight.T
     handed = make(2, projected=(), unprojected=("sound",))
@@ -152,7 +152,7 @@ def test_state_holds_no_features():
     assert not [name for name in cross.state_dict() if "feature" in name or "neighbor" in name]
 
 
-def test_features_follow_the_module():
+def test_features_get_the_dtype_of_the_module():
     cross = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM)).double()
     inputs = reps()
     terms = cross(Representations(inputs.user_UL.double(), inputs.item_IL.double()), Batch(USER, ITEM))
@@ -178,7 +178,7 @@ def test_neighbors_come_from_the_interactions():
     assert cross.neighbor_IK.tolist() == [[3, -1], [3, -1], [-1, -1], [0, 1], [-1, -1]]
 
 
-def test_the_generator_decides():
+def test_the_generator_determines_initial_values():
     def initial_values(seed):
         torch.manual_seed(seed + 17)
         cross = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM), generator=generator(seed))
@@ -192,7 +192,7 @@ def test_the_generator_decides():
     assert [name for name in one if other[name] == one[name] and "lambda" not in name] == []
 
 
-def test_codebooks_start_at_unit_length_with_the_size_asked_for():
+def test_size_and_initial_length_of_codebooks():
     cross = Cross(3, interactions=(USER, ITEM), config=CrossConfig(prototypes_itv=7))
     assert cross.codebook_itv.shape == (7, 3)
     assert cross.codebook_ui.shape == (14, 3)
@@ -230,7 +230,7 @@ def test_values_are_the_same_without_gradients(mode, settings):
             assert torch.equal(case.cross.total(values), total)
 
 
-def test_vectors_of_length_one_may_say_so():
+def test_normalized_vectors_give_the_same_values():
     case = make(1)
     user, item = l2_normalize(case.reps.user_UL), l2_normalize(case.reps.item_IL)
     plain = Representations(user, item, case.reps.modality_IL)
@@ -242,7 +242,7 @@ def words(identifier):
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", identifier)}
 
 
-def test_no_name_knows_which_modalities_there_are():
+def test_alignment_names_no_modality():
     forbidden = {"image", "images", "img", "text", "texts", "visual", "textual", "audio", "vision", "picture"}
     matches = []
     for path in sorted(Path(crossrec.alignment.__file__).parent.glob("*.py")):

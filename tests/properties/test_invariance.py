@@ -1,4 +1,4 @@
-"""What must not matter: the order of a batch, the numbers of items and users, lengths of vectors, repeats as such."""
+"""Invariances: order of a batch, numbering of items and users, lengths of vectors, merged repeats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def same(one: Case, other: Case) -> None:
 
 
 def rebuilt(case: Case, item: torch.Tensor, user: torch.Tensor) -> Case:
-    """The case with its items and users renumbered: row ``at`` is what used to be row ``item[at]``."""
+    """The case with its items and users renumbered: row ``at`` was row ``item[at]``."""
     new_number = torch.argsort(item)
     old = case.cross.neighbor_IK[item]
     features = {name: table[item] for name, table in case.features.items()}
@@ -98,8 +98,8 @@ def test_a_batch_twice_is_the_batch(seed, clusterer):
 
 @few
 @given(seed=seeds, clusterer=st.sampled_from(["sinkhorn", "kmeans"]))
-def test_repeats_count_like_strangers_that_are_alike(seed, clusterer):
-    # every pair gets a user and an item of its own with the vectors of the old: repeats are written out
+def test_repeats_count_like_equal_items(seed, clusterer):
+    # every pair gets its own user and item with the vectors of the old ones: repeats are written out
     case = make(seed, clusterer=clusterer, projected=(), unprojected=("touch",))
     user_B, item_B = case.batch.user_B, case.batch.item_B
     alike = Representations(
@@ -192,7 +192,7 @@ def test_a_shift_of_all_scores_changes_nothing(samples, prototypes, seed):
 @few
 @given(rounds=st.integers(0, 4), **shapes)
 def test_logarithms_and_exponentials_agree(samples, prototypes, seed, rounds):
-    # a further sample of weight zero has no say, but its score is far enough for the path of logarithms
+    # another sample of weight zero changes nothing, but its score is far enough to select the path of logarithms
     scores = randn(seed, samples, prototypes).tanh()
     weight = torch.randint(1, 4, (samples,), generator=generator(seed)).double()
     far = torch.cat([scores, torch.full((1, prototypes), -6.0).double()])

@@ -130,7 +130,7 @@ def test_id_alone(direction):
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_one_term_alone_trains_even_where_nobody_takes_part(term):
+def test_a_single_term_without_participants_trains(term):
     # id alone, so no direction; the batch's item has no neighbours
     case = make(4, projected=(), unprojected=(), terms=(term,))
     case.batch = Batch(torch.tensor([0, 1]), torch.tensor([0, 0]))
@@ -180,7 +180,7 @@ def test_sinkhorn_of_many_merged_samples():
 
 
 @pytest.mark.parametrize("scale", [1e-21, 1e-15, 1e15, 1e19])
-def test_unit_in_float32_at_any_length(scale):
+def test_l2_normalize_in_float32_at_any_length(scale):
     # the squares of such numbers leave float32, their lengths do not
     vector = (torch.tensor([[3.0, 4.0]]) * scale).requires_grad_()
     actual = l2_normalize(vector)
@@ -190,7 +190,7 @@ def test_unit_in_float32_at_any_length(scale):
 
 
 def test_a_real_size_in_float32():
-    # 2,048 pairs as in training: nothing overflows, and the terms stand where their logarithms say
+    # 2,048 pairs as in training: nothing overflows, and the terms are near their logarithms
     draw = generator(0)
     user, item = torch.randn(300, 16, generator=draw), torch.randn(400, 16, generator=draw)
     pairs = torch.randint(300, (2048,), generator=draw), torch.randint(400, (2048,), generator=draw)
