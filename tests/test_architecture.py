@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,8 @@ REFUSED = {
     *("torch_scatter", "hnswlib"),
 }
 """The "Not" list of the design."""
+EMPTY_NAMES = {"found", "known", "place", "made", "told"}
+"""Names that say how a value came about, not what it is."""
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 
 
@@ -152,3 +156,47 @@ def test_no_machine_paths():
     for path in [*FILES, *Path(__file__).resolve().parent.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         assert not [word for word in ("/" + "home/", "/" + "work/", "/" + "Users/") if word in text], path
+
+
+def module_name(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("folder", ["src/crossrec", "benchmarks"])
+def test_no_modules_import_in_a_circle(folder):
+    package = SOURCE.parents[1] / folder
+    files = {module_name(path, package.parent): path for path in package.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        nodes = tree(path).body if folder == "src/crossrec" else ast.walk(tree(path))  # of the benchmarks lazy ones too
+        modules = {
+            f"{module}.{alias.name}" if f"{module}.{alias.name}" in files else module
+            for node in nodes
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for module in imported(node)
+            for alias in node.names
+        }
+        graph[name] = (modules & set(files)) - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_a_class_name_exists_once():
+    names = Counter(node.name for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef))
+    assert not [name for name, count in names.items() if count > 1]
+
+
+@every
+def test_variables_say_what_they_hold(path):
+    nodes = list(ast.walk(tree(path)))
+    fields = {
+        id(part.target)
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+        for part in node.body
+        if isinstance(part, ast.AnnAssign)
+    }
+    for node in nodes:
+        if isinstance(node, ast.arg):
+            assert node.arg not in EMPTY_NAMES, f"line {node.lineno}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+            assert node.id not in EMPTY_NAMES, f"line {node.lineno}"
