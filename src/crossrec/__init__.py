@@ -17,66 +17,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrec._version import __version__
+from crossrec._version import __version__ as __version__
 from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from crossrec.alignment import FETTLE, Cross, CrossConfig, FettleConfig
-    from crossrec.data import DataConfig, Dataset, load
-    from crossrec.errors import CrossrecError
-    from crossrec.evaluation import HeldOut, evaluate
-    from crossrec.objective import Objective
-    from crossrec.recommend import Recommender
-    from crossrec.runs import RunConfig, load_config, run
-    from crossrec.training import TrainingConfig, fit
-    from crossrec.types import Batch, Representations, TrainingSet
+    from crossrec.alignment import (
+        FETTLE as FETTLE,
+        Cross as Cross,
+        CrossConfig as CrossConfig,
+        FettleConfig as FettleConfig,
+    )
+    from crossrec.data import DataConfig as DataConfig, Dataset as Dataset, load as load
+    from crossrec.errors import CrossrecError as CrossrecError
+    from crossrec.evaluation import HeldOut as HeldOut, evaluate as evaluate
+    from crossrec.objective import Objective as Objective
+    from crossrec.recommend import Recommender as Recommender
+    from crossrec.runs import RunConfig as RunConfig, load_config as load_config, run as run
+    from crossrec.training import TrainingConfig as TrainingConfig, fit as fit
+    from crossrec.types import Batch as Batch, Representations as Representations, TrainingSet as TrainingSet
 
-__all__ = [
-    "FETTLE",
-    "Batch",
-    "Cross",
-    "CrossConfig",
-    "CrossrecError",
-    "DataConfig",
-    "Dataset",
-    "FettleConfig",
-    "HeldOut",
-    "Objective",
-    "Recommender",
-    "Representations",
-    "RunConfig",
-    "TrainingConfig",
-    "TrainingSet",
-    "__version__",
-    "evaluate",
-    "fit",
-    "load",
-    "load_config",
-    "run",
-]
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "Batch": "crossrec.types",
-        "Cross": "crossrec.alignment",
-        "CrossConfig": "crossrec.alignment",
-        "CrossrecError": "crossrec.errors",
-        "DataConfig": "crossrec.data",
-        "Dataset": "crossrec.data",
-        "FETTLE": "crossrec.alignment",
-        "FettleConfig": "crossrec.alignment",
-        "HeldOut": "crossrec.evaluation",
-        "Objective": "crossrec.objective",
-        "Recommender": "crossrec.recommend",
-        "Representations": "crossrec.types",
-        "RunConfig": "crossrec.runs",
-        "TrainingConfig": "crossrec.training",
-        "TrainingSet": "crossrec.types",
-        "evaluate": "crossrec.evaluation",
-        "fit": "crossrec.training",
-        "load": "crossrec.data",
-        "load_config": "crossrec.runs",
-        "run": "crossrec.runs",
-    },
-)
+__getattr__, __dir__ = lazy_exports(__name__)

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 
-def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make ``__getattr__`` and ``__dir__`` for a package.
+def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make ``__getattr__`` and ``__dir__`` for a package from the imports below its ``if TYPE_CHECKING:``.
 
-    ``modules``: for each public name, the module that defines it. ``__getattr__`` imports that module and returns the
-    name from it; it raises AttributeError for any other name. ``__dir__`` lists the public names and the package's
-    dunder names, so tab completion shows them and nothing private.
+    A public name is written once, as ``from module import name as name``. Type checkers read that as an export.
+    ``__getattr__`` imports the module on first use and returns the name from it; it raises AttributeError for any other
+    name. ``__all__`` holds the public names. ``__dir__`` lists them and the package's dunder names, so tab completion
+    shows them and nothing private.
     """
 
+    @cache
+    def modules() -> dict[str, str]:
+        """For each public name, the module that defines it, read from the source of the package."""
+        import ast
+        import inspect
+
+        tree = ast.parse(inspect.getsource(sys.modules[package]))
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        return {alias.name: str(node.module) for node in imports for alias in node.names if alias.asname == alias.name}
+
     def get(name: str) -> Any:
-        if name not in modules:
+        if name == "__all__":
+            return sorted(modules())
+        if name.startswith("__") or name not in modules():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(modules[name]), name)
+        return getattr(import_module(modules()[name]), name)
 
     def names() -> list[str]:
         dunder_names = [name for name in vars(sys.modules[package]) if name.startswith("__")]
-        return sorted({*dunder_names, *modules})
+        return sorted({*dunder_names, *modules()})
 
     return get, names

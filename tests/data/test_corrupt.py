@@ -6,8 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crossrec.data import DataConfig, Interactions, describe, load, validate
 from crossrec.data.corrupt import add_false_clicks, replace_features

@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
-from crossrec.data import splits as splits_module
+from crossrec.data import DataConfig, ImportConfig, import_data, load, splits as splits_module, validate
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io import codes, text_chunks
 from crossrec.data.io.parse_log import InteractionLog

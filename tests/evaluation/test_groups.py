@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import HeldOut, Ranks, per_user, rank_held_out

@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 
 from crossrec.errors import ConfigError, DataError, RunError
-from crossrec.features import encode as run
-from crossrec.features import store
+from crossrec.features import encode as run, store
 from crossrec.features.text import TextInputs
 
 MANY = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crossrec.ops.csr import csr_rows
 from crossrec.ops.topk import exact_topk, stable_topk

@@ -6,8 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tests.equations.worlds import TERMS, Case, close, double, generator, make, randn
 
 from crossrec.alignment import Cross

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from crossrec.backbones.base import Backbone, BackboneConfig
-    from crossrec.backbones.registry import BACKBONES
+    from crossrec.backbones.base import Backbone as Backbone, BackboneConfig as BackboneConfig
+    from crossrec.backbones.registry import BACKBONES as BACKBONES
 
-__all__ = ["BACKBONES", "Backbone", "BackboneConfig"]
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "BACKBONES": "crossrec.backbones.registry",
-        "Backbone": "crossrec.backbones.base",
-        "BackboneConfig": "crossrec.backbones.base",
-    },
-)
+__getattr__, __dir__ = lazy_exports(__name__)

@@ -8,8 +8,7 @@ from cyclopts import Parameter
 from rich.table import Table
 
 from crossrec.commands.console import stdout
-from crossrec.data import DataConfig
-from crossrec.data import describe as describe_data
+from crossrec.data import DataConfig, describe as describe_data
 
 Settings = Annotated[DataConfig, Parameter(name="*")]
 

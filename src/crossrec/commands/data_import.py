@@ -11,8 +11,7 @@ from rich.table import Table
 
 from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
-from crossrec.data.importers import ImportCard, ImportConfig
-from crossrec.data.importers import import_data as import_files
+from crossrec.data.importers import ImportCard, ImportConfig, import_data as import_files
 
 Rules = Annotated[ImportConfig, Parameter(name="*")]
 

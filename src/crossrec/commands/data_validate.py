@@ -7,8 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.data import DataConfig
-from crossrec.data import validate as validate_data
+from crossrec.data import DataConfig, validate as validate_data
 
 Settings = Annotated[DataConfig, Parameter(name="*")]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossrec.recommend import Recommender
-from crossrec.recommend.export import Index
-from crossrec.recommend.export import export as export_vectors
+from crossrec.recommend.export import Index, export as export_vectors
 
 
 def export(run: Path, /, *, out: Path, index: Index = "none") -> int:

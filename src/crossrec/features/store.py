@@ -19,8 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from crossrec.data.io.atomic import cannot_write, move_into_place, read_json, write_bytes_atomic, write_json_atomic
-from crossrec.data.io.lock import FILE as LOCK_FILE
-from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.lock import FILE as LOCK_FILE, FolderLock
 from crossrec.errors import ConfigError, RunError
 from crossrec.features.card import FeatureCard
 from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, Mark, inputs_digest

@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING
 from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from crossrec.serving.app import create_app
-    from crossrec.serving.config import ServeConfig
-    from crossrec.serving.hot_swap import ServedRun
-    from crossrec.serving.server import serve
+    from crossrec.serving.app import create_app as create_app
+    from crossrec.serving.config import ServeConfig as ServeConfig
+    from crossrec.serving.hot_swap import ServedRun as ServedRun
+    from crossrec.serving.server import serve as serve
 
-__all__ = ["ServeConfig", "ServedRun", "create_app", "serve"]
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "ServeConfig": "crossrec.serving.config",
-        "ServedRun": "crossrec.serving.hot_swap",
-        "create_app": "crossrec.serving.app",
-        "serve": "crossrec.serving.server",
-    },
-)
+__getattr__, __dir__ = lazy_exports(__name__)
