@@ -83,8 +83,17 @@ def compare_methods(
     return Comparison(labels, tests[metric])
 
 
-def block_pairs(block: Sequence[MethodRuns], further: Iterable[tuple[str, str]]) -> Iterator[Pair]:
-    """Every method of a block with the first, and ``further`` pairs of names (new, base), where both are present."""
+def compare_blocks(
+    blocks: Sequence[Sequence[MethodRuns]],
+    further: Sequence[tuple[str, str]],
+    datasets: Mapping[DataConfig, Dataset],
+    metric: str,
+) -> list[Comparison]:
+    """Test every method of a block against its first, and ``further`` pairs of names (new, base) where both exist."""
+    return compare_pairs((pair for block in blocks for pair in _block_pairs(block, further)), datasets, metric)
+
+
+def _block_pairs(block: Sequence[MethodRuns], further: Sequence[tuple[str, str]]) -> Iterator[Pair]:
     methods, first = {method.name: method for method in block}, block[0]
     for new, base in dict.fromkeys([*((name, first.name) for name in list(methods)[1:]), *further]):
         if {new, base} <= methods.keys():

@@ -23,8 +23,7 @@ from crossrec.experiments.analysis.seed_values import SeedValues, finite, highes
 from crossrec.experiments.analysis.significance_tables import (
     LABEL_HEADS,
     Verdicts,
-    block_pairs,
-    compare_pairs,
+    compare_blocks,
     significance_table,
     verdicts_by_label,
     versus,
@@ -195,7 +194,7 @@ def result(
     """A table with paired tests, a figure of its Recall@10 and NDCG@10, and the paper's claims on components."""
     blocks, data = method_blocks(runs), next(iter(datasets.values())).name
     added = [(richer, poorer) for richer, poorer, _ in ADDED]
-    tests = compare_pairs((pair for block in blocks for pair in block_pairs(block, added)), datasets, METRIC)
+    tests = compare_blocks(blocks, added, datasets, METRIC)
     notes = [
         f"Test metrics{seeds_note(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, CLA: "
         "clusters of items and of users.",

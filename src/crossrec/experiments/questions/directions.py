@@ -22,8 +22,7 @@ from crossrec.experiments.analysis.seed_values import finite, highest, percent_c
 from crossrec.experiments.analysis.significance_tables import (
     LABEL_HEADS,
     Verdicts,
-    block_pairs,
-    compare_pairs,
+    compare_blocks,
     significance_table,
     verdicts_by_label,
     versus,
@@ -228,7 +227,7 @@ def result(
         DELTA_NOTE,
     )
     claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
-    tests = compare_pairs((pair for block in blocks for pair in block_pairs(block, claimed)), datasets, METRIC)
+    tests = compare_blocks(blocks, claimed, datasets, METRIC)
     return ExperimentResult(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
         _findings(blocks, verdicts_by_label(tests)),

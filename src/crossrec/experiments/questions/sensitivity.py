@@ -199,10 +199,10 @@ def _table(sweep: Sweep, data: str) -> ResultTable:
             ends = [sweep.learnt_values(parameter, value) or "–"] if parameter in learnt else blank
             rows.append([SYMBOLS[parameter], value, *comparison_cells(sweep.runs(parameter, value), plain), *ends])
     as_set = ", ".join(f"{SYMBOLS[name]} {sweep.value_as_set(name):g}" for name in SYMBOLS)
-    kept = [name for name in sweep.parameters if name in LEARNABLE and name not in learnt]
+    fixed = [name for name in sweep.parameters if name in LEARNABLE and name not in learnt]
     temperatures = "".join(
         f" {' and '.join(SYMBOLS[name] for name in names)}: {how}."
-        for how, names in {"learnt, the value is where it starts": learnt, "kept at the value": kept}.items()
+        for how, names in {"learnt, the value is where it starts": learnt, "kept at the value": fixed}.items()
         if names
     )
     notes = (
