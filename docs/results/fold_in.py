@@ -21,7 +21,6 @@ from crossrec.data import DataConfig, Dataset, Interactions, load
 from crossrec.evaluation import evaluate
 from crossrec.recommend import Recommender
 from crossrec.recommend.fold_in import training_interactions
-from crossrec.recommend.measure import fold_in_metrics
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import held_out, run
 from crossrec.training import TrainingConfig
@@ -44,9 +43,11 @@ def main(models: list[str]) -> None:
 
 def measure_trained_users(model: str, dataset: Dataset) -> None:
     """Print test Recall@20 with the trained user vectors, and with those of each method in their place."""
-    held = held_out(dataset, dataset.test)
-    recommender = train(model, dataset)
-    recalls = [fold_in_metrics(recommender, held, method)["recall@20"] for method in (None, *METHODS)]
+    held, recommender = held_out(dataset, dataset.test), train(model, dataset)
+    vectors = recommender.vectors
+    interactions = training_interactions(vectors)
+    users = [vectors.user_US, *(recommender.fold_in.user_vectors(interactions, method) for method in METHODS)]
+    recalls = [evaluate(user_US, vectors.item_IS, held)["recall@20"] for user_US in users]
     report(f"{model} users", recalls)
 
 

@@ -14,11 +14,18 @@ from crossrec.alignment import CrossConfig
 from crossrec.data import ColdItems, DataConfig, Interactions, load
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.experiments.analysis.comparison import METRICS
-from crossrec.experiments.analysis.new_item_metrics import HISTORY, POPULARITY, TRUE, baseline_metrics, run_metrics
+from crossrec.experiments.analysis.new_item_metrics import (
+    HISTORY,
+    POPULARITY,
+    TRUE,
+    baseline_metrics,
+    cold_metrics,
+    metrics_among_all,
+    run_metrics,
+)
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.questions import coldstart
 from crossrec.experiments.questions.coldstart import ColdstartConfig, NewItemRow, cells, representatives
-from crossrec.recommend.measure import cold_metrics, metrics_among_all
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig

@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.data import Dataset
-from crossrec.errors import ConfigError, RunError
+from crossrec.data import ColdItems, Dataset
+from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.experiments.analysis.comparison import METRICS
 from crossrec.ops.vectors import l2_normalize
 from crossrec.randomness import torch_generator
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
-from crossrec.recommend.measure import cold_metrics, cold_of, metrics_among_all
 from crossrec.runs.directory import open_embeddings
 
 METRIC = "recall@20"
@@ -39,6 +40,44 @@ def by_features(method: str) -> str:
 def among_all(items: str, quantile: float) -> str:
     """Name of METRIC among all items, of NEW or OTHERS, with new vectors as long as a quantile of the others'."""
     return f"{items} at {quantile:g}"
+
+
+def cold_of(dataset: Dataset) -> ColdItems:
+    """The items held out of a data set. Raises DataError where there are none."""
+    if dataset.cold is None:
+        raise DataError(f"{dataset.name}: no items were taken out; load it with cold_items, a share of them")
+    return dataset.cold
+
+
+def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str, float]:
+    """Recall, NDCG, precision and MAP at 10 and 20 of the held-out items, (C, S), ranked among themselves.
+
+    Averages over the users with a training interaction and an interaction with a held-out item; all their interactions
+    with held-out items are relevant. Raises DataError where there is no such user.
+    """
+    cold, count = cold_of(dataset), len(item_CS)
+    # no held-out item is masked: one more item, with a vector of zeros, stands for all training items
+    user_E = np.unique(dataset.train.user_N)
+    trained = user_E, np.full(len(user_E), count)
+    held = HeldOut.build(*trained, cold.interactions.user_N, cold.interactions.item_N, len(user_US), count + 1)
+    return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held)
+
+
+def metrics_among_all(
+    user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset
+) -> dict[str, dict[str, float]]:
+    """Metrics of the held-out items, ``item_CS``, ranked among all items that a user does not have in training.
+
+    ``new``: the held-out items are relevant, by all their interactions; ``others``: the items of the run are relevant,
+    by the test split if there is one. Raises DataError as ``cold_metrics`` does.
+    """
+    cold, train, count = cold_of(dataset), dataset.train, len(item_IS)
+    parts = {"new": (cold.interactions.user_N, cold.interactions.item_N + count)}
+    if len(dataset.test):
+        parts["others"] = dataset.test.user_N, dataset.test.item_N
+    sizes = len(user_US), count + len(item_CS)
+    held = {name: HeldOut.build(train.user_N, train.item_N, *pairs, *sizes) for name, pairs in parts.items()}
+    return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held)
 
 
 def baseline_metrics(dataset: Dataset, seed: int) -> dict[str, Metrics]:

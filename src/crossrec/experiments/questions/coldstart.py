@@ -26,6 +26,7 @@ from crossrec.experiments.analysis.new_item_metrics import (
     among_all,
     baseline_metrics,
     by_features,
+    cold_of,
     run_metrics,
 )
 from crossrec.experiments.analysis.seed_values import (
@@ -45,7 +46,6 @@ from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.recommend.cold_start import DEFAULT_METHOD
-from crossrec.recommend.measure import cold_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
