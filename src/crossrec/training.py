@@ -16,7 +16,7 @@ from torch import Tensor
 
 from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.config import Config
-from crossrec.devices import Device, torch_device
+from crossrec.devices import Device
 from crossrec.errors import RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.objective import Objective
@@ -54,10 +54,6 @@ class TrainingConfig(Config):
     @classmethod
     def _none_for_no(cls, value: bool | None) -> bool | None:
         return value or None  # False and None are the same run, so they need the same digest
-
-    def torch_device(self) -> torch.device:
-        """The torch device on this machine. Raises ConfigError if the machine has no such device."""
-        return torch_device(self.device)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from crossrec.data import DataConfig, Interactions, load
+from crossrec.devices import torch_device
 from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
 from crossrec.runs.execute import held_out, run, training_set
@@ -208,6 +209,6 @@ def test_unknown_devices_are_refused(device):
 
 def test_a_device_that_the_machine_lacks_is_an_error():
     with pytest.raises(ConfigError, match=r"--device cuda:99.*use cpu or auto"):
-        TrainingConfig(device="cuda:99").torch_device()
-    assert TrainingConfig(device="cpu").torch_device() == torch.device("cpu")
-    assert TrainingConfig().torch_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+        torch_device("cuda:99")
+    assert torch_device("cpu") == torch.device("cpu")
+    assert torch_device(TrainingConfig().device).type == ("cuda" if torch.cuda.is_available() else "cpu")

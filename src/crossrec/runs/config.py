@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from pydantic import SerializeAsAny, ValidationInfo, field_serializer, field_validator
+from pydantic import FieldSerializationInfo, SerializeAsAny, ValidationInfo, field_serializer, field_validator
 
 from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
@@ -43,8 +43,8 @@ class RunConfig(Config):
         return (DataConfig if info.field_name == "data" else TrainingConfig).parse(value)
 
     @field_serializer("backbone", "alignment")
-    def _with_name(self, value: Config | None) -> dict[str, Any] | None:
-        return None if value is None else {"name": cast(Any, value).name, **value.model_dump()}
+    def _with_name(self, value: Any, info: FieldSerializationInfo) -> dict[str, Any] | None:
+        return None if value is None else {"name": value.name, **value.model_dump(exclude_none=info.exclude_none)}
 
     @property
     def label(self) -> str:
@@ -57,23 +57,13 @@ class RunConfig(Config):
         It leaves out ``training.device``, ``training.checkpoint_seconds`` and every setting that is None, so a new
         setting with the default None changes no digest.
         """
-        values = _without_none(self.model_dump(mode="json"))
-        for name in ("device", "checkpoint_seconds"):
-            del values["training"][name]
+        left_out = {"training": {"device", "checkpoint_seconds"}}
+        values = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
 
     def identity(self, dataset: Dataset) -> str:
         """Hex digest of the configuration and the contents of its data set. It identifies a run directory."""
         return hashlib.sha256(f"{self.digest()} {dataset.fingerprint()}".encode()).hexdigest()
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    """Remove keys whose value is None, in nested dictionaries too."""
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if value is not None
-    }
 
 
 def _parse_named(value: Mapping[str, Any], types: Mapping[str, type[Config] | None], what: str) -> Config | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,7 @@ from crossrec.types import ID
 
 if TYPE_CHECKING:
     from crossrec.objective import Objective
+    from crossrec.runs.config import RunConfig
 
 EMBEDDINGS_FILE = "vectors.safetensors"
 """Name of the file in a run directory."""
@@ -72,31 +73,34 @@ class TrainedEmbeddings:
     aligners: dict[tuple[str, str], Aligner] = field(default_factory=dict)
 
     @classmethod
+    @torch.no_grad()
     def from_objective(
-        cls, objective: Objective, dataset: Dataset, *, identity: str, alignment: str | None, backbone: str
+        cls, objective: Objective, dataset: Dataset, config: RunConfig, identity: str
     ) -> TrainedEmbeddings:
         """Take the vectors of an objective that was trained on ``dataset``. Leaves the objective in ``eval()`` mode."""
         objective.eval()
         model, cross = objective.backbone, objective.cross
-        with torch.no_grad():
-            reps = model.propagate()
-            encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
-            if cross is not None:
-                every = torch.arange(dataset.num_items, device=reps.item_IL.device)
-                for name, projection in cross.projections.items():
-                    m = name.removesuffix("_feat")
-                    modality_IL[m] = projection(every)
-                    encoders[m] = ContentEncoder((cast(Projection, projection).weight,))
-            features = {m: torch.from_numpy(dataset.features[m]) for m in encoders}
-            for m in encoders.keys() - modality_IL.keys():
-                modality_IL[m] = encoders[m].detached()(features[m])
-            parts = model.parts(reps)
+        reps = model.propagate()
+        encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
+        aligners: dict[tuple[str, str], Aligner] = {}
+        if cross is not None:
+            every = torch.arange(dataset.num_items, device=reps.item_IL.device)
+            for name, projection in cross.projections.items():
+                m = name.removesuffix("_feat")
+                modality_IL[m] = projection(every)
+                encoders[m] = ContentEncoder((cast(Projection, projection).weight,))
+            for m in cross.modalities:
+                if (key := f"{m}->{ID}") in cross.aligners:
+                    aligners[m, ID] = _aligner({k: _to_cpu(x) for k, x in cross.aligners[key].state_dict().items()})
+        features = {m: torch.from_numpy(dataset.features[m]) for m in encoders}
+        for m in encoders.keys() - modality_IL.keys():
+            modality_IL[m] = encoders[m].detached()(features[m])
         user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)
         has_content = {m: (x != 0).any(1, keepdim=True) for m, x in features.items()}
         indptr, item, trained = _seen_items(dataset)
         return cls(
-            backbone=backbone,
-            alignment=alignment,
+            backbone=config.backbone.name,
+            alignment=None if config.alignment is None else config.alignment.name,
             identity=identity,
             user_US=user_US,
             item_IS=item_IS,
@@ -107,10 +111,10 @@ class TrainedEmbeddings:
             seen_item=item,
             seen_trained=trained,
             modality_IL={m: _to_cpu(modality_IL[m]) * has_content[m] for m in sorted(modality_IL)},
-            part_IS={name: _to_cpu(x) for name, x in parts.items()},
+            part_IS={name: _to_cpu(x) for name, x in model.parts(reps).items()},
             content_encoders={m: encoders[m].detached() for m in sorted(encoders)},
             scalers={m: s for m, s in dataset.scalers.items() if m in encoders},
-            aligners={} if cross is None else _content_aligners(cross),
+            aligners=aligners,
         )
 
     @classmethod
@@ -193,21 +197,16 @@ class TrainedEmbeddings:
             for m, x in features.items()
         }
 
-    def with_content(self, content: Mapping[str, Tensor]) -> TrainedEmbeddings:
-        """A copy with other content vectors, (I, D_m) by modality, in the place of i^m."""
-        return replace(self, modality_IL=dict(content))
-
 
 def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbeddings:
     """Build the embeddings from the header and the tensors of the file."""
 
-    def layers(m: str, kind: str) -> tuple[Tensor, ...]:
-        prefix = f"path/{m}/{kind}/"
-        return tuple(tensors[f"{prefix}{n}"] for n in range(sum(name.startswith(prefix) for name in tensors)))
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
 
-    def aligner(m: str, n: str) -> Aligner:
-        prefix = f"aligner/{m}/{n}/"
-        return _aligner({name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)})
+    def layers(prefix: str) -> tuple[Tensor, ...]:
+        numbered = below(prefix)
+        return tuple(numbered[str(n)] for n in range(len(numbered)))
 
     return TrainedEmbeddings(
         backbone=header["backbone"],
@@ -220,14 +219,14 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         modality_IL={m: tensors[f"modality/{m}"] for m in header["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in header["parts"]},
         content_encoders={
-            m: ContentEncoder(layers(m, "weights"), layers(m, "biases"), **flags)
+            m: ContentEncoder(layers(f"path/{m}/weights/"), layers(f"path/{m}/biases/"), **flags)
             for m, flags in header["paths"].items()
         },
         scalers={
             m: Scaler(tensors[f"scaler/{m}/centre_D"].numpy(), tensors[f"scaler/{m}/factor_D"].numpy(), unit)
             for m, unit in header["scalers"].items()
         },
-        aligners={(m, n): aligner(m, n) for m, n in header["aligners"]},
+        aligners={(m, n): _aligner(below(f"aligner/{m}/{n}/")) for m, n in header["aligners"]},
     )
 
 
@@ -256,15 +255,6 @@ def _seen_items(dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:
     user_N, item_N = np.divmod(key_N, max(dataset.num_items, 1))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=dataset.num_users))])
     return torch.from_numpy(indptr), torch.from_numpy(item_N), torch.from_numpy(np.isin(key_N, train))
-
-
-def _content_aligners(cross: Any) -> dict[tuple[str, str], Aligner]:
-    """Copies of the trained aligners m → id, from content to behaviour."""
-    return {
-        (m, n): _aligner({name: _to_cpu(x) for name, x in cross.aligners[f"{m}->{n}"].state_dict().items()})
-        for m, n in cross.pairs
-        if n == ID and f"{m}->{n}" in cross.aligners
-    }
 
 
 def _aligner(state: dict[str, Tensor]) -> Aligner:

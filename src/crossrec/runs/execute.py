@@ -7,6 +7,7 @@ import io
 import os
 import platform
 import resource
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
 from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from crossrec.data.io.lock import FolderLock
+from crossrec.devices import torch_device
 from crossrec.errors import RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
@@ -86,75 +88,52 @@ def run(
     lock.check()
     dataset = dataset or load(config.data)
     identity = config.identity(dataset)
-    metrics = finished_metrics(out, identity, resume)
-    if metrics is not None:
+    if (metrics := finished_metrics(out, identity, resume)) is not None:
         return metrics
-    device = config.training.torch_device()
+    device = torch_device(config.training.device)
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
     valid = held_out(dataset, dataset.valid)
-    with lock:
-        metrics = finished_metrics(out, identity, resume)  # again: another process may have trained it meanwhile
-        if metrics is not None:
-            return metrics
-        claim(out, config, identity, dataset)
-        return _train(config, out, dataset, identity, objective, data, valid, on_epoch)
-
-
-def _train(
-    config: RunConfig,
-    out: Path,
-    dataset: Dataset,
-    identity: str,
-    objective: Objective,
-    data: TrainingSet,
-    valid: HeldOut,
-    on_epoch: Callable[[Progress], None],
-) -> dict[str, Any]:
-    """Train into a run directory that is locked and claimed. Return the contents of ``metrics.json``."""
-
-    def write_progress(progress: Progress) -> None:
-        write_text_atomic(out / "history.csv", _csv(progress.history))
-        if progress.observed:
-            write_text_atomic(out / STRENGTHS_FILE, _csv(progress.observed))
 
     def after_epoch(progress: Progress) -> None:
-        write_progress(progress)
+        _write_history(out, progress)
         on_epoch(progress)
 
-    progress = fit(
-        objective,
-        data,
-        valid,
-        config.training,
-        checkpoints=out / "checkpoint",
-        identity=identity,
-        on_epoch=after_epoch,
-        observe=partial(strengths, objective, data) if config.training.record_strengths else None,
-    )
-    metrics = {
-        **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
-        "best_epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RUSAGE_PER_MB,
-        "identity": identity,
-        "versions": {
-            "crossrec": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
-    write_progress(progress)
-    model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
-    write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
-    _embeddings(config, objective, dataset, identity).save(out / EMBEDDINGS_FILE)
-    write_json_atomic(out / "metrics.json", metrics)
-    for leftover in (out / "checkpoint").iterdir():
-        leftover.unlink()
-    (out / "checkpoint").rmdir()
-    return metrics
+    with lock:  # look again: another process may have trained it meanwhile
+        if (metrics := finished_metrics(out, identity, resume)) is not None:
+            return metrics
+        claim(out, config, identity, dataset)
+        progress = fit(
+            objective,
+            data,
+            valid,
+            config.training,
+            checkpoints=out / "checkpoint",
+            identity=identity,
+            on_epoch=after_epoch,
+            observe=partial(strengths, objective, data) if config.training.record_strengths else None,
+        )
+        metrics = {
+            **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RUSAGE_PER_MB,
+            "identity": identity,
+            "versions": {
+                "crossrec": __version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        _write_history(out, progress)
+        model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
+        write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
+        TrainedEmbeddings.from_objective(objective, dataset, config, identity).save(out / EMBEDDINGS_FILE)
+        write_json_atomic(out / "metrics.json", metrics)
+        shutil.rmtree(out / "checkpoint")
+        return metrics
 
 
 def rebuild_embeddings(out: Path, identity: str) -> TrainedEmbeddings:
@@ -175,21 +154,16 @@ def rebuild_embeddings(out: Path, identity: str) -> TrainedEmbeddings:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{out}/model.safetensors: missing or damaged ({reason}); train again") from None
-    return _embeddings(config, objective, dataset, identity)
+    return TrainedEmbeddings.from_objective(objective, dataset, config, identity)
 
 
-def _embeddings(config: RunConfig, objective: Objective, dataset: Dataset, identity: str) -> TrainedEmbeddings:
-    alignment = None if config.alignment is None else config.alignment.name
-    return TrainedEmbeddings.from_objective(
-        objective, dataset, identity=identity, alignment=alignment, backbone=config.backbone.name
-    )
-
-
-def _csv(history: list[dict[str, float]]) -> str:
-    """One row an epoch, with the columns of all epochs in order of first appearance."""
-    columns = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+def _write_history(out: Path, progress: Progress) -> None:
+    """Write ``history.csv`` and, if strengths were recorded, ``strengths.csv``."""
+    for name, rows in (("history.csv", progress.history), (STRENGTHS_FILE, progress.observed)):
+        if rows:
+            columns = list(dict.fromkeys(column for row in rows for column in row))  # of all epochs
+            text = io.StringIO()
+            writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+            write_text_atomic(out / name, text.getvalue())

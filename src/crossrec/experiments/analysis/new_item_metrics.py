@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -114,7 +115,7 @@ def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ())
     if not embeddings.matches(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
-    from_features = ColdStart(embeddings.with_content(features))
+    from_features = ColdStart(replace(embeddings, modality_IL=features))
     makers: dict[str, Callable[[float], Tensor]] = {
         by_features(method): partial(from_features.item_vectors, scaled_features(dataset), method)
         for method in ("neighbors", DEFAULT_METHOD)
