@@ -1,4 +1,4 @@
-"""Lazy exports: the public names of a package, imported on first use."""
+"""Lazy imports: the public names of a package, and polars, are imported on first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -40,3 +40,20 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         return sorted({*dunder_names, *modules()})
 
     return get, names
+
+
+class LazyModule:
+    """A module that is imported on first use of one of its names."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
+
+
+if TYPE_CHECKING:
+    import polars as polars
+else:
+    polars = LazyModule("polars")
+    """Importing polars takes 0.1 seconds, which help texts and wrong flags need not wait for."""

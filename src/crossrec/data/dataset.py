@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrec.data.io.id_column import save_id_map
+from crossrec.lazy import polars as pl
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from crossrec.data.io.features import Scaler
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrec.data.dataset import ColdItems, Interactions
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 from crossrec.randomness import numpy_generator
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def hold_out_items(

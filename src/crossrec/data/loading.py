@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,7 @@ from crossrec.data.sources import Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 
 def load(config: DataConfig) -> Dataset:
@@ -97,8 +94,6 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
 
 def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
     """Generate a built-in set, which has neither columns nor a split or times."""
-    import polars as pl
-
     recipe = RECIPES[config.data]
     for setting in ("user_column", "item_column", "split_column", "time_column"):
         if getattr(config, setting) is not None:
@@ -186,8 +181,6 @@ def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple
 
 def _repeated(log: InteractionLog, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:
     """Which rows repeat the (user, item) pair of an earlier row, bool (N,)."""
-    import polars as pl
-
     pair_N = log.user_N * np.int64(len(log.item_ids)) + log.item_N
     if pl.Series(pair_N).n_unique() == len(pair_N):
         return np.zeros(len(pair_N), dtype=bool)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.sources import Source
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 
 def user_rows(source: Source, log: InteractionLog) -> tuple[pl.Series, np.ndarray]:
@@ -24,8 +21,6 @@ def user_rows(source: Source, log: InteractionLog) -> tuple[pl.Series, np.ndarra
 
     In the MMRec layout the ids are the rows; otherwise the rows follow the sorted ids.
     """
-    import polars as pl
-
     if not source.row_indices:
         return log.user_ids, np.arange(len(log.user_ids))
     rows = log.user_ids.to_numpy()
@@ -41,8 +36,6 @@ def item_rows(
     is MMRec's; otherwise the rows follow the sorted ids. ``row_counts``: feature file → its number of rows. Raises
     DataError if features and items do not fit together.
     """
-    import polars as pl
-
     check_row_counts(row_counts)
     path, count = next(iter(row_counts.items()), (None, 0))
     if source.items is not None:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +32,7 @@ from crossrec.data.importers.import_source import (
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 REVIEWS = re.compile(r"reviews_(?P<category>.+?)(_5)?\.json(\.gz)?$", re.IGNORECASE)
 META = re.compile(r"meta_(?P<category>.+)\.json(\.gz)?$", re.IGNORECASE)
@@ -84,8 +82,6 @@ def read_meta(path: Path | str, ids: pl.Series | None, on_count: OnCount) -> pl.
     Lines that start with the id of another item are skipped unparsed. Raises DataError naming the line of a broken
     literal.
     """
-    import polars as pl
-
     path = Path(path)
     text = pl.String()
     columns = {"item": text, "title": text, "text": text, "brand": text, "category": pl.List(text)}

@@ -9,6 +9,7 @@ from typing import Any
 from crossrec._version import __version__
 from crossrec.config import Config
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 
 CARD = "card.json"
 TEXT = "card.md"
@@ -131,7 +132,6 @@ class ImportSteps:
 def versions() -> dict[str, str]:
     """Versions of crossrec, Python and the libraries that write the folder."""
     import numpy as np
-    import polars as pl
 
     return {
         "crossrec": __version__,

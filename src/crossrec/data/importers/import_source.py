@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,7 @@ from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import feature_files
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 COPY_ROWS = 4096  # feature rows copied at a time
 
@@ -166,8 +163,6 @@ def npy_features(paths: dict[str, Path], keys: pl.Series | None, listed_in: str 
     ``listed_in``: name of the file with the keys. Raises DataError if a file is damaged or has the wrong number of
     rows.
     """
-    import polars as pl
-
     matrices = {modality: open_features(path) for modality, path in sorted(paths.items())}
     row_counts = {paths[modality]: len(matrix) for modality, matrix in matrices.items()}
     check_row_counts(row_counts, listed_in, None if keys is None else len(keys))

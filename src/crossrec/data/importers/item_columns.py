@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from crossrec.data.io.id_column import IdListing, normalize_name
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 ITEM_COLUMNS = {
     "title": ("title", "name", "itemname", "itemtitle", "productname", "producttitle", "movietitle"),

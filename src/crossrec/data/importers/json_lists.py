@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from crossrec.data.importers.import_source import ImportSource, LogPart, SourceF
 from crossrec.data.io.tables import Block
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 FILES = {"train": ("train",), "valid": ("val", "valid", "validation"), "test": ("test",)}
 """Split → names of its file, before ``.json``."""
@@ -97,8 +95,6 @@ def _read_lists(path: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _frame(path: Path, users: list[str], user_row_N: np.ndarray, lists: list[list[Any]]) -> pl.DataFrame:
-    import polars as pl
-
     items = [item for user_items in lists for item in user_items]
     try:
         column = pl.Series("item", items, dtype=pl.Int64 if not items or type(items[0]) is int else pl.String)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,10 +29,8 @@ from crossrec.data.io.write_tables import write_frames
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import make_split
 from crossrec.errors import ConfigError, DataError
+from crossrec.lazy import polars as pl
 from crossrec.randomness import numpy_generator
-
-if TYPE_CHECKING:
-    import polars as pl
 
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
 WRITE_ROWS = 2**19  # interactions written at a time
@@ -188,8 +185,6 @@ def _order_items(
     source: ImportSource, log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress
 ) -> pl.DataFrame:
     """Return the table of items in row order: items of the source's list in its order, then others sorted by id."""
-    import polars as pl
-
     keep = config.unused_items == "keep"
     used = log.item_ids.gather(np.unique(log.item_N)).alias("item")
     table = None if source.items is None else source.items(None if keep else used, partial(on_progress, "items"))
@@ -213,15 +208,11 @@ def _order_items(
 
 def _select_rows(table: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
     """The rows of ``table`` in the order of ``ids``; nulls for ids it does not have."""
-    import polars as pl
-
     row = pl.Series(positions(ids, table[key]))
     return table.drop(key)[row.replace(-1, None)].insert_column(0, ids)
 
 
 def _write_interactions(path: Path, log: InteractionLog, split_N: np.ndarray | None, on_progress: OnProgress) -> None:
-    import polars as pl
-
     labels = pl.Series(list(SPLITS))
 
     def frames() -> Iterator[pl.DataFrame]:

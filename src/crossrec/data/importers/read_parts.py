@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,7 @@ from crossrec.data.io.features import no_feature_row
 from crossrec.data.io.parse_log import EMPTY, LABELS, NO_ROWS, InteractionLog, LogRows
 from crossrec.data.io.tables import Block
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (name of the step, amount done, total amount or 0 if unknown)."""
@@ -135,8 +132,6 @@ class _PartReader:
 
 def _check_feature_rows(rows: LogRows, path: Path, count: int) -> None:
     """Raise DataError for an item that is none of the ``count`` row numbers of the features in ``path``."""
-    import polars as pl
-
     ids = rows.cells("item")
     number = ids.cast(pl.Int64, strict=False)
     if ids.dtype == pl.String:

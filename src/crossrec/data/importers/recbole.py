@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import (
@@ -26,9 +25,7 @@ from crossrec.data.io.tables import Table, open_table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 ITEM, USER = ".item", ".user"
@@ -91,8 +88,6 @@ def _without_types(config: ImportConfig) -> ImportConfig:
 
 def _read_entities(path: Path, column: str, role: str) -> pl.DataFrame:
     """Read a table of items or users with the types of its header; blanks separate the values of a sequence."""
-    import polars as pl
-
     table = open_table(path)
     names = {typed: name for name, typed in typed_columns(table).items()}
     listing = read_listing(table, role, preferred=column, columns=table.columns)

@@ -9,6 +9,7 @@ import numpy as np
 from crossrec.data.importers.config import ImportConfig, parse_bound
 from crossrec.data.io.codes import TimeEncoder
 from crossrec.errors import ConfigError
+from crossrec.lazy import polars as pl
 
 
 class TimeWindow:
@@ -50,8 +51,6 @@ def encode_bound(times: TimeEncoder, text: str, setting: str, largest: float) ->
     micro- or nanoseconds if ``largest``, one of the times, is too large for the coarser unit; without a time zone it is
     UTC. Raises ConfigError for a number in a column of dates.
     """
-    import polars as pl
-
     dtype = times.dtype
     assert dtype is not None
     bound = parse_bound(text)

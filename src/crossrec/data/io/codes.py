@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 SPAN = 2**22  # rows processed at a time
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
@@ -25,8 +22,6 @@ class IdEncoder:
     """
 
     def __init__(self) -> None:
-        import polars as pl
-
         self._categorical = pl.Categorical(pl.Categories.random())
         self._anchor: pl.Series | None = None
         self._texts: list[pl.Series] = []
@@ -41,8 +36,6 @@ class IdEncoder:
 
         ``cells``: text, numbers, dates or categories without nulls.
         """
-        import polars as pl
-
         if isinstance(cells.dtype, pl.Categorical | pl.Enum):
             cells = cells.cast(pl.String)
         if cells.dtype not in self._dtypes:
@@ -70,8 +63,6 @@ class IdEncoder:
 
         Whole numbers become Int64, in text too unless the file is ``typed``.
         """
-        import polars as pl
-
         texts = pl.concat(self._texts) if self._texts else pl.Series(dtype=pl.String)
         dtype = self._dtypes[0] if self._dtypes else pl.String()
         if dtype.is_integer():
@@ -97,8 +88,6 @@ class TimeEncoder:
 
     def encode(self, cells: pl.Series) -> pl.Series:
         """Return the number of every time; null for a cell that is no time or of another kind than those before."""
-        import polars as pl
-
         if cells.dtype == pl.String:
             cells = cells.str.strip_chars()
             cells = cells.cast(pl.Float64, strict=False) if self.dtype == pl.Float64 else parse_times(cells)
@@ -118,8 +107,6 @@ class TimeEncoder:
 
     def decode(self, numbers: np.ndarray) -> pl.Series:
         """Invert :meth:`encode`: the times in their original type."""
-        import polars as pl
-
         assert self.dtype is not None
         physical = pl.Series(dtype=self.dtype).to_physical().dtype
         return pl.Series("time", numbers).cast(physical).cast(self.dtype)
@@ -127,8 +114,6 @@ class TimeEncoder:
 
 def parse_times(text: pl.Series) -> pl.Series:
     """Parse text as whole numbers, else decimals, else ISO dates; null where the best parse of the column fails."""
-    import polars as pl
-
     parses = []
     for kind in (pl.Int64, pl.Float64, pl.Datetime):
         try:
@@ -143,8 +128,6 @@ def parse_times(text: pl.Series) -> pl.Series:
 
 def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """Return (distinct ids, sorted; int64 position of every id among them), whatever the order of the rows."""
-    import polars as pl
-
     distinct = ids.unique().sort()
     position = pl.Series(np.arange(len(distinct), dtype=np.int64))
     return distinct, ids.replace_strict(distinct, position, return_dtype=pl.Int64).to_numpy()
@@ -152,8 +135,6 @@ def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
 
 def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:
     """Return the int64 position of every id in ``among`` (distinct), -1 if absent; compares text if types differ."""
-    import polars as pl
-
     if ids.dtype != among.dtype:
         ids, among = ids.cast(pl.String), among.cast(pl.String)
     position = pl.Series(np.arange(len(among), dtype=np.int64))
@@ -162,8 +143,6 @@ def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:
 
 def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
     """Convert categories to text and whole numbers to Int64, in text too unless the file is ``typed``."""
-    import polars as pl
-
     if isinstance(ids.dtype, pl.Categorical | pl.Enum):
         ids = ids.cast(pl.String)
     if ids.dtype == pl.String:
@@ -176,8 +155,6 @@ def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
 
 def empty_cells(cells: pl.Series) -> pl.Series:
     """Which ids are missing: null, NaN or blank."""
-    import polars as pl
-
     empty = cells.is_null()
     if cells.dtype == pl.String:
         return empty | (cells.str.strip_chars() == "").fill_null(True)

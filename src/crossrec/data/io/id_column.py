@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,7 @@ from crossrec.config import did_you_mean
 from crossrec.data.io.codes import plain_ids
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 COLUMN_NAMES = {
     "user": ("userid", "user", "uid", "customerid", "reviewerid"),
@@ -140,8 +137,6 @@ def save_id_map(ids: pl.Series, path: Path | str) -> None:
 
     Raises OSError if the file cannot be written.
     """
-    import polars as pl
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")

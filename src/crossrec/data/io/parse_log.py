@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from crossrec.data.io.codes import TimeEncoder, code_counts, empty_cells, index_
 from crossrec.data.io.id_column import find_roles
 from crossrec.data.io.tables import Block, Table
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 TRAIN, VALID, TEST = 0, 1, 2
 LABELS = {
@@ -121,8 +118,6 @@ class LogRows:
 
         Raises DataError if the type of the column cannot play the role at all.
         """
-        import polars as pl
-
         cells = self.cells(role)
         if role in ("user", "item"):
             if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
@@ -147,8 +142,6 @@ class LogRows:
 
     def row_indices(self, role: str) -> pl.Series:
         """Ids that are row numbers, as Int64. Raises DataError for any other id and for an implausibly large one."""
-        import polars as pl
-
         text = self.values(role, TimeEncoder())
         number = text.cast(pl.Int64, strict=False)
         limit = max(1_000_000, 100 * len(number))
@@ -231,23 +224,17 @@ def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, st
 
 def by_role(block: Block, roles: dict[str, str]) -> Block:
     """The block with one column for each role, named like the role."""
-    import polars as pl
-
     return replace(block, frame=block.frame.select(pl.col(column).alias(role) for role, column in roles.items()))
 
 
 def parse_labels(cells: pl.Series) -> pl.Series:
     """Parse split labels as Int8 TRAIN, VALID or TEST; null for a label that is none of LABELS."""
-    import polars as pl
-
     text = cells.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
     return text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int8)
 
 
 def parse_numbers(cells: pl.Series) -> pl.Series:
     """Parse numbers as Float64; null where there is no finite number."""
-    import polars as pl
-
     if cells.dtype == pl.String:
         cells = cells.str.strip_chars()
     elif not cells.dtype.is_numeric():

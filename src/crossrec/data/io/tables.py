@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrec.data.io.text_chunks import (
     SEPARATOR_NAMES,
@@ -18,9 +17,7 @@ from crossrec.data.io.text_chunks import (
     read_header,
 )
 from crossrec.errors import DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,6 @@ class Table:
 
     def read(self, columns: Sequence[str]) -> pl.DataFrame:
         """Read all rows of the named columns. Raises DataError as :meth:`blocks` does."""
-        import polars as pl
-
         frames = [block.frame for block in self.blocks(columns)]
         return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
 
@@ -83,8 +78,6 @@ class Table:
             yield Block(chunk.read(columns), chunk.location, chunk.blank_rows, chunk.bytes_read)
 
     def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
-        import polars as pl
-
         size, first = self.path.stat().st_size, 0
         try:
             scan = pl.scan_parquet(self.path, glob=False, hive_partitioning=False).select(columns)
@@ -122,8 +115,6 @@ def _row_locations(first: int) -> Callable[[int], str]:
 
 def open_table(path: Path | str) -> Table:
     """Read the column names of ``path``. Raises DataError if the file is empty, damaged or repeats a column name."""
-    import polars as pl
-
     path = Path(path)
     kind = ending(path)
     try:

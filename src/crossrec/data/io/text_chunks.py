@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 
 if TYPE_CHECKING:
     import _csv
-
-    import polars as pl
 
 SEPARATORS = {".inter": "\t", ".item": "\t", ".user": "\t", ".tsv": "\t", ".csv": ","}
 """File extension → column separator; text files with other extensions hold one JSON object per line."""
@@ -139,8 +138,6 @@ class TextChunk:
 
     def read(self, columns: Sequence[str]) -> pl.DataFrame:
         """Parse the named columns. Raises DataError naming the line of the first malformed record."""
-        import polars as pl
-
         kind = ending(self.path)
         try:
             if kind not in SEPARATORS:

@@ -7,12 +7,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrec.errors import ConfigError, RunError
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 """File extensions that :func:`write_frames` supports."""
