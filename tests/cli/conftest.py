@@ -22,8 +22,8 @@ from crossrec.runs.execute import run
 
 
 @dataclass
-class Answer:
-    """What a command said."""
+class CommandOutput:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def mistake(self) -> str:
-        """The one line of a user's mistake, told as such."""
+        """The error line of a user's mistake, which must be the only output."""
         assert self.code == 2, self
         (line,) = self.err.splitlines()
         assert line.startswith("crossrec: error: "), line
@@ -42,19 +42,19 @@ class Answer:
 @pytest.fixture
 def crossrec(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., Answer]:
-    """``crossrec ARGUMENT …`` within an empty folder; no exception may come out of it."""
+) -> Callable[..., CommandOutput]:
+    """Run ``crossrec ARGUMENT …`` in an empty folder. No exception may leave it."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def call(*arguments: object) -> Answer:
+    def call(*arguments: object) -> CommandOutput:
         threads = torch.get_num_threads()
         with warnings.catch_warnings():  # main() sets how warnings are shown
             code = main([str(argument) for argument in arguments])
         torch.set_num_threads(threads)
-        return Answer(code, *capsys.readouterr())
+        return CommandOutput(code, *capsys.readouterr())
 
     return call
 
@@ -68,7 +68,7 @@ def pairs() -> list[tuple[int, int, int]]:
     rows = []
     for user in range(12):
         items = np.random.default_rng(user).permutation(10)[:8]
-        rows += [(user, int(item), max(0, place - 5)) for place, item in enumerate(items)]
+        rows += [(user, int(item), max(0, position - 5)) for position, item in enumerate(items)]
     return rows
 
 
@@ -136,7 +136,7 @@ def tiny() -> tuple[str, ...]:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cells are trained in this process, from what would be written for another one."""
+    """Train cells in this process, from the configuration that would be written for another one."""
 
     def run_cells(cells: Any, out: Path, datasets: Any, *, on_change: Any, **_: Any) -> list[Result]:
         results = []

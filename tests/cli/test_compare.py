@@ -58,9 +58,9 @@ def named(row, short, gain=False):
 
 
 def metrics_of(folder, pattern, read):
-    found = [read(path / "metrics.json") for path in sorted(folder.glob(pattern))]
-    assert found
-    return found
+    metrics = [read(path / "metrics.json") for path in sorted(folder.glob(pattern))]
+    assert metrics
+    return metrics
 
 
 def less_times(text):
@@ -174,28 +174,28 @@ def test_a_cell_that_fails_stops_no_other(crossrec, mmrec, tmp_path):
 
 
 @pytest.fixture
-def made():
+def results():
     """What the cells of two backbones, three alignments and two seeds might have come to."""
     options = CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 4))
     todo = cells(options, SharedSettings())
-    results = []
+    trained = []
     for number, cell in enumerate(todo):
         value = (number + 1) / 100
         test = {"recall@10": value, "recall@20": 2 * value, "ndcg@10": value / 2, "ndcg@20": value / 4}
         metrics = {"test": test, "valid": {"recall@20": 3 * value}, "train_seconds_per_epoch": value}
-        results.append(Result(cell, Path(cell.name), metrics))
-    return results
+        trained.append(Result(cell, Path(cell.name), metrics))
+    return trained
 
 
-def test_cells_are_the_product(made):
-    assert [(cell.group[1:], cell.config.training.seed) for cell in (result.cell for result in made)] == [
+def test_cells_are_the_product(results):
+    assert [(cell.group[1:], cell.config.training.seed) for cell in (result.cell for result in results)] == [
         ((backbone, alignment), seed)
         for backbone in ("bpr", "lightgcn")
         for alignment in ("none", "fettle", "cross")
         for seed in (0, 4)
     ]
-    assert len({cell.name for cell in (result.cell for result in made)}) == 12
-    for cell in (result.cell for result in made):
+    assert len({cell.name for cell in (result.cell for result in results)}) == 12
+    for cell in (result.cell for result in results):
         assert (cell.config.backbone.name, getattr(cell.config.alignment, "name", "none")) == cell.group[1:]
 
 
@@ -216,14 +216,14 @@ def test_the_name_of_a_cell_is_its_configuration():
     assert Cell(config.model_copy(update={"training": elsewhere}), ()).name in names
 
 
-def test_means_and_gains(made):
-    shown = table(made, "Baby")
-    lines = [dict(zip([c.name for c in shown.columns], row, strict=True)) for row in shown.rows if row]
+def test_means_and_gains(results):
+    comparison = table(results, "Baby")
+    lines = [dict(zip([c.name for c in comparison.columns], row, strict=True)) for row in comparison.rows if row]
     assert [row["model"].strip() for row in lines] == [
         *("bpr", "+ fettle", "+ cross", "lightgcn", "+ fettle", "+ cross", "average + fettle", "average + cross"),
         "cross v.s. fettle",
     ]
-    assert "Baby" in shown.title
+    assert "Baby" in comparison.title
     means = [statistics.fmean(row["R@20"]) for row in lines[:6]]
     assert lines[0]["R@20"] == (0.02, 0.04)
     assert means == pytest.approx([0.03, 0.07, 0.11, 0.15, 0.19, 0.23])
@@ -233,30 +233,30 @@ def test_means_and_gains(made):
         [100 * (means[k] / means[k - k % 3] - 1) for k in (1, 2, 4, 5)]
     )
     assert gains[6:8] == pytest.approx([(gains[1] + gains[4]) / 2, (gains[2] + gains[5]) / 2])
-    assert "seeds 0, 4" in shown.footnotes[0]
+    assert "seeds 0, 4" in comparison.footnotes[0]
 
 
-def test_a_failed_seed_takes_its_row_out(made):
-    made[3] = Result(made[3].cell, made[3].folder, failure="failed: no memory")
-    lines = [row for row in table(made, "Baby").rows if row]
+def test_a_failed_seed_takes_its_row_out(results):
+    results[3] = Result(results[3].cell, results[3].folder, failure="failed: no memory")
+    lines = [row for row in table(results, "Baby").rows if row]
     assert lines[1][:3] == ["  + fettle", "failed: no memory", None]
     assert lines[2][5] != "", "the others are compared all the same"
 
 
-def test_nothing_is_compared_with_a_failed_row(made):
+def test_nothing_is_compared_with_a_failed_row(results):
     # the first row of a block is what the others are measured against; another must not take its place
-    made[0] = Result(made[0].cell, made[0].folder, failure="failed: no memory")
-    shown = table(made, "Baby")
-    lines = [dict(zip([c.name for c in shown.columns], row, strict=True)) for row in shown.rows if row]
+    results[0] = Result(results[0].cell, results[0].folder, failure="failed: no memory")
+    comparison = table(results, "Baby")
+    lines = [dict(zip([c.name for c in comparison.columns], row, strict=True)) for row in comparison.rows if row]
     assert [row["model"].strip() for row in lines[:3]] == ["bpr", "+ fettle", "+ cross"]
     assert [named(row, "R@20", gain=True) for row in lines[1:3]] == ["–", "–"]
     assert all(isinstance(named(row, "R@20", gain=True), float) for row in lines[4:6])
 
 
-def test_a_base_of_zero_has_no_gain(made):
+def test_a_base_of_zero_has_no_gain(results):
     for k in (0, 1):
-        made[k] = replace(made[k], metrics=made[k].metrics | {"test": dict.fromkeys(METRICS.values(), 0.0)})
-    lines = [row for row in table(made, "Baby").rows if row]
+        results[k] = replace(results[k], metrics=results[k].metrics | {"test": dict.fromkeys(METRICS.values(), 0.0)})
+    lines = [row for row in table(results, "Baby").rows if row]
     assert all(math.isnan(gain) for gain in lines[1][5:9])
 
 
@@ -277,9 +277,9 @@ def test_a_polite_kill_takes_the_cells_along(tmp_path):
         while process.poll() is None and not list(tmp_path.glob("*/history.csv")):
             time.sleep(0.1)
         process.terminate()
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert b"stopped" in said
+        assert b"stopped" in stderr
         with pytest.raises(ProcessLookupError):  # nobody of its session is left
             os.killpg(process.pid, 0)
     finally:

@@ -31,15 +31,15 @@ def mean(values):
 
 
 def check_compare(out, folders, dataset):
-    shown = rows(out / "compare-lists.csv")
-    assert [row["model"].strip() for row in shown] == [
+    list_rows = rows(out / "compare-lists.csv")
+    assert [row["model"].strip() for row in list_rows] == [
         *("bpr", "+ fettle", "+ cross", "freedom", "+ fettle", "+ cross")
     ]
     assert len(rows(out / "compare-tests.csv")) == 12
     evaluations = [run_evaluation(folder, dataset) for folder in folders("freedom-seed")]
-    assert float(shown[3]["coverage@20 mean"]) == mean([o.exposure["coverage@20"] for o in evaluations])
-    assert float(shown[3]["tail@20 mean"]) == mean([o.lists["tail@20"].mean() for o in evaluations])
-    assert float(shown[3]["minutes mean"]) > 0
+    assert float(list_rows[3]["coverage@20 mean"]) == mean([o.exposure["coverage@20"] for o in evaluations])
+    assert float(list_rows[3]["tail@20 mean"]) == mean([o.lists["tail@20"].mean() for o in evaluations])
+    assert float(list_rows[3]["minutes mean"]) > 0
     tested = rows(out / "compare-tests.csv")[6]
     assert (tested["backbone"], tested["compared"], tested["metric"]) == ("freedom", "fettle v.s. none", "R@20")
     assert float(tested["base"]) == mean([o.test["recall@20"].mean() for o in evaluations])

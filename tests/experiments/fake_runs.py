@@ -30,14 +30,14 @@ NO_MEMORY = "failed: no memory"
 
 def fake_results(cells: list[Cell], value: Callable[[Cell], float | None]) -> list[Result]:
     """One result a cell: Recall@10 is ``value``, the other metrics follow from it; None is a failure."""
-    made = []
+    results = []
     for cell in cells:
         recall = value(cell)
         test = {} if recall is None else {"recall@10": recall, "recall@20": 1.5 * recall, "ndcg@10": recall / 2}
         metrics = {"test": test | {"ndcg@20": test.get("ndcg@10")}, "valid": {"recall@20": 0.5}}
         done = None if recall is None else metrics | {"train_seconds_per_epoch": 1.0}
-        made.append(Result(cell, Path(cell.name), done, NO_MEMORY if recall is None else ""))
-    return made
+        results.append(Result(cell, Path(cell.name), done, NO_MEMORY if recall is None else ""))
+    return results
 
 
 def result_from(
@@ -86,10 +86,10 @@ def fake_evaluation(values: dict[str, list[float]], users: Groups, items: Groups
     """What a run might have come to: ``values`` of every test user, who all are in the first group of users."""
     test = {metric: np.array(of_users, dtype=float) for metric, of_users in values.items()}
     count = len(next(iter(test.values())))
-    nobody = {metric: np.full(count, np.nan) for metric in test}
-    of_users = {name: nobody if place else test for place, name in enumerate(users.names)}
+    missing = {metric: np.full(count, np.nan) for metric in test}
+    of_users = {name: missing if number else test for number, name in enumerate(users.names)}
     lists = {f"{name}@20": np.full(count, float(n)) for n, name in enumerate(("popularity", "novelty", "tail"), 2)}
-    made = RunEvaluation(
+    evaluation = RunEvaluation(
         user_E=np.arange(count),
         valid_user_E=np.arange(count),
         test=test,
@@ -102,4 +102,4 @@ def fake_evaluation(values: dict[str, list[float]], users: Groups, items: Groups
         lists=lists,
         exposure={"coverage@20": 0.5, "gini@20": 0.75},
     )
-    return replace(made, **parts)
+    return replace(evaluation, **parts)

@@ -35,18 +35,18 @@ def lifted(cell):
 
 
 def test_the_papers_subsets_per_backbone_and_seed():
-    made = cells(AblateConfig(backbones=("freedom", "bpr"), seeds=(0, 3)), TINY)
-    assert [(c.group, c.config.training.seed) for c in made] == [
+    planned = cells(AblateConfig(backbones=("freedom", "bpr"), seeds=(0, 3)), TINY)
+    assert [(c.group, c.config.training.seed) for c in planned] == [
         ((backbone, name), seed) for backbone in ("freedom", "bpr") for name in ("none", *PAPER) for seed in (0, 3)
     ]
-    assert len({c.name for c in made}) == 44
+    assert len({c.name for c in planned}) == 44
     assert AblateConfig().backbones == ("freedom",)
 
 
 def test_a_subset_is_the_terms_of_cross():
-    made = {c.group[1]: c.config for c in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), TINY)}
-    assert made["none"].alignment is None
-    assert {name: config.alignment.terms for name, config in made.items() if name != "none"} == {
+    configs = {c.group[1]: c.config for c in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), TINY)}
+    assert configs["none"].alignment is None
+    assert {name: config.alignment.terms for name, config in configs.items() if name != "none"} == {
         "ILDA": ("item",),
         "DT": ("tuning",),
         "CNA": ("neighbor",),
@@ -59,7 +59,7 @@ def test_a_subset_is_the_terms_of_cross():
         "ILDA&DT&CNA&CLA": ALL,
     }
     everything = RunConfig(data=TINY.data, backbone={"name": "bpr"})
-    assert made["ILDA&DT&CNA&CLA"] == everything, "all of them are CROSS"
+    assert configs["ILDA&DT&CNA&CLA"] == everything, "all of them are CROSS"
 
 
 def test_what_other_experiments_have_is_not_trained_again():
@@ -69,10 +69,10 @@ def test_what_other_experiments_have_is_not_trained_again():
 
 
 def test_further_subsets_and_each_once():
-    made = cells(AblateConfig(subsets=("cna+ilda", "item+neighbor", "DT"), seeds=(0,)), TINY)
-    assert [c.group[1] for c in made] == ["none", "ILDA&CNA", "DT"]
-    made = cells(AblateConfig(subsets=("paper", "dt+cna"), seeds=(0,)), TINY)
-    assert [c.group[1] for c in made] == ["none", *PAPER, "DT&CNA"]
+    planned = cells(AblateConfig(subsets=("cna+ilda", "item+neighbor", "DT"), seeds=(0,)), TINY)
+    assert [c.group[1] for c in planned] == ["none", "ILDA&CNA", "DT"]
+    planned = cells(AblateConfig(subsets=("paper", "dt+cna"), seeds=(0,)), TINY)
+    assert [c.group[1] for c in planned] == ["none", *PAPER, "DT&CNA"]
 
 
 @pytest.mark.parametrize("subset", ["ilda+cnn", "", "ilda+", "papers"])
@@ -91,14 +91,14 @@ def test_settings_hold_but_for_the_terms():
 
 def test_table_and_figure_have_the_same_numbers():
     result = result_from("ablate", AblateConfig(backbones=("freedom", "bpr")), lifted)
-    shown = table_rows(result.tables["ablate"])
-    assert [row["model"] for row in shown[:11]] == ["freedom", *(f"+ {name}" for name in PAPER)]
-    assert [row["model"] for row in shown[22:]] == [f"average + {name}" for name in PAPER]
-    assert mean(shown[1]["R@10"]) == pytest.approx(0.06 * 1.04 + 1e-4)
-    assert shown[1]["ΔR@10"] == pytest.approx(100 * (0.0625 / 0.0601 - 1))
+    rows = table_rows(result.tables["ablate"])
+    assert [row["model"] for row in rows[:11]] == ["freedom", *(f"+ {name}" for name in PAPER)]
+    assert [row["model"] for row in rows[22:]] == [f"average + {name}" for name in PAPER]
+    assert mean(rows[1]["R@10"]) == pytest.approx(0.06 * 1.04 + 1e-4)
+    assert rows[1]["ΔR@10"] == pytest.approx(100 * (0.0625 / 0.0601 - 1))
     numbers = figure_rows(result.figures["ablate-figure"])
     assert len(numbers) == 22
-    for row, number in zip(shown, numbers, strict=False):
+    for row, number in zip(rows, numbers, strict=False):
         assert float(number["recall@10 mean"]) == mean(row["R@10"])
         assert float(number["ndcg@10 mean"]) == mean(row["N@10"])
         assert float(number["recall@10 deviation"]) == pytest.approx(1e-4)
@@ -108,10 +108,10 @@ def test_table_and_figure_have_the_same_numbers():
 def test_bars_are_the_numbers():
     result = result_from("ablate", AblateConfig(subsets=("ilda", "cna")), lifted)
     recall, ndcg = draw(result.figures["ablate-figure"]).axes
-    shown = table_rows(result.tables["ablate"])
+    rows = table_rows(result.tables["ablate"])
     for axes, name in ((recall, "R@10"), (ndcg, "N@10")):
         widths = [bar.get_width() for bar in axes.patches]
-        assert widths == pytest.approx([mean(row[name]) for row in shown])
+        assert widths == pytest.approx([mean(row[name]) for row in rows])
         assert axes.get_xlim()[0] == 0, "bars start at 0"
     assert [label.get_text() for label in recall.get_yticklabels()] == ["freedom", "+ ILDA", "+ CNA"]
 
@@ -187,9 +187,9 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
         return None if cell.group[1] == "ILDA" and cell.config.training.seed == 1 else lifted(cell)
 
     result = result_from("ablate", AblateConfig(subsets=("ilda", "cna", "ilda+cna+cla")), value)
-    shown = table_rows(result.tables["ablate"])
-    assert (shown[1]["R@10"], shown[1]["ΔR@10"]) == (NO_MEMORY, None)
-    assert isinstance(shown[2]["ΔR@10"], float)
+    rows = table_rows(result.tables["ablate"])
+    assert (rows[1]["R@10"], rows[1]["ΔR@10"]) == (NO_MEMORY, None)
+    assert isinstance(rows[2]["ΔR@10"], float)
     assert figure_rows(result.figures["ablate-figure"])[1]["recall@10 mean"] == NO_MEMORY
     assert [math.isnan(bar.get_width()) for bar in draw(result.figures["ablate-figure"]).axes[0].patches] == [
         *(False, True, False, False)

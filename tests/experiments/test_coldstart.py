@@ -1,4 +1,4 @@
-"""New items: what is measured, against loops over lists, and what is told of it."""
+"""Items without interactions: metrics against loops over lists, tables, figure and findings."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ BY_FEATURES = ("neighbors by features", "blend by features")
 
 
 def test_cells_are_every_backbone_alone_and_aligned_and_the_references():
-    made = cells(ColdstartConfig(backbones=("bpr", "freedom"), seeds=(0, 3), share=0.1), TINY)
+    planned = cells(ColdstartConfig(backbones=("bpr", "freedom"), seeds=(0, 3), share=0.1), TINY)
     groups = [("bpr", "none"), ("bpr", "cross"), ("freedom", "none"), ("freedom", "cross"), ("vbpr", "none")]
-    assert [(cell.group, cell.config.training.seed) for cell in made] == [(g, seed) for g in groups for seed in (0, 3)]
-    assert {(c.config.data.cold_items, c.config.data.cold_seed, c.config.training.seed) for c in made} == {
+    assert [(cell.group, cell.config.training.seed) for cell in planned] == [
+        (g, seed) for g in groups for seed in (0, 3)
+    ]
+    assert {(c.config.data.cold_items, c.config.data.cold_seed, c.config.training.seed) for c in planned} == {
         (0.1, 0, 0),
         (0.1, 3, 3),
     }
@@ -61,36 +63,36 @@ def test_mistakes():
 @pytest.fixture(scope="module")
 def few():
     """30 warm and 30 cold items of 50 users; some users know no warm item, some no cold one."""
-    whole, generator = load(TINY.data), np.random.default_rng(0)
+    dataset, generator = load(TINY.data), np.random.default_rng(0)
     users, items = generator.integers(50, size=300), generator.integers(30, size=300)
     pairs = np.unique(users * 30 + items)
-    cold = ColdItems(whole.item_ids, {"text": generator.normal(size=(30, 4))}, Interactions(*np.divmod(pairs, 30)))
+    cold = ColdItems(dataset.item_ids, {"text": generator.normal(size=(30, 4))}, Interactions(*np.divmod(pairs, 30)))
     train = Interactions(generator.integers(40, size=200), generator.integers(30, size=200))
     text = generator.normal(size=(30, 4)).astype(np.float32)
-    scalers = {"text": whole.scalers["text"].fit(text, "l2")}
+    scalers = {"text": dataset.scalers["text"].fit(text, "l2")}
     test = Interactions(np.arange(50), np.arange(50) % 30)
     parts = {"num_users": 50, "num_items": 30, "train": train, "valid": test, "test": test, "cold": cold}
-    return replace(whole, **parts, features={"text": scalers["text"](text)}, scalers=scalers)
+    return replace(dataset, **parts, features={"text": scalers["text"](text)}, scalers=scalers)
 
 
-def slowly(score_UI, hidden, wanted, k):
+def metrics_by_loops(score_UI, hidden, wanted, k):
     """Recall@k and NDCG@k: ``score_UI`` and, by user, the places to leave out and to find."""
-    found = []
-    for user, own in wanted.items():
-        rest = [place for place in range(len(score_UI[0])) if place not in hidden[user]]
-        order = sorted(rest, key=lambda place: (-score_UI[user][place], place))[:k]
-        gain = sum(1 / math.log2(rank + 2) for rank, place in enumerate(order) if place in own)
-        ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(own))))
-        found.append((len(own & set(order)) / len(own), gain / ideal))
-    return [sum(values) / len(found) for values in zip(*found, strict=True)]
+    metrics = []
+    for user, relevant in wanted.items():
+        rest = [item for item in range(len(score_UI[0])) if item not in hidden[user]]
+        order = sorted(rest, key=lambda item: (-score_UI[user][item], item))[:k]
+        gain = sum(1 / math.log2(rank + 2) for rank, item in enumerate(order) if item in relevant)
+        ideal = sum(1 / math.log2(rank + 2) for rank in range(min(k, len(relevant))))
+        metrics.append((len(relevant & set(order)) / len(relevant), gain / ideal))
+    return [sum(values) / len(metrics) for values in zip(*metrics, strict=True)]
 
 
 def by_user(part, trained, shift=0):
-    made = {}
+    items_by_user = {}
     for user, item in zip(part.user_N.tolist(), part.item_N.tolist(), strict=True):
         if user in trained:
-            made.setdefault(user, set()).add(item + shift)
-    return made
+            items_by_user.setdefault(user, set()).add(item + shift)
+    return items_by_user
 
 
 def test_metrics_are_those_of_a_loop(few):
@@ -101,7 +103,7 @@ def test_metrics_are_those_of_a_loop(few):
     nothing = {user: set() for user in trained}
     for k in (10, 20):
         among = cold_metrics(user_US, item_CS, few)
-        expected = slowly((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.interactions, trained), k)
+        expected = metrics_by_loops((user_US @ item_CS.T).tolist(), nothing, by_user(few.cold.interactions, trained), k)
         assert [among[f"recall@{k}"], among[f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
         every = metrics_among_all(user_US, item_IS, item_CS, few)
         score, hidden = (user_US @ torch.cat([item_IS, item_CS]).T).tolist(), by_user(few.train, trained)
@@ -109,27 +111,27 @@ def test_metrics_are_those_of_a_loop(few):
             ("new", by_user(few.cold.interactions, trained, 30)),
             ("others", by_user(few.test, trained)),
         ):
-            expected = slowly(score, hidden, wanted, k)
+            expected = metrics_by_loops(score, hidden, wanted, k)
             assert [every[name][f"recall@{k}"], every[name][f"ndcg@{k}"]] == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_needs_no_model_is_what_it_says(few):
-    found = baseline_metrics(few, 0)
+def test_baselines_without_training(few):
+    metrics = baseline_metrics(few, 0)
     trained = set(few.train.user_N.tolist())
     wanted, nothing = by_user(few.cold.interactions, trained), {user: set() for user in trained}
-    taken = np.bincount(few.cold.interactions.item_N, minlength=30)
-    expected = slowly([taken.tolist()] * 50, nothing, wanted, 10)
-    assert [found[TRUE]["recall@10"], found[TRUE]["ndcg@10"]] == pytest.approx(expected)
+    counts = np.bincount(few.cold.interactions.item_N, minlength=30)
+    expected = metrics_by_loops([counts.tolist()] * 50, nothing, wanted, 10)
+    assert [metrics[TRUE]["recall@10"], metrics[TRUE]["ndcg@10"]] == pytest.approx(expected)
     unit = few.cold.features["text"] / np.linalg.norm(few.cold.features["text"], axis=1, keepdims=True)
     score = np.zeros((50, 30))
     for user, item in zip(few.train.user_N, few.train.item_N, strict=True):
         score[user] += unit @ few.features["text"][item]
-    expected = slowly(score.tolist(), nothing, wanted, 10)
-    assert [found[HISTORY]["recall@10"], found[HISTORY]["ndcg@10"]] == pytest.approx(expected)
+    expected = metrics_by_loops(score.tolist(), nothing, wanted, 10)
+    assert [metrics[HISTORY]["recall@10"], metrics[HISTORY]["ndcg@10"]] == pytest.approx(expected)
     # any order finds K of C items: with 40 users the mean is close to 10 / 30
-    assert found[POPULARITY]["recall@10"] == pytest.approx(1 / 3, abs=0.08)
-    assert found[POPULARITY] != baseline_metrics(few, 1)[POPULARITY]
-    assert set(found[TRUE]) == set(METRICS)
+    assert metrics[POPULARITY]["recall@10"] == pytest.approx(1 / 3, abs=0.08)
+    assert metrics[POPULARITY] != baseline_metrics(few, 1)[POPULARITY]
+    assert set(metrics[TRUE]) == set(METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +147,12 @@ def trained(tmp_path_factory):
     return dataset, folders
 
 
-def test_ways_of_a_run_and_their_vectors(trained):
+def test_metrics_of_every_method_of_a_run(trained):
     from crossrec.recommend import Recommender
 
     dataset, folders = trained
-    found = {label: run_metrics(folder, dataset) for label, folder in folders.items()}
-    assert {label: list(ways) for label, ways in found.items()} == {
+    metrics = {label: run_metrics(folder, dataset) for label, folder in folders.items()}
+    assert {label: list(methods) for label, methods in metrics.items()} == {
         "lightgcn": list(BY_FEATURES),
         "lightgcn+cross": [*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"],
         "vbpr": [*BY_FEATURES, "blend", "neighbors", "ridge", "own"],
@@ -162,10 +164,10 @@ def test_ways_of_a_run_and_their_vectors(trained):
     for how in ("ridge", "blend"):
         more = recommender.with_items(dataset.cold.item_ids, dataset.cold.features, how, quantile=0.9)
         expected = cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset)
-        assert found["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
+        assert metrics["lightgcn+cross"][how] == {metric: expected[metric] for metric in METRICS}
     among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
-    told = run_metrics(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
-    assert (told["new at 0.9"], told["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
+    blend = run_metrics(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
+    assert (blend["new at 0.9"], blend["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
     assert "new at 0.9" in run_metrics(folders["lightgcn"], dataset, (0.9,))["blend by features"]
 
 
@@ -175,15 +177,15 @@ def test_neighbors_by_features_need_no_content_in_the_run(trained):
 
     vectors = open_embeddings(folders["lightgcn"])
     raw = {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in dataset.cold.features.items()}
-    made = []
+    new_vectors = []
     for row in range(len(dataset.cold.item_ids)):
         cosine = torch.stack([torch.from_numpy(dataset.features[m]) @ x[row] for m, x in raw.items()]).mean(0)
         near = sorted(range(dataset.num_items), key=lambda i: -float(cosine[i]))[:20]
         weights, length = [max(float(cosine[i]), 1e-6) for i in near], vectors.item_IS[near].norm(dim=1)
         direction = sum(w * vectors.item_IS[i] / n for w, i, n in zip(weights, near, length, strict=True))
         mean_length = sum(w * n for w, n in zip(weights, length, strict=True)) / sum(weights)
-        made.append(direction / direction.norm() * mean_length)
-    item_CS = torch.stack(made)
+        new_vectors.append(direction / direction.norm() * mean_length)
+    item_CS = torch.stack(new_vectors)
     expected = cold_metrics(vectors.user_US, item_CS, dataset)
     assert run_metrics(folders["lightgcn"], dataset)["neighbors by features"]["ndcg@10"] == pytest.approx(
         expected["ndcg@10"]
@@ -196,12 +198,12 @@ def test_a_run_on_other_interactions_is_not_measured(trained):
         run_metrics(folders["vbpr"], load(DataConfig(data="synthetic-tiny", cold_items=0.25, cold_seed=1)))
 
 
-def test_one_line_stands_for_a_model():
-    made = [NewItemRow(m, way, {}) for m, ways in WAYS.items() for way in ways] + [
+def test_one_row_represents_a_model():
+    rows = [NewItemRow(m, way, {}) for m, ways in METHODS.items() for way in ways] + [
         NewItemRow("", TRUE, {}),
         NewItemRow("bpr + cross", "", {}),
     ]
-    chosen = {line.name: line.method for line in representatives(made)}
+    chosen = {row.name: row.method for row in representatives(rows)}
     assert chosen == {
         "lightgcn": "blend by features",
         "lightgcn + cross": "blend",
@@ -213,7 +215,7 @@ def test_one_line_stands_for_a_model():
     }
 
 
-WAYS = {
+METHODS = {
     "lightgcn": BY_FEATURES,
     "lightgcn + cross": (*BY_FEATURES, "blend", "neighbors", "ridge", "aligned"),
     "dualgnn + cross": (*BY_FEATURES, "blend", "own"),
@@ -225,26 +227,29 @@ WAYS = {
 @pytest.fixture
 def measured(monkeypatch):
     """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
-    monkeypatch.setattr(coldstart, "run_metrics", lambda folder, dataset, quantiles: found(str(folder)))
+    monkeypatch.setattr(coldstart, "run_metrics", lambda folder, dataset, quantiles: metrics_of(str(folder)))
 
-    def found(name):
+    def metrics_of(name):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
-        ways = WAYS[name.split("-seed")[0].replace("+", " + ")]
-        made = {way: dict.fromkeys(METRICS, value * (1 + (way == "ridge"))) for way in ways}
-        made["blend" if "blend" in ways else "blend by features"] |= {"new at 0.9": value / 2, "others at 0.9": 0.12}
-        return made
+        methods = METHODS[name.split("-seed")[0].replace("+", " + ")]
+        metrics = {method: dict.fromkeys(METRICS, value * (1 + (method == "ridge"))) for method in methods}
+        metrics["blend" if "blend" in methods else "blend by features"] |= {
+            "new at 0.9": value / 2,
+            "others at 0.9": 0.12,
+        }
+        return metrics
 
 
 def test_tables_differences_figure_and_findings(measured):
     result = result_from("coldstart", ColdstartConfig(seeds=(0, 1)), lambda _: 0.1)
-    shown = table_rows(result.tables["coldstart"])
-    assert [(row["model"], row["new items by"]) for row in shown] == [
-        *(("–", way) for way in (POPULARITY, HISTORY, TRUE)),
-        *(("lightgcn", way) for way in ("neighbors by features", "blend by features *")),
-        *(("lightgcn + cross", way) for way in (*BY_FEATURES, "blend *", "neighbors", "ridge", "aligned")),
-        *(("vbpr", way) for way in (*BY_FEATURES, "blend", "own *")),
+    rows = table_rows(result.tables["coldstart"])
+    assert [(row["model"], row["new items by"]) for row in rows] == [
+        *(("–", method) for method in (POPULARITY, HISTORY, TRUE)),
+        *(("lightgcn", method) for method in ("neighbors by features", "blend by features *")),
+        *(("lightgcn + cross", method) for method in (*BY_FEATURES, "blend *", "neighbors", "ridge", "aligned")),
+        *(("vbpr", method) for method in (*BY_FEATURES, "blend", "own *")),
     ]
-    assert mean(shown[9]["N@10"]) == pytest.approx(0.5)
+    assert mean(rows[9]["N@10"]) == pytest.approx(0.5)
     apart = result.tables["coldstart-differences"].rows
     assert [row[:2] for row in apart] == [
         ["lightgcn + cross", other] for other in ("lightgcn", HISTORY, "vbpr", POPULARITY)
@@ -279,7 +284,7 @@ def test_one_seed(measured):
     assert "lightgcn + cross against vbpr: Recall@20 +20.0 %, one seed." in result.findings
 
 
-def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
+def test_a_failed_cell_is_reported_and_leaves_a_gap(measured):
     def value(cell):
         return None if cell.group[1] == "cross" and cell.config.training.seed == 1 else 0.1
 
@@ -293,7 +298,7 @@ def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
     assert [math.isnan(bar.get_width()) for bar in axes.patches] == [False, False, False, True, False]
 
 
-def test_a_damaged_run_is_told(monkeypatch):
+def test_a_damaged_run_is_reported(monkeypatch):
     def damaged(folder, dataset, quantiles):
         raise RunError("vectors.safetensors: damaged")
 

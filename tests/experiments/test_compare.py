@@ -40,13 +40,13 @@ def measured(groups, monkeypatch):
 
     def outcomes_of(results, datasets):
         failed = [result.failure for result in results if result.failure]
-        made = [(r.cell.group[-1], r.cell.config.training.seed, r.cell.group[-2]) for r in results]
-        return failed[0] if failed else [fake_evaluation(values(a, s, b), *groups) for a, s, b in made]
+        runs = [(r.cell.group[-1], r.cell.config.training.seed, r.cell.group[-2]) for r in results]
+        return failed[0] if failed else [fake_evaluation(values(a, s, b), *groups) for a, s, b in runs]
 
     monkeypatch.setattr(compare, "evaluate_runs", outcomes_of)
 
 
-def answered(options, value):
+def result_of(options, value):
     todo = cells(options, TINY)
     return compare.result(options, TINY, fake_results(todo, value), {TINY.data: load(TINY.data)})
 
@@ -56,17 +56,17 @@ def recall(cell):
 
 
 def test_every_pair_of_alignments_is_tested_over_users(measured):
-    result = answered(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall)
-    shown = table_rows(result.tables["compare-tests"])
+    result = result_of(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall)
+    rows = table_rows(result.tables["compare-tests"])
     pairs = [("fettle", "none"), ("cross", "none"), ("cross", "fettle")]
-    assert [(row["backbone"], row["compared"], row["metric"]) for row in shown] == [
+    assert [(row["backbone"], row["compared"], row["metric"]) for row in rows] == [
         (backbone, f"{new} v.s. {base}", metric)
         for backbone in ("bpr", "lightgcn")
         for new, base in pairs
         for metric in ("R@20", "N@20")
     ]
     p = []
-    for row in shown:
+    for row in rows:
         new, base = row["compared"].split(" v.s. ")
         metric = {"R@20": "recall@20", "N@20": "ndcg@20"}[row["metric"]]
         ours, theirs = (
@@ -78,43 +78,43 @@ def test_every_pair_of_alignments_is_tested_over_users(measured):
         assert row["low"] < row["difference"] < row["high"]
         p.append(scipy.stats.ttest_rel(ours, theirs).pvalue)
         assert row["p"] == pytest.approx(p[-1])
-    for row, one in zip(shown, p, strict=True):
+    for row, one in zip(rows, p, strict=True):
         holm = max(min(1.0, (len(p) - sorted(p).index(q)) * q) for q in p if q <= one)
         assert row["p (Holm)"] == pytest.approx(holm)
         assert row["verdict"] == (
             "no difference shown" if holm > 0.05 else "higher" if row["difference"] > 0 else "lower"
         )
-    assert {row["verdict"] for row in shown if row["backbone"] == "bpr"} == {"higher"}
-    assert {row["verdict"] for row in shown if row["backbone"] == "lightgcn"} == {"no difference shown"}
+    assert {row["verdict"] for row in rows if row["backbone"] == "bpr"} == {"higher"}
+    assert {row["verdict"] for row in rows if row["backbone"] == "lightgcn"} == {"no difference shown"}
     assert "all 12 tests" in result.tables["compare-tests"].footnotes[0]
 
 
 def test_cross_is_compared_with_fettle_whatever_the_order(measured):
     options = CompareConfig(backbones=("bpr",), alignments=("cross", "fettle", "none"), seeds=(0,))
-    result = answered(options, recall)
+    result = result_of(options, recall)
     assert [row["compared"] for row in table_rows(result.tables["compare-tests"])][::2] == [
         *("cross v.s. fettle", "none v.s. cross", "none v.s. fettle"),
     ]
 
 
 def test_cross_against_fettle_on_average(measured):
-    table = answered(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall).tables["compare"]
+    table = result_of(CompareConfig(backbones=("bpr", "lightgcn"), seeds=(0, 1)), recall).tables["compare"]
     last = table_rows(table)[-1]
     assert last["model"] == "cross v.s. fettle"
     expected = (100 * (0.3005 / 0.2005 - 1) + 0.0) / 2
     assert [last[name] for name in ("ΔR@10", "ΔR@20", "ΔN@10", "ΔN@20")] == pytest.approx([expected] * 4)
-    alone = answered(CompareConfig(backbones=("bpr",), seeds=(0,)), recall).tables["compare"]
+    alone = result_of(CompareConfig(backbones=("bpr",), seeds=(0,)), recall).tables["compare"]
     assert len(table_rows(alone)) == 3, "of one backbone there is no average"
 
 
 def test_what_is_found(measured):
-    said = answered(CompareConfig(backbones=("bpr", "lightgcn", "vbpr"), seeds=(0, 1)), recall).findings
-    assert all(finding.startswith("synthetic-tiny: ") for finding in said)
+    findings = result_of(CompareConfig(backbones=("bpr", "lightgcn", "vbpr"), seeds=(0, 1)), recall).findings
+    assert all(finding.startswith("synthetic-tiny: ") for finding in findings)
     assert (
         "cross v.s. none: Recall@20 changes by +66.3 % on average of 3 backbones, from +0.0 % (lightgcn) to +199.0 % "
         "(bpr); 1 of 3 higher and 0 lower beyond chance."
-    ) in said[1]
-    claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
+    ) in findings[1]
+    claims = [finding.split(" claim that ")[1] for finding in findings if "claim" in finding]
     assert claims == [
         "CROSS improves every backbone does not hold in the mean, which may be chance (not lightgcn and vbpr).",
         "collaborative backbones gain more than multi-modal ones holds (+99.5 % and +0.0 % on average; the paper: "
@@ -128,13 +128,13 @@ def test_a_failure_is_told_and_not_in_the_family(measured):
     def value(cell):
         return None if cell.group[2] == "fettle" else recall(cell)
 
-    result = answered(CompareConfig(backbones=("bpr",), seeds=(0, 1)), value)
-    shown = table_rows(result.tables["compare-tests"])
-    assert [(row["verdict"] == NO_MEMORY, row["p"] is None) for row in shown] == [
+    result = result_of(CompareConfig(backbones=("bpr",), seeds=(0, 1)), value)
+    rows = table_rows(result.tables["compare-tests"])
+    assert [(row["verdict"] == NO_MEMORY, row["p"] is None) for row in rows] == [
         (a, a) for a in (True, True, False, False, True, True)
     ]
     assert "all 2 tests" in result.tables["compare-tests"].footnotes[0]
-    small, large = sorted((row["p"], row["p (Holm)"]) for row in shown[2:4])
+    small, large = sorted((row["p"], row["p (Holm)"]) for row in rows[2:4])
     assert (small[1], large[1]) == pytest.approx((min(1, 2 * small[0]), max(2 * small[0], large[0])))
     failed = table_rows(result.tables["compare-lists"])[1]
     assert failed["model"] == "+ fettle"
@@ -145,15 +145,15 @@ def test_a_failure_is_told_and_not_in_the_family(measured):
 
 def test_lists_users_and_cost(measured, groups, tmp_path):
     options = CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0, 1))
-    made = fake_results(cells(options, TINY), recall)
-    for number, result in enumerate(made):
+    runs = fake_results(cells(options, TINY), recall)
+    for number, result in enumerate(runs):
         result.metrics.update(epochs=3 + number, train_seconds_per_epoch=2.0, peak_memory_mb=300.0)
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "history.csv").write_text("epoch,train_seconds,eval_seconds\n1,20,10\n2,20,10\n")
         object.__setattr__(result, "folder", folder)
-    made[1].folder.joinpath("history.csv").unlink()
-    (row,) = table_rows(compare.result(options, TINY, made, {TINY.data: load(TINY.data)}).tables["compare-lists"])
+    runs[1].folder.joinpath("history.csv").unlink()
+    (row,) = table_rows(compare.result(options, TINY, runs, {TINY.data: load(TINY.data)}).tables["compare-lists"])
     assert [row[name] for name in LIST_METRICS] == [(v, v) for v in (0.5, 0.75, 2.0, 3.0, 4.0)]
     first, *others = groups[0].names
     assert row[first] == pytest.approx([np.mean(values("none", seed)["recall@20"]) for seed in (0, 1)])
@@ -175,8 +175,8 @@ def test_no_test_users(groups):
     empty = fake_evaluation({"recall@20": [], "ndcg@20": []}, *groups)
     assert compare_methods(("a",), [empty], [empty], "recall@20").test == "no test pairs"
     dataset = load(TINY.data)
-    made = fake_results(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
-    ((row,),) = method_blocks(made)
+    runs = fake_results(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
+    ((row,),) = method_blocks(runs)
     rows = compare.list_rows([row], {"none": [empty]})
     assert table_rows(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
     assert block_tests([row], {"none": [empty]}) == []

@@ -1,4 +1,4 @@
-"""RQ3: the rules of direction, and what is said of them."""
+"""RQ3: rules of direction, their table and figure, and the findings."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def lifted(cell):
 
 
 def aligned(**options):
-    made = cells(DirectionsConfig(backbones=("bpr",), seeds=(0,), **options), TINY)
-    return {cell.group[1]: cell.config.alignment for cell in made}
+    planned = cells(DirectionsConfig(backbones=("bpr",), seeds=(0,), **options), TINY)
+    return {cell.group[1]: cell.config.alignment for cell in planned}
 
 
 def test_the_papers_backbones_and_rules():
-    made = cells(DirectionsConfig(seeds=(0, 1)), TINY)
-    assert [(c.group, c.config.training.seed) for c in made] == [
+    planned = cells(DirectionsConfig(seeds=(0, 1)), TINY)
+    assert [(c.group, c.config.training.seed) for c in planned] == [
         ((backbone, rule), seed)
         for backbone in ("lightgcn", "ncl", "vbpr", "slmrec")
         for rule in ("none", *RULES)
         for seed in (0, 1)
     ]
-    assert len({c.name for c in made}) == 40
-    assert all(c.config.backbone == BACKBONES[c.group[0]].config_type() for c in made)
+    assert len({c.name for c in planned}) == 40
+    assert all(c.config.backbone == BACKBONES[c.group[0]].config_type() for c in planned)
 
 
 def test_only_the_direction_differs():
@@ -50,9 +50,9 @@ def test_only_the_direction_differs():
 
 
 def test_without_the_item_level():
-    found = aligned(directions=("off", "dynamic"))
-    assert found["off"] == CrossConfig(terms=("neighbor", "cluster_items", "cluster_users"))
-    assert list(found) == ["none", "off", "dynamic"]
+    alignments = aligned(directions=("off", "dynamic"))
+    assert alignments["off"] == CrossConfig(terms=("neighbor", "cluster_items", "cluster_users"))
+    assert list(alignments) == ["none", "off", "dynamic"]
 
 
 def test_what_other_experiments_have_is_not_trained_again():
@@ -79,14 +79,14 @@ def test_an_unknown_rule():
 
 def test_table_and_figure_have_the_same_numbers():
     result = result_from("directions", DirectionsConfig(backbones=TWO), lifted)
-    shown, numbers = table_rows(result.tables["directions"]), figure_rows(result.figures["directions-figure"])
-    assert [row["model"] for row in shown[:5]] == ["lightgcn", *(f"+ {rule}" for rule in RULES)]
-    assert [row["model"] for row in shown[10:]] == [f"average + {rule}" for rule in RULES]
-    assert [row["ΔR@10"] for row in shown[10:]] == pytest.approx([2, 8, 12, 1])
-    for row, number in zip(shown[:10], numbers[:10], strict=True):
+    rows, numbers = table_rows(result.tables["directions"]), figure_rows(result.figures["directions-figure"])
+    assert [row["model"] for row in rows[:5]] == ["lightgcn", *(f"+ {rule}" for rule in RULES)]
+    assert [row["model"] for row in rows[10:]] == [f"average + {rule}" for rule in RULES]
+    assert [row["ΔR@10"] for row in rows[10:]] == pytest.approx([2, 8, 12, 1])
+    for row, number in zip(rows[:10], numbers[:10], strict=True):
         assert float(number["recall@10 mean"]) == mean(row["R@10"])
         assert float(number["change of recall@10 in %"] or 0) == (row["ΔR@10"] or 0.0)
-    for row, number in zip(shown[10:], numbers[10:], strict=True):
+    for row, number in zip(rows[10:], numbers[10:], strict=True):
         assert number["backbone"] == "average"
         assert float(number["change of recall@10 in %"]) == row["ΔR@10"]
 
@@ -102,10 +102,10 @@ def test_bars_are_the_numbers():
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = result_from("directions", DirectionsConfig(backbones=TWO), lifted).findings
-    assert "average of 2 backbones: dynamic changes Recall@10 by +12.0 %, higher on 2 of 2." in said
-    assert "dynamic has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
-    claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
+    findings = result_from("directions", DirectionsConfig(backbones=TWO), lifted).findings
+    assert "average of 2 backbones: dynamic changes Recall@10 by +12.0 %, higher on 2 of 2." in findings
+    assert "dynamic has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in findings
+    claims = [finding.split(" claim that ")[1] for finding in findings if "claim" in finding]
     assert claims == [
         "dynamic gains most holds (dynamic +12.0 %, one-way +8.0 %, bidirectional +2.0 %).",
         "bidirectional gains least holds (bidirectional +2.0 %, one-way +8.0 %, dynamic +12.0 %).",
@@ -115,23 +115,25 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
 
 def test_what_the_paper_claims_is_denied_where_it_is_not_so():
     gain = {"none": 0.1, "bidirectional": 0.0, "one_way": -0.1, "dynamic": -0.02, "topmost": 0.05, "off": 0}
-    said = result_from("directions", DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])).findings
-    assert "the backbone alone has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in said
-    assert sum("does not hold" in finding for finding in said) == 3
+    findings = result_from(
+        "directions", DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])
+    ).findings
+    assert "the backbone alone has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in findings
+    assert sum("does not hold" in finding for finding in findings) == 3
 
 
 def test_each_backbone_counts_by_its_own_change():
     def value(cell):
         return 0.05 * (1 + {"lightgcn": 1, "vbpr": -1}[cell.group[0]] * GAIN[cell.group[1]])
 
-    said = result_from("directions", DirectionsConfig(backbones=TWO, directions=("dynamic",)), value).findings
-    assert "average of 2 backbones: dynamic changes Recall@10 by +0.0 %, higher on 1 of 2." in said
-    assert "the backbone alone has the best Recall@10 on 1 of 2 backbones: vbpr." in said
+    findings = result_from("directions", DirectionsConfig(backbones=TWO, directions=("dynamic",)), value).findings
+    assert "average of 2 backbones: dynamic changes Recall@10 by +0.0 %, higher on 1 of 2." in findings
+    assert "the backbone alone has the best Recall@10 on 1 of 2 backbones: vbpr." in findings
 
 
 def test_on_one_backbone_seeds_are_counted():
-    said = result_from("directions", DirectionsConfig(backbones=("vbpr",), directions=("off",)), lifted).findings
-    assert said[0] == "vbpr: no item level changes Recall@10 by +5.0 %, higher in 3 of 3 seeds."
+    findings = result_from("directions", DirectionsConfig(backbones=("vbpr",), directions=("off",)), lifted).findings
+    assert findings[0] == "vbpr: no item level changes Recall@10 by +5.0 %, higher in 3 of 3 seeds."
 
 
 def test_a_failed_cell_is_told_and_leaves_a_gap():
@@ -139,17 +141,17 @@ def test_a_failed_cell_is_told_and_leaves_a_gap():
         return None if cell.group == ("vbpr", "topmost") else lifted(cell)
 
     result = result_from("directions", DirectionsConfig(backbones=TWO), value)
-    shown = table_rows(result.tables["directions"])
-    assert shown[9]["R@10"] == NO_MEMORY
-    assert shown[13]["model"] == "average + topmost (of 1)"
+    rows = table_rows(result.tables["directions"])
+    assert rows[9]["R@10"] == NO_MEMORY
+    assert rows[13]["model"] == "average + topmost (of 1)"
     assert figure_rows(result.figures["directions-figure"])[9]["recall@10 mean"] == NO_MEMORY
     left, right = draw(result.figures["directions-figure"]).axes
     assert sum(math.isnan(bar.get_height()) for bar in left.patches) == 1
     assert [bar.get_height() for bar in right.patches] == pytest.approx([2, 8, 12, 1])
-    said = result.findings
-    assert "average of 2 backbones: topmost changes Recall@10 by +1.0 %, higher on 1 of 1, not known on 1." in said
-    assert "dynamic has the best Recall@10 on 1 of 1 backbones: lightgcn." in said, "vbpr cannot be judged"
-    assert [f.split(" claim that ")[1].split(" (")[0] for f in said if "claim" in f] == [
+    findings = result.findings
+    assert "average of 2 backbones: topmost changes Recall@10 by +1.0 %, higher on 1 of 1, not known on 1." in findings
+    assert "dynamic has the best Recall@10 on 1 of 1 backbones: lightgcn." in findings, "vbpr cannot be judged"
+    assert [f.split(" claim that ")[1].split(" (")[0] for f in findings if "claim" in f] == [
         "dynamic gains most holds",
         "bidirectional gains least holds",
         "topmost gains less than the rules for pairs cannot be judged, as results are missing",

@@ -51,8 +51,8 @@ def measured(monkeypatch):
             value = np.where(np.arange(10) < 8, value, math.nan) if group == "Tail 1" else value
             return {"recall@10": value}
 
-        made = fake_evaluation({"recall@10": (0.2 + wave).tolist()}, user_groups(dataset), items)
-        return replace(made, of_items={group: recall(group) for group in GROUPS})
+        evaluation = fake_evaluation({"recall@10": (0.2 + wave).tolist()}, user_groups(dataset), items)
+        return replace(evaluation, of_items={group: recall(group) for group in GROUPS})
 
     def outcomes_of(results, datasets):
         failed = [result.failure for result in results if result.failure]
@@ -63,12 +63,12 @@ def measured(monkeypatch):
 
 
 def test_cells_are_the_backbone_alone_and_each_alignment():
-    made = cells(PopularityConfig(backbones=("bpr",), seeds=(0, 3)), TINY)
-    assert [(cell.group, cell.config.training.seed) for cell in made] == [
+    planned = cells(PopularityConfig(backbones=("bpr",), seeds=(0, 3)), TINY)
+    assert [(cell.group, cell.config.training.seed) for cell in planned] == [
         (("bpr", name), seed) for name in ("none", "CNA&CLA", "cross") for seed in (0, 3)
     ]
-    assert made[0].config.alignment is None
-    assert made[2].config.alignment.terms == ("neighbor", "cluster_items", "cluster_users")
+    assert planned[0].config.alignment is None
+    assert planned[2].config.alignment.terms == ("neighbor", "cluster_items", "cluster_users")
     assert PopularityConfig().backbones == ("freedom",)
     named = cells(PopularityConfig(backbones=("bpr",), alignments=("fettle", "none", "dt"), seeds=(0,)), TINY)
     assert [cell.group[1] for cell in named] == ["none", "fettle", "DT"]
@@ -115,15 +115,15 @@ def test_recall_and_changes_by_group(measured):
 def test_what_the_groups_are(measured):
     result = result_from("popularity", PopularityConfig(seeds=(0,)), lambda _: 0.1)
     dataset = load(TINY.data)
-    shown = table_rows(result.tables["popularity-groups"])
-    assert [row["group"] for row in shown] == list(GROUPS)
-    assert sum(row["items"] for row in shown) == dataset.num_items
-    assert sum(row["share of interactions in %"] for row in shown) == pytest.approx(100)
-    assert sum(row["test pairs"] for row in shown) == len(dataset.test)
+    rows = table_rows(result.tables["popularity-groups"])
+    assert [row["group"] for row in rows] == list(GROUPS)
+    assert sum(row["items"] for row in rows) == dataset.num_items
+    assert sum(row["share of interactions in %"] for row in rows) == pytest.approx(100)
+    assert sum(row["test pairs"] for row in rows) == len(dataset.test)
     degree = np.sort(np.bincount(dataset.train.item_N, minlength=dataset.num_items))
     head = degree[-round(0.2 * len(degree)) :]
-    assert shown[-1]["share of interactions in %"] == pytest.approx(100 * head.sum() / degree.sum())
-    assert shown[-1]["interactions an item"] == f"{head[0]} to {head[-1]}"
+    assert rows[-1]["share of interactions in %"] == pytest.approx(100 * head.sum() / degree.sum())
+    assert rows[-1]["interactions an item"] == f"{head[0]} to {head[-1]}"
     assert f"have {100 * head.sum() / degree.sum():.1f} % of the interactions" in result.findings[0]
     numbers = figure_rows(result.figures["popularity-distribution-figure"])
     counted = [int(n["interactions an item"]) for n in numbers for _ in range(int(n["items with so many"]))]
@@ -131,21 +131,21 @@ def test_what_the_groups_are(measured):
 
 
 def test_the_paper_s_claims_where_they_hold(measured):
-    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
-    claims = [finding for finding in said if "claim" in finding]
+    findings = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    claims = [finding for finding in findings if "claim" in finding]
     assert [claim.split(" claim that ")[1].split(" holds")[0] for claim in claims] == [
         "every group of items gains",
         "tail items gain more than head items",
         "the rarest items gain most",
     ]
     higher = "Tail 1 (higher), Tail 2 (higher), Tail 3 (higher), Tail 4 (higher) and Head (higher)"
-    assert f"freedom + CNA&CLA: beyond chance over users after correction: {higher}." in said
+    assert f"freedom + CNA&CLA: beyond chance over users after correction: {higher}." in findings
 
 
 def test_the_paper_s_claims_where_they_do_not_hold(measured):
     measured.update({"Tail 1": -0.1, "Tail 2": 0.0, "Head": 0.3})
-    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
-    claims = [finding.split(" claim that ")[1] for finding in said if "claim" in finding]
+    findings = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    claims = [finding.split(" claim that ")[1] for finding in findings if "claim" in finding]
     assert [claim.split(" (")[0] for claim in claims] == [
         *("every group of items gains does not hold", "tail items gain more than head items does not hold"),
         "the rarest items gain most does not hold",
@@ -156,9 +156,9 @@ def test_the_paper_s_claims_where_they_do_not_hold(measured):
 
 def test_a_group_that_the_backbone_never_hits_gains_without_a_percentage(measured):
     measured["Tail 2"] = None
-    said = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
+    findings = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     unknown = "cannot be judged, as freedom alone has no hit in Tail 2."
-    assert [finding.split(" claim that ")[1] for finding in said if "claim" in finding] == [
+    assert [finding.split(" claim that ")[1] for finding in findings if "claim" in finding] == [
         "every group of items gains holds.",
         f"tail items gain more than head items {unknown}",
         f"the rarest items gain most {unknown}",

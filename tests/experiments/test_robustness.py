@@ -1,4 +1,4 @@
-"""RQ4: rising shares of noise, and what is said of who bears them."""
+"""RQ4: rising shares of noise, their tables and figures, and the findings."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def worn(cell):
 
 
 def test_the_papers_shares_and_methods():
-    made = cells(RobustnessConfig(seeds=(0, 1)), TINY)
-    assert [(c.group, c.config.training.seed) for c in made] == [
+    planned = cells(RobustnessConfig(seeds=(0, 1)), TINY)
+    assert [(c.group, c.config.training.seed) for c in planned] == [
         ((kind, "freedom", share, method), seed)
         for kind, shares, methods in (
             ("missing", ("0 %", "20 %", "40 %", "60 %", "80 %"), ("none", "ila", "ilda")),
@@ -34,18 +34,18 @@ def test_the_papers_shares_and_methods():
         for method in methods
         for seed in (0, 1)
     ]
-    assert len({c.name for c in made}) == 58, "the clean backbone is the same run in both"
+    assert len({c.name for c in planned}) == 58, "the clean backbone is the same run in both"
 
 
 def test_what_each_cell_is():
-    made = {c.group: c.config for c in cells(RobustnessConfig(seeds=(0,)), TINY)}
-    assert made["missing", "freedom", "40 %", "ila"].data == DataConfig(data="synthetic-tiny", missing_content=0.4)
-    assert made["clicks", "freedom", "15 %", "cross"].data == DataConfig(data="synthetic-tiny", false_clicks=0.15)
-    assert made["missing", "freedom", "40 %", "ila"].alignment == FettleConfig(terms=("item",))
-    assert made["missing", "freedom", "40 %", "ilda"].alignment == CrossConfig(terms=("item",))
-    assert made["missing", "freedom", "40 %", "none"].alignment is None
-    assert made["clicks", "freedom", "15 %", "fettle"].alignment == FettleConfig()
-    assert made["clicks", "freedom", "15 %", "cross"].alignment == CrossConfig()
+    planned = {c.group: c.config for c in cells(RobustnessConfig(seeds=(0,)), TINY)}
+    assert planned["missing", "freedom", "40 %", "ila"].data == DataConfig(data="synthetic-tiny", missing_content=0.4)
+    assert planned["clicks", "freedom", "15 %", "cross"].data == DataConfig(data="synthetic-tiny", false_clicks=0.15)
+    assert planned["missing", "freedom", "40 %", "ila"].alignment == FettleConfig(terms=("item",))
+    assert planned["missing", "freedom", "40 %", "ilda"].alignment == CrossConfig(terms=("item",))
+    assert planned["missing", "freedom", "40 %", "none"].alignment is None
+    assert planned["clicks", "freedom", "15 %", "fettle"].alignment == FettleConfig()
+    assert planned["clicks", "freedom", "15 %", "cross"].alignment == CrossConfig()
 
 
 def test_without_noise_the_cells_are_those_of_other_experiments():
@@ -60,9 +60,9 @@ def test_without_noise_the_cells_are_those_of_other_experiments():
 @pytest.mark.parametrize("redraw", [False, True])
 def test_a_backbone_that_reads_no_content_is_trained_once_for_all_missing_content(redraw):
     base = SharedSettings(TINY.data.model_copy(update={"missing_content": 0.3}))
-    made = cells(RobustnessConfig(backbones=("lightgcn",), clicks=(), seeds=(0,), redraw=redraw), base)
-    assert {c.config.data for c in made if c.group[3] == "none"} == {TINY.data}
-    assert len({c.name for c in made}) == 1 + 2 * 5, "the alignment reads it"
+    planned = cells(RobustnessConfig(backbones=("lightgcn",), clicks=(), seeds=(0,), redraw=redraw), base)
+    assert {c.config.data for c in planned if c.group[3] == "none"} == {TINY.data}
+    assert len({c.name for c in planned}) == 1 + 2 * 5, "the alignment reads it"
     clicks = cells(RobustnessConfig(backbones=("lightgcn",), missing=(), seeds=(0,), redraw=redraw), TINY)
     assert len({c.name for c in clicks}) == 3 * 5, "everyone meets false clicks"
 
@@ -75,8 +75,8 @@ def test_the_draw_is_that_of_the_data_or_of_the_seed(redraw, seeds):
 
 
 def test_shares_in_order_each_once_and_either_kind_alone():
-    made = cells(RobustnessConfig(missing=(0.5, 0.1, 0.5), clicks=(), missing_methods=("cross",), seeds=(0,)), TINY)
-    assert [c.group for c in made] == [("missing", "freedom", s, "cross") for s in ("10 %", "50 %")]
+    planned = cells(RobustnessConfig(missing=(0.5, 0.1, 0.5), clicks=(), missing_methods=("cross",), seeds=(0,)), TINY)
+    assert [c.group for c in planned] == [("missing", "freedom", s, "cross") for s in ("10 %", "50 %")]
     assert {c.group[0] for c in cells(RobustnessConfig(missing=()), TINY)} == {"clicks"}
     with pytest.raises(ConfigError, match="nothing is asked"):
         cells(RobustnessConfig(missing=(), clicks=()), TINY)
@@ -84,10 +84,10 @@ def test_shares_in_order_each_once_and_either_kind_alone():
 
 def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
     base = SharedSettings(TINY.data.model_copy(update={"missing_content": 0.3, "corruption_seed": 2}))
-    made = {c.group[:3]: c.config.data for c in cells(RobustnessConfig(seeds=(0,)), base)}
-    assert made["clicks", "freedom", "0 %"].missing_content == 0.3
-    assert made["clicks", "freedom", "0 %"].corruption_seed == 2
-    assert made["missing", "freedom", "0 %"] == TINY.data
+    planned = {c.group[:3]: c.config.data for c in cells(RobustnessConfig(seeds=(0,)), base)}
+    assert planned["clicks", "freedom", "0 %"].missing_content == 0.3
+    assert planned["clicks", "freedom", "0 %"].corruption_seed == 2
+    assert planned["missing", "freedom", "0 %"] == TINY.data
 
 
 def test_table_and_figure_have_the_same_numbers():
@@ -97,22 +97,22 @@ def test_table_and_figure_have_the_same_numbers():
         f"robustness-{name}" for name in ("missing", "missing-tests", "clicks", "clicks-tests")
     ]
     assert list(result.figures) == ["robustness-missing-figure", "robustness-clicks-figure"]
-    shown = table_rows(result.tables["robustness-missing"])
-    assert [(row["model"], row["noise"]) for row in shown] == [
+    rows = table_rows(result.tables["robustness-missing"])
+    assert [(row["model"], row["noise"]) for row in rows] == [
         (model, noise) for noise in ("0 %", "40 %", "80 %", "average > 0 %") for model in ("freedom", "+ ILA", "+ ILDA")
     ]
-    cell = shown[7]
+    cell = rows[7]
     assert mean(cell["R@10"]) == pytest.approx(0.06 * 1.02 * 0.84 + 1e-4)
-    assert cell["ΔR@10"] == pytest.approx(100 * (mean(cell["R@10"]) / mean(shown[6]["R@10"]) - 1))
-    assert cell["R@10 kept"] == pytest.approx(100 * mean(cell["R@10"]) / mean(shown[1]["R@10"]))
-    assert mean(shown[10]["R@10"]) == pytest.approx((mean(shown[4]["R@10"]) + mean(shown[7]["R@10"])) / 2)
+    assert cell["ΔR@10"] == pytest.approx(100 * (mean(cell["R@10"]) / mean(rows[6]["R@10"]) - 1))
+    assert cell["R@10 kept"] == pytest.approx(100 * mean(cell["R@10"]) / mean(rows[1]["R@10"]))
+    assert mean(rows[10]["R@10"]) == pytest.approx((mean(rows[4]["R@10"]) + mean(rows[7]["R@10"])) / 2)
     assert len(table_rows(result.tables["robustness-clicks"])) == 6, "one share is its own average"
     numbers = {
         (n["method"], n["noise in %"]): float(n["recall@10 mean"])
         for n in figure_rows(result.figures["robustness-missing-figure"])
     }
     names = {"freedom": "none", "+ ILA": "ila", "+ ILDA": "ilda"}
-    by_table = {(names[r["model"]], f"{float(r['noise'][:-2])}"): mean(r["R@10"]) for r in shown[:9]}
+    by_table = {(names[r["model"]], f"{float(r['noise'][:-2])}"): mean(r["R@10"]) for r in rows[:9]}
     assert numbers == by_table
 
 
@@ -128,8 +128,8 @@ def test_lines_are_the_numbers_and_a_failure_a_gap():
     heights = [[round(y, 6) for y in line.get_ydata() if y == y] for line in drawn]
     assert [len(line) for line in heights] == [5, 4, 5]
     assert heights[0] == pytest.approx([0.06 * (1 - 0.2 * s) + 1e-4 for s in (0, 0.2, 0.4, 0.6, 0.8)], abs=1e-6)
-    shown = table_rows(result.tables["robustness-missing"])
-    assert (shown[7]["R@10"], shown[7]["R@10 kept"], shown[16]["R@10"]) == (NO_MEMORY, "–", NO_MEMORY)
+    rows = table_rows(result.tables["robustness-missing"])
+    assert (rows[7]["R@10"], rows[7]["R@10 kept"], rows[16]["R@10"]) == (NO_MEMORY, "–", NO_MEMORY)
     assert sum("cannot be judged" in finding for finding in result.findings) == 2
 
 
@@ -156,12 +156,15 @@ def test_limits_are_those_of_the_numbers():
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = result_from("robustness", RobustnessConfig(), worn).findings
-    assert "freedom, missing content, average of 20 % … 80 %: Recall@10 of ILDA against the backbone alone: " in said[1]
-    claims = [finding for finding in said if "claim" in finding]
+    findings = result_from("robustness", RobustnessConfig(), worn).findings
+    assert (
+        "freedom, missing content, average of 20 % … 80 %: Recall@10 of ILDA against the backbone alone: "
+        in findings[1]
+    )
+    claims = [finding for finding in findings if "claim" in finding]
     assert len(claims) == 6
     assert all(" holds" in claim for claim in claims)
-    (left,) = [finding for finding in said if "false clicks: of the Recall@10" in finding]
+    (left,) = [finding for finding in findings if "false clicks: of the Recall@10" in finding]
     assert left == (
         "freedom, false clicks: of the Recall@10 without noise, this is left at 20 %: backbone alone 96.0 %, "
         "FETTLE 96.0 %, CROSS 98.0 %."

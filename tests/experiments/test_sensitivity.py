@@ -1,4 +1,4 @@
-"""RQ7: one setting at a time, and what is said of how much it matters."""
+"""RQ7: one setting at a time, its tables and figures, and the findings."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def flat_enough(cell):
 
 
 def test_the_papers_values_one_at_a_time():
-    made = cells(SensitivityConfig(seeds=(0,)), TINY)
-    assert [c.group for c in made] == [
+    planned = cells(SensitivityConfig(seeds=(0,)), TINY)
+    assert [c.group for c in planned] == [
         ("freedom", "none", ""),
         ("freedom", "cross", ""),
         *(("freedom", name, f"{value:g}") for name, values in VALUES.items() for value in values),
     ]
-    found = {c.group[1:]: c.config.alignment for c in made}
-    assert found.pop(("none", "")) is None
-    assert found.pop(("cross", "")) == CrossConfig()
-    assert found == {
+    alignments = {c.group[1:]: c.config.alignment for c in planned}
+    assert alignments.pop(("none", "")) is None
+    assert alignments.pop(("cross", "")) == CrossConfig()
+    assert alignments == {
         (name, f"{value:g}"): CrossConfig(**{name: value}) for name, values in VALUES.items() for value in values
     }
-    assert len({c.name for c in made}) == 35 - 7, "the base setting is one of each parameter's values"
+    assert len({c.name for c in planned}) == 35 - 7, "the base setting is one of each parameter's values"
 
 
 def test_what_other_experiments_have_is_not_trained_again():
@@ -62,8 +62,8 @@ def test_what_other_experiments_have_is_not_trained_again():
 
 
 def test_other_values_and_parameters():
-    made = cells(SensitivityConfig(parameters=("beta", "neighbors"), beta_values=(1, 0, 0.5), seeds=(0,)), TINY)
-    assert [c.group[1:] for c in made[2:]] == [
+    planned = cells(SensitivityConfig(parameters=("beta", "neighbors"), beta_values=(1, 0, 0.5), seeds=(0,)), TINY)
+    assert [c.group[1:] for c in planned[2:]] == [
         *(("beta", value) for value in ("0", "0.5", "1")),
         *(("neighbors", str(value)) for value in VALUES["neighbors"]),
     ]
@@ -73,19 +73,19 @@ def test_the_base_setting_is_that_of_the_settings():
     base = SharedSettings(
         TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.3, "gamma": 0.2}, "backbone": {"reg": 0.7}}}
     )
-    made = cells(SensitivityConfig(backbones=("bpr",), parameters=("alpha",), alpha_values=(0.1,), seeds=(0,)), base)
-    assert [c.config.alignment for c in made[1:]] == [
+    planned = cells(SensitivityConfig(backbones=("bpr",), parameters=("alpha",), alpha_values=(0.1,), seeds=(0,)), base)
+    assert [c.config.alignment for c in planned[1:]] == [
         CrossConfig(alpha=0.3, gamma=0.2),
         CrossConfig(alpha=0.1, gamma=0.2),
     ]
-    assert {c.config.backbone.reg for c in made} == {0.7}
+    assert {c.config.backbone.reg for c in planned} == {0.7}
 
 
 def test_temperatures_are_learnt_unless_they_are_fixed():
     options = {"parameters": ("lambda_f", "lambda_c", "lambda_n", "alpha"), "seeds": (0,)}
     for fixed in (False, True):
-        made = cells(SensitivityConfig(**options, fixed_temperatures=fixed), TINY)
-        for cell in made[1:]:
+        planned = cells(SensitivityConfig(**options, fixed_temperatures=fixed), TINY)
+        for cell in planned[1:]:
             alignment = cell.config.alignment
             assert alignment.learn_lambda_f is not (fixed and cell.group[1] == "lambda_f")
             assert alignment.learn_lambda_c is not (fixed and cell.group[1] == "lambda_c")
@@ -107,26 +107,26 @@ def test_what_cannot_be(options):
 
 def test_table_and_figure_have_the_same_numbers():
     result = result_from("sensitivity", SensitivityConfig(), flat_enough)
-    shown, numbers = table_rows(result.tables["sensitivity"]), figure_rows(result.figures["sensitivity-figure"])
-    assert [(row["model"], row["value"]) for row in shown[:4]] == [
+    rows, numbers = table_rows(result.tables["sensitivity"]), figure_rows(result.figures["sensitivity-figure"])
+    assert [(row["model"], row["value"]) for row in rows[:4]] == [
         *(("freedom", ""), ("+ cross", "as set"), ("α", 1e-5), ("α", 1e-4))
     ]
-    assert len(shown) == len(numbers) == 35
-    for row, number in zip(shown, numbers, strict=True):
+    assert len(rows) == len(numbers) == 35
+    for row, number in zip(rows, numbers, strict=True):
         assert float(number["recall@10 mean"]) == mean(row["R@10"])
         assert float(number["recall@10 deviation"]) == pytest.approx(1e-4)
-    for row, number in zip(shown[2:], numbers[2:], strict=True):
+    for row, number in zip(rows[2:], numbers[2:], strict=True):
         assert (number["parameter"], float(number["value"])) == (row["model"], row["value"])
-        assert row["ΔR@10"] == pytest.approx(100 * (mean(row["R@10"]) / mean(shown[0]["R@10"]) - 1))
+        assert row["ΔR@10"] == pytest.approx(100 * (mean(row["R@10"]) / mean(rows[0]["R@10"]) - 1))
     assert (
         "α 0.01, β 0.01, γ 0.01, λ_f 0.1, λ_c 0.2, λ_n 0.2, K 5. λ_f and λ_c: learnt"
         in (result.tables["sensitivity"].footnotes[0])
     )
 
 
-def learnt_by(made, ends):
+def learnt_by(planned, ends):
     """Let runs have learnt temperatures: ``ends`` of a cell by name."""
-    for cell in made:
+    for cell in planned:
         Path(cell.name).mkdir(exist_ok=True)
         weights = {f"cross.{name}": torch.tensor(end) for name, end in ends(cell).items()}
         save_file(weights, Path(cell.name, "model.safetensors"))
@@ -156,10 +156,10 @@ def test_where_learning_takes_temperatures(tmp_path, monkeypatch):
     assert ends["λ_f", 0.05] == pytest.approx((0.03, 0.031)), "of the seeds that are done"
     assert ends["λ_f", 0.25] == (0.5, 0.5, 0.5)
     assert {ends["λ_c", each] for each in VALUES["lambda_c"]} == {(0.25, 0.25, 0.25)}
-    said = {finding.split()[1]: finding for finding in result.findings}
-    assert said["λ_f"].endswith(" It is learnt from there and ends between 0.0300 and 0.5000.")
-    assert said["λ_c"].endswith(" It is learnt from there and ends between 0.2500 and 0.2500.")
-    assert "learnt" not in said["K"]
+    findings = {finding.split()[1]: finding for finding in result.findings}
+    assert findings["λ_f"].endswith(" It is learnt from there and ends between 0.0300 and 0.5000.")
+    assert findings["λ_c"].endswith(" It is learnt from there and ends between 0.2500 and 0.2500.")
+    assert "learnt" not in findings["K"]
 
 
 def test_where_learning_has_taken_temperatures_is_not_known():
@@ -185,9 +185,9 @@ def test_temperatures_that_are_kept(fixed, base, notes, tmp_path, monkeypatch):
     result = result_from("sensitivity", options, flat_enough, base)
     table = result.tables["sensitivity"]
     assert all(note in table.footnotes[0] for note in notes)
-    shown = {row["model"]: row.get("learnt to") for row in table_rows(table)}
-    assert shown["λ_f"] == (None if fixed else "")
-    assert shown["λ_c"] == (None if fixed else (0.25, 0.25, 0.25))
+    rows = {row["model"]: row.get("learnt to") for row in table_rows(table)}
+    assert rows["λ_f"] == (None if fixed else "")
+    assert rows["λ_c"] == (None if fixed else (0.25, 0.25, 0.25))
     assert sum("It is learnt" in finding for finding in result.findings) == (not fixed)
 
 
@@ -220,14 +220,14 @@ def test_a_weight_of_0_has_a_place():
 
 
 def test_what_the_paper_claims_is_found_where_it_is_so():
-    said = result_from("sensitivity", SensitivityConfig(), flat_enough).findings
-    assert said[0] == "freedom: CROSS as set changes Recall@10 by +8.6 %, higher in 3 of 3 seeds."
-    assert said[2] == (
+    findings = result_from("sensitivity", SensitivityConfig(), flat_enough).findings
+    assert findings[0] == "freedom: CROSS as set changes Recall@10 by +8.6 %, higher in 3 of 3 seeds."
+    assert findings[2] == (
         "freedom: β from 1e-05 to 0.1 moves Recall@10 by 10.3 %, from 0.0601 (at 0.1) to 0.0671 (at 1e-05), above the "
         "backbone alone at 4 of 5 values."
     )
-    assert said[-1].endswith("at every value of Figure 11 but β and γ = 0.1 holds.")
-    assert len(said) == 9
+    assert findings[-1].endswith("at every value of Figure 11 but β and γ = 0.1 holds.")
+    assert len(findings) == 9
 
 
 def test_what_the_paper_claims_is_denied_where_it_is_not_so():
@@ -236,8 +236,8 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
             0.05 if cell.group[1:] in (("alpha", "0.1"), ("neighbors", "15"), ("lambda_n", "20")) else flat_enough(cell)
         )
 
-    said = result_from("sensitivity", SensitivityConfig(), value).findings
-    assert said[-1].endswith("does not hold (not at α = 0.1, K = 15)."), "Figure 11 does not have λ_n"
+    findings = result_from("sensitivity", SensitivityConfig(), value).findings
+    assert findings[-1].endswith("does not hold (not at α = 0.1, K = 15)."), "Figure 11 does not have λ_n"
     other = result_from("sensitivity", SensitivityConfig(parameters=("alpha",), alpha_values=(7.0,)), value).findings
     assert not [finding for finding in other if "claim" in finding], "nor a weight of 7"
 
@@ -260,7 +260,7 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("verdicts", "sentence"),
     [
         ({"0.1": "lower"}, " Against CROSS as set it is lower at 0.1, beyond chance."),
         (
@@ -270,11 +270,13 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
         ({}, " No value differs from CROSS as set beyond chance."),
     ],
 )
-def test_how_far_it_moves_is_told_from_chance(monkeypatch, found, said):
-    tested = {("γ", value, "as set"): found.get(value, NO_DIFFERENCE) for value in ("1e-05", "0.0001", "0.001", "0.1")}
+def test_how_far_it_moves_is_told_from_chance(monkeypatch, verdicts, sentence):
+    tested = {
+        ("γ", value, "as set"): verdicts.get(value, NO_DIFFERENCE) for value in ("1e-05", "0.0001", "0.001", "0.1")
+    }
     monkeypatch.setattr(sensitivity, "verdicts_by_label", lambda tests: tested)
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
-    assert said in findings[1]
+    assert sentence in findings[1]
     assert "chance" not in findings[-1], "the claim is about the backbone alone, and nothing was tested against it"
     del tested["γ", "0.001", "as set"]
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
@@ -291,8 +293,16 @@ def test_what_the_paper_claims_is_told_from_chance(monkeypatch):
 
 
 def test_axes_have_powers_of_ten_as_such():
-    asked = {"alpha": (1e-5, 0.1), "lambda_n": (0.2, 20), "neighbors": (1, 10), "lambda_f": (0.1,), "gamma": (0, 0.1)}
-    options = SensitivityConfig(parameters=tuple(asked), **{f"{name}_values": values for name, values in asked.items()})
+    values_by_name = {
+        "alpha": (1e-5, 0.1),
+        "lambda_n": (0.2, 20),
+        "neighbors": (1, 10),
+        "lambda_f": (0.1,),
+        "gamma": (0, 0.1),
+    }
+    options = SensitivityConfig(
+        parameters=tuple(values_by_name), **{f"{name}_values": values for name, values in values_by_name.items()}
+    )
     axes = draw(result_from("sensitivity", options, flat_enough).figures["sensitivity-figure"]).axes
     written = [[label.get_text() for label in panel.get_xticklabels()] for panel in axes if panel.get_visible()]
     assert written == [["$10^{-5}$", "$10^{-1}$"], ["0.2", "20"], ["1", "10"], ["0.1"], ["0", "0.1"]]

@@ -1,4 +1,4 @@
-"""Figure 2: what runs recorded, epoch by epoch, and what is said of it."""
+"""Figure 2: records of runs, their tables and figures, and the findings."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def row(epoch, seed, names=NAMES, sign=1):
     """Strengths that part and variances that fall, as in the paper, if ``sign`` is 1; a hundredth more per seed."""
     part = 0.01 * seed
     at = sign * epoch
-    found = {"epoch": epoch}
-    found |= {f"mean {m}": part + 0.1 + 0.05 * at * (len(names) - k) for k, m in enumerate(names)}
-    found |= {f"variance {m}": 0.5 - 0.1 * at for m in names}
-    found |= {f"strongest {m}": 1 / len(names) for m in names}
+    record = {"epoch": epoch}
+    record |= {f"mean {m}": part + 0.1 + 0.05 * at * (len(names) - k) for k, m in enumerate(names)}
+    record |= {f"variance {m}": 0.5 - 0.1 * at for m in names}
+    record |= {f"strongest {m}": 1 / len(names) for m in names}
     pairs = [(m, n) for m in names for n in names if m != n]
-    found |= {f"{m}->{n}": 0.25 + part for m, n in pairs}
-    found |= {f"{m}<->{n}": 0.2 / epoch for m, n in pairs if names.index(m) < names.index(n)}
-    return found
+    record |= {f"{m}->{n}": 0.25 + part for m, n in pairs}
+    record |= {f"{m}<->{n}": 0.2 / epoch for m, n in pairs if names.index(m) < names.index(n)}
+    return record
 
 
 @pytest.fixture
-def answered(tmp_path):
+def result_of(tmp_path):
     """The answer where the run of ``cell`` recorded ``rows(cell)``; no file where they are None."""
 
     def answer(options, rows, value=lambda _: 0.1):
-        made = fake_results(cells(options, TINY), value)
-        for result in made:
+        runs = fake_results(cells(options, TINY), value)
+        for result in runs:
             folder = tmp_path / result.cell.name
             folder.mkdir(exist_ok=True)
             object.__setattr__(result, "folder", folder)
@@ -44,7 +44,7 @@ def answered(tmp_path):
                     writer = csv.DictWriter(file, recorded[0])
                     writer.writeheader()
                     writer.writerows(recorded)
-        return strengths.result(options, TINY, made, {TINY.data: load(TINY.data)})
+        return strengths.result(options, TINY, runs, {TINY.data: load(TINY.data)})
 
     return answer
 
@@ -57,20 +57,20 @@ def as_in_the_paper(cell):
 
 def test_cells_record_and_are_other_runs():
     options = {"backbones": ("bpr",), "seeds": (0, 3)}
-    made = cells(StrengthsConfig(**options), TINY)
-    assert [(c.group, c.config.training.seed) for c in made] == [
+    planned = cells(StrengthsConfig(**options), TINY)
+    assert [(c.group, c.config.training.seed) for c in planned] == [
         (("bpr", name), seed) for name in ("none", "fettle", "cross") for seed in (0, 3)
     ]
-    assert all(c.config.training.record_strengths for c in made)
+    assert all(c.config.training.record_strengths for c in planned)
     others = compare.cells(compare.CompareConfig(**options), TINY)
-    assert not {c.name for c in made} & {c.name for c in others}
-    plain = [c.config.training.model_copy(update={"record_strengths": None}) for c in made]
+    assert not {c.name for c in planned} & {c.name for c in others}
+    plain = [c.config.training.model_copy(update={"record_strengths": None}) for c in planned]
     assert plain == [c.config.training for c in others], "nothing else is different"
     assert StrengthsConfig().backbones == ("freedom",)
 
 
-def test_tables_hold_the_epochs_that_all_seeds_have(answered):
-    result = answered(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper)
+def test_tables_hold_the_epochs_that_all_seeds_have(result_of):
+    result = result_of(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper)
     table = result.tables["strengths"]
     assert [r[:3] for r in table.rows] == [["freedom + cross", m, 2] for m in NAMES]
     at = {(c.group, c.header): x for x, c in enumerate(table.columns)}
@@ -90,8 +90,8 @@ def test_tables_hold_the_epochs_that_all_seeds_have(answered):
     assert ways.rows[0][at["last epoch", "both"]] == pytest.approx((10, 10))
 
 
-def test_curves_are_what_was_recorded(answered):
-    result = answered(StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1)), as_in_the_paper)
+def test_curves_are_what_was_recorded(result_of):
+    result = result_of(StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1)), as_in_the_paper)
     numbers = figure_rows(result.figures["strengths-figure"])
     assert [(n["alignment"], n["epoch"]) for n in numbers] == [(a, e) for a in ("none", "cross") for e in ("1", "2")]
     assert float(numbers[3]["mean text mean"]) == pytest.approx((row(2, 0)["mean text"] + row(2, 1)["mean text"]) / 2)
@@ -107,9 +107,9 @@ def test_curves_are_what_was_recorded(answered):
     assert list(axes[1].lines[0].get_ydata()) == pytest.approx([20, 10])
 
 
-def test_of_more_modalities_directions_from_and_to_the_id_are_drawn(answered):
+def test_of_more_modalities_directions_from_and_to_the_id_are_drawn(result_of):
     names = ("id", "image", "sound", "text")
-    result = answered(
+    result = result_of(
         StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0, names), row(2, 0, names)]
     )
     left, right = draw(result.figures["strengths-directions-figure"]).axes
@@ -119,55 +119,57 @@ def test_of_more_modalities_directions_from_and_to_the_id_are_drawn(answered):
     assert len(result.tables["strengths-directions"].rows) == 6, "the table has all"
 
 
-def test_what_is_claimed_is_found_where_it_is_so(answered):
-    said = answered(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper).findings
-    assert said[0] == (
+def test_what_is_claimed_is_found_where_it_is_so(result_of):
+    findings = result_of(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper).findings
+    assert findings[0] == (
         "freedom + cross: between epochs 1 and 2 the mean strength goes from id 0.255, image 0.205 and text 0.155 to "
         "id 0.405, image 0.305 and text 0.205."
     )
-    claims = [f.split(" claim that ")[1] for f in said if "claim" in f]
+    claims = [f.split(" claim that ")[1] for f in findings if "claim" in f]
     assert [claim.split(" (")[0].removesuffix(".") for claim in claims] == [
         "strengths lie closer together at first than later holds",
         "the id is the strongest modality in the end holds",
         "the variance of strengths falls as training goes on holds",
     ]
-    assert said[-1].endswith("20.0 % are aligned both ways after epoch 1, 10.0 % after epoch 2, by the dynamic rule.")
+    assert findings[-1].endswith(
+        "20.0 % are aligned both ways after epoch 1, 10.0 % after epoch 2, by the dynamic rule."
+    )
 
 
-def test_what_is_claimed_is_denied_where_it_is_not_so(answered):
+def test_what_is_claimed_is_denied_where_it_is_not_so(result_of):
     options = StrengthsConfig(alignments=("none",), seeds=(0,))
-    said = answered(options, lambda cell: [row(epoch, 0, sign=-1) for epoch in (1, 2)]).findings
-    claims = [f.split(" claim that ")[1] for f in said if "claim" in f]
+    findings = result_of(options, lambda cell: [row(epoch, 0, sign=-1) for epoch in (1, 2)]).findings
+    claims = [f.split(" claim that ")[1] for f in findings if "claim" in f]
     assert claims[0].startswith("strengths lie closer together at first than later holds")
     assert claims[1] == "the id is the strongest modality in the end does not hold (it is text)."
     assert claims[2].startswith("the variance of strengths falls as training goes on does not hold (id 0.6 → 0.7")
-    assert "would be aligned both ways" in said[-1]
+    assert "would be aligned both ways" in findings[-1]
 
 
-def test_all_but_the_one_way_rule(answered):
+def test_all_but_the_one_way_rule(result_of):
     rows = [
         row(1, 0),
         row(2, 0) | {f"{m}<->{n}": 0.001 for m, n in (("id", "image"), ("id", "text"), ("image", "text"))},
     ]
-    said = answered(StrengthsConfig(alignments=("cross", "fettle"), seeds=(0,)), lambda cell: rows).findings
-    assert [f for f in said if "one-way rule" in f and "all but" in f] == [
+    findings = result_of(StrengthsConfig(alignments=("cross", "fettle"), seeds=(0,)), lambda cell: rows).findings
+    assert [f for f in findings if "one-way rule" in f and "all but" in f] == [
         "freedom + cross: in the end the dynamic rule is all but the one-way rule."
     ]
 
 
-def test_of_one_epoch_no_claim_is_judged(answered):
-    said = answered(StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0)]).findings
-    assert "freedom + cross: one epoch says nothing of how strengths go on." in said
-    assert not any("claim" in finding for finding in said)
+def test_of_one_epoch_no_claim_is_judged(result_of):
+    findings = result_of(StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0)]).findings
+    assert "freedom + cross: one epoch says nothing of how strengths go on." in findings
+    assert not any("claim" in finding for finding in findings)
 
 
-def test_the_id_alone(answered):
+def test_the_id_alone(result_of):
     options = StrengthsConfig(backbones=("bpr",), alignments=("none", "cross"), seeds=(0,))
 
     def rows(cell):
         return [row(epoch, 0, ("id",) if cell.group[1] == "none" else NAMES) for epoch in (1, 2)]
 
-    result = answered(options, rows)
+    result = result_of(options, rows)
     assert [r[:2] for r in result.tables["strengths"].rows if r] == [
         ["bpr alone", "id"],
         *(["bpr + cross", m] for m in NAMES),
@@ -182,27 +184,27 @@ def test_the_id_alone(answered):
     }
 
 
-def test_the_id_alone_has_no_directions(answered):
+def test_the_id_alone_has_no_directions(result_of):
     def rows(cell):
         return [row(epoch, 0, ("id",) if cell.group[1] == "none" else NAMES) for epoch in (1, 2)]
 
     options = StrengthsConfig(backbones=("bpr",), alignments=("none", "cross"), seeds=(0,))
-    panels = draw(answered(options, rows).figures["strengths-directions-figure"]).axes
+    panels = draw(result_of(options, rows).figures["strengths-directions-figure"]).axes
     assert [axes.get_title(loc="left") for axes in panels] == ["bpr + cross", ""]
     assert panels[0].get_ylim()[0] == 0
     assert panels[0].get_ylim()[1] > 25
-    alone = answered(options.model_copy(update={"alignments": ("none",)}), rows)
+    alone = result_of(options.model_copy(update={"alignments": ("none",)}), rows)
     assert list(alone.figures) == ["strengths-figure"]
     assert alone.tables["strengths-directions"].rows == []
 
 
-def test_a_failure_is_told_and_leaves_a_gap(answered):
+def test_a_failure_is_told_and_leaves_a_gap(result_of):
     options = StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1))
 
     def value(cell):
         return None if cell.group[1] == "cross" and cell.config.training.seed == 1 else 0.1
 
-    result = answered(options, as_in_the_paper, value)
+    result = result_of(options, as_in_the_paper, value)
     assert table_rows(result.tables["strengths"])[-1]["modality"] == NO_MEMORY
     assert table_rows(result.tables["strengths-directions"])[-1]["rule"] == NO_MEMORY
     axes = draw(result.figures["strengths-figure"]).axes
@@ -212,15 +214,15 @@ def test_a_failure_is_told_and_leaves_a_gap(answered):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(None, "No such file"), ("epoch,mean id\n1,nought\n", "damaged"), ("epoch\n", "empty")]
+    ("content", "reason"), [(None, "No such file"), ("epoch,mean id\n1,nought\n", "damaged"), ("epoch\n", "empty")]
 )
-def test_a_record_that_cannot_be_read(content, told, answered, tmp_path):
+def test_a_record_that_cannot_be_read(content, reason, result_of, tmp_path):
     options = StrengthsConfig(alignments=("cross",), seeds=(0,))
     (cell,) = cells(options, TINY)
     if content is not None:
         (tmp_path / cell.name).mkdir()
         (tmp_path / cell.name / "strengths.csv").write_text(content)
-    result = answered(options, lambda _: None)
-    shown = table_rows(result.tables["strengths"])[0]["modality"]
-    assert "strengths.csv" in shown
-    assert told in shown
+    result = result_of(options, lambda _: None)
+    failure = table_rows(result.tables["strengths"])[0]["modality"]
+    assert "strengths.csv" in failure
+    assert reason in failure

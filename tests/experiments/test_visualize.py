@@ -1,9 +1,8 @@
-"""RQ5: distances between modalities, cosines of users with items, and the maps."""
+"""RQ5: tables, pictures and findings on distances between modalities and cosines of users with items."""
 
 from __future__ import annotations
 
 import importlib.util
-import math
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from crossrec.experiments.analysis.embedding_metrics import (
     cosines,
     distances,
     embedding_metrics,
-    tsne,
 )
 from crossrec.experiments.analysis.tsne_plots import tsne_table
 from crossrec.experiments.questions import compare, visualize
@@ -30,59 +28,23 @@ from crossrec.runs.embeddings import TrainedEmbeddings
 SMALL = {"items": 8, "pairs": 6}
 
 
-def table(*rows):
-    return torch.tensor(rows, dtype=torch.float32)
-
-
-def test_distances_by_hand():
-    vectors = {
-        "id": table([3, 4], [0, 2], [1, 0], [0, 0]),
-        "image": table([3, 0], [0, -1], [0, 0], [5, 5]),
-        "text": table([6, 8], [2, 0], [0, 3], [1, 1]),
-    }
-    raw = distances(vectors, normalised=False)
-    assert raw["id", "image"] == pytest.approx((4 + 3) / 2), "the third item has no image, the fourth no id"
-    assert raw["id", "text"] == pytest.approx((5 + math.sqrt(8) + math.sqrt(10)) / 3)
-    unit = distances(vectors, normalised=True)
-    # (0.6, 0.8) to (1, 0), and (0, 1) to (0, -1); then 0, and twice a right angle
-    assert unit["id", "image"] == pytest.approx((math.sqrt(0.16 + 0.64) + 2) / 2)
-    assert unit["id", "text"] == pytest.approx((0 + 2 * math.sqrt(2)) / 3)
-    assert list(unit) == [("id", "image"), ("id", "text"), ("image", "text")]
-    assert distances({"id": vectors["id"]}, normalised=True) == {}
-    assert math.isnan(distances({"a": table([1, 0], [0, 0]), "b": table([0, 0], [1, 1])}, normalised=True)["a", "b"])
-
-
-def test_cosines_by_hand(monkeypatch):
-    user = table([1, 0], [1, 1])
-    vectors = {"id": table([2, 0], [0, 1], [-1, 0]), "sound": table([0, 3], [0, 0], [1, 1])}
-    pairs = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 0])
-    diagonal = math.sqrt(0.5)
-    for block in (1 << 18, 3):
-        monkeypatch.setattr("crossrec.experiments.analysis.embedding_metrics.PAIRS", block)
-        found = cosines(user, vectors, *pairs)
-        assert found["id"] == pytest.approx((1 + 0 - diagonal + diagonal) / 4)
-        assert found["sound"] == pytest.approx((0 + 1 + diagonal) / 3), "the second item makes no sound"
-    nothing = torch.empty(0, dtype=torch.int64)
-    assert math.isnan(cosines(user, vectors, nothing, nothing)["id"])
-
-
 def test_what_a_run_is_measured_on(dataset, snapshots):
     # untrained items are in no distance, users without training pairs in no cosine
-    made = snapshots["none", 0]
-    degree = made.degree_I.clone()
+    embeddings = snapshots["none", 0]
+    degree = embeddings.degree_I.clone()
     degree[0] = 0
-    trained = embedding_metrics(TrainedEmbeddings(**vars(made) | {"degree_I": degree}), dataset)
-    rows = {m: x[1:] for m, x in {"id": made.item_IL, **made.modality_IL}.items()}
+    trained = embedding_metrics(TrainedEmbeddings(**vars(embeddings) | {"degree_I": degree}), dataset)
+    rows = {m: x[1:] for m, x in {"id": embeddings.item_IL, **embeddings.modality_IL}.items()}
     assert trained.distance == {UNIT: distances(rows, normalised=True), RAW: distances(rows, normalised=False)}
     test = dataset.test
-    kept = test.user_N != test.user_N[0]
+    is_active = test.user_N != test.user_N[0]
     fewer = Interactions(
         *(x[dataset.train.user_N != test.user_N[0]] for x in (dataset.train.user_N, dataset.train.item_N))
     )
     object.__setattr__(dataset, "train", fewer)
-    pairs = torch.from_numpy(test.user_N[kept]), torch.from_numpy(test.item_N[kept])
-    vectors = {"id": made.item_IL, **made.modality_IL}
-    assert embedding_metrics(made, dataset).cosine[TEST] == cosines(made.user_UL, vectors, *pairs)
+    pairs = torch.from_numpy(test.user_N[is_active]), torch.from_numpy(test.item_N[is_active])
+    vectors = {"id": embeddings.item_IL, **embeddings.modality_IL}
+    assert embedding_metrics(embeddings, dataset).cosine[TEST] == cosines(embeddings.user_UL, vectors, *pairs)
 
 
 @pytest.fixture
@@ -94,7 +56,7 @@ def dataset():
 def snapshots(dataset, monkeypatch):
     """By alignment and seed: under cross, content is near the id and the user's own; alone it is anywhere."""
     degree = torch.from_numpy(np.bincount(dataset.train.item_N, minlength=dataset.num_items))
-    made = {}
+    embeddings = {}
     for alignment in ("none", "cross"):
         for seed in (0, 1):
             draw_ = torch.Generator().manual_seed(seed)
@@ -106,12 +68,12 @@ def snapshots(dataset, monkeypatch):
                 content = [item + 0.1 * x for x in content]
                 user = user + 2
             empty = torch.zeros(dataset.num_users + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-            made[alignment, seed] = TrainedEmbeddings(
+            embeddings[alignment, seed] = TrainedEmbeddings(
                 *("freedom", alignment, "", user, item, user, item, degree, *empty, torch.zeros(0, dtype=torch.bool)),
                 modality_IL=dict(zip(("image", "text"), content, strict=True)),
             )
-    monkeypatch.setattr(visualize, "open_embeddings", lambda folder: made[_run(folder)])
-    return made
+    monkeypatch.setattr(visualize, "open_embeddings", lambda folder: embeddings[_run(folder)])
+    return embeddings
 
 
 def _run(folder):
@@ -119,43 +81,45 @@ def _run(folder):
     return "cross" if "+" in label else "none", int(seed.removeprefix("seed"))
 
 
-def answered(options, dataset, value=lambda _: 0.1):
+def result_of(options, dataset, value=lambda _: 0.1):
     return visualize.result(options, TINY, fake_results(cells(options, TINY), value), {TINY.data: dataset})
 
 
 def test_cells_are_those_of_compare():
     options = {"backbones": ("bpr",), "seeds": (0, 3)}
-    made = cells(VisualizeConfig(**options), TINY)
-    assert [(c.group, c.config.training.seed) for c in made] == [
+    planned = cells(VisualizeConfig(**options), TINY)
+    assert [(c.group, c.config.training.seed) for c in planned] == [
         (("bpr", name), seed) for name in ("none", "cross") for seed in (0, 3)
     ]
-    assert {c.name for c in made} < {c.name for c in compare.cells(compare.CompareConfig(**options), TINY)}
+    assert {c.name for c in planned} < {c.name for c in compare.cells(compare.CompareConfig(**options), TINY)}
     assert VisualizeConfig().backbones == ("freedom",)
 
 
 def test_tables_hold_every_seed_and_the_change(dataset, snapshots):
-    result = answered(VisualizeConfig(seeds=(0, 1), pictures=False), dataset)
-    shown = result.tables["visualize-distances"]
-    assert [row[:2] for row in shown.rows] == [
+    result = result_of(VisualizeConfig(seeds=(0, 1), pictures=False), dataset)
+    distances_table = result.tables["visualize-distances"]
+    assert [row[:2] for row in distances_table.rows] == [
         ["freedom", what] for what in ("id – image", "id – text", "image – text", "average")
     ]
-    spaces = {key: embedding_metrics(made, dataset) for key, made in snapshots.items()}
+    metrics = {key: embedding_metrics(embeddings, dataset) for key, embeddings in snapshots.items()}
     for at, length in ((2, UNIT), (5, RAW)):
-        alone, aligned, change = shown.rows[1][at : at + 3]
-        assert alone == tuple(spaces["none", seed].distance[length]["id", "text"] for seed in (0, 1))
-        assert aligned == tuple(spaces["cross", seed].distance[length]["id", "text"] for seed in (0, 1))
+        alone, aligned, change = distances_table.rows[1][at : at + 3]
+        assert alone == tuple(metrics["none", seed].distance[length]["id", "text"] for seed in (0, 1))
+        assert aligned == tuple(metrics["cross", seed].distance[length]["id", "text"] for seed in (0, 1))
         assert change == pytest.approx(100 * (mean(aligned) / mean(alone) - 1))
-        assert mean(shown.rows[3][at]) == pytest.approx(np.mean([mean(row[at]) for row in shown.rows[:3]]))
-    near = result.tables["visualize-cosines"]
-    assert [row[1] for row in near.rows] == ["id", "image", "text"]
+        assert mean(distances_table.rows[3][at]) == pytest.approx(
+            np.mean([mean(row[at]) for row in distances_table.rows[:3]])
+        )
+    cosines_table = result.tables["visualize-cosines"]
+    assert [row[1] for row in cosines_table.rows] == ["id", "image", "text"]
     for at, pairs in ((2, TRAIN), (5, TEST)):
-        assert near.rows[2][at] == tuple(spaces["none", seed].cosine[pairs]["text"] for seed in (0, 1))
+        assert cosines_table.rows[2][at] == tuple(metrics["none", seed].cosine[pairs]["text"] for seed in (0, 1))
     assert result.figures == {}
 
 
 def test_what_is_claimed_is_found_where_it_is_so(dataset, snapshots):
-    said = answered(VisualizeConfig(seeds=(0, 1), pictures=False), dataset).findings
-    assert [f.split(" claim that ")[1] for f in said if "claim" in f] == [
+    findings = result_of(VisualizeConfig(seeds=(0, 1), pictures=False), dataset).findings
+    assert [f.split(" claim that ")[1] for f in findings if "claim" in f] == [
         "alignment brings the modalities of an item together holds.",
         "users come nearer to the content of the items they interact with holds (the paper, Baby: image +14.7 %, text "
         "+12.2 %).",
@@ -166,8 +130,8 @@ def test_what_is_claimed_is_denied_where_it_is_not_so(dataset, snapshots):
     for seed in (0, 1):
         alone, cross = snapshots["none", seed], snapshots["cross", seed]
         snapshots["none", seed], snapshots["cross", seed] = cross, alone
-    said = answered(VisualizeConfig(seeds=(0, 1), pictures=False), dataset).findings
-    claims = [f.split(" claim that ")[1] for f in said if "claim" in f]
+    findings = result_of(VisualizeConfig(seeds=(0, 1), pictures=False), dataset).findings
+    claims = [f.split(" claim that ")[1] for f in findings if "claim" in f]
     assert claims[0] == (
         "alignment brings the modalities of an item together does not hold (not for vectors: unit length and as they "
         "are)."
@@ -175,7 +139,7 @@ def test_what_is_claimed_is_denied_where_it_is_not_so(dataset, snapshots):
     assert "does not hold" in claims[1]
 
 
-def test_a_share_of_what_is_not_above_0_is_not_told():
+def test_a_change_from_a_mean_of_0_or_less_has_no_percentage():
     assert relative_change(0.3, 0.2) == pytest.approx(50)
     assert relative_change((0.3, 0.3), -0.2) == "–"
     assert relative_change(0.3, "no vectors") == "–"
@@ -184,13 +148,13 @@ def test_a_share_of_what_is_not_above_0_is_not_told():
 def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshots):
     for seed in (0, 1):
         snapshots["none", seed].modality_IL.clear()
-    result = answered(VisualizeConfig(seeds=(0, 1), **SMALL), dataset)
+    result = result_of(VisualizeConfig(seeds=(0, 1), **SMALL), dataset)
     average = result.tables["visualize-distances"].rows[-1]
     assert (average[2], average[4]) == ("no vectors", "–")
     assert mean(average[3]) > 0
     assert mean(result.tables["visualize-cosines"].rows[0][2]) != 0, "the id it has"
-    (said,) = result.findings
-    assert said.startswith("freedom alone makes no content vectors: there is nothing to compare")
+    (findings,) = result.findings
+    assert findings.startswith("freedom alone makes no content vectors: there is nothing to compare")
     kinds = {
         (row["panel"], row["vector"])
         for row in figure_rows(result.figures["visualize-figure"])
@@ -201,30 +165,30 @@ def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshot
 
 def test_the_picture_has_the_same_items_and_pairs_before_and_after(dataset, snapshots):
     options = VisualizeConfig(seeds=(1, 0), **SMALL)
-    figure = answered(options, dataset).figures["visualize-figure"]
+    figure = result_of(options, dataset).figures["visualize-figure"]
     points = figure_rows(figure)
     numbers = {}
     for row in points:
         numbers.setdefault((row["panel"], row["alignment"], row["vector"]), []).append(row["number"])
     kinds = [("items", ("id", "image", "text"), 8), ("pairs", ("user", "image", "text"), 6)]
     for panel, vectors, count in kinds:
-        found = [numbers[panel, alignment, kind] for alignment in ("none", "cross") for kind in vectors]
-        assert all(one == found[0] for one in found)
-        assert len(set(found[0])) == count
+        drawn = [numbers[panel, alignment, kind] for alignment in ("none", "cross") for kind in vectors]
+        assert all(one == drawn[0] for one in drawn)
+        assert len(set(drawn[0])) == count
     axes = draw(figure).axes
     assert [a.get_title() for a in axes] == [
         *("(a) freedom alone", "(b) freedom + cross", "(c) freedom alone", "(d) freedom + cross")
     ]
     assert sum(len(line.get_xdata()) for a in axes for line in a.lines) == len(points) == 2 * 3 * (8 + 6)
-    spaces = embedding_metrics(snapshots["cross", 1], dataset)
-    assert axes[1].get_xlabel().endswith(f"{np.mean(list(spaces.distance[UNIT].values())):.2f}")
-    assert f"image {spaces.cosine[TRAIN]['image']:.2f}" in axes[3].get_xlabel()
+    metrics = embedding_metrics(snapshots["cross", 1], dataset)
+    assert axes[1].get_xlabel().endswith(f"{np.mean(list(metrics.distance[UNIT].values())):.2f}")
+    assert f"image {metrics.cosine[TRAIN]['image']:.2f}" in axes[3].get_xlabel()
     assert "seed 1" in figure.caption
-    assert figure_rows(answered(options, dataset).figures["visualize-figure"]) == points, "the same again"
+    assert figure_rows(result_of(options, dataset).figures["visualize-figure"]) == points, "the same again"
 
 
 def test_a_failed_run_leaves_its_panels_empty(dataset, snapshots):
-    result = answered(
+    result = result_of(
         VisualizeConfig(seeds=(0,), **SMALL), dataset, lambda cell: None if cell.group[1] == "cross" else 0.1
     )
     axes = draw(result.figures["visualize-figure"]).axes
@@ -234,12 +198,12 @@ def test_a_failed_run_leaves_its_panels_empty(dataset, snapshots):
     assert all("cannot be judged" in finding for finding in result.findings if "claim" in finding)
 
 
-def test_a_run_that_cannot_be_read_is_told(dataset, snapshots, monkeypatch):
+def test_a_run_that_cannot_be_read_is_reported(dataset, snapshots, monkeypatch):
     def damaged(folder):
         raise RunError("it is damaged")
 
     monkeypatch.setattr(visualize, "open_embeddings", damaged)
-    result = answered(VisualizeConfig(seeds=(0,), pictures=False), dataset)
+    result = result_of(VisualizeConfig(seeds=(0,), pictures=False), dataset)
     assert table_rows(result.tables["visualize-cosines"])[0]["alone"] == "failed: it is damaged"
 
 
@@ -249,17 +213,6 @@ def test_without_opentsne_there_are_numbers_only(monkeypatch):
     with pytest.raises(ConfigError, match=r"pip install 'crossrec\[plots\]', or give --no-pictures"):
         cells(VisualizeConfig(), TINY)
     assert cells(VisualizeConfig(pictures=False, seeds=(0,)), TINY)
-
-
-def test_tsne_keeps_apart_what_is_apart():
-    near = torch.Generator().manual_seed(0)
-    one, other = (torch.randn(20, 3, generator=near) * 0.05 + torch.tensor(at) for at in ([1.0, 0, 0], [0, 1.0, 0]))
-    placed = tsne({"one": one, "other": other}, 0)
-    centres = [placed[name].mean(axis=0) for name in ("one", "other")]
-    spread = max(
-        np.linalg.norm(placed[name] - centre, axis=1).max() for name, centre in zip(placed, centres, strict=True)
-    )
-    assert np.linalg.norm(centres[0] - centres[1]) > 2 * spread
 
 
 def test_items_without_all_content_are_not_drawn(dataset, snapshots):
