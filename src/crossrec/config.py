@@ -25,16 +25,11 @@ class Config(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(explain(error, list(cls.model_fields))) from None
-
-
-def explain(error: ValidationError, names: list[str]) -> str:
-    """One line for the first problem of a pydantic error: setting, value, reason, nearest of the ``names``."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting '{name}'{did_you_mean(name, names)}"
-    return f"setting '{name}' = {first.get('input')!r}: {first['msg']}"
+            first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"unknown setting '{name}'{did_you_mean(name, list(cls.model_fields))}")
+        raise ConfigError(f"setting '{name}' = {first.get('input')!r}: {first['msg']}")
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

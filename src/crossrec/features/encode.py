@@ -15,11 +15,10 @@ import numpy as np
 
 from crossrec._version import __version__
 from crossrec.errors import ConfigError, DataError
-from crossrec.features.card import FeatureCard
 from crossrec.features.config import FeaturesConfig
 from crossrec.features.image import ImageEncoder, ImageInputs
 from crossrec.features.items import feature_path, read_items
-from crossrec.features.ledger import FAILED, Mark
+from crossrec.features.ledger import FAILED, FeatureCard, Mark
 from crossrec.features.model_folder import silence_libraries
 from crossrec.features.store import FeatureStore
 from crossrec.features.text import SentenceEncoder, TextInputs
@@ -60,17 +59,13 @@ def encode_features(config: FeaturesConfig, on_progress: OnProgress = lambda *_:
     items = read_items(config)
     all_inputs: list[Inputs] = [TextInputs(config, items)] if config.text else []
     all_inputs += [ImageInputs(config, items)] if encode_images else []
-    stores = [_store(inputs, feature_path(items.folder, inputs.modality), config) for inputs in all_inputs]
+    pairs = [(inputs, _store(inputs, feature_path(items.folder, inputs.modality), config)) for inputs in all_inputs]
     with ExitStack() as stack:
-        for inputs, store in zip(all_inputs, stores, strict=True):
+        for inputs, store in pairs:
             stack.enter_context(store.lock())
             _check_replacing(inputs, store, config)
-        pairs = zip(all_inputs, stores, strict=True)
-        encoders = [None if store.up_to_date else inputs.encoder() for inputs, store in pairs]
-        return [
-            _encode(inputs, store, encoder, config, on_progress)
-            for inputs, store, encoder in zip(all_inputs, stores, encoders, strict=True)
-        ]
+        jobs = [(inputs, store, None if store.up_to_date else inputs.encoder()) for inputs, store in pairs]
+        return [_encode(*job, config, on_progress) for job in jobs]
 
 
 def _store(inputs: Inputs, path: Path, config: FeaturesConfig) -> FeatureStore:

@@ -21,8 +21,7 @@ import numpy as np
 from crossrec.data.io.atomic import cannot_write, move_into_place, read_json, write_bytes_atomic, write_json_atomic
 from crossrec.data.io.lock import FILE as LOCK_FILE, FolderLock
 from crossrec.errors import ConfigError, RunError
-from crossrec.features.card import FeatureCard
-from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, Mark, inputs_digest
+from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, FeatureCard, Mark, inputs_digest
 
 BLOCK = 4096
 """Rows copied at a time."""
@@ -66,12 +65,10 @@ class FeatureStore:
     def finished_card(self) -> FeatureCard | None:
         """Card of the existing file; None where there is no file, or the card is not that of the file."""
         self._move_into_place()
-        try:
+        with suppress(RunError, ConfigError, OSError, TypeError, ValueError):
             card = FeatureCard.parse(read_json(self.card_path))
             if _sha256(self.path) == card.sha256:
                 return card
-        except (RunError, ConfigError, OSError, TypeError, ValueError):
-            pass
         return None
 
     @property
@@ -148,30 +145,18 @@ class FeatureStore:
 
     def _reopen(self) -> bool:
         """Open an existing draft of the same key and inputs; False where there is none, or it is damaged."""
-        try:
-            ledger = np.load(self._draft(".ledger.npy"), allow_pickle=False)
-            file = self._draft(".npy").open("r+b")
-        except (OSError, ValueError):
+        draft = self._load(self._draft(".npy"), self._draft(".ledger.npy"))
+        if draft is None or not np.array_equal(draft[1]["digest"], self.ledger["digest"]):
             return False
-        shape, dtype, self._start = _header(file)
-        size = self._start + len(self.ledger) * self.dimension * self.dtype.itemsize
-        complete = (len(self.ledger), self.dimension) == shape and dtype == self.dtype and ledger.dtype == LEDGER
-        complete = complete and os.fstat(file.fileno()).st_size == size
-        if not complete or not np.array_equal(ledger["digest"], self.ledger["digest"]):
-            file.close()
-            return False
-        self._file, self.ledger = file, ledger
+        self._file, self._start, self.ledger = self._draft(".npy").open("r+b"), draft[0].offset, draft[1]
         return True
 
     def _create(self) -> None:
         """Create a draft of zeros and copy the reusable rows of the existing file and of an older draft."""
-        shape = (len(self.ledger), self.dimension)
         self._draft(".ledger.npy").unlink(missing_ok=True)
-        self._file = self._draft(".npy").open("w+b")
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        self._start = self._file.tell()
-        self._file.truncate(self._start + shape[0] * shape[1] * self.dtype.itemsize)
+        shape = (len(self.ledger), self.dimension)
+        draft = np.lib.format.open_memmap(self._draft(".npy"), mode="w+", dtype=self.dtype, shape=shape)
+        self._file, self._start = self._draft(".npy").open("r+b"), draft.offset
         if self.finished_card is not None and self.finished_card.key == self.key:
             self._copy_rows(self.path, self.folder / "ledger.npy", self.finished_card.inputs)
         with suppress(RunError, TypeError, KeyError, AttributeError):
@@ -185,15 +170,10 @@ class FeatureStore:
 
     def _copy_rows(self, matrix_path: Path, ledger_path: Path, inputs: str) -> None:
         """Copy the rows of a file with digest ``inputs`` that did not fail and whose input is needed here."""
-        try:
-            matrix = np.load(matrix_path, mmap_mode="r", allow_pickle=False)
-            ledger = np.load(ledger_path, allow_pickle=False)
-        except (OSError, ValueError):
+        loaded = self._load(matrix_path, ledger_path)
+        if loaded is None or inputs_digest(loaded[1]["digest"]) != inputs:  # copied from elsewhere, without its ledger
             return
-        if ledger.dtype != LEDGER or matrix.shape != (len(ledger), self.dimension) or matrix.dtype != self.dtype:
-            return
-        if inputs_digest(ledger["digest"]) != inputs:  # the file was copied from elsewhere, without its ledger
-            return
+        matrix, ledger = loaded
         encoded = np.flatnonzero((ledger["marks"] & (Mark.DONE | FAILED)) == Mark.DONE)
         missing = np.flatnonzero((self.ledger["digest"] != b"") & (self.ledger["marks"] == 0))
         if not len(encoded):
@@ -206,6 +186,16 @@ class FeatureStore:
             block = slice(start, start + BLOCK)
             self._write(rows[block], matrix[source_rows[block]])
         self.ledger["marks"][rows] = ledger["marks"][source_rows]
+
+    def _load(self, matrix_path: Path, ledger_path: Path) -> tuple[np.memmap[Any, Any], np.ndarray] | None:
+        """Map a matrix and read its ledger; None where one is missing, damaged, or of another shape or dtype."""
+        try:
+            matrix = np.load(matrix_path, mmap_mode="r", allow_pickle=False)
+            ledger = np.load(ledger_path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        fits = ledger.dtype == LEDGER and matrix.shape == (len(ledger), self.dimension) and matrix.dtype == self.dtype
+        return (matrix, ledger) if fits else None
 
     def _write(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         assert self._file is not None
@@ -233,16 +223,6 @@ class FeatureStore:
         for file in self.folder.iterdir():
             if file.name not in (*keep, LOCK_FILE):
                 file.unlink(missing_ok=True)
-
-
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """(shape, dtype, offset of the numbers) of a .npy file; shape () where it is none."""
-    try:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    except ValueError:
-        return (), np.dtype(bool), 0
-    return shape, dtype, file.tell()
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:

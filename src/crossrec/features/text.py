@@ -33,12 +33,15 @@ class TextInputs:
     packages = ("sentence-transformers",)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
+        import polars as pl
+
         if config.text_model is None:
             raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
         require_packages("sentence_transformers")
         self.config, self.modality, self.sources = config, config.text_name, config.text
         columns = [cells_as_text(items.cells(name), items.column(name)) for name in config.text]
-        self.texts = join_columns(columns).to_list()
+        joined = pl.concat_str(columns, separator="\n", ignore_nulls=True).fill_null("")  # "" where all are null
+        self.texts: list[str] = pl.select(joined).to_series().to_list()
         self.digest_I = np.array([input_digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
         if not any(self.texts):
             raise DataError(f"{items.column(config.text[0])} is empty for every item; name columns with text")
@@ -147,10 +150,3 @@ def cells_as_text(cells: pl.Series, column: str) -> pl.Series:
         cells = cells.fill_nan(None)
     text = cells.cast(pl.String).str.strip_chars()
     return text.set(text == "", None)
-
-
-def join_columns(columns: list[pl.Series]) -> pl.Series:
-    """Join the cells of each row that are not null by line breaks; "" where all are null."""
-    import polars as pl
-
-    return pl.select(pl.concat_str(columns, separator="\n", ignore_nulls=True)).to_series().fill_null("")
