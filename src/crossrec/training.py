@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field, field_validator
@@ -102,10 +102,10 @@ def fit(
     optimizer = torch.optim.Adam(parameters, fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
-    progress, best = Progress(), _weights(objective)
+    state = _State(objective, optimizer, generators, Progress(), _weights(objective))
     if folder is not None and (folder / MANIFEST).exists():
-        progress, best = _resume(folder, identity, objective, optimizer, generators)
-    saved = time.monotonic()
+        state.resume(folder, identity)
+    progress, saved = state.progress, time.monotonic()
 
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if progress.finished:
@@ -125,13 +125,13 @@ def fit(
         progress.epoch = epoch
         value = metrics.get(SELECTION, float(epoch))
         if value > progress.best_value:
-            progress.best_epoch, progress.best_value, best = epoch, value, _weights(objective)
+            progress.best_epoch, progress.best_value, state.best = epoch, value, _weights(objective)
         progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= patience
         if folder is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
-            _save(folder, identity, objective, optimizer, generators, progress, best)
+            state.save(folder, identity)
             saved = time.monotonic()
         on_epoch(progress)
-    objective.load_state_dict(best)
+    objective.load_state_dict(state.best)
     return progress
 
 
@@ -180,44 +180,43 @@ def _weights(objective: Objective) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in objective.state_dict().items()}
 
 
-def _save(
-    folder: Path,
-    identity: str,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    generators: dict[str, torch.Generator],
-    progress: Progress,
-    best: dict[str, Tensor],
-) -> None:
-    tensors = {f"weights/{name}": value for name, value in objective.state_dict().items()}
-    tensors |= {f"best/{name}": value for name, value in best.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{slot}": value for slot, value in slots.items()}
-    tensors |= {f"generator/{purpose}": generator.get_state() for purpose, generator in generators.items()}
-    manifest: dict[str, Any] = {"identity": identity, "progress": vars(progress)}
-    save_checkpoint(folder, tensors, manifest)
+@dataclass
+class _State:
+    """All that a checkpoint holds. ``best``: the weights of the best epoch."""
 
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    generators: dict[str, torch.Generator]
+    progress: Progress
+    best: dict[str, Tensor]
 
-def _resume(
-    folder: Path,
-    identity: str,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    generators: dict[str, torch.Generator],
-) -> tuple[Progress, dict[str, Tensor]]:
-    tensors, manifest = load_checkpoint(folder)
-    if manifest["identity"] != identity:
-        raise RunError(f"{folder} holds a checkpoint of another configuration or data set: use another --out")
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        kind, rest = name.split("/", 1)
-        groups.setdefault(kind, {})[rest] = value
-    objective.load_state_dict(groups["weights"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in groups.get("optimizer", {}).items():
-        index, slot = name.split("/")
-        state.setdefault(int(index), {})[slot] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for purpose, generator in generators.items():
-        generator.set_state(groups["generator"][purpose])
-    return Progress(**manifest["progress"]), groups["best"]
+    def save(self, folder: Path, identity: str) -> None:
+        """Save a checkpoint into the folder."""
+        slots = self.optimizer.state_dict()["state"]
+        groups = {
+            "weights": self.objective.state_dict(),
+            "best": self.best,
+            "optimizer": {f"{index}/{slot}": value for index in slots for slot, value in slots[index].items()},
+            "generator": {purpose: generator.get_state() for purpose, generator in self.generators.items()},
+        }
+        tensors = {f"{kind}/{name}": value for kind, group in groups.items() for name, value in group.items()}
+        save_checkpoint(folder, tensors, {"identity": identity, "progress": vars(self.progress)})
+
+    def resume(self, folder: Path, identity: str) -> None:
+        """Load the checkpoint of the folder. Raises RunError if it is damaged or of another ``identity``."""
+        tensors, manifest = load_checkpoint(folder)
+        if manifest["identity"] != identity:
+            raise RunError(f"{folder} holds a checkpoint of another configuration or data set: use another --out")
+        groups: dict[str, dict[str, Tensor]] = {}
+        for path, value in tensors.items():
+            kind, name = path.split("/", 1)
+            groups.setdefault(kind, {})[name] = value
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups.get("optimizer", {}).items():
+            index, slot = name.split("/")
+            slots.setdefault(int(index), {})[slot] = value
+        self.objective.load_state_dict(groups["weights"])
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        for purpose, generator in self.generators.items():
+            generator.set_state(groups["generator"][purpose])
+        self.progress, self.best = Progress(**manifest["progress"]), groups["best"]
