@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crossrec.commands.item_lists import read_ids
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io.id_column import find_id_column, read_listing, save_id_map
 from crossrec.data.io.tables import Table, open_table
 from crossrec.errors import DataError
 from crossrec.features import FeaturesConfig
 from crossrec.features.items import read_items
-from crossrec.recommend.id_files import read_ids
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import ItemTable
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from crossrec.commands.serve import serve
-from crossrec.serving import ServeConfig, connection
+from crossrec.serving import ServeConfig, server
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
 
@@ -31,4 +31,4 @@ def test_documented_limits_are_the_defaults():
     for first, second, value in rows:
         for flag in filter(None, (first, second)):
             assert getattr(ServeConfig(), flag.replace("-", "_")) == float(value)
-    assert f"At most {connection.MAX_CONNECTIONS} connections" in PAGE
+    assert f"At most {server.MAX_CONNECTIONS} connections" in PAGE

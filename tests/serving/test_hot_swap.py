@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
 from crossrec.serving import ServeConfig, ServedRun, create_app
-from crossrec.serving.hot_swap import RunWatcher
+from crossrec.serving.hot_swap import watch
 
 from .worlds import ITEM_IDS, USER_IDS, write_item_table, write_run
 
@@ -74,7 +74,7 @@ def test_a_rewritten_table(current, tmp_path):
     (tmp_path / "items.csv").write_text(f'item,title\n"{ITEM_IDS[1]}",A new title\n')
     assert served_run.check()
     assert client.get("/v1/item", params={"item": ITEM_IDS[1]}).json()["item"]["title"] == "A new title"
-    (tmp_path / "items.csv").write_text("title\nno items\n")
+    (tmp_path / "items.csv").write_text("title,price\nno items,3\n")
     assert not served_run.check()
     assert client.get("/v1/item", params={"item": ITEM_IDS[1]}).json()["item"]["title"] == "A new title"
 
@@ -182,7 +182,7 @@ def test_no_request_is_lost_during_swaps(current):
 
 def test_the_watcher_swaps_by_itself(current):
     served_run = ServedRun(current)
-    with RunWatcher([served_run], 0.01):
+    with watch([served_run], 0.01):
         turn(current, current.with_name("new"))
         for _ in range(1000):
             if served_run.swaps:
@@ -190,6 +190,6 @@ def test_the_watcher_swaps_by_itself(current):
             threading.Event().wait(0.01)
     assert served_run.current.card["identity"] == NEW
     turn(current, current.with_name("old"))
-    with RunWatcher([served_run], 0):
+    with watch([served_run], 0):
         threading.Event().wait(0.05)
     assert served_run.swaps == 1

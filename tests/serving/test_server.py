@@ -1,10 +1,11 @@
-"""``crossrec serve`` as a process: output, malformed requests, load, shutdown and errors."""
+"""``crossrec serve`` as a process: output, malformed requests, load, shutdown and errors; limits on connections."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -15,8 +16,9 @@ from benchmarks.malformed import KINDS, requests
 from benchmarks.serving import Service, as_post, load, malformed, service
 
 from crossrec.cli import main
+from crossrec.serving import server
 
-from .worlds import USER_IDS, write_run
+from .worlds import USER_IDS, serve_in_thread, write_run
 
 TOKEN = "a token of many characters"
 BODY = {"user": USER_IDS[2], "k": 3}
@@ -153,3 +155,33 @@ def test_missing_libraries_are_named(crossrec, shop, monkeypatch):
     code, error = crossrec(shop / "plain")
     assert code == 2
     assert "serving needs fastapi and uvicorn: pip install 'crossrec[serve]'" in error
+
+
+def test_idle_connections_are_closed_and_too_many_refused(served_runs, monkeypatch):
+    monkeypatch.setattr(server, "HEAD_TIMEOUT", 1.5)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    with serve_in_thread(served_runs) as address:
+        port = int(address.split(":")[2].strip("/"))
+
+        def connect() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+        silent, slow, lively = connect(), connect(), connect()
+        slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: ")
+        with connect() as fourth:
+            head, body = fourth.recv(1000).split(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 10" in head
+        assert "too many connections" in json.loads(body)["error"]
+        lively.sendall(b"GET /v1/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert lively.recv(15) == b"HTTP/1.1 200 OK"
+        assert (silent.recv(10), slow.recv(10)) == (b"", b"")
+        assert httpx.get(f"{address}v1/health/live").status_code == 200
+        for client in (silent, slow, lively):
+            client.close()
+
+
+def test_the_limit_leaves_spare_files(monkeypatch):
+    for files, expected in ((256, 56), (100_000, 800), (resource.RLIM_INFINITY, 800), (50, 1)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert server.connection_limit() == expected

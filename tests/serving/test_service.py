@@ -210,7 +210,7 @@ def test_the_openapi_description_has_every_path_and_error(client):
 
 
 def test_a_batch_is_answered_like_single_requests(served_runs):
-    service = served_runs[0].current.service
+    service = served_runs[0].current
     requests = [RecommendRequest(user=user, k=k, exclude_seen=k % 2 == 0) for k, user in enumerate(USER_IDS[:9], 1)]
     requests += [
         RecommendRequest(user="nobody"),

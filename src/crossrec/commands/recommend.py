@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crossrec.commands.item_lists import MAX_PRINTED, deliver
+from crossrec.commands.item_lists import MAX_PRINTED, deliver, read_ids
 from crossrec.data.io.write_tables import check_ending
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldInMethod, Recommender
-from crossrec.recommend.id_files import read_ids
 
 
 def recommend(

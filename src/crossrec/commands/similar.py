@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crossrec.commands.item_lists import deliver
+from crossrec.commands.item_lists import deliver, read_ids
 from crossrec.data.io.write_tables import check_ending
 from crossrec.recommend import Recommender
-from crossrec.recommend.id_files import read_ids
 
 
 def similar(run: Path, /, *, of: list[str], k: int = 10, by: str = "behaviour", out: Path | None = None) -> int:

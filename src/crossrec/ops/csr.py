@@ -1,4 +1,4 @@
-"""Rows of a CSR table in numpy."""
+"""Rows of a CSR table in numpy, and the types of arrays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def csr_rows(indptr: Ints, values: Ints, rows: Ints) -> tuple[Ints, Ints]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
-from crossrec.data.io.atomic import new_folder, write_bytes_atomic, write_json_atomic
+from crossrec.data.io.atomic import new_folder, write_json_atomic
 from crossrec.errors import ConfigError, RunError
 from crossrec.recommend.recommender import Recommender
 
@@ -35,9 +34,7 @@ def export(recommender: Recommender, out: Path | str, index: Index = "none") -> 
     tables |= {f"item_{m}": table for m, table in vectors.modality_IL.items()}
     with new_folder(out) as draft:
         for name, table in tables.items():
-            buffer = io.BytesIO()
-            np.save(buffer, table.numpy(), allow_pickle=False)
-            write_bytes_atomic(draft / f"{name}.npy", buffer.getvalue())
+            np.save(draft / f"{name}.npy", table.numpy(), allow_pickle=False)
         for name, ids in (("users", recommender.users.ids), ("items", recommender.items.ids)):
             _with_vectors(ids, tables[name.removesuffix("s")]).write_parquet(draft / f"{name}.parquet")
         if faiss_index is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from crossrec.data.io.atomic import new_folder, read_json, write_json_atomic
 from crossrec.data.io.features import open_features
-from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.id_column import read_listing, save_id_map
 from crossrec.data.io.tables import open_table
 from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
@@ -102,15 +102,12 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
     vectors = recommender.vectors
     identity = vectors.identity
     if summary.added or summary.untouched:
-        digest = hashlib.sha256(
-            f"{identity} {how} {json.dumps([str(item) for item in recommender.items.ids])}".encode()
-        )
-        digest.update(vectors.item_IS.numpy().tobytes())
-        identity = digest.hexdigest()
+        ids = json.dumps([str(item) for item in recommender.items.ids])
+        identity = hashlib.sha256(f"{identity} {how} {ids}".encode() + vectors.item_IS.numpy().tobytes()).hexdigest()
     extended = {"run": vectors.identity, "items": summary.added, "untouched": summary.untouched, "how": how}
     with new_folder(out) as draft:
         replace(vectors, identity=identity).save(draft / EMBEDDINGS_FILE)
-        recommender.items.save(draft / "items.parquet")
+        save_id_map(recommender.items.ids, draft / "items.parquet")
         shutil.copy(run / "users.parquet", draft)
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})
         metrics = read_json(run / "metrics.json")

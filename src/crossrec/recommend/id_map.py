@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from crossrec.data.io.id_column import save_id_map
 from crossrec.errors import DataError, RunError
+from crossrec.ops.csr import Ints
 
 if TYPE_CHECKING:
     import polars as pl
-
-Ints = npt.NDArray[np.int64]
 
 
 class IdMap:
@@ -41,10 +38,6 @@ class IdMap:
         if frame.height != count or not (frame["index"] == pl.int_range(count, eager=True)).all():
             raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
         return cls(frame["id"], what)
-
-    def save(self, path: Path | str) -> None:
-        """Write the file for ``read``. Raises OSError where it cannot be written."""
-        save_id_map(self.ids, path)
 
     def row(self, id: Any) -> int | None:
         """The row of an id, or None. Text matches a number or date with the same spelling."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from crossrec.config import did_you_mean
 from crossrec.data.io.id_column import find_id_column
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
+from crossrec.ops.csr import Bools
 from crossrec.recommend.id_map import IdMap
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ItemTable:
         joined = full.join(run_items, on="__row", how="left", maintain_order="left")
         return cls(joined.drop("__row", column), path)
 
-    def of_category(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
+    def of_category(self, names: Iterable[str]) -> Bools:
         """Which items have one of these categories, bool (I,). A cell may hold a list of categories.
 
         Raises DataError where the table has no column of categories, or no item has such a category.

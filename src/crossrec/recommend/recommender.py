@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.ops.csr import csr_rows
+from crossrec.ops.csr import Bools, Ints, csr_rows
 from crossrec.ops.topk import exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
 from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
-from crossrec.recommend.id_map import IdMap, Ints
+from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.similarity import CosineIndex
 from crossrec.runs.directory import open_embeddings
@@ -51,7 +51,6 @@ class Recommender:
         self, vectors: TrainedEmbeddings, users: IdMap, items: IdMap, item_table: ItemTable | None = None
     ) -> None:
         self.vectors, self.users, self.items, self.item_table = vectors, users, items, item_table
-        self._seen_indptr, self._seen_item = vectors.seen_indptr.numpy(), vectors.seen_item.numpy()
         self._indexes: dict[str, CosineIndex] = {}
 
     def __repr__(self) -> str:
@@ -85,8 +84,11 @@ class Recommender:
 
     def seen(self, user: Any) -> list[Any]:
         """Ids of the training and validation items of a user."""
-        row = int(self.users.rows([user])[0])
-        return self.items.ids.gather(self._seen_item[self._seen_indptr[row] : self._seen_indptr[row + 1]]).to_list()
+        return self.items.ids.gather(self.seen_rows(self.users.rows([user]))[1]).to_list()
+
+    def seen_rows(self, user_C: Ints) -> tuple[Ints, Ints]:
+        """Training and validation items of user rows: (position in ``user_C``, item row), sorted."""
+        return csr_rows(self.vectors.seen_indptr.numpy(), self.vectors.seen_item.numpy(), user_C)
 
     def recommend(
         self,
@@ -134,40 +136,35 @@ class Recommender:
         return self._stream(user_N, k, exclude_seen, self.allowed(**filters), chunk)
 
     def _stream(
-        self, user_N: Ints, k: int, exclude_seen: bool, allowed: Ints | None, chunk: int | None
+        self, user_N: Ints, k: int, exclude_seen: bool, allowed: Bools | None, chunk: int | None
     ) -> Iterator[pl.DataFrame]:
         chunk = chunk or users_per_chunk(self.vectors.num_items)
         for start in range(0, len(user_N), chunk):
             user_C = user_N[start : start + chunk]
-            hidden = csr_rows(self._seen_indptr, self._seen_item, user_C) if exclude_seen else None
+            hidden = self.seen_rows(user_C) if exclude_seen else None
             item_CK, score_CK = self.top(self.vectors.user_US[torch.from_numpy(user_C)], k, hidden, allowed)
             yield self._frame(self.users, user_C, item_CK, score_CK)
 
     def top(
-        self, user_CS: Tensor, k: int, hidden: tuple[Ints, Ints] | None = None, allowed: Ints | None = None
+        self, user_CS: Tensor, k: int, hidden: tuple[Ints, Ints] | None = None, allowed: Bools | None = None
     ) -> tuple[Tensor, Tensor]:
         """Rows and scores of the best items for any user vectors, (C, ≤ k); score -inf where no item is left.
 
-        ``hidden``: (row of ``user_CS``, item row) pairs to leave out; ``allowed``: item rows to choose from, ascending.
+        ``hidden``: (row of ``user_CS``, item row) pairs to leave out; ``allowed``: which items to choose from, (I,).
         """
         item_IS = self.vectors.item_IS
-        masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
-        search = partial(exact_topk, max_item_norm=self._max_item_norm)
-        if allowed is None:
-            return search(user_CS, item_IS, k, masked, item_SA=self._item_SI)
-        if 2 * len(allowed) > len(item_IS):  # few are left out: cheaper to hide them than to copy all others
-            excluded_I = torch.ones(len(item_IS), dtype=torch.bool)
-            excluded_I[torch.from_numpy(allowed)] = False
-            return search(user_CS, item_IS, k, masked, item_SA=self._item_SI, excluded=excluded_I.nonzero()[:, 0])
+        search = partial(exact_topk, user_CS, max_item_norm=self._max_item_norm)
+        if allowed is None or 2 * allowed.sum() > len(item_IS):  # cheaper to hide a few items than to copy all others
+            masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
+            excluded = None if allowed is None else torch.from_numpy(np.flatnonzero(~allowed))
+            return search(item_IS, k, masked, item_SA=self._item_SI, excluded=excluded)
+        allowed_A, masked = np.flatnonzero(allowed), None
         if hidden is not None:
-            row, item = hidden
-            position = np.searchsorted(allowed, item)
-            is_allowed = position < len(allowed)
-            is_allowed[is_allowed] = allowed[position[is_allowed]] == item[is_allowed]
-            masked = torch.from_numpy(row[is_allowed]), torch.from_numpy(position[is_allowed])
-        allowed_A = torch.from_numpy(allowed)
-        position_CK, score_CK = search(user_CS, item_IS[allowed_A], k, masked)
-        return allowed_A[position_CK], score_CK
+            row_N, item_N = (part[allowed[hidden[1]]] for part in hidden)
+            masked = torch.from_numpy(row_N), torch.from_numpy(np.searchsorted(allowed_A, item_N))
+        item_A = torch.from_numpy(allowed_A)
+        position_CK, score_CK = search(item_IS[item_A], k, masked)
+        return item_A[position_CK], score_CK
 
     @cached_property
     def _max_item_norm(self) -> float:
@@ -192,19 +189,28 @@ class Recommender:
         are as in ``recommend``. Raises what ``recommend`` raises, and ConfigError for an empty history.
         """
         _check_k(k)
-        allowed = self.allowed(**filters)
-        items = list(items)
-        history_N, user_S = np.unique(self.items.rows(items)), self.history_vector(items, how)
+        item_K, score_K = self.top_for_history(items, k, how, exclude_seen, self.allowed(**filters))
+        return self._frame(self.users, np.zeros(1, dtype=np.int64), item_K[None], score_K[None]).drop("user")
+
+    def top_for_history(
+        self, items: Iterable[Any], k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
+    ) -> tuple[Tensor, Tensor]:
+        """``for_history`` by rows: rows and scores of the best items, (≤ k,), as ``top`` returns them."""
+        history_N, user_S = self._fold_in_history(items, how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
-        item_CK, score_CK = self.top(user_S[None], k, hidden, allowed)
-        return self._frame(self.users, np.zeros(1, dtype=np.int64), item_CK, score_CK).drop("user")
+        item_1K, score_1K = self.top(user_S[None], k, hidden, allowed)
+        return item_1K[0], score_1K[0]
 
     def history_vector(self, items: Iterable[Any], how: FoldInMethod = "ridge") -> Tensor:
         """The user vector, (S,), that ``for_history`` recommends with."""
+        return self._fold_in_history(items, how)[1]
+
+    def _fold_in_history(self, items: Iterable[Any], how: FoldInMethod) -> tuple[Ints, Tensor]:
+        """The distinct item rows of a history, and its user vector."""
         history_N = np.unique(self.items.rows(items))
         if not len(history_N):
             raise ConfigError("a history without items: give at least one")
-        return self.fold_in.user_vector(torch.from_numpy(history_N), how)
+        return history_N, self.fold_in.user_vector(torch.from_numpy(history_N), how)
 
     def similar(self, items: Iterable[Any], k: int = 10, *, by: str = BEHAVIOUR) -> pl.DataFrame:
         """The k most similar other items of each item, by cosine: columns item, rank, similar, score.
@@ -257,8 +263,8 @@ class Recommender:
 
     def users_of(self, item: Any) -> Ints:
         """Rows of the users with an item among their training and validation items. Raises DataError if unknown."""
-        position = np.flatnonzero(self._seen_item == self.items.rows([item])[0])
-        return np.searchsorted(self._seen_indptr, position, side="right") - 1
+        position = np.flatnonzero(self.vectors.seen_item.numpy() == self.items.rows([item])[0])
+        return np.searchsorted(self.vectors.seen_indptr.numpy(), position, side="right") - 1
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """What the score of an item for a user of the run is made of. Raises DataError naming an unknown id."""
@@ -340,8 +346,8 @@ class Recommender:
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
         category: str | Iterable[str] | None = None,
-    ) -> Ints | None:
-        """The item rows to choose from, ascending; None for all. Raises as ``recommend`` does."""
+    ) -> Bools | None:
+        """Which items to choose from, (I,); None for all. Raises as ``recommend`` does."""
         if allow is None and deny is None and category is None:
             return None
         is_allowed_I = np.ones(len(self.items), dtype=bool)
@@ -354,7 +360,7 @@ class Recommender:
             is_allowed_I &= self.item_table.of_category([category] if isinstance(category, str) else category)
         if deny is not None:
             is_allowed_I[self.items.rows(deny)] = False
-        return np.flatnonzero(is_allowed_I)
+        return is_allowed_I
 
     def _frame(self, row_ids: IdMap, row_C: Ints, item_CK: Tensor, score_CK: Tensor) -> pl.DataFrame:
         """Lists as a table; its column ``user`` holds the ids ``row_ids`` of ``row_C``."""

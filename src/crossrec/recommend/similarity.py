@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossrec.ops.csr import Ints
 from crossrec.ops.topk import exact_topk
 from crossrec.ops.vectors import l2_normalize
-from crossrec.recommend.id_map import Ints
 
 MAX_NORM = 1.001
 """Upper bound of the length of a unit vector in float32."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +17,7 @@ from crossrec.errors import ConfigError, CrossrecError, DataError
 from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
 from crossrec.serving.hot_swap import ServedRun
-from crossrec.serving.middleware import AccessMiddleware, one_line
+from crossrec.serving.middleware import AccessMiddleware
 from crossrec.serving.routes import lookup_routes, recommend_routes, status_routes
 from crossrec.serving.service import UnknownIdError
 
@@ -70,14 +69,9 @@ def _add_page(app: FastAPI) -> None:
             pages[file.name] = Response(content, media_type=media_type, headers=headers)
 
     @app.get("/", include_in_schema=False)
-    async def index(request: Request) -> Response:
-        return page("index.html", request)
-
     @app.get("/static/{name}", include_in_schema=False)
-    async def static(name: str, request: Request) -> Response:
-        return page(name, request)
-
-    def page(name: str, request: Request) -> Response:
+    async def page(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
         if name not in pages:
             raise HTTPException(404, "no such page")
         etag = pages[name].headers["etag"]
@@ -87,28 +81,28 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    def error_response(status: int, message: str, headers: Any = None) -> Response:
-        return JSONResponse({"error": one_line(message)}, status, headers)
+    def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+        """One line of at most 300 characters that UTF-8 can encode."""
+        text = " ".join(message.split())
+        text = text if len(text) <= 300 else text[:297] + "..."
+        return JSONResponse({"error": text.encode("utf-8", "replace").decode()}, status, headers)
 
-    async def http_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
         return error_response(error.status_code, str(error.detail), error.headers)
 
-    async def validation_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
+    @app.exception_handler(RequestValidationError)
+    async def validation_error(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         return error_response(422, f"{field or 'body'}: {first['msg']}")
 
-    async def crossrec_error(_: Request, error: Exception) -> Response:
+    @app.exception_handler(CrossrecError)
+    async def crossrec_error(_: Request, error: CrossrecError) -> Response:
         if isinstance(error, DataError | ConfigError):  # other errors name files
             return error_response(404 if isinstance(error, UnknownIdError) else 422, str(error))
         raise error
 
+    @app.exception_handler(Exception)
     async def unexpected_error(_: Request, error: Exception) -> Response:
         return error_response(500, "something went wrong in the service")  # raised again, and logged by the middleware
-
-    app.add_exception_handler(Exception, unexpected_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, validation_error)
-    app.add_exception_handler(CrossrecError, crossrec_error)

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
-
-from crossrec.serving.service import Result
+from typing import Any
 
 MAX_BATCH = 32
 """Most requests in one call."""
-BatchFunction = Callable[[list[Any]], list[Result]]
+BatchFunction = Callable[[list[Any]], list[Any]]
 """Answers a list of requests, each with a result or an error."""
-ResultFuture = asyncio.Future[dict[str, Any]]
-
-
-class QueuedRequest(NamedTuple):
-    """A request that waits for a thread."""
-
-    function: BatchFunction
-    request: Any
-    future: ResultFuture
 
 
 class Batcher:
@@ -37,14 +25,18 @@ class Batcher:
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batcher")
         self._free_threads = threads
-        self._queue: deque[QueuedRequest] = deque()
+        self._queue: dict[BatchFunction, list[tuple[Any, asyncio.Future[Any]]]] = {}
 
-    async def __call__(self, function: BatchFunction, request: Any) -> dict[str, Any]:
+    async def __call__(self, function: BatchFunction, request: Any) -> Any:
         """The result of one request. Raises the error that ``function`` returns for it."""
-        future: ResultFuture = asyncio.get_running_loop().create_future()
-        self._queue.append(QueuedRequest(function, request, future))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.setdefault(function, []).append((request, future))
         self._start_batches()
         return await future
+
+    async def one(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a function that answers one request by itself."""
+        return await self(lambda requests: [function(*request) for request in requests], arguments)
 
     def close(self) -> None:
         """Stop the threads; queued requests are cancelled."""
@@ -52,21 +44,16 @@ class Batcher:
 
     def _start_batches(self) -> None:
         while self._free_threads and self._queue:
-            function = self._queue[0].function
-            batch: list[QueuedRequest] = []
-            remaining: deque[QueuedRequest] = deque()
-            for queued in self._queue:
-                if queued.function == function and len(batch) < MAX_BATCH:
-                    batch.append(queued)
-                else:
-                    remaining.append(queued)
-            self._queue = remaining
+            function = next(iter(self._queue))
+            queued = self._queue.pop(function)
+            if len(queued) > MAX_BATCH:
+                self._queue[function] = queued[MAX_BATCH:]  # behind those with other functions
+            requests, futures = zip(*queued[:MAX_BATCH], strict=True)
             self._free_threads -= 1
-            requests = [queued.request for queued in batch]
-            work = asyncio.get_running_loop().run_in_executor(self._pool, function, requests)
-            work.add_done_callback(partial(self._deliver, [queued.future for queued in batch]))
+            work = asyncio.get_running_loop().run_in_executor(self._pool, function, list(requests))
+            work.add_done_callback(partial(self._deliver, futures))
 
-    def _deliver(self, futures: list[ResultFuture], done: asyncio.Future[list[Result]]) -> None:
+    def _deliver(self, futures: tuple[asyncio.Future[Any], ...], done: asyncio.Future[list[Any]]) -> None:
         self._free_threads += 1
         error = done.exception() if not done.cancelled() else asyncio.CancelledError()
         results: list[Any] = [error] * len(futures) if error is not None else done.result()

@@ -6,20 +6,20 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crossrec.data.io.atomic import read_json
 from crossrec.errors import ConfigError, CrossrecError, RunError
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
-from crossrec.serving.images import ImageFolder
-from crossrec.serving.model_card import model_card, utc_time
-from crossrec.serving.presenter import ItemPresenter
+from crossrec.serving.presenter import ImageFolder, ItemPresenter
 from crossrec.serving.service import RecommendationService
 
 log = logging.getLogger("crossrec.serving")
@@ -28,22 +28,12 @@ FILES = ("config.json", "metrics.json", "users.parquet", "items.parquet", EMBEDD
 REFUSED = "what lies there now cannot be served, the run before it goes on; the service's own log says why"
 
 
-@dataclass(frozen=True)
-class LoadedRun:
-    """One run in memory. Immutable."""
-
-    service: RecommendationService
-    presenter: ItemPresenter
-    card: dict[str, Any]
-    since: str
-
-
 class ServedRun:
     """The folder of a run, or a link to it, and the run that is loaded from it.
 
-    ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``swaps``: how often the run was
-    replaced. ``refused``: why the newest run is not served, or None. A request reads ``current`` once and is answered
-    by that run, even if another replaces it meanwhile.
+    ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``since``: when the current run was
+    loaded. ``swaps``: how often the run was replaced. ``refused``: why the newest run is not served, or None. A request
+    reads ``current`` once and is answered by that run, even if another replaces it meanwhile.
     """
 
     def __init__(self, run: Path | str, items: Path | str | None = None, pictures: Path | str | None = None) -> None:
@@ -53,7 +43,7 @@ class ServedRun:
         self.swaps = 0
         self.refused: str | None = None
         self._state = self._file_state()
-        self.current = self._load(self.run.resolve())
+        self.current, self.since = self._load(self.run.resolve()), utc_time(time.time())
 
     def check(self) -> bool:
         """Serve the run that is in the folder now if it is another one; True if it was replaced.
@@ -74,12 +64,12 @@ class ServedRun:
         if self._file_state() != state:
             return False
         self._state, self.refused = state, None
-        self.current = loaded
+        self.current, self.since = loaded, utc_time(time.time())
         self.swaps += 1
         log.warning("serving %s, run %s", loaded.card["label"], loaded.card["identity"])
         return True
 
-    def _load(self, run: Path) -> LoadedRun:
+    def _load(self, run: Path) -> RecommendationService:
         mapped = Recommender.open(run, self.items)
         # copy the vectors: a memory-mapped file must not be truncated while it is served
         vectors, item_table = copy.deepcopy(mapped.vectors), mapped.item_table
@@ -90,16 +80,13 @@ class ServedRun:
         presenter = ItemPresenter(recommender, self.pictures)
         for ids in (presenter.items, presenter.users):
             ids.search("a", 0, 1)
-        table_fields = {"categories": presenter.categories[:200], "pictures": self.pictures is not None}
-        card = model_card(recommender, run) | table_fields
-        service = RecommendationService(recommender, presenter, card["identity"])
-        return LoadedRun(service, presenter, card, utc_time(time.time()))
+        return RecommendationService(recommender, presenter, model_card(recommender, presenter, run))
 
     def _file_state(self) -> tuple[Any, ...]:
         """Inode, modification time and size of all files that the run is served from."""
         run = self.run.resolve()
         state: list[Any] = [str(run)]
-        for path in (*(run / name for name in FILES), *([] if self.items is None else [self.items])):
+        for path in [run / name for name in FILES] + ([] if self.items is None else [self.items]):
             try:
                 stat = path.stat()
                 state.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
@@ -130,25 +117,68 @@ def warm_up(recommender: Recommender) -> None:
         raise RunError("scores are not finite: the run is damaged, train again")
 
 
-class RunWatcher:
-    """Check the served runs every few seconds in a thread. Use as a context manager; ``seconds=0``: never."""
+@contextmanager
+def watch(runs: Sequence[ServedRun], seconds: float) -> Iterator[None]:
+    """Check the served runs every few seconds in a thread; ``seconds=0``: never."""
+    stop = threading.Event()
 
-    def __init__(self, runs: Sequence[ServedRun], seconds: float) -> None:
-        self._runs, self._seconds = runs, seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
-
-    def __enter__(self) -> RunWatcher:
-        if self._seconds:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self._seconds):
-            for run in self._runs:
+    def check_runs() -> None:
+        while not stop.wait(seconds):
+            for run in runs:
                 run.check()
+
+    thread = threading.Thread(target=check_runs, name="watch", daemon=True)
+    if seconds:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if thread.is_alive():
+            thread.join(timeout=5)
+
+
+def model_card(recommender: Recommender, presenter: ItemPresenter, run: Path) -> dict[str, Any]:
+    """The fields of ``schemas.ModelCard``: training, data and metrics of a run, without file paths.
+
+    Raises RunError if ``config.json`` or ``metrics.json`` is missing or damaged.
+    """
+    metrics, config = read_json(run / "metrics.json"), read_json(run / "config.json")
+    vectors = recommender.vectors
+    trained = int(vectors.seen_trained.sum())
+    return {
+        "label": recommender.label,
+        "backbone": vectors.backbone,
+        "alignment": vectors.alignment,
+        "identity": vectors.identity[:12],
+        "made": utc_time((run / "metrics.json").stat().st_mtime),
+        "users": vectors.num_users,
+        "items": vectors.num_items,
+        "interactions": {"train": trained, "valid": len(vectors.seen_trained) - trained},
+        "dimension": vectors.user_US.shape[1],
+        "modalities": {m: int((x_IL != 0).any(1).sum()) for m, x_IL in vectors.modality_IL.items()},
+        "parts": list(vectors.part_IS),
+        "metrics": {split: metrics[split] for split in ("valid", "test") if metrics.get(split)},
+        "epochs": metrics.get("epochs"),
+        "best_epoch": metrics.get("best_epoch"),
+        "versions": metrics.get("versions", {}),
+        "config": {name: without_paths(value) for name, value in config.items() if name != "identity"},
+        "categories": presenter.categories[:200],
+        "pictures": presenter.images is not None,
+    }
+
+
+def utc_time(seconds: float) -> str:
+    """Format a Unix time in UTC, as 2026-11-23T08:15:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def without_paths(value: Any) -> Any:
+    """The same JSON value, with every file path cut to its last name."""
+    if isinstance(value, dict):
+        return {name: without_paths(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [without_paths(member) for member in value]
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return value.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    return value

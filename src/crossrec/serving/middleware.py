@@ -9,17 +9,15 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossrec.serving.config import ServeConfig
 
 log = logging.getLogger("crossrec.serving")
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NO_TOKEN_PATHS = ("/v1/health/live", "/v1/health/ready", "/v1/openapi.json")
 """Paths of the API that need no token. The page's own files, which hold nothing of a run, need none either."""
@@ -29,18 +27,19 @@ BODY_TIMEOUT = 10.0
 """Seconds for the body of a request to arrive."""
 MAX_CLIENTS = 10_000
 """Addresses to remember for the rate limit."""
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
-RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+"""Headers of every response."""
 
 
 class RateLimiter:
@@ -67,21 +66,13 @@ class RateLimiter:
         return 0.0 if passes else (1 - tokens) / self.rate
 
 
-class RefusedError(Exception):
-    """A request that does not pass, with the status, message and headers of its response."""
-
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers or {}
-
-
 class AccessMiddleware:
     """Pass on the requests that ``config`` allows; refuse others with one line of JSON.
 
     ``active_requests``: number of requests in progress or waiting.
     """
 
-    def __init__(self, app: App, config: ServeConfig) -> None:
+    def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self.app, self.config = app, config
         self.active_requests = 0
         self._rate_limiter = RateLimiter(config.rate)
@@ -97,13 +88,15 @@ class AccessMiddleware:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message["headers"]}
                 cache = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
-                message = {**message, "headers": [*message["headers"], *cache, *RAW_HEADERS]}
+                message = {**message, "headers": [*message["headers"], *cache, *HEADERS]}
             await send(message)
 
         try:
             await self._handle(scope, receive, send_with_headers)
-        except RefusedError as refusal:
-            await send_error(send_with_headers, refusal.status, refusal.message, refusal.headers)
+        except HTTPException as error:
+            body = json.dumps({"error": error.detail})
+            response = Response(body, error.status_code, error.headers, "application/json")
+            await response(scope, receive, send_with_headers)
         except Exception:  # the application has sent status 500
             log.exception("%r: failed", scope["path"])
 
@@ -112,18 +105,16 @@ class AccessMiddleware:
         self._check_host(headers)
         wait = self._rate_limiter.wait((scope.get("client") or ("",))[0])
         if wait:
-            raise RefusedError(429, "too many requests: come again later", {"retry-after": str(math.ceil(wait))})
+            raise HTTPException(429, "too many requests: come again later", {"retry-after": str(math.ceil(wait))})
         path = scope["path"]
-        if not path.startswith("/v1/"):
-            await self.app(scope, receive, send)
-            return
-        if path not in NO_TOKEN_PATHS:
+        is_api = path.startswith("/v1/")
+        if is_api and path not in NO_TOKEN_PATHS:
             self._check_token(headers)
-        if path.startswith(HEALTH_PREFIX):
+        if not is_api or path.startswith(HEALTH_PREFIX):
             await self.app(scope, receive, send)
             return
         if self.active_requests >= self.config.waiting:
-            raise RefusedError(503, "busy: come again in a second", {"retry-after": "1"})
+            raise HTTPException(503, "busy: come again in a second", {"retry-after": "1"})
         self.active_requests += 1
         try:
             body = await self._read_body(headers, receive)
@@ -138,64 +129,44 @@ class AccessMiddleware:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host[1 : host.find("]")] if host.startswith("[") else host.split(":")[0]
         if name not in self._hosts:
-            raise RefusedError(421, "not a name of this service: call it by its address, or start it with --hosts NAME")
+            raise HTTPException(
+                421, "not a name of this service: call it by its address, or start it with --hosts NAME"
+            )
 
     def _check_token(self, headers: dict[bytes, bytes]) -> None:
         if self._token is None:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if not hmac.compare_digest(token.strip(), self._token) or scheme.lower() != b"bearer":
-            raise RefusedError(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
+            raise HTTPException(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         max_body = self.config.max_body
-        too_large = RefusedError(413, f"too large: a request has at most {max_body} bytes", {"connection": "close"})
+        too_large = HTTPException(413, f"too large: a request has at most {max_body} bytes", {"connection": "close"})
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 12 or int(length) > max_body:
             raise too_large
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise RefusedError(400, "the request ended early")
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > max_body:
+                        raise HTTPException(400, "the request ended early")
+                    body += message.get("body", b"")
+                    if len(body) > max_body:
                         raise too_large
                     if not message.get("more_body", False):
-                        return b"".join(parts)
+                        return bytes(body)
         except TimeoutError:
-            raise RefusedError(408, "the request took too long to arrive", {"connection": "close"}) from None
+            raise HTTPException(408, "the request took too long to arrive", {"connection": "close"}) from None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
     """A channel that delivers the whole body at once, and then what ``receive`` delivers."""
-    delivered = False
+    request = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:
-        nonlocal delivered
-        if delivered:
-            return await receive()
-        delivered = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(request, None) or await receive()
 
     return replay
-
-
-async def send_error(send: Send, status: int, message: str, headers: dict[str, str]) -> None:
-    """Send an error as JSON."""
-    body = json.dumps({"error": one_line(message)}).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **headers}
-    raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw_headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def one_line(message: str) -> str:
-    """The message as one line of at most 300 characters that UTF-8 can encode."""
-    text = " ".join(message.split())
-    text = text if len(text) <= 300 else text[:297] + "..."
-    return text.encode("utf-8", "replace").decode()

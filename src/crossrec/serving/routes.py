@@ -12,10 +12,9 @@ from starlette.exceptions import HTTPException
 from crossrec.serving import schemas as s
 from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
-from crossrec.serving.hot_swap import LoadedRun, ServedRun
-from crossrec.serving.images import read_image
+from crossrec.serving.hot_swap import ServedRun
 from crossrec.serving.middleware import AccessMiddleware
-from crossrec.serving.service import RecommendationService, each
+from crossrec.serving.service import RecommendationService
 
 SearchWords = Annotated[str, Query(max_length=200, description="A part of an id or a title, in any case.")]
 OriginalId = Annotated[str, Query(max_length=512, description="An original id.")]
@@ -44,7 +43,7 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
         for name in ("items", "history", "allow", "deny"):
             if len(getattr(request, name, None) or ()) > config.max_ids:
                 raise HTTPException(422, f"{name}: at most {config.max_ids} ids")
-        return _current(runs, request.run).service
+        return _current(runs, request.run)
 
     @router.post("/recommend", response_model=s.ItemListResponse)
     async def recommend(request: s.RecommendRequest) -> Response:
@@ -54,7 +53,7 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     @router.post("/recommend/history", response_model=s.ItemListResponse)
     async def recommend_history(request: s.HistoryRequest) -> Response:
         """The best items for a user who was not in training, given the items of their history."""
-        return JSONResponse(await batcher(each(service(request).recommend_for_history), request))
+        return JSONResponse(await batcher.one(service(request).recommend_for_history, request))
 
     @router.post("/similar", response_model=s.ItemListResponse)
     async def similar(request: s.SimilarRequest) -> Response:
@@ -64,12 +63,12 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     @router.post("/explain", response_model=s.ExplanationResponse)
     async def explain(request: s.ExplainRequest) -> Response:
         """What a score is made of."""
-        return JSONResponse(await batcher(each(service(request).explain), request))
+        return JSONResponse(await batcher.one(service(request).explain, request))
 
     @router.post("/new-item", response_model=s.NewItemResponse)
     async def new_item(request: s.NewItemRequest) -> Response:
         """The vector of an item without interactions, from raw features; its nearest items and likely users."""
-        return JSONResponse(await batcher(each(service(request).new_item), request))
+        return JSONResponse(await batcher.one(service(request).new_item, request))
 
     return router
 
@@ -81,35 +80,29 @@ def lookup_routes(runs: Sequence[ServedRun], batcher: Batcher) -> APIRouter:
     @router.get("/users", response_model=s.UserSearchResponse)
     async def users(search: SearchWords = "", offset: Offset = 0, limit: Limit = 20, run: RunNumber = 1) -> Response:
         """Users by a part of their id."""
-        service = _current(runs, run).service
-        return JSONResponse(await batcher(each(lambda words: service.search_users(words, offset, limit)), search))
+        service = _current(runs, run)
+        return JSONResponse(await batcher.one(service.search_users, search, offset, limit))
 
     @router.get("/items", response_model=s.ItemSearchResponse)
     async def items(search: SearchWords = "", offset: Offset = 0, limit: Limit = 20, run: RunNumber = 1) -> Response:
         """Items by a part of their id or title."""
-        service = _current(runs, run).service
-        return JSONResponse(await batcher(each(lambda words: service.search_items(words, offset, limit)), search))
+        service = _current(runs, run)
+        return JSONResponse(await batcher.one(service.search_items, search, offset, limit))
 
     @router.get("/user", response_model=s.UserResponse)
     async def user(user: OriginalId, run: RunNumber = 1) -> Response:
         """A user, with the first items of their history."""
-        return JSONResponse(await batcher(each(_current(runs, run).service.user), user))
+        return JSONResponse(await batcher.one(_current(runs, run).user, user))
 
     @router.get("/item", response_model=s.ItemResponse)
     async def item(item: OriginalId, run: RunNumber = 1) -> Response:
         """An item, with its likely users."""
-        return JSONResponse(await batcher(each(_current(runs, run).service.item), item))
+        return JSONResponse(await batcher.one(_current(runs, run).item, item))
 
     @router.get("/picture", response_class=Response)
     async def picture(item: OriginalId, run: RunNumber = 1) -> Response:
         """The picture of an item."""
-        loaded = _current(runs, run)
-
-        def read(id: str) -> dict[str, Any]:
-            path = loaded.presenter.picture_path(loaded.service.item_row(id))
-            return {"image": None if path is None else read_image(path)}
-
-        image = (await batcher(each(read), item))["image"]
+        image = await batcher.one(_current(runs, run).picture, item)
         if image is None:
             raise HTTPException(404, "no picture of this item")
         content, media_type = image
@@ -136,7 +129,7 @@ def status_routes(runs: Sequence[ServedRun], config: ServeConfig, access: Access
                 "run": number,
                 "label": run.current.card["label"],
                 "identity": run.current.card["identity"],
-                "since": run.current.since,
+                "since": run.since,
                 "swaps": run.swaps,
                 "refused": run.refused,
             }
@@ -160,7 +153,7 @@ def status_routes(runs: Sequence[ServedRun], config: ServeConfig, access: Access
     return router
 
 
-def _current(runs: Sequence[ServedRun], number: int) -> LoadedRun:
+def _current(runs: Sequence[ServedRun], number: int) -> RecommendationService:
     if number > len(runs):
         raise HTTPException(404, f"no run {number}: this service has {len(runs)}")
     return runs[number - 1].current

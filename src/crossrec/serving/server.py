@@ -1,21 +1,36 @@
-"""Run the service: listening socket, run watcher, uvicorn and graceful shutdown."""
+"""Run the service with uvicorn, with limits on connections and a graceful shutdown."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import h11
 import torch
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crossrec.errors import ConfigError
 from crossrec.serving.app import create_app
 from crossrec.serving.config import ServeConfig
-from crossrec.serving.connection import SPARE_FILES, LimitedConnection, connection_limit
-from crossrec.serving.hot_swap import RunWatcher, ServedRun
+from crossrec.serving.hot_swap import ServedRun, watch
 from crossrec.serving.middleware import AccessMiddleware
 
+MAX_CONNECTIONS = 800
+"""Most connections at a time; fewer if the system limits the open files of this process."""
+SPARE_FILES = 200
+"""Open files that are reserved for everything else."""
+HEAD_TIMEOUT = 10.0
+"""Seconds for the head of a request to arrive."""
+BODY = json.dumps({"error": "too many connections: come again later"})
+BUSY = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\nConnection: close\r\n"
+    f"Content-Length: {len(BODY)}\r\n\r\n{BODY}"
+).encode()
 BACKLOG = SPARE_FILES // 5
 """Connections that may wait to be accepted. asyncio accepts up to this many at once, several times over before it
 closes the first one above the limit, and each needs an open file."""
@@ -31,11 +46,11 @@ def serve(runs: Sequence[ServedRun], config: ServeConfig, on_start: Callable[[st
     ``on_start`` is called with the address once connections are accepted. Raises ConfigError if the address cannot be
     listened on, or needs a token.
     """
-    config.check()
     torch.set_num_threads(1)  # each request is answered by one thread, several requests in parallel
-    with listen(config) as listener, RunWatcher(runs, config.watch):
-        server = uvicorn.Server(uvicorn_config(create_app(runs, config)))
-        on_start(address(listener, config))
+    server = uvicorn.Server(uvicorn_config(create_app(runs, config)))
+    with listen(config) as listener, watch(runs, config.watch):
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        on_start(f"http://{host}:{listener.getsockname()[1]}/")
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # raised again by uvicorn after a graceful shutdown
@@ -80,7 +95,50 @@ def listen(config: ServeConfig) -> socket.socket:
         ) from None
 
 
-def address(listener: socket.socket, config: ServeConfig) -> str:
-    """The URL of the page."""
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    return f"http://{host}:{listener.getsockname()[1]}/"
+def connection_limit() -> int:
+    """Most connections at a time, given the limit on open files."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not a POSIX system
+        return MAX_CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, max(files - SPARE_FILES, 1))
+
+
+class LimitedConnection(H11Protocol):
+    """HTTP/1.1 of uvicorn, which itself limits neither the connections nor the time for a request's head."""
+
+    limit = MAX_CONNECTIONS
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.limit:
+            transport.write(BUSY)
+            transport.close()
+        else:
+            self._update_timer()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._update_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _update_timer(self) -> None:
+        """Start the timer while waiting for a head, and stop it otherwise."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEAD_TIMEOUT, self._close_if_idle)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close_if_idle(self) -> None:
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self.transport.close()

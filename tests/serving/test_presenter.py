@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossrec.serving.images import ImageFolder, read_image
+from crossrec.serving.presenter import ImageFolder, read_image
 
 from .worlds import png, write_pictures
 
