@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
@@ -16,10 +16,8 @@ from crossrec.data.io.tables import open_table
 from crossrec.data.io.write_tables import write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 from crossrec.recommend.id_map import IdMap
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MAX_PRINTED = 50
 """Rows to print where no file is given."""
@@ -72,8 +70,6 @@ def deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, out
     ``empty``: a frame without rows; ``users``: total of the progress bar.
     """
     if out is None:
-        import polars as pl
-
         _print(pl.concat([empty, *frames]))
         return 0
     key = "user" if "user" in empty.columns else None

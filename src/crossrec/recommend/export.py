@@ -10,6 +10,7 @@ from torch import Tensor
 
 from crossrec.data.io.atomic import new_folder, write_json_atomic
 from crossrec.errors import ConfigError, RunError
+from crossrec.lazy import polars as pl
 from crossrec.recommend.recommender import Recommender
 
 Index = Literal["none", "flat", "hnsw"]
@@ -74,7 +75,5 @@ def make_index(item_IS: Tensor, kind: Index) -> Any:
 
 
 def _with_vectors(ids: Any, table: Tensor) -> Any:
-    import polars as pl
-
     vector = pl.Series("vector", table.numpy(), dtype=pl.Array(pl.Float32, table.shape[1]))
     return pl.DataFrame([ids.alias("id"), vector])

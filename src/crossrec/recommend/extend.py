@@ -7,7 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,10 @@ from crossrec.data.sources import existing, items_file
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
 from crossrec.features.items import feature_path, has_row_indices
+from crossrec.lazy import polars as pl
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.recommender import Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,6 @@ def extend(
 
 def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.ndarray]]:
     """The item ids of a folder and the raw features of the modalities that it has, one row an item."""
-    import polars as pl
-
     folder = existing(data, list(RECIPES))
     if not folder.is_dir():
         raise DataError(f"{folder}: a file; give the folder of the items and their features")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crossrec.errors import DataError, RunError
+from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Ints
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class IdMap:
@@ -28,8 +26,6 @@ class IdMap:
     @classmethod
     def read(cls, path: Path | str, what: str, count: int) -> IdMap:
         """Read the id map of a run. Raises RunError where it is missing, damaged or does not have ``count`` rows."""
-        import polars as pl
-
         try:
             frame = pl.read_parquet(path, columns=["index", "id"], glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -61,8 +57,6 @@ class IdMap:
 
     def extended(self, new_ids: Iterable[Any]) -> IdMap:
         """A map with new ids appended. Raises DataError for an id that exists already or has another type."""
-        import polars as pl
-
         new_ids = list(new_ids)
         existing = next((id for id in new_ids if self.row(id) is not None), None)
         if existing is not None:
@@ -81,8 +75,6 @@ class IdMap:
 
     @cached_property
     def _rows_by_text(self) -> dict[str, int]:
-        import polars as pl
-
         if self.ids.dtype == pl.String:
             return self._rows
         return {str(id): row for row, id in enumerate(self.ids.to_list())}

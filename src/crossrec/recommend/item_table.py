@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from crossrec.config import did_you_mean
 from crossrec.data.io.id_column import find_id_column
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools
 from crossrec.recommend.id_map import IdMap
-
-if TYPE_CHECKING:
-    import polars as pl
 
 CATEGORY = "category"
 """The column that ``of_category`` reads."""
@@ -34,8 +31,6 @@ class ItemTable:
 
         Raises DataError where it cannot be read, has no item column, or names an item twice.
         """
-        import polars as pl
-
         path = Path(path)
         if not path.is_file():
             raise DataError(f"{path}: no such file; give a table of items")
@@ -57,8 +52,6 @@ class ItemTable:
 
         Raises DataError where the table has no column of categories, or no item has such a category.
         """
-        import polars as pl
-
         if CATEGORY not in self.frame.columns:
             raise DataError(f"{self.path}: no column '{CATEGORY}'{did_you_mean(CATEGORY, self.frame.columns)}")
         cells = self.frame[CATEGORY]
@@ -77,8 +70,6 @@ class ItemTable:
 
     def widened(self, count: int) -> ItemTable:
         """The table with empty rows appended, ``count`` rows in all."""
-        import polars as pl
-
         missing = count - self.frame.height
         if not missing or not self.frame.width:
             return self

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
+from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints, csr_rows
 from crossrec.ops.topk import exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
@@ -23,9 +24,6 @@ from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.similarity import CosineIndex
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
-
-if TYPE_CHECKING:
-    import polars as pl
 
 BEHAVIOUR = "behaviour"
 """The default view of ``similar``: the vectors that rank items."""
@@ -107,8 +105,6 @@ class Recommender:
         table of items). A user for whom fewer than k items are left has fewer rows. Raises ConfigError for k < 1 and
         for a category without a table, DataError naming an unknown id or category.
         """
-        import polars as pl
-
         lists = list(self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category))
         return pl.concat(lists) if lists else self.empty()
 
@@ -219,8 +215,6 @@ class Recommender:
         behaviour and has none of its own; likewise an item without the modality in lists by modality. Raises
         ConfigError for k < 1 and an unknown ``by``, DataError naming an unknown item.
         """
-        import polars as pl
-
         _check_k(k)
         item_N = self.items.rows(items)
         chunk = users_per_chunk(len(self._index(by)))
@@ -364,8 +358,6 @@ class Recommender:
 
     def _frame(self, row_ids: IdMap, row_C: Ints, item_CK: Tensor, score_CK: Tensor) -> pl.DataFrame:
         """Lists as a table; its column ``user`` holds the ids ``row_ids`` of ``row_C``."""
-        import polars as pl
-
         is_item_CK = (score_CK > -torch.inf).numpy()
         list_index, rank = np.nonzero(is_item_CK)
         return pl.DataFrame(

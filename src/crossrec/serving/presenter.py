@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Ints
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import CATEGORY
 from crossrec.recommend.recommender import Recommender
-
-if TYPE_CHECKING:
-    import polars as pl
 
 TITLE_COLUMNS, PICTURE_COLUMNS = ("title", "name"), ("picture", "image")
 """Columns of the table of items to use as title and as file name; the first that exists."""
@@ -90,8 +88,6 @@ class SearchableIds:
 
     @cached_property
     def _lowercase(self) -> pl.Series:
-        import polars as pl
-
         text = pl.Series([str(id) for id in self.id_map.ids.to_list()], dtype=pl.String)
         if self._titles is not None:
             text = text + "\n" + self._titles.fill_null("")
@@ -110,8 +106,6 @@ class ItemPresenter:
         self.users = SearchableIds(recommender.users)
 
     def _text_column(self, names: tuple[str, ...]) -> pl.Series | None:
-        import polars as pl
-
         if self._frame is None or (name := next((n for n in names if n in self._frame.columns), None)) is None:
             return None
         cells = self._frame[name]
@@ -158,8 +152,6 @@ class ItemPresenter:
     @cached_property
     def categories(self) -> list[str]:
         """All categories, the most frequent first."""
-        import polars as pl
-
         if self._category is None:
             return []
         cells = self._category.explode() if isinstance(self._category.dtype, pl.List) else self._category
