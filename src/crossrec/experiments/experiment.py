@@ -90,6 +90,21 @@ class Experiment:
     result: Callable[[Any, SharedSettings, Sequence[Result], Mapping[DataConfig, Dataset]], ExperimentResult]
 
 
+def method_cells(
+    options: ExperimentConfig, shared: SharedSettings, methods: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> list[Cell]:
+    """One cell per backbone, method and seed, in groups (backbone, method).
+
+    ``methods``: by name the alignment and its changed settings. Raises ConfigError as ``run_config`` does.
+    """
+    return [
+        Cell(shared.run_config(backbone, alignment, seed, alignment_settings=settings), group=(backbone, name))
+        for backbone in options.backbones
+        for name, (alignment, settings) in methods.items()
+        for seed in options.seeds
+    ]
+
+
 def check_name(name: str, names: Iterable[str], flag: str) -> None:
     """Raise ConfigError, which suggests the nearest of ``names``, where ``name`` is none of them."""
     if name not in names:

@@ -9,20 +9,14 @@ import numpy as np
 
 from crossrec.evaluation.groups import Groups
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns
+from crossrec.experiments.analysis.grouped_bars import plot_grouped_bars
 from crossrec.experiments.analysis.seed_values import SeedValues, percent_change, table_cell
 from crossrec.experiments.analysis.wording import metric_label, seeds_note
-from crossrec.experiments.reporting.figures import (
-    bar_style,
-    label_bar,
-    legend_below,
-    legend_handles,
-    means_and_deviations,
-)
+from crossrec.experiments.reporting.figures import legend_below, legend_handles
 from crossrec.experiments.reporting.result import ResultFigure
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -94,7 +88,14 @@ def groups_figure(
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(blocks), 1, squeeze=False, sharex=True)[:, 0]
         for axes, block in zip(panels, blocks, strict=True):
-            _plot_bars(axes, block, [row for row in rows if row[0] == block[0].backbone], names, metric_label(metric))
+            series = {
+                "the backbone alone" if method.name == PLAIN else f"+ {method.name}": [
+                    (row[3], row[4]) for row in rows if row[:2] == [method.backbone, method.name]
+                ]
+                for method in block
+            }
+            plot_grouped_bars(axes, names, series)
+            axes.set_ylabel(f"{block[0].backbone}\n{metric_label(metric)}")
         legend_below(figure, legend_handles(panels[0]))
 
     caption = (
@@ -102,22 +103,3 @@ def groups_figure(
         "are changes of the mean against the backbone alone."
     )
     return ResultFigure("Who gains, popular items or rare ones", caption, numbers, draw, (6.4, 0.6 + 2.5 * len(blocks)))
-
-
-def _plot_bars(
-    axes: Axes, block: Sequence[MethodRuns], rows: Sequence[Sequence[CellValue]], names: Sequence[str], metric: str
-) -> None:
-    width = 0.84 / len(block)
-    for number, method in enumerate(block):
-        method_rows = [row for row in rows if row[1] == method.name]
-        means, deviations = means_and_deviations([row[3] for row in method_rows])
-        positions = [group + (number - (len(block) - 1) / 2) * width for group in range(len(names))]
-        label = "the backbone alone" if method.name == PLAIN else f"+ {method.name}"
-        axes.bar(positions, means, width, yerr=deviations, label=label, **bar_style(number))
-        for row, mean, x, deviation in zip(method_rows, means, positions, deviations, strict=True):
-            if number:
-                label_bar(axes, row[4], (x, mean), deviation, sideways=False)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_ylabel(f"{block[0].backbone}\n{metric}")
-    axes.margins(y=0.22)
-    axes.set_ylim(bottom=0)  # a deviation may reach below, a recall cannot

@@ -36,7 +36,7 @@ from crossrec.experiments.analysis.wording import (
     metric_label,
     seeds_note,
 )
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.figures import bar_style, label_bar, means_and_deviations
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -79,14 +79,8 @@ class AblateConfig(ExperimentConfig):
 
 def cells(options: AblateConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and with every subset, per backbone and seed. Raises ConfigError for an unknown component."""
-    methods: list[tuple[str, str, dict[str, object]]] = [(PLAIN, PLAIN, {})]
-    methods += [(components_label(terms), "cross", {"terms": terms}) for terms in options.terms()]
-    return [
-        Cell(shared.run_config(backbone, alignment, seed, alignment_settings=settings), group=(backbone, name))
-        for backbone in options.backbones
-        for name, alignment, settings in methods
-        for seed in options.seeds
-    ]
+    subsets = {components_label(terms): ("cross", {"terms": terms}) for terms in options.terms()}
+    return method_cells(options, shared, {PLAIN: (PLAIN, {}), **subsets})
 
 
 def _zero_weight_notes(block: Sequence[MethodRuns]) -> list[str]:

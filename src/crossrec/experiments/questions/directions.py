@@ -18,6 +18,7 @@ from crossrec.experiments.analysis.comparison import (
     figure_table,
     method_blocks,
 )
+from crossrec.experiments.analysis.grouped_bars import plot_grouped_bars
 from crossrec.experiments.analysis.seed_values import finite, highest, percent_change
 from crossrec.experiments.analysis.significance_tables import (
     LABEL_HEADS,
@@ -35,13 +36,7 @@ from crossrec.experiments.analysis.wording import (
     seeds_note,
 )
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
-from crossrec.experiments.reporting.figures import (
-    bar_style,
-    label_bar,
-    legend_below,
-    legend_handles,
-    means_and_deviations,
-)
+from crossrec.experiments.reporting.figures import bar_style, legend_below, legend_handles
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -142,19 +137,12 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
         else:
             axes, right = figure.subplots(1, 2, width_ratios=[len(blocks), 1.3])
             _plot_averages(right, rules, changes)
-        width = 0.84 / len(rules)
-        for number, rule in enumerate(rules):
-            rows = [row for row in numbers.rows if row[1] == rule and row[0] != "average"]
-            means, deviations = means_and_deviations([row[2] for row in rows])
-            positions = [group + (number - (len(rules) - 1) / 2) * width for group in range(len(rows))]
-            axes.bar(positions, means, width, yerr=deviations, label=_rule_label(rule), **bar_style(number))
-            for row, mean, x, deviation in zip(rows, means, positions, deviations, strict=True):
-                if number:
-                    label_bar(axes, row[3], (x, mean), deviation, sideways=False)
-        axes.set_xticks(range(len(blocks)), [block[0].backbone for block in blocks])
+        series = {
+            _rule_label(rule): [(row[2], row[3]) for row in numbers.rows if row[1] == rule and row[0] != "average"]
+            for rule in rules
+        }
+        plot_grouped_bars(axes, [block[0].backbone for block in blocks], series)
         axes.set_ylabel(metric_label(METRIC))
-        axes.margins(y=0.22)
-        axes.set_ylim(bottom=0)
         legend_below(figure, legend_handles(axes))
 
     caption = (

@@ -42,7 +42,7 @@ from crossrec.experiments.analysis.wording import (
     metric_label,
     seeds_note,
 )
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -83,12 +83,7 @@ class PopularityConfig(ExperimentConfig):
 
 def cells(options: PopularityConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and with each method, per backbone and seed. Raises ConfigError for an unknown method."""
-    return [
-        Cell(shared.run_config(backbone, alignment, seed, alignment_settings=settings), group=(backbone, name))
-        for backbone in options.backbones
-        for name, (alignment, settings) in options.methods().items()
-        for seed in options.seeds
-    ]
+    return method_cells(options, shared, options.methods())
 
 
 def _group_values(evaluations: Sequence[RunEvaluation] | str, names: Sequence[str]) -> GroupValues:

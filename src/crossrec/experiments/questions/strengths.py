@@ -13,7 +13,7 @@ from crossrec.experiments.analysis.comparison import PLAIN, method_blocks
 from crossrec.experiments.analysis.seed_values import SeedValues
 from crossrec.experiments.analysis.strength_history import StrengthHistory
 from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds_note
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.figures import plot_band
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
@@ -46,12 +46,7 @@ def cells(options: StrengthsConfig, shared: SharedSettings) -> list[Cell]:
     """One run per backbone, alignment and seed that records strengths: other runs than those that do not."""
     training = shared.training.model_copy(update={"record_strengths": True})
     recording = SharedSettings(shared.data, training, shared.model_settings)
-    return [
-        Cell(recording.run_config(backbone, alignment, seed), group=(backbone, alignment))
-        for backbone in options.backbones
-        for alignment in options.alignments
-        for seed in options.seeds
-    ]
+    return method_cells(options, recording, {name: (name, {}) for name in options.alignments})
 
 
 def _strengths_table(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultTable:

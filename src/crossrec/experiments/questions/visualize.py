@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -32,7 +32,7 @@ from crossrec.experiments.analysis.seed_values import (
 )
 from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, plot_tsne, tsne_table
 from crossrec.experiments.analysis.wording import all_hold, join_words, judge_claim, seeds_note
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -67,12 +67,7 @@ def cells(options: VisualizeConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and aligned, per backbone and seed. Raises ConfigError where pictures cannot be drawn."""
     if options.pictures:
         require_tsne()
-    return [
-        Cell(shared.run_config(backbone, alignment, seed), group=(backbone, alignment))
-        for backbone in options.backbones
-        for alignment in (PLAIN, options.alignment)
-        for seed in options.seeds
-    ]
+    return method_cells(options, shared, {name: (name, {}) for name in (PLAIN, options.alignment)})
 
 
 class BackboneEmbeddings:
@@ -84,30 +79,30 @@ class BackboneEmbeddings:
         self.modalities = (ID, *sorted(dataset.features))
         self.metrics = {method.name: _metrics_by_seed(method.results, dataset) for method in block}
 
-    def distance(self, method: MethodRuns, length: str, pair: tuple[str, str] | None) -> SeedValues:
-        """The distance of two modalities; without ``pair`` the average over all pairs."""
-        metrics = self.metrics[method.name]
-        if isinstance(metrics, str):
-            return metrics
-        by_seed = [of_seed.distance[length] for of_seed in metrics]
-        if pair is None:
-            return _complete([fmean(distances.values()) if distances else None for distances in by_seed])
-        return _complete([distances.get(pair) for distances in by_seed])
-
-    def cosine(self, method: MethodRuns, pairs: str, modality: str) -> SeedValues:
-        """The cosine of users with a modality of their items."""
-        metrics = self.metrics[method.name]
-        if isinstance(metrics, str):
-            return metrics
-        return _complete([of_seed.cosine[pairs].get(modality) for of_seed in metrics])
-
     def distances(self, length: str, pair: tuple[str, str] | None = None) -> tuple[SeedValues, SeedValues]:
-        """``distance`` of the backbone alone and aligned."""
-        return self.distance(self.plain, length, pair), self.distance(self.aligned, length, pair)
+        """The distance of two modalities, alone and aligned; without ``pair`` the average over all pairs."""
+
+        def read(metrics: EmbeddingMetrics) -> float | None:
+            distances = metrics.distance[length]
+            return distances.get(pair) if pair else fmean(distances.values()) if distances else None
+
+        return self._values(self.plain, read), self._values(self.aligned, read)
 
     def cosines(self, pairs: str, modality: str) -> tuple[SeedValues, SeedValues]:
-        """``cosine`` of the backbone alone and aligned."""
-        return self.cosine(self.plain, pairs, modality), self.cosine(self.aligned, pairs, modality)
+        """The cosine of users with a modality of their items, alone and aligned."""
+
+        def read(metrics: EmbeddingMetrics) -> float | None:
+            return metrics.cosine[pairs].get(modality)
+
+        return self._values(self.plain, read), self._values(self.aligned, read)
+
+    def _values(self, method: MethodRuns, read: Callable[[EmbeddingMetrics], float | None]) -> SeedValues:
+        """A metric of every run; the failure, or NO_VECTORS where a run has none."""
+        metrics = self.metrics[method.name]
+        if isinstance(metrics, str):
+            return metrics
+        values = [value for value in map(read, metrics) if value is not None and not math.isnan(value)]
+        return seed_values(values) if len(values) == len(metrics) else NO_VECTORS
 
 
 def _metrics_by_seed(results: Sequence[Result], dataset: Dataset) -> list[EmbeddingMetrics] | str:
@@ -118,12 +113,6 @@ def _metrics_by_seed(results: Sequence[Result], dataset: Dataset) -> list[Embedd
         return [embedding_metrics(open_embeddings(result.folder), dataset) for result in results]
     except RunError as error:
         return f"failed: {error}"
-
-
-def _complete(numbers: Sequence[float | None]) -> SeedValues:
-    """Numbers that every seed has; else NO_VECTORS."""
-    present = [number for number in numbers if number is not None and not math.isnan(number)]
-    return seed_values(present) if len(present) == len(numbers) else NO_VECTORS
 
 
 def relative_change(new: SeedValues, old: SeedValues) -> float | str:
@@ -214,7 +203,7 @@ def _findings(block: BackboneEmbeddings) -> list[str]:
         return [f"{backbone}: the data set has no content, so there are no modalities to compare."]
     plain = block.metrics[PLAIN]
     if not isinstance(plain, str) and not any(of_seed.distance[UNIT] for of_seed in plain):
-        aligned = mean_over_seeds(block.distance(block.aligned, UNIT, None))
+        aligned = mean_over_seeds(block.distances(UNIT)[1])
         apart = "" if aligned is None else f"; aligned, they are {aligned:.3f} apart at unit length on average"
         return [f"{backbone} alone makes no content vectors: there is nothing to compare the aligned ones with{apart}."]
     sentences, closer, nearer = list[str](), {}, {}
