@@ -6,15 +6,12 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrec.data.io.features import Scaler
 from crossrec.data.io.id_column import save_id_map
 from crossrec.lazy import polars as pl
-
-if TYPE_CHECKING:
-    from crossrec.data.io.features import Scaler
 
 
 @dataclass(frozen=True, repr=False)

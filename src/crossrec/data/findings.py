@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
 from crossrec.errors import DataError
@@ -31,26 +32,15 @@ class Findings(list[Finding]):
         """Add a problem that does not stop ``load``."""
         self.append(Finding("warning", " ".join(message.split())))
 
-    def attempt(self) -> Attempt:
-        """A context manager that adds a DataError raised in its block to the list and continues after the block."""
-        return Attempt(self)
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Add a DataError raised in the block to the list and continue after the block."""
+        try:
+            yield
+        except DataError as error:
+            self.error(str(error))
 
     @property
     def errors(self) -> list[Finding]:
         """The problems that stop ``load``, in order."""
         return [finding for finding in self if finding.kind == "error"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """The context manager of :meth:`Findings.attempt`."""
-
-    findings: Findings
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        if isinstance(error, DataError):
-            self.findings.error(str(error))
-        return isinstance(error, DataError)

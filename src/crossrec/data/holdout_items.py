@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from crossrec.data.dataset import ColdItems, Interactions
+from crossrec.data.io.parse_log import TRAIN
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 from crossrec.randomness import numpy_generator
@@ -16,18 +17,17 @@ def hold_out_items(
     item_ids: pl.Series,
     splits: Mapping[int, Interactions],
     features: Mapping[str, np.ndarray],
-    train: int,
     share: float,
     seed: int,
 ) -> tuple[pl.Series, dict[int, Interactions], dict[str, np.ndarray], ColdItems]:
     """Return ids, splits and raw features of the remaining items, renumbered, and the items held out.
 
-    Draws ``round(share · n)`` of the n items with interactions in the split ``train``; the items of a smaller share are
+    Draws ``round(share · n)`` of the n items with interactions in training; the items of a smaller share are
     among those of a larger one. Their interactions, features and rows are removed.
 
     Raises DataError if no item would be held out, none would remain to learn from, or there are no features.
     """
-    trained = np.unique(splits[train].item_N)
+    trained = np.unique(splits[TRAIN].item_N)
     count = round(share * len(trained))
     if not 0 < count < len(trained):
         problem = "no item would be cold" if not count else "no item would be left to learn from"

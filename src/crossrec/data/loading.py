@@ -14,12 +14,13 @@ from crossrec.data.holdout_items import hold_out_items
 from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
-from crossrec.data.row_numbers import item_rows, user_rows
+from crossrec.data.row_numbers import assign_rows
 from crossrec.data.sources import Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
+from crossrec.randomness import numpy_generator
 
 
 def load(config: DataConfig) -> Dataset:
@@ -36,14 +37,6 @@ def load(config: DataConfig) -> Dataset:
     return dataset
 
 
-def data_folder(config: DataConfig) -> Path | None:
-    """Return the folder that is the data set; None for a built-in set or a single file."""
-    if config.data in RECIPES:
-        return None
-    path = existing(config.data, list(RECIPES))
-    return path.resolve() if path.is_dir() else None
-
-
 def validate(config: DataConfig) -> list[Finding]:
     """Return all errors and warnings about the data set that ``config`` names, [] if there are none."""
     findings = Findings()
@@ -51,45 +44,20 @@ def validate(config: DataConfig) -> list[Finding]:
     return list(findings)
 
 
+def data_folder(config: DataConfig) -> Path | None:
+    """Return the folder that is the data set; None for a built-in set or a single file."""
+    if config.data in RECIPES:
+        return None
+    path = existing(config.data)
+    return path.resolve() if path.is_dir() else None
+
+
 def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
     """Build the data set and add its problems to ``findings``; None if they leave no data set."""
-    if config.data in RECIPES:
-        return _generate(config, findings)
-    source: Source | None = None
+    dataset: Dataset | None = None
     with findings.attempt():
-        source = locate(config.data, list(RECIPES))
-    if source is None:
-        return None
-    features = _read_features(source, config, findings)
-    table, log = _read_table(source, config, findings)
-    if table is None or log is None:
-        return None
-    repeated_N = _repeated(log, table, config, findings)
-    user_ids, user_row = user_rows(source, log)
-    row_counts = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
-    items: tuple[pl.Series, np.ndarray] | None = None
-    with findings.attempt():
-        items = item_rows(source, log, table, config.item_column, row_counts)
-    if log.split_N is not None and not (log.split_N == TRAIN).any():
-        findings.error(f"{table.path}: no row has {log.columns['split']} train; label rows 0 or train")
-    if items is None or findings.errors:
-        return None
-    item_ids, item_row = items
-    log.filter(~repeated_N)
-    with findings.attempt():
-        dataset = _finish(
-            config,
-            source.name,
-            (user_ids, item_ids),
-            (user_row[log.user_N], item_row[log.item_N]),
-            log.split_N,
-            log.time_N,
-            features,
-            int(repeated_N.sum()),
-        )
-        _warn(dataset, source, features, findings)
-        return dataset
-    return None
+        dataset = _generate(config, findings) if config.data in RECIPES else _read(config, findings)
+    return dataset
 
 
 def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
@@ -100,43 +68,61 @@ def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
     if config.split in ("given", "time"):
         findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
-    modalities: list[str] = []
-    with findings.attempt():
-        modalities = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
+    modalities = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
     if findings.errors:
         return None
     generated = generate(recipe)
     ids = (pl.Series(np.arange(recipe.users)), pl.Series(np.arange(recipe.items)))
-    features = {modality: generated.features[modality] for modality in modalities}
+    log = InteractionLog(*ids, generated.user_N, generated.item_N)
+    return _finish(config, config.data, log, {modality: generated.features[modality] for modality in modalities})
+
+
+def _read(config: DataConfig, findings: Findings) -> Dataset | None:
+    """Read a data set from files. Raises DataError for a problem that hides all others."""
+    source = locate(config.data)
+    modalities: list[str] = []
     with findings.attempt():
-        return _finish(config, config.data, ids, (generated.user_N, generated.item_N), None, None, features, 0)
-    return None
+        modalities = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
+    features: dict[str, np.ndarray] = {}
+    for modality in modalities:
+        with findings.attempt():
+            features[modality] = open_features(source.features[modality])
+    table = open_table(source.table)
+    if table.bom:
+        findings.warn(f"{table.path}, line 1: starts with a byte-order mark (ignored); save as UTF-8 without BOM")
+    log = read_log(table, config, findings, row_indices=source.row_indices)
+    if log is None:
+        return None
+    repeated_N = _repeated(log, table, config, findings)
+    with findings.attempt():
+        row_counts = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
+        assign_rows(source, log, table, config.item_column, row_counts)
+    if log.split_N is not None and not (log.split_N == TRAIN).any():
+        findings.error(f"{table.path}: no row has {log.columns['split']} train; label rows 0 or train")
+    if findings.errors:
+        return None
+    log.filter(~repeated_N)
+    dataset = _finish(config, source.name, log, features, int(repeated_N.sum()))
+    _warn(dataset, source, features, findings)
+    return dataset
 
 
 def _finish(
-    config: DataConfig,
-    name: str,
-    ids: tuple[pl.Series, pl.Series],
-    pairs: tuple[np.ndarray, np.ndarray],
-    split_N: np.ndarray | None,
-    time_N: np.ndarray | None,
-    features: dict[str, np.ndarray],
-    dropped: int,
+    config: DataConfig, name: str, log: InteractionLog, features: dict[str, np.ndarray], dropped: int = 0
 ) -> Dataset:
     """Split, hold out items, corrupt and scale as ``config`` says. Raises DataError as these steps do."""
-    user_N, item_N = (np.ascontiguousarray(array, dtype=np.int64) for array in pairs)
+    user_N, item_N = (np.ascontiguousarray(row_N, dtype=np.int64) for row_N in (log.user_N, log.item_N))
+    split_N, item_ids = log.split_N, log.item_ids
     if split_N is None:
-        from crossrec.randomness import numpy_generator
-
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
-        split_N = make_split(user_N, item_N, time_N, scheme, numpy_generator(config.split_seed, "split"))
+        split_N = make_split(user_N, item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
     splits = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
-    cold, seed = None, config.corruption_seed or 0
-    user_ids, item_ids = ids
+    cold = None
     if config.cold_items:
         item_ids, splits, features, cold = hold_out_items(
-            item_ids, splits, features, TRAIN, config.cold_items, config.cold_seed or 0
+            item_ids, splits, features, config.cold_items, config.cold_seed or 0
         )
+    seed = config.corruption_seed or 0
     if config.missing_content:
         features = replace_features(features, config.missing_content, seed)
     if config.false_clicks:
@@ -145,38 +131,18 @@ def _finish(
     scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
     return Dataset(
         name=name,
-        num_users=len(user_ids),
+        num_users=len(log.user_ids),
         num_items=len(item_ids),
         train=splits[TRAIN],
         valid=splits[VALID],
         test=splits[TEST],
         features={modality: scalers[modality](matrix) for modality, matrix in features.items()},
-        user_ids=user_ids.alias("id"),
+        user_ids=log.user_ids.alias("id"),
         item_ids=item_ids.alias("id"),
         dropped_duplicates=dropped,
         scalers=scalers,
         cold=cold,
     )
-
-
-def _read_features(source: Source, config: DataConfig, findings: Findings) -> dict[str, np.ndarray]:
-    modalities: list[str] = []
-    with findings.attempt():
-        modalities = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
-    features: dict[str, np.ndarray] = {}
-    for modality in modalities:
-        with findings.attempt():
-            features[modality] = open_features(source.features[modality])
-    return features
-
-
-def _read_table(source: Source, config: DataConfig, findings: Findings) -> tuple[Table | None, InteractionLog | None]:
-    with findings.attempt():
-        table = open_table(source.table)
-        if table.bom:
-            findings.warn(f"{table.path}, line 1: starts with a byte-order mark (ignored); save as UTF-8 without BOM")
-        return table, read_log(table, config, findings, row_indices=source.row_indices)
-    return None, None
 
 
 def _repeated(log: InteractionLog, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:

@@ -16,26 +16,26 @@ from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
 
-def user_rows(source: Source, log: InteractionLog) -> tuple[pl.Series, np.ndarray]:
-    """Return (id of every user row, row of every distinct user of the log).
+def assign_rows(
+    source: Source, log: InteractionLog, table: Table, item_column: str | None, row_counts: dict[Path, int]
+) -> None:
+    """Renumber the users and items of ``log`` as rows; its ids become those of all rows.
 
-    In the MMRec layout the ids are the rows; otherwise the rows follow the sorted ids.
+    Rows follow the sorted ids, with these exceptions. In the MMRec layout the ids are the rows. An items file lists the
+    item ids in row order. Without one, integer item ids are the rows if there are features. ``row_counts``: feature
+    file → its number of rows. Raises DataError if features and items do not fit together.
     """
-    if not source.row_indices:
-        return log.user_ids, np.arange(len(log.user_ids))
-    rows = log.user_ids.to_numpy()
-    return pl.Series(np.arange(rows[-1] + 1)), rows
+    log.item_ids, item_row_D = _item_rows(source, log, table, item_column, row_counts)
+    log.item_N = item_row_D[log.item_N]
+    if source.row_indices:
+        user_row_D = log.user_ids.to_numpy()
+        log.user_ids, log.user_N = pl.Series(np.arange(user_row_D[-1] + 1)), user_row_D[log.user_N]
 
 
-def item_rows(
+def _item_rows(
     source: Source, log: InteractionLog, table: Table, item_column: str | None, row_counts: dict[Path, int]
 ) -> tuple[pl.Series, np.ndarray]:
-    """Return (id of every item row, row of every distinct item of the log).
-
-    An items file lists the ids in row order. Without one, integer ids are the rows if there are features or the layout
-    is MMRec's; otherwise the rows follow the sorted ids. ``row_counts``: feature file → its number of rows. Raises
-    DataError if features and items do not fit together.
-    """
+    """Return (id of every item row, row of every distinct item of the log)."""
     check_row_counts(row_counts)
     path, count = next(iter(row_counts.items()), (None, 0))
     if source.items is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossrec.config import did_you_mean
+from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
 
 INTER = ".inter"
@@ -19,9 +20,9 @@ RESERVED = "id"
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set. ``items``: file that lists item ids in the row order of the features, if there is one.
+    """The files of a data set, with its display name.
 
-    ``name``: display name. ``row_indices``: whether ids are row numbers (the MMRec layout).
+    ``items``: file that lists item ids in the row order of the features, if there is one.
     """
 
     name: str
@@ -31,32 +32,29 @@ class Source:
 
     @property
     def row_indices(self) -> bool:
-        """Whether ids in the table are row numbers."""
+        """Whether ids in the table are row numbers (the MMRec layout)."""
         return self.table.suffix.lower() == INTER
 
 
-def locate(data: str, built_in: list[str]) -> Source:
+def locate(data: str) -> Source:
     """Find the files of ``data``: a folder, an interaction file, or the name of a folder under $CROSSREC_DATA.
 
-    ``built_in``: names of generated sets, used in hints only. Raises DataError if nothing has this name, or if a folder
-    holds no interaction file or several candidates.
+    Raises DataError if nothing has this name, or if a folder holds no interaction file or several candidates.
     """
-    path = existing(data, built_in)
-    if path.is_dir():
-        table = _table_in(path)
-        return _source(path.resolve().name, table)
-    if path.suffix.lower() not in (INTER, *SUFFIXES):
+    path = existing(data)
+    name, table = (path.resolve().name, _table_in(path)) if path.is_dir() else (path.stem, path)
+    if table.suffix.lower() not in (INTER, *SUFFIXES):
         raise DataError(f"{path}: not a known kind of interaction file; use one of {INTER} {' '.join(SUFFIXES)}")
-    return _source(path.stem, path)
+    features = feature_files(visible_files(table.parent))
+    return Source(name, table, None if table.suffix.lower() == INTER else items_file(table.parent), features)
 
 
 def items_file(folder: Path) -> Path | None:
     """Return the table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
     paths = [path for path in visible_files(folder) if path.stem.lower() == "items" and path.suffix.lower() in SUFFIXES]
     if len(paths) > 1:
-        raise DataError(
-            f"{folder}: more than one items file ({', '.join(path.name for path in paths)}); keep one of them"
-        )
+        names = ", ".join(path.name for path in paths)
+        raise DataError(f"{folder}: more than one items file ({names}); keep one of them")
     return paths[0] if paths else None
 
 
@@ -84,7 +82,7 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
 
 
-def existing(data: str, built_in: list[str]) -> Path:
+def existing(data: str) -> Path:
     """Return the path that ``data`` names, here or under $CROSSREC_DATA. Raises DataError if there is none."""
     path = Path(data)
     if data and path.exists():
@@ -95,10 +93,10 @@ def existing(data: str, built_in: list[str]) -> Path:
         return home / data
     folder = home if bare and home else path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    candidates = [*built_in, *names] if bare else names
+    candidates = [*RECIPES, *names] if bare else names
     hint = did_you_mean(path.name, candidates) if candidates and data else ""
     if "did you mean" not in hint:
-        hint = f"; name a folder, an interaction file or a built-in set ({', '.join(built_in)})"
+        hint = f"; name a folder, an interaction file or a built-in set ({', '.join(RECIPES)})"
     raise DataError(f"data '{data}': no such file or folder{hint}")
 
 
@@ -118,8 +116,3 @@ def _table_in(folder: Path) -> Path:
             f"{folder}: more than one interaction file ({names}); name the file to use instead of the folder"
         )
     return candidates[0]
-
-
-def _source(name: str, table: Path) -> Source:
-    features = feature_files(visible_files(table.parent))
-    return Source(name, table, None if table.suffix.lower() == INTER else items_file(table.parent), features)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crossrec.randomness import numpy_generator
+
 FACTORS = 16
 """Number of latent factors of an item."""
 
@@ -59,8 +61,6 @@ def generate(recipe: Recipe) -> Generated:
     image features have. On ``junk_share`` of the items, drawn for each modality, the view shows random factors instead.
     So the more informative modality differs from item to item.
     """
-    from crossrec.randomness import numpy_generator
-
     structure = numpy_generator(recipe.seed, "synthetic structure")
     genre_GF = structure.standard_normal((recipe.genres, FACTORS))
     genre_I = structure.integers(recipe.genres, size=recipe.items)
@@ -85,8 +85,6 @@ def _interactions(
     recipe: Recipe, taste_UF: np.ndarray, factor_IF: np.ndarray, popularity_I: np.ndarray, count_U: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``count_U`` distinct items per user: the largest of log-weight plus Gumbel noise."""
-    from crossrec.randomness import numpy_generator
-
     draws = numpy_generator(recipe.seed, "synthetic interactions")
     items: list[np.ndarray] = []
     for start in range(0, recipe.users, USER_CHUNK):
@@ -102,8 +100,6 @@ def _interactions(
 
 def _view(recipe: Recipe, name: str, factor_IF: np.ndarray, width: int, offset: float) -> np.ndarray:
     """A random linear view of the factors plus noise, of random factors on junk items, float16 (I, width)."""
-    from crossrec.randomness import numpy_generator
-
     draws = numpy_generator(recipe.seed, f"synthetic {name}")
     junk_I = draws.random(recipe.items) < recipe.junk_share
     visible_IF = np.where(junk_I[:, None], draws.standard_normal(factor_IF.shape), factor_IF)

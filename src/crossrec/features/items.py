@@ -58,7 +58,7 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
     """
     if config.data in RECIPES:
         raise DataError(f"data '{config.data}': a built-in set has its features already; give a folder")
-    data_path = existing(config.data, list(RECIPES))
+    data_path = existing(config.data)
     folder = data_path if data_path.is_dir() else data_path.parent
     columns = [*config.text, *([config.image] if config.image else [])]
     folder_table = items_file(folder)
@@ -101,7 +101,7 @@ def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series
     """Row numbers 0, 1, 2, …: as many as other features have rows, else up to the highest id."""
     import polars as pl
 
-    source = locate(config.data, list(RECIPES))
+    source = locate(config.data)
     table = open_table(source.table)
     column = find_column(table, "item", config.item_column if listing is None else None, required=True)
     assert column is not None

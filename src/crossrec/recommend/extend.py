@@ -16,7 +16,6 @@ from crossrec.data.io.features import open_features
 from crossrec.data.io.id_column import read_listing, save_id_map
 from crossrec.data.io.tables import open_table
 from crossrec.data.sources import existing, items_file
-from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError, RunError
 from crossrec.features.items import feature_path, has_row_indices
 from crossrec.lazy import polars as pl
@@ -73,7 +72,7 @@ def extend(
 
 def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.ndarray]]:
     """The item ids of a folder and the raw features of the modalities that it has, one row an item."""
-    folder = existing(data, list(RECIPES))
+    folder = existing(data)
     if not folder.is_dir():
         raise DataError(f"{folder}: a file; give the folder of the items and their features")
     features = {m: open_features(feature_path(folder, m)) for m in modalities if feature_path(folder, m).exists()}

@@ -65,20 +65,29 @@ def write_bytes_atomic(path: Path | str, content: bytes) -> None:
     Folders are made as needed. Raises RunError where the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with draft_file(path) as draft, draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         _sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+@contextmanager
+def draft_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden path beside ``path``; rename its file to ``path`` if the block succeeds, delete it otherwise.
+
+    Missing parent folders are created. Raises OSError if the file system refuses a step.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def move_into_place(draft: Path, path: Path) -> None:

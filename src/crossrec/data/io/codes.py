@@ -129,8 +129,7 @@ def parse_times(text: pl.Series) -> pl.Series:
 def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
     """Return (distinct ids, sorted; int64 position of every id among them), whatever the order of the rows."""
     distinct = ids.unique().sort()
-    position = pl.Series(np.arange(len(distinct), dtype=np.int64))
-    return distinct, ids.replace_strict(distinct, position, return_dtype=pl.Int64).to_numpy()
+    return distinct, positions(ids, distinct)
 
 
 def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:

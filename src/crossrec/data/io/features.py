@@ -136,8 +136,7 @@ def mean_pairwise_cosine(matrix: np.ndarray) -> float:
     grows with n².
     """
     count, total = 0, np.zeros(matrix.shape[1])
-    for _, block in _blocks(matrix):
-        rows = block[block.any(axis=1)]
+    for rows in _present_rows(matrix):
         count += len(rows)
         total += _normalize_rows(rows).sum(axis=0)
     return float((np.square(total).sum() - count) / (count * (count - 1))) if count > 1 else float("nan")
@@ -149,22 +148,24 @@ def _blocks(matrix: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, np.asarray(matrix[start : start + BLOCK], dtype=np.float64)
 
 
+def _present_rows(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the rows that are not all zero, float64, block by block."""
+    return (block[block.any(axis=1)] for _, block in _blocks(matrix))
+
+
 def _column_scale(matrix: np.ndarray) -> tuple[Any, Any]:
     """Return, for each column, the mean and 1 / deviation (0 if constant) over rows that are not all zero."""
     count, total = 0, np.zeros(matrix.shape[1])
     low, high = np.full(matrix.shape[1], np.inf), np.full(matrix.shape[1], -np.inf)
-    for _, block in _blocks(matrix):
-        rows = block[block.any(axis=1)]
+    for rows in _present_rows(matrix):
         count += len(rows)
         total += rows.sum(axis=0)
-        low, high = (
-            np.minimum(low, rows.min(axis=0, initial=np.inf)),
-            np.maximum(high, rows.max(axis=0, initial=-np.inf)),
-        )
+        low = np.minimum(low, rows.min(axis=0, initial=np.inf))
+        high = np.maximum(high, rows.max(axis=0, initial=-np.inf))
     mean = total / max(count, 1)
     squares = np.zeros(matrix.shape[1])
-    for _, block in _blocks(matrix):
-        squares += np.square(block[block.any(axis=1)] - mean).sum(axis=0)
+    for rows in _present_rows(matrix):
+        squares += np.square(rows - mean).sum(axis=0)
     deviation = np.sqrt(squares / max(count, 1))
     varies = (high > low) & (deviation > 0)
     return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)

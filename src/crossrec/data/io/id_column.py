@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrec.config import did_you_mean
+from crossrec.data.io.atomic import draft_file
 from crossrec.data.io.codes import plain_ids
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
@@ -65,13 +65,11 @@ def find_roles(
     ``names``: role → column name, or None to search well-known names. ``attempt`` wraps each search, so that it can
     collect errors. Raises DataError as :func:`find_column` does.
     """
-    roles: dict[str, str] = {}
+    roles: dict[str, str | None] = {}
     for role, name in names.items():
         with attempt():
-            column = find_column(table, role, name, required=role in required)
-            if column is not None:
-                roles[role] = column
-    return roles
+            roles[role] = find_column(table, role, name, required=role in required)
+    return {role: column for role, column in roles.items() if column is not None}
 
 
 def find_id_column(table: Table, role: str = "item", preferred: str | None = None) -> str:
@@ -137,11 +135,5 @@ def save_id_map(ids: pl.Series, path: Path | str) -> None:
 
     Raises OSError if the file cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with draft_file(Path(path)) as draft:
         pl.DataFrame({"index": np.arange(len(ids), dtype=np.int64), "id": ids}).write_parquet(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -39,7 +39,11 @@ class FolderLock:
         folder cannot be written to.
         """
         if self._descriptor is None:
-            self._descriptor = self._adopt()
+            self._descriptor = self._handed_over()
+            self._inherited = self._descriptor is not None
+            if self._descriptor is not None:  # a child of this process must not inherit it by accident
+                os.set_inheritable(self._descriptor, False)
+                del os.environ[INHERITED]
         while self._descriptor is None:
             descriptor = self._open()
             if not self._lock(descriptor):
@@ -112,15 +116,6 @@ class FolderLock:
             )
             warnings.warn(message, stacklevel=3)
             return True
-
-    def _adopt(self) -> int | None:
-        """Make the lock that the parent process handed over this process's own."""
-        descriptor = self._handed_over()
-        self._inherited = descriptor is not None
-        if descriptor is not None:
-            os.set_inheritable(descriptor, False)
-            del os.environ[INHERITED]
-        return descriptor
 
     def _handed_over(self) -> int | None:
         """The descriptor that the parent process handed over, if it is of this folder's lock."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from crossrec.data.io.atomic import draft_file
 from crossrec.errors import ConfigError, RunError
 from crossrec.lazy import polars as pl
 
@@ -54,22 +52,17 @@ def write_frames(
             raised.append(error)
             raise
 
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    lazy = register_io_source(source, schema=schema.schema)
+    sinks: dict[str, Callable[..., object]] = {
+        ".parquet": lazy.sink_parquet,
+        ".csv": lazy.sink_csv,
+        ".jsonl": lazy.sink_ndjson,
+    }
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lazy = register_io_source(source, schema=schema.schema)
-        if path.suffix.lower() == ".parquet":
-            lazy.sink_parquet(draft)
-        elif path.suffix.lower() == ".csv":
-            lazy.sink_csv(draft)
-        else:
-            lazy.sink_ndjson(draft)
-        os.replace(draft, path)
+        with draft_file(path) as draft:
+            sinks[path.suffix.lower()](draft)
     except (OSError, PolarsError) as error:
         if raised:  # polars before 2.0 wraps an exception of the frames, even KeyboardInterrupt, in its own
             raise raised[0] from None
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         raise RunError(f"{path}: cannot be written ({reason}); is there space and permission?") from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
