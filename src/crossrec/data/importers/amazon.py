@@ -12,6 +12,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,13 @@ import numpy as np
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import (
     FeatureSource,
-    Fill,
     ImportSource,
     OnCount,
     SourceFiles,
-    at_most_one,
     import_roles,
-    nonzero_rows,
     table_parts,
 )
+from crossrec.data.io.features import missing_rows
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import DataError
@@ -51,28 +50,22 @@ def category(path: Path) -> str | None:
     return next((match["category"] for match in matches if match), None)
 
 
-def is_amazon(path: Path) -> bool:
-    """Whether the file has one of these names."""
-    return category(path) is not None
-
-
 def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     """Inspect the files: reviews are the log (reviewerID, asin, overall, unixReviewTime), metadata the items.
 
     Raises DataError if there are no reviews, several files of one kind, or a truncated ``.b`` file.
     """
-    reviews, meta, images = (
-        at_most_one([path for path in files.paths if pattern.match(path.name)], files.where, glob)
-        for glob, pattern in (("reviews_*.json.gz", REVIEWS), ("meta_*.json.gz", META), ("image_features_*.b", IMAGES))
-    )
+    reviews = files.at_most_one("reviews_*.json.gz", lambda path: REVIEWS.match(path.name))
+    meta = files.at_most_one("meta_*.json.gz", lambda path: META.match(path.name))
+    images = files.at_most_one("image_features_*.b", lambda path: IMAGES.match(path.name))
     if reviews is None:
         raise DataError(f"{files.where}: no reviews_*.json.gz; the metadata alone hold no interactions")
     table = open_table(reviews)
     return ImportSource(
-        table_parts([table], import_roles(table, config), [None]),
+        table_parts([table], import_roles(table, config)),
         [] if images is None else [_image_features(images)],
         None if meta is None else lambda ids, on_count: read_meta(meta, ids, on_count),
-        used=[path for path in (reviews, meta, images) if path],
+        used=[*filter(None, (reviews, meta, images))],
     )
 
 
@@ -163,33 +156,27 @@ def _image_features(path: Path) -> FeatureSource:
         )
     match = IMAGES.match(path.name)
     assert match is not None
-    return FeatureSource(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), _record_fill(path), None)
+    fill = partial(_copy_records, path)
+    return FeatureSource(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), fill, None)
 
 
-def _record_fill(path: Path) -> Fill:
-    def fill(ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
-        row_of = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
-        done = 0
-        with open_bytes(path) as (file, position):
-            while content := file.read(RECORD.itemsize * BATCH):
-                record_R = np.frombuffer(content, dtype=RECORD)
-                for number, item in enumerate(record_R["item"].tolist()):
-                    byte = (done + number) * RECORD.itemsize
-                    if len(item) != 10 or not item.isalnum():
+def _copy_records(path: Path, ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
+    """The ``Fill`` of a ``.b`` file. Raises DataError naming the byte of a damaged record."""
+    row_of = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
+    byte = 0
+    with open_bytes(path) as (file, position):
+        while content := file.read(RECORD.itemsize * BATCH):
+            record_R = np.frombuffer(content, dtype=RECORD)
+            for item, feature in zip(record_R["item"].tolist(), record_R["feature"], strict=True):
+                if len(item) != 10 or not item.isalnum():
+                    raise DataError(f"{path}, byte {byte}: {item!r} is no item id; the file is damaged, get it again")
+                if item in row_of:
+                    if not np.isfinite(feature).all():
                         raise DataError(
-                            f"{path}, byte {byte}: {item!r} is no item id; the file is damaged, get it again"
+                            f"{path}, byte {byte}: item {item.decode()} has a feature that is no finite number; "
+                            "get the file again"
                         )
-                    row = row_of.get(item)
-                    if row is not None:
-                        feature = record_R["feature"][number]
-                        if not np.isfinite(feature).all():
-                            raise DataError(
-                                f"{path}, byte {byte}: item {item.decode()} has a feature that is no finite number; "
-                                "get the file again"
-                            )
-                        target[row] = feature
-                done += len(record_R)
-                on_count(position(), path.stat().st_size)
-        return nonzero_rows(target)
-
-    return fill
+                    target[row_of[item]] = feature
+                byte += RECORD.itemsize
+            on_count(position(), path.stat().st_size)
+    return ~missing_rows(target)

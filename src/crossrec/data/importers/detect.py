@@ -55,7 +55,7 @@ def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
 
 def _is_companion(path: Path, source: Path) -> bool:
     """Whether ``path``, in the same folder, is read together with ``source``."""
-    if amazon.is_amazon(source):
+    if amazon.category(source):
         return amazon.category(path) == amazon.category(source) and not amazon.REVIEWS.match(path.name)
     if json_lists.is_lists(source) and json_lists.is_lists(path):
         return True
@@ -76,7 +76,7 @@ def detect(files: SourceFiles, config: ImportConfig) -> str:
         return config.kind
     signs: dict[str, Path] = {}
     for path in files.paths:
-        if amazon.is_amazon(path):
+        if amazon.category(path):
             signs.setdefault("amazon", path)
         elif json_lists.is_lists(path):
             signs.setdefault("json", path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.codes import positions
-from crossrec.data.io.features import check_row_counts, open_features
+from crossrec.data.io.features import check_row_counts, missing_rows, open_features
 from crossrec.data.io.id_column import find_roles
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
@@ -39,9 +40,13 @@ class SourceFiles:
     where: str
     paths: list[Path]
 
-    def features(self) -> dict[str, Path]:
-        """Modality → its ``<modality>_feat.npy``. Raises DataError for an invalid name of a modality."""
-        return feature_files(self.paths)
+    def at_most_one(self, what: str, matches: Callable[[Path], object]) -> Path | None:
+        """The one file that matches, or None. Raises DataError if there are several."""
+        paths = [path for path in self.paths if matches(path)]
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise DataError(f"{self.where}: more than one {what} ({names}); name the files to read")
+        return paths[0] if paths else None
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False)
     return find_roles(table, names, required)
 
 
-def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str | None]) -> list[LogPart]:
+def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str | None] = (None,)) -> list[LogPart]:
     """Combine tables into one log; ``roles``: columns of the first; ``splits``: the split of each table, if known.
 
     Raises DataError if the formats differ or a later table lacks a column of the first.
@@ -127,15 +132,14 @@ def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str
                     f"{table.path}: no column '{column}', which {first.path.name} has"
                     f"{did_you_mean(column, table.columns)}; rename it, or name the files to read"
                 )
-    return [_table_part(table, roles, split) for table, split in zip(tables, splits, strict=True)]
+    return [
+        LogPart(table.path, roles, partial(_role_blocks, table, roles), table.typed, split)
+        for table, split in zip(tables, splits, strict=True)
+    ]
 
 
-def _table_part(table: Table, roles: dict[str, str], split: str | None) -> LogPart:
-    def blocks() -> Iterator[Block]:
-        for block in table.blocks(list(dict.fromkeys(roles.values()))):
-            yield by_role(block, roles)
-
-    return LogPart(table.path, roles, blocks, table.typed, split)
+def _role_blocks(table: Table, roles: dict[str, str]) -> Iterator[Block]:
+    return (by_role(block, roles) for block in table.blocks(list(dict.fromkeys(roles.values()))))
 
 
 def stem(path: Path) -> str:
@@ -149,57 +153,56 @@ def file_splits(names: Sequence[str], config: ImportConfig) -> list[str | None]:
     return [name if named and config.split in ("auto", "given") else None for name in names]
 
 
-def at_most_one(paths: list[Path], where: str, what: str) -> Path | None:
-    """The one path, or None. Raises DataError if there are several."""
-    if len(paths) > 1:
-        names = ", ".join(path.name for path in paths)
-        raise DataError(f"{where}: more than one {what} ({names}); name the files to read")
-    return paths[0] if paths else None
+def complete_source(
+    files: SourceFiles,
+    log_paths: Iterable[Path],
+    parts: list[LogPart],
+    items: tuple[Path, pl.DataFrame] | None = None,
+    users: tuple[Path, pl.DataFrame] | None = None,
+) -> ImportSource:
+    """Combine a log, the ``.npy`` features of ``files``, and tables of items and users with their files.
 
-
-def npy_features(paths: dict[str, Path], keys: pl.Series | None, listed_in: str = "") -> list[FeatureSource]:
-    """Open the feature matrices of ``.npy`` files; ``keys``: the item of every row, None if ids are row numbers.
-
-    ``listed_in``: name of the file with the keys. Raises DataError if a file is damaged or has the wrong number of
-    rows.
+    Features have a row for each row of ``items``, else row n belongs to item n. Raises DataError if a feature file is
+    damaged or has the wrong number of rows.
     """
+    paths = feature_files(files.paths)
     matrices = {modality: open_features(path) for modality, path in sorted(paths.items())}
     row_counts = {paths[modality]: len(matrix) for modality, matrix in matrices.items()}
-    check_row_counts(row_counts, listed_in, None if keys is None else len(keys))
-    return [
+    keys = None if items is None else items[1]["item"]
+    if items is None:
+        check_row_counts(row_counts)
+    else:
+        check_row_counts(row_counts, items[0].name, items[1].height)
+    features = [
         FeatureSource(
             modality,
             paths[modality],
             matrix.shape[1],
             matrix.dtype,
-            _matrix_fill(matrix, keys),
+            partial(_copy_rows, matrix, keys),
             pl.Series(np.arange(len(matrix))) if keys is None else keys,
         )
         for modality, matrix in matrices.items()
     ]
+    return ImportSource(
+        parts,
+        features,
+        None if items is None else lambda _, __: items[1],
+        None if users is None else users[1],
+        feature_rows=next(iter(row_counts.items()), None) if items is None else None,
+        used=[*log_paths, *paths.values(), *(path for path, _ in filter(None, (items, users)))],
+    )
 
 
-def numbered_features(paths: dict[str, Path]) -> tuple[list[FeatureSource], tuple[Path, int] | None]:
-    """Return (features whose row n belongs to item n; the first file and its number of rows)."""
-    features = npy_features(paths, None)
-    first = features[0] if features else None
-    return features, (first.path, len(first.keys)) if first is not None and first.keys is not None else None
-
-
-def _matrix_fill(matrix: np.ndarray, keys: pl.Series | None) -> Fill:
-    def fill(ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
-        row_N = ids.to_numpy() if keys is None else positions(ids, keys)
-        in_matrix_N: np.ndarray = (row_N >= 0) & (row_N < len(matrix))
-        for start in range(0, len(ids), COPY_ROWS):
-            rows = slice(start, start + COPY_ROWS)
-            target[rows][in_matrix_N[rows]] = matrix[row_N[rows][in_matrix_N[rows]]]
-            on_count(min(start + COPY_ROWS, len(ids)), len(ids))
-        has_feature_N: np.ndarray = in_matrix_N & nonzero_rows(target)
-        return has_feature_N
-
-    return fill
-
-
-def nonzero_rows(matrix: np.ndarray) -> np.ndarray:
-    """Which rows are not all zero, bool (N,)."""
-    return np.concatenate([matrix[start : start + COPY_ROWS].any(axis=1) for start in range(0, len(matrix), COPY_ROWS)])
+def _copy_rows(
+    matrix: np.ndarray, keys: pl.Series | None, ids: pl.Series, target: np.ndarray, on_count: OnCount
+) -> np.ndarray:
+    """The ``Fill`` of a matrix whose rows belong to the items ``keys``, or to the items 0, 1, 2, …"""
+    row_N = ids.to_numpy() if keys is None else positions(ids, keys)
+    in_matrix_N = (row_N >= 0) & (row_N < len(matrix))
+    for start in range(0, len(ids), COPY_ROWS):
+        rows = slice(start, start + COPY_ROWS)
+        target[rows][in_matrix_N[rows]] = matrix[row_N[rows][in_matrix_N[rows]]]
+        on_count(min(start + COPY_ROWS, len(ids)), len(ids))
+    has_feature_N: np.ndarray = in_matrix_N & ~missing_rows(target)
+    return has_feature_N

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ImportSource, LogPart, SourceFiles, numbered_features
+from crossrec.data.importers.import_source import ImportSource, LogPart, SourceFiles, complete_source
 from crossrec.data.io.tables import Block
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import ConfigError, DataError
@@ -48,36 +49,48 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     labelled = config.split in ("auto", "given")
     parts = [
         LogPart(
-            path, {"user": "user", "item": "item"}, _block_reader(path), typed=False, split=split if labelled else None
+            paths[split],
+            {"user": "user", "item": "item"},
+            partial(_blocks, paths[split]),
+            typed=False,
+            split=split if labelled else None,
         )
-        for split, path in ((split, paths[split]) for split in FILES if split in paths)
+        for split in FILES
+        if split in paths
     ]
-    feature_paths = files.features()
-    features, feature_rows = numbered_features(feature_paths)
-    return ImportSource(parts, features, feature_rows=feature_rows, used=[*paths.values(), *feature_paths.values()])
+    return complete_source(files, paths.values(), parts)
 
 
-def _block_reader(path: Path) -> Callable[[], Iterator[Block]]:
-    def blocks() -> Iterator[Block]:
-        users, lists = _read_lists(path)
-        count_U = np.array([len(items) for items in lists], dtype=np.int64)
-        user_row_N = np.repeat(np.arange(len(users)), count_U)
-        yield Block(
-            _frame(path, users, user_row_N, lists),
-            lambda row: f"user '{users[int(user_row_N[row])]}'",
-            list,
-            path.stat().st_size,
-        )
+def _blocks(path: Path) -> Iterator[Block]:
+    """Read a file as one block, whose rows are located by their user.
 
-    return blocks
+    Raises DataError if the file is not JSON, has another structure, or mixes numbers and text.
+    """
+    lists = _read_lists(path)
+    users = [user for user, _ in lists]
+    items = [item for _, user_items in lists for item in user_items]
+    count_U = np.array([len(user_items) for _, user_items in lists], dtype=np.int64)
+    user_row_N = np.repeat(np.arange(len(users)), count_U)
+
+    def location(row: int) -> str:
+        return f"user '{users[int(user_row_N[row])]}'"
+
+    try:
+        column = pl.Series("item", items, dtype=pl.Int64 if not items or type(items[0]) is int else pl.String)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        other = next((row for row, item in enumerate(items) if type(item) is not type(items[0])), None)
+        where = "" if other is None else f", {location(other)}"
+        raise DataError(f"{path}{where}: items are numbers in one place and text in another; write one kind") from None
+    frame = pl.DataFrame({"user": pl.Series(users, dtype=pl.String).gather(user_row_N), "item": column})
+    yield Block(frame, location, list, path.stat().st_size)
 
 
-def _read_lists(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Return (users, their lists of items). Raises DataError if the file is not JSON or has another structure."""
+def _read_lists(path: Path) -> list[tuple[str, list[Any]]]:
+    """Return pairs of a user and the list of its items."""
     with open_bytes(path) as (file, _):
         content = file.read()
     try:
-        pairs = json.loads(content.decode("utf-8-sig"), object_pairs_hook=lambda pairs: pairs)
+        pairs: Any = json.loads(content.decode("utf-8-sig"), object_pairs_hook=lambda pairs: pairs)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}); get the file again"
@@ -91,15 +104,5 @@ def _read_lists(path: Path) -> tuple[list[str], list[list[Any]]]:
     for user, items in pairs:
         if not isinstance(items, list) or not all(type(item) in (int, str) for item in items):
             raise DataError(f"{path}, user '{user}': not a list of items (numbers or text); mend it")
-    return [user for user, _ in pairs], [items for _, items in pairs]
-
-
-def _frame(path: Path, users: list[str], user_row_N: np.ndarray, lists: list[list[Any]]) -> pl.DataFrame:
-    items = [item for user_items in lists for item in user_items]
-    try:
-        column = pl.Series("item", items, dtype=pl.Int64 if not items or type(items[0]) is int else pl.String)
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
-        other = next((row for row, item in enumerate(items) if type(item) is not type(items[0])), None)
-        where = f", user '{users[int(user_row_N[other])]}'" if other is not None else ""
-        raise DataError(f"{path}{where}: items are numbers in one place and text in another; write one kind") from None
-    return pl.DataFrame({"user": pl.Series(users, dtype=pl.String).gather(user_row_N), "item": column})
+    lists: list[tuple[str, list[Any]]] = pairs
+    return lists

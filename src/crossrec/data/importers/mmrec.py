@@ -6,9 +6,8 @@ from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import (
     ImportSource,
     SourceFiles,
-    at_most_one,
+    complete_source,
     import_roles,
-    numbered_features,
     table_parts,
 )
 from crossrec.data.io.tables import open_table
@@ -22,11 +21,8 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
 
     Raises DataError if there is not exactly one ``.inter`` file or it lacks a column.
     """
-    path = at_most_one([path for path in files.paths if ending(path) == INTER], files.where, f"{INTER} file")
+    path = files.at_most_one(f"{INTER} file", lambda path: ending(path) == INTER)
     if path is None:
         raise DataError(f"{files.where}: no {INTER} file; an MMRec folder has one")
     table = open_table(path)
-    feature_paths = files.features()
-    features, feature_rows = numbered_features(feature_paths)
-    parts = table_parts([table], import_roles(table, config), [None])
-    return ImportSource(parts, features, feature_rows=feature_rows, used=[path, *feature_paths.values()])
+    return complete_source(files, [path], table_parts([table], import_roles(table, config)))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import (
-    ImportSource,
-    SourceFiles,
-    at_most_one,
-    file_splits,
-    import_roles,
-    npy_features,
-    numbered_features,
-    stem,
-    table_parts,
-)
-from crossrec.data.importers.item_columns import item_table, user_table
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, stem
+from crossrec.data.importers.item_columns import entity_table
 from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
 
 
 def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
@@ -30,9 +24,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     the features, and further columns. Raises DataError if the files do not fit together.
     """
     tables = [path for path in files.paths if ending(path) in SUFFIXES]
-    items_path = config.items or at_most_one(
-        [path for path in tables if stem(path) == "items"], files.where, "table of items"
-    )
+    items_path = config.items or files.at_most_one("table of items", lambda path: _is_table(path, "items"))
     if items_path is not None and not items_path.is_file():
         raise DataError(f"{items_path}: no such file; give a table of items")
     log_paths = [path for path in tables if stem(path) == "interactions"] or [
@@ -43,20 +35,20 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     if not log_paths:
         raise DataError(f"{files.where}: no table of interactions; name a file that ends in {', '.join(SUFFIXES)}")
     log_tables = [open_table(path) for path in log_paths]
-    splits = file_splits([stem(path) for path in log_paths], config)
-    roles = import_roles(log_tables[0], config, has_split=splits[0] is not None)
-    parts = table_parts(log_tables, roles, splits)
-    users_path = at_most_one([path for path in tables if stem(path) == "users"], files.where, "table of users")
-    feature_paths = files.features()
-    used = [*log_paths, *feature_paths.values(), *filter(None, (items_path, users_path))]
-    users = None
-    if users_path is not None:
-        table = open_table(users_path)
-        users = user_table(read_listing(table, "user", preferred=roles["user"], columns=table.columns))
-    if items_path is None:
-        features, feature_rows = numbered_features(feature_paths)
-        return ImportSource(parts, features, users=users, feature_rows=feature_rows, used=used)
-    table = open_table(items_path)
-    items = item_table(read_listing(table, preferred=roles["item"], columns=table.columns))
-    features = npy_features(feature_paths, items["item"], items_path.name)
-    return ImportSource(parts, features, lambda _, __: items, users, used=used)
+    splits = import_source.file_splits([stem(path) for path in log_paths], config)
+    roles = import_source.import_roles(log_tables[0], config, has_split=splits[0] is not None)
+    parts = import_source.table_parts(log_tables, roles, splits)
+    users_path = files.at_most_one("table of users", lambda path: _is_table(path, "users"))
+    users = None if users_path is None else (users_path, _read_entities(users_path, "user", roles["user"]))
+    items = None if items_path is None else (items_path, _read_entities(items_path, "item", roles["item"]))
+    return import_source.complete_source(files, log_paths, parts, items, users)
+
+
+def _is_table(path: Path, name: str) -> bool:
+    return ending(path) in SUFFIXES and stem(path) == name
+
+
+def _read_entities(path: Path, role: str, column: str) -> pl.DataFrame:
+    """Read a table of items or users whose ids are in ``column``, if it has this column."""
+    table = open_table(path)
+    return entity_table(read_listing(table, role, preferred=column, columns=table.columns), role)

@@ -6,20 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import (
-    ROLES,
-    ImportSource,
-    SourceFiles,
-    at_most_one,
-    file_splits,
-    import_roles,
-    npy_features,
-    numbered_features,
-    stem,
-    table_parts,
-)
-from crossrec.data.importers.item_columns import is_prose, item_table, user_table
+from crossrec.data.importers.import_source import ROLES, ImportSource, SourceFiles, file_splits, stem
+from crossrec.data.importers.item_columns import entity_table, is_prose
 from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.io.text_chunks import ending
@@ -55,27 +45,20 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     names = [stem(path).rpartition(".")[2] for path in log_paths]
     splits = file_splits(names, config)
     if splits == [None] * len(log_paths) and file_splits(names, ImportConfig()) == splits:
-        at_most_one(log_paths, files.where, f"{INTER} file")
+        files.at_most_one(f"{INTER} file", lambda path: ending(path) == INTER)
     if not log_paths:
         raise DataError(f"{files.where}: no {INTER} file; RecBole's atomic files have one")
     tables = [open_table(path) for path in log_paths]
     columns = typed_columns(tables[0])
     untyped = replace(tables[0], columns=list(columns))
-    roles = import_roles(untyped, _without_types(config), has_split=splits[0] is not None)
+    roles = import_source.import_roles(untyped, _without_types(config), has_split=splits[0] is not None)
     roles = {role: columns[name] for role, name in roles.items()}
-    item_path = at_most_one([path for path in files.paths if ending(path) == ITEM], files.where, f"{ITEM} file")
-    user_path = at_most_one([path for path in files.paths if ending(path) == USER], files.where, f"{USER} file")
-    feature_paths = files.features()
-    used = [*log_paths, *feature_paths.values(), *filter(None, (item_path, user_path))]
-    items = None if item_path is None else _read_entities(item_path, roles["item"], "item")
-    users = None if user_path is None else _read_entities(user_path, roles["user"], "user")
-    parts = table_parts(tables, roles, splits)
-    if items is None:
-        features, feature_rows = numbered_features(feature_paths)
-        return ImportSource(parts, features, users=users, feature_rows=feature_rows, used=used)
-    assert item_path is not None
-    features = npy_features(feature_paths, items["item"], item_path.name)
-    return ImportSource(parts, features, lambda _, __: items, users, used=used)
+    item_path = files.at_most_one(f"{ITEM} file", lambda path: ending(path) == ITEM)
+    user_path = files.at_most_one(f"{USER} file", lambda path: ending(path) == USER)
+    items = None if item_path is None else (item_path, _read_entities(item_path, "item", roles["item"]))
+    users = None if user_path is None else (user_path, _read_entities(user_path, "user", roles["user"]))
+    parts = import_source.table_parts(tables, roles, splits)
+    return import_source.complete_source(files, log_paths, parts, items, users)
 
 
 def _without_types(config: ImportConfig) -> ImportConfig:
@@ -86,7 +69,7 @@ def _without_types(config: ImportConfig) -> ImportConfig:
     )
 
 
-def _read_entities(path: Path, column: str, role: str) -> pl.DataFrame:
+def _read_entities(path: Path, role: str, column: str) -> pl.DataFrame:
     """Read a table of items or users with the types of its header; blanks separate the values of a sequence."""
     table = open_table(path)
     names = {typed: name for name, typed in typed_columns(table).items()}
@@ -107,5 +90,4 @@ def _read_entities(path: Path, column: str, role: str) -> pl.DataFrame:
         elif kind.endswith("_seq") and not is_prose(names[typed]):
             words = cells.str.split(" ")
             frame = frame.with_columns(words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words)
-    listing = replace(listing, column=names[listing.column], frame=frame.rename(names))
-    return item_table(listing) if role == "item" else user_table(listing)
+    return entity_table(replace(listing, column=names[listing.column], frame=frame.rename(names)), role)

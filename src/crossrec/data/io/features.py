@@ -89,7 +89,7 @@ def open_features(path: Path | str) -> np.ndarray:
 
 def missing_rows(matrix: np.ndarray) -> np.ndarray:
     """Which items have no feature (a row of zeros), bool (I,)."""
-    return np.concatenate([~block.any(axis=1) for _, block in _blocks(matrix)])
+    return np.concatenate([~matrix[start : start + BLOCK].any(axis=1) for start in range(0, len(matrix), BLOCK)])
 
 
 @dataclass(frozen=True, repr=False)
