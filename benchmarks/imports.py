@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from crossrec.data import ImportConfig, import_data
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import write_frames
 
 GIB = 2**30
 PER_GIB = GIB if sys.platform == "darwin" else GIB // 2**10  # getrusage counts bytes on macOS, kilobytes elsewhere

@@ -16,7 +16,7 @@ import polars as pl
 import torch
 
 from benchmarks.datasets import random_vectors
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import write_frames
 from crossrec.recommend import Recommender
 from crossrec.recommend.id_map import IdMap
 

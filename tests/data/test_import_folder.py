@@ -12,8 +12,7 @@ import pytest
 from crossrec.data import DataConfig, ImportCard, ImportConfig, import_data, load, validate
 from crossrec.data.io.atomic import new_folder
 from crossrec.data.io.features import open_features
-from crossrec.data.io.tables import open_table
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import open_table, write_frames
 from crossrec.errors import ConfigError, DataError, RunError
 
 LOG = "user,item,rating\n" + "".join(f"u{u},i{(u * k) % 7},{k}\n" for u in range(6) for k in range(1, 6))

@@ -12,8 +12,7 @@ from rich.table import Table
 from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
 from crossrec.data.io.id_column import find_id_column
-from crossrec.data.io.tables import open_table
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl

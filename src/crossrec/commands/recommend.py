@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrec.commands.item_lists import MAX_PRINTED, deliver, read_ids
-from crossrec.data.io.write_tables import check_ending
+from crossrec.data.io.tables import check_ending
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldInMethod, Recommender
 

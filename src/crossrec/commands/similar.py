@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossrec.commands.item_lists import deliver, read_ids
-from crossrec.data.io.write_tables import check_ending
+from crossrec.data.io.tables import check_ending
 from crossrec.recommend import Recommender
 
 

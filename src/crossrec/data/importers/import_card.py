@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
-from crossrec._version import __version__
 from crossrec.config import Config
 from crossrec.errors import DataError
-from crossrec.lazy import polars as pl
 
 CARD = "card.json"
 TEXT = "card.md"
@@ -79,18 +76,15 @@ class ImportCard(Config):
     def report(self) -> list[tuple[str, str, str, str, str, str]]:
         """(step, rule, interactions left, dropped, users left, items left) of each step, as text."""
         rows = []
-        previous: ImportStep | None = None
-        for step in self.steps:
-            dropped = f"{previous.interactions - step.interactions:,}" if previous else ""
+        for before, step in zip([None, *self.steps], self.steps, strict=False):
+            dropped = f"{before.interactions - step.interactions:,}" if before else ""
             rows.append((step.what, step.rule, f"{step.interactions:,}", dropped, f"{step.users:,}", f"{step.items:,}"))
-            previous = step
         return rows
 
     def facts(self) -> list[tuple[str, str]]:
         """(name, value) of source, columns, splits, items and features, as text."""
-        facts = [
-            ("source", f"{self.kind}: " + ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in self.source))
-        ]
+        files = ", ".join(f"{file.name} ({file.bytes:,} bytes)" for file in self.source)
+        facts = [("source", f"{self.kind}: {files}")]
         if self.ignored:
             facts.append(("not read", ", ".join(self.ignored)))
         facts.append(("columns", ", ".join(f"{role}: {column}" for role, column in self.columns.items())))
@@ -106,12 +100,9 @@ class ImportCard(Config):
     def markdown(self) -> str:
         """The card as Markdown, the content of ``card.md``."""
         lines = [f"# {self.name}", "", "| step | rule | interactions | dropped | users | items |"]
-        lines += [
-            "| --- | --- | ---: | ---: | ---: | ---: |",
-            *("| " + " | ".join(row) + " |" for row in self.report()),
-        ]
-        lines += ["", *(f"- {name}: {value}" for name, value in self.facts())]
-        lines += [f"- {note}" for note in self.notes]
+        lines += ["| --- | --- | ---: | ---: | ---: | ---: |"]
+        lines += ["| " + " | ".join(row) + " |" for row in self.report()]
+        lines += ["", *(f"- {name}: {value}" for name, value in self.facts()), *(f"- {note}" for note in self.notes)]
         lines += ["- rules: " + ", ".join(f"{name} {value}" for name, value in self.rules.items())]
         lines += ["- made with " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
         return "\n".join(lines) + "\n"
@@ -127,15 +118,3 @@ class ImportSteps:
     def add(self, what: str, rule: str, interactions: int, users: int, items: int) -> None:
         """Record the interactions, users and items left after a step."""
         self.steps.append(ImportStep(what=what, rule=rule, interactions=interactions, users=users, items=items))
-
-
-def versions() -> dict[str, str]:
-    """Versions of crossrec, Python and the libraries that write the folder."""
-    import numpy as np
-
-    return {
-        "crossrec": __version__,
-        "python": platform.python_version(),
-        "polars": pl.__version__,
-        "numpy": np.__version__,
-    }

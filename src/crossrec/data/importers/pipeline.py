@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from crossrec._version import __version__
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, collect_files, detect
 from crossrec.data.importers.import_card import (
@@ -17,15 +19,14 @@ from crossrec.data.importers.import_card import (
     ImportSteps,
     ModalitySummary,
     SourceFile,
-    versions,
 )
 from crossrec.data.importers.import_source import ImportSource
 from crossrec.data.importers.read_parts import OnProgress, read_parts
-from crossrec.data.importers.rules import k_core, rated_below, repeated
+from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io.atomic import new_folder
 from crossrec.data.io.codes import positions
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import write_frames
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import make_split
 from crossrec.errors import ConfigError, DataError
@@ -100,7 +101,12 @@ def build_folder(
             features=features,
             notes=steps.notes,
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
-            versions=versions(),
+            versions={
+                "crossrec": __version__,
+                "python": platform.python_version(),
+                "polars": pl.__version__,
+                "numpy": np.__version__,
+            },
         )
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (draft / TEXT).write_text(card.markdown(), encoding="utf-8")
@@ -141,7 +147,7 @@ def _apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, 
         steps.add("duplicates", f"{config.duplicates} kept", *log.sizes())
     if config.min_rating is not None:
         assert log.rating_N is not None
-        keep_N = ~rated_below(log, config.min_rating)
+        keep_N = log.rating_N >= config.min_rating
         if not keep_N.any():
             raise DataError(
                 f"min_rating {config.min_rating:g} leaves none of {len(log):,} rows; ratings run from "

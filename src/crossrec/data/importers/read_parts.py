@@ -11,7 +11,7 @@ import numpy as np
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.import_source import ImportSource, LogPart
-from crossrec.data.importers.time_window import TimeWindow
+from crossrec.data.importers.rules import TimeWindow
 from crossrec.data.io.codes import WHOLE, IdEncoder, TimeEncoder
 from crossrec.data.io.features import no_feature_row
 from crossrec.data.io.parse_log import EMPTY, LABELS, NO_ROWS, InteractionLog, LogRows

@@ -17,17 +17,9 @@ from crossrec.lazy import polars as pl
 
 TRAIN, VALID, TEST = 0, 1, 2
 LABELS = {
-    "0": TRAIN,
-    "1": VALID,
-    "2": TEST,
-    "train": TRAIN,
-    "training": TRAIN,
-    "valid": VALID,
-    "validation": VALID,
-    "val": VALID,
-    "dev": VALID,
-    "test": TEST,
-    "testing": TEST,
+    **dict.fromkeys(("0", "train", "training"), TRAIN),
+    **dict.fromkeys(("1", "valid", "validation", "val", "dev"), VALID),
+    **dict.fromkeys(("2", "test", "testing"), TEST),
 }
 """Label of a split, in lower case → split."""
 

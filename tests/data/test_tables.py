@@ -8,7 +8,7 @@ import os
 import polars as pl
 import pytest
 
-from crossrec.data.io.write_tables import write_frames
+from crossrec.data.io.tables import write_frames
 from crossrec.errors import DataError, RunError
 
 FRAME = pl.DataFrame({"user": [1, 1], "rank": [1, 2], "item": ["a", "b"], "score": [0.5, 0.25]})
