@@ -105,9 +105,9 @@ data.command(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    """Run a command and return its exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
     warnings.showwarning = _one_line_warning
-    with contextlib.suppress(ValueError):  # only the main thread may: a polite kill stops like Ctrl-C, children and all
+    with contextlib.suppress(ValueError):  # SIGTERM stops like Ctrl-C, with child processes; only the main thread may
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = app(
@@ -117,27 +117,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        return _mistake(_plain(error))
+        return _print_error(_usage_error(error))
     except CrossrecError as error:
-        return _mistake(str(error))
+        return _print_error(str(error))
     except KeyboardInterrupt:
         print("crossrec: stopped; the same command goes on (train: with --resume)", file=sys.stderr)
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 
 
-def _mistake(message: str) -> int:
+def _print_error(message: str) -> int:
     print("crossrec: error: " + " ".join(message.split()), file=sys.stderr)
     return USER_ERROR
 
 
-def _plain(error: CycloptsError) -> str:
-    """A usage error in one line: what pydantic says of a value comes without its links and counts."""
+def _usage_error(error: CycloptsError) -> str:
+    """A usage error in one line, with the first message of pydantic for a value out of range."""
     cause = error.__cause__ or error.__context__
     if cause is not None and type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
         first = cause.errors()[0]
-        named = (part for part in first["loc"] if isinstance(part, str))  # numbers are places in a list of values
-        flag = "--" + ".".join(named).replace("_", "-")
+        names = (part for part in first["loc"] if isinstance(part, str))  # numbers are positions in a list of values
+        flag = "--" + ".".join(names).replace("_", "-")
         reason = first["msg"].removeprefix("Value error, ")
         return f"{flag} {first.get('input')!r}: {reason}; see --help for what it takes"
     error.verbose = False

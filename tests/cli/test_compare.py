@@ -260,7 +260,7 @@ def test_a_base_of_zero_has_no_gain(results):
     assert all(math.isnan(gain) for gain in lines[1][5:9])
 
 
-def test_what_is_named_twice_is_trained_once():
+def test_values_given_twice_are_trained_once():
     options = CompareConfig(backbones=("bpr", "bpr"), alignments=("none", "cross", "none"), seeds=(1, 0, 1))
     assert [(c.group[1:], c.config.training.seed) for c in cells(options, SharedSettings())] == [
         (("bpr", "none"), 1),
@@ -270,7 +270,7 @@ def test_what_is_named_twice_is_trained_once():
     ]
 
 
-def test_a_polite_kill_takes_the_cells_along(tmp_path):
+def test_sigterm_stops_the_cells_too(tmp_path):
     command = [sys.executable, "-m", "crossrec", "compare", "--data", "synthetic", "--seeds", "0", "--threads", "1"]
     process = subprocess.Popen([*command, "--out", str(tmp_path)], start_new_session=True, stderr=subprocess.PIPE)
     try:

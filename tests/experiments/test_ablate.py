@@ -62,13 +62,13 @@ def test_a_subset_is_the_terms_of_cross():
     assert configs["ILDA&DT&CNA&CLA"] == everything, "all of them are CROSS"
 
 
-def test_what_other_experiments_have_is_not_trained_again():
+def test_cells_are_shared_with_other_questions():
     options = {"backbones": ("bpr",), "seeds": (1,)}
     others = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
     assert len(others & {cell.name for cell in cells(AblateConfig(**options), TINY)}) == 2, "the backbone, and CROSS"
 
 
-def test_further_subsets_and_each_once():
+def test_subsets_in_any_form_each_once():
     planned = cells(AblateConfig(subsets=("cna+ilda", "item+neighbor", "DT"), seeds=(0,)), TINY)
     assert [c.group[1] for c in planned] == ["none", "ILDA&CNA", "DT"]
     planned = cells(AblateConfig(subsets=("paper", "dt+cna"), seeds=(0,)), TINY)
@@ -81,7 +81,7 @@ def test_an_unknown_component(subset):
         cells(AblateConfig(subsets=(subset,)), TINY)
 
 
-def test_settings_hold_but_for_the_terms():
+def test_only_the_terms_of_the_settings_change():
     base = SharedSettings(TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.5, "terms": ["item"]}}})
     for cell in cells(AblateConfig(backbones=("bpr",), seeds=(0,)), base):
         if cell.group[1] != "none":
@@ -145,12 +145,12 @@ def test_changes_and_the_best_subset_are_in_the_findings():
     assert "10 subsets" in best
 
 
-def test_what_the_paper_claims_is_found_where_it_is_so():
+def test_claims_hold_where_the_numbers_are_the_papers():
     claims = claims_of(result_from("ablate", AblateConfig(), lifted))
     assert [verdict for _, verdict, _ in claims] == ["holds"] * 5
 
 
-def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+def test_claims_do_not_hold_where_the_numbers_contradict_them():
     low = {"ILDA": -0.05, "DT": 0.02, "CNA": 0.01, "CLA": 0.0, "ILDA&CNA&CLA": -0.06, "ILDA&DT&CNA&CLA": -0.07}
     result = result_from("ablate", AblateConfig(), lambda cell: 0.06 * (1 + low.get(cell.group[1], 0.0)))
     expected = [
@@ -173,7 +173,7 @@ def test_what_the_paper_claims_is_denied_where_it_is_not_so():
         (NO_DIFFERENCE, "in the mean, which may be chance"),
     ],
 )
-def test_little_is_little_either_way(monkeypatch, tested, certainty):
+def test_dt_alone_does_little_is_contradicted_in_either_direction(monkeypatch, tested, certainty):
     monkeypatch.setattr(ablate, "verdicts_by_label", lambda tests: {("freedom", versus("DT", PLAIN)): tested})
     value = {"DT": 0.06, "none": 0.05}
     (claim,) = claims_of(result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: value[cell.group[1]]))
@@ -182,7 +182,7 @@ def test_little_is_little_either_way(monkeypatch, tested, certainty):
     assert claim[2].endswith("(+20.0 %, higher in 3 of 3 seeds)")
 
 
-def test_a_failed_cell_is_told_and_leaves_a_gap():
+def test_a_failed_cell_is_reported_and_leaves_a_gap():
     def value(cell):
         return None if cell.group[1] == "ILDA" and cell.config.training.seed == 1 else lifted(cell)
 
@@ -208,7 +208,7 @@ def test_a_failed_backbone_leaves_nothing_to_compare_with():
     assert all("holds" not in finding for finding in result.findings if "alone raise" in finding)
 
 
-def test_a_weight_of_0_is_told():
+def test_a_footnote_names_components_with_weight_0():
     base = SharedSettings(TINY.data, TINY.training, {"freedom": {"cross": {"gamma": 0}}})
     notes = result_from("ablate", AblateConfig(seeds=(0,)), lifted, base).tables["ablate"].footnotes
     assert "freedom: the weight of CNA is 0, so it is not computed." in notes

@@ -107,7 +107,7 @@ def test_cross_against_fettle_on_average(measured):
     assert len(table_rows(alone)) == 3, "of one backbone there is no average"
 
 
-def test_what_is_found(measured):
+def test_findings_over_several_backbones(measured):
     findings = result_of(CompareConfig(backbones=("bpr", "lightgcn", "vbpr"), seeds=(0, 1)), recall).findings
     assert all(finding.startswith("synthetic-tiny: ") for finding in findings)
     assert (
@@ -124,7 +124,7 @@ def test_what_is_found(measured):
     ]
 
 
-def test_a_failure_is_told_and_not_in_the_family(measured):
+def test_a_failure_is_reported_and_not_among_the_corrected_tests(measured):
     def value(cell):
         return None if cell.group[2] == "fettle" else recall(cell)
 

@@ -55,7 +55,7 @@ def test_without_the_item_level():
     assert list(alignments) == ["none", "off", "dynamic"]
 
 
-def test_what_other_experiments_have_is_not_trained_again():
+def test_cells_are_shared_with_other_questions():
     options = {"backbones": ("bpr",), "seeds": (1,)}
     of_compare = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
     of_fettle = cells(DirectionsConfig(**options, alignment="fettle", directions=("one_way",)), TINY)
@@ -101,7 +101,7 @@ def test_bars_are_the_numbers():
     assert len(draw(one.figures["directions-figure"]).axes) == 1, "no average of a single backbone"
 
 
-def test_what_the_paper_claims_is_found_where_it_is_so():
+def test_claims_hold_where_the_numbers_are_the_papers():
     findings = result_from("directions", DirectionsConfig(backbones=TWO), lifted).findings
     assert "average of 2 backbones: dynamic changes Recall@10 by +12.0 %, higher on 2 of 2." in findings
     assert "dynamic has the best Recall@10 on 2 of 2 backbones: lightgcn and vbpr." in findings
@@ -113,7 +113,7 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
     ]
 
 
-def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+def test_claims_do_not_hold_where_the_numbers_contradict_them():
     gain = {"none": 0.1, "bidirectional": 0.0, "one_way": -0.1, "dynamic": -0.02, "topmost": 0.05, "off": 0}
     findings = result_from(
         "directions", DirectionsConfig(backbones=TWO), lambda c: 0.05 * (1 + gain[c.group[1]])
@@ -136,7 +136,7 @@ def test_on_one_backbone_seeds_are_counted():
     assert findings[0] == "vbpr: no item level changes Recall@10 by +5.0 %, higher in 3 of 3 seeds."
 
 
-def test_a_failed_cell_is_told_and_leaves_a_gap():
+def test_a_failed_cell_is_reported_and_leaves_a_gap():
     def value(cell):
         return None if cell.group == ("vbpr", "topmost") else lifted(cell)
 

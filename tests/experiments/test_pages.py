@@ -42,7 +42,7 @@ def test_every_page_says_what_how_and_what_is_claimed(name):
     assert heads == ["What it does", "How to read it", "What the paper claims", "Measured"]
 
 
-def test_choices_are_named():
+def test_the_pages_name_all_choices():
     for subset in PAPER[:-1]:
         assert subset in page("ablate")
     for rule in ("bidirectional", "one_way", "dynamic", "topmost", "off"):
@@ -55,7 +55,7 @@ def test_choices_are_named():
             assert f"`--{field.replace('_', '-')}`" in page("sensitivity")
 
 
-def test_numbers_of_runs():
+def test_the_pages_state_the_numbers_of_runs():
     all_cells = cells(SensitivityConfig(seeds=(0,)), TINY)
     assert f"{len(all_cells) - 2} values and two settings" in page("sensitivity")
     assert f"are {len({cell.name for cell in all_cells})} different runs a seed" in page("sensitivity")

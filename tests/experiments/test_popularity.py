@@ -74,7 +74,7 @@ def test_cells_are_the_backbone_alone_and_each_alignment():
     assert [cell.group[1] for cell in named] == ["none", "fettle", "DT"]
 
 
-def test_what_other_experiments_have_is_not_trained_again():
+def test_cells_are_shared_with_other_questions():
     options = {"backbones": ("bpr",), "seeds": (1,)}
     others = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
     others |= {cell.name for cell in ablate.cells(ablate.AblateConfig(**options), TINY)}
@@ -112,7 +112,7 @@ def test_recall_and_changes_by_group(measured):
     assert [float(n["recall@10 mean"]) for n in numbers[5:10]] == [mean(some[recall[g]]) for g in GROUPS]
 
 
-def test_what_the_groups_are(measured):
+def test_the_table_of_groups(measured):
     result = result_from("popularity", PopularityConfig(seeds=(0,)), lambda _: 0.1)
     dataset = load(TINY.data)
     rows = table_rows(result.tables["popularity-groups"])
@@ -130,7 +130,7 @@ def test_what_the_groups_are(measured):
     assert counted == degree[::-1].tolist()
 
 
-def test_the_paper_s_claims_where_they_hold(measured):
+def test_claims_hold_where_the_numbers_are_the_papers(measured):
     findings = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     claims = [finding for finding in findings if "claim" in finding]
     assert [claim.split(" claim that ")[1].split(" holds")[0] for claim in claims] == [
@@ -142,7 +142,7 @@ def test_the_paper_s_claims_where_they_hold(measured):
     assert f"freedom + CNA&CLA: beyond chance over users after correction: {higher}." in findings
 
 
-def test_the_paper_s_claims_where_they_do_not_hold(measured):
+def test_claims_do_not_hold_where_the_numbers_contradict_them(measured):
     measured.update({"Tail 1": -0.1, "Tail 2": 0.0, "Head": 0.3})
     findings = result_from("popularity", PopularityConfig(seeds=(0, 1)), lambda _: 0.1).findings
     claims = [finding.split(" claim that ")[1] for finding in findings if "claim" in finding]
@@ -165,14 +165,14 @@ def test_a_group_that_the_backbone_never_hits_gains_without_a_percentage(measure
     ]
 
 
-def test_a_group_with_nothing_to_lift_is_no_gain_without_end(measured):
+def test_a_group_without_hits_has_no_infinite_gain(measured):
     same = {"Tail 1": (0.0, 0.0), "Tail 2": 0.2, "Head": 0.3, "all": 0.3}
     assert tail_change({**same, "Tail 1": 0.1}, same) == "–"
     assert tail_change({**same, "Tail 1": "failed: x"}, same) == "–"
     assert tail_change({"Tail 1": 0.1, "Tail 2": 0.4, "Head": 9.0}, {"Tail 1": 0.2, "Tail 2": 0.2, "Head": 0.1}) == 25
 
 
-def test_a_failed_cell_is_told_and_leaves_a_gap(measured):
+def test_a_failed_cell_is_reported_and_leaves_a_gap(measured):
     def value(cell):
         return None if cell.group[1] == "CNA&CLA" and cell.config.training.seed == 1 else 0.1
 

@@ -37,7 +37,7 @@ def test_the_papers_shares_and_methods():
     assert len({c.name for c in planned}) == 58, "the clean backbone is the same run in both"
 
 
-def test_what_each_cell_is():
+def test_data_and_alignment_of_each_cell():
     planned = {c.group: c.config for c in cells(RobustnessConfig(seeds=(0,)), TINY)}
     assert planned["missing", "freedom", "40 %", "ila"].data == DataConfig(data="synthetic-tiny", missing_content=0.4)
     assert planned["clicks", "freedom", "15 %", "cross"].data == DataConfig(data="synthetic-tiny", false_clicks=0.15)
@@ -82,7 +82,7 @@ def test_shares_in_order_each_once_and_either_kind_alone():
         cells(RobustnessConfig(missing=(), clicks=()), TINY)
 
 
-def test_one_kind_of_noise_keeps_what_the_data_have_of_the_other():
+def test_one_kind_of_noise_keeps_the_other_kind_of_the_data():
     base = SharedSettings(TINY.data.model_copy(update={"missing_content": 0.3, "corruption_seed": 2}))
     planned = {c.group[:3]: c.config.data for c in cells(RobustnessConfig(seeds=(0,)), base)}
     assert planned["clicks", "freedom", "0 %"].missing_content == 0.3
@@ -155,7 +155,7 @@ def test_limits_are_those_of_the_numbers():
     assert high - low < 1.2 * (max(y) - min(y))
 
 
-def test_what_the_paper_claims_is_found_where_it_is_so():
+def test_claims_hold_where_the_numbers_are_the_papers():
     findings = result_from("robustness", RobustnessConfig(), worn).findings
     assert (
         "freedom, missing content, average of 20 % … 80 %: Recall@10 of ILDA against the backbone alone: "
@@ -171,7 +171,7 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
     )
 
 
-def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+def test_claims_do_not_hold_where_the_numbers_contradict_them():
     def value(cell):
         kind, _, share, method = cell.group
         if kind == "missing":

@@ -114,7 +114,7 @@ def test_without_test_interactions(runs, dataset):
     assert len(outcome.valid["recall@10"]) == len(outcome.valid_user_E) > 0
 
 
-def test_data_that_is_not_the_run_s_is_refused(runs, dataset, tmp_path):
+def test_data_of_another_run_is_refused(runs, dataset, tmp_path):
     folder, _ = runs["none"]
     fewer = Interactions(dataset.train.user_N[1:], dataset.train.item_N[1:])
     for changed in (

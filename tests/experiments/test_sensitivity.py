@@ -53,7 +53,7 @@ def test_the_papers_values_one_at_a_time():
     assert len({c.name for c in planned}) == 35 - 7, "the base setting is one of each parameter's values"
 
 
-def test_what_other_experiments_have_is_not_trained_again():
+def test_cells_are_shared_with_other_questions():
     options = {"backbones": ("bpr",), "seeds": (1,)}
     others = {cell.name for cell in compare.cells(compare.CompareConfig(**options), TINY)}
     assert [
@@ -69,7 +69,7 @@ def test_other_values_and_parameters():
     ]
 
 
-def test_the_base_setting_is_that_of_the_settings():
+def test_cross_as_set_has_the_given_settings():
     base = SharedSettings(
         TINY.data, TINY.training, {"bpr": {"cross": {"alpha": 0.3, "gamma": 0.2}, "backbone": {"reg": 0.7}}}
     )
@@ -100,7 +100,7 @@ def test_values_of_what_is_not_varied():
     "options",
     [{"parameters": ("delta",)}, {"alpha_values": (-1,)}, {"lambda_f_values": (0,)}, {"neighbors_values": (0,)}],
 )
-def test_what_cannot_be(options):
+def test_values_out_of_range(options):
     with pytest.raises(ValidationError, match=next(iter(options))):
         SensitivityConfig(**options)
 
@@ -132,7 +132,7 @@ def learnt_by(planned, ends):
         save_file(weights, Path(cell.name, "model.safetensors"))
 
 
-def test_where_learning_takes_temperatures(tmp_path, monkeypatch):
+def test_learnt_temperatures_in_table_and_findings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = SensitivityConfig(parameters=("lambda_f", "neighbors", "lambda_c"), lambda_f_values=(0.05, 0.25))
 
@@ -162,7 +162,7 @@ def test_where_learning_takes_temperatures(tmp_path, monkeypatch):
     assert "learnt" not in findings["K"]
 
 
-def test_where_learning_has_taken_temperatures_is_not_known():
+def test_learnt_temperatures_that_were_not_recorded():
     result = result_from("sensitivity", SensitivityConfig(parameters=("lambda_f",)), flat_enough)
     assert [row["learnt to"] for row in table_rows(result.tables["sensitivity"])] == ["", "", *["–"] * 5]
     assert "learnt" not in " ".join(result.findings)
@@ -178,7 +178,7 @@ FIXED = SharedSettings(TINY.data, TINY.training, {"freedom": {"cross": {"learn_l
         (False, FIXED, {"λ_c: learnt, the value is where it starts", "λ_f: kept at the value."}),
     ],
 )
-def test_temperatures_that_are_kept(fixed, base, notes, tmp_path, monkeypatch):
+def test_fixed_temperatures_are_in_the_footnote(fixed, base, notes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = SensitivityConfig(parameters=("lambda_f", "lambda_c"), fixed_temperatures=fixed)
     learnt_by(cells(options, base), lambda cell: {"lambda_c": 0.25})
@@ -212,14 +212,14 @@ def test_curves_are_the_numbers_and_a_failure_a_gap():
     assert "above the backbone alone at 4 of 5 values" in result.findings[1]
 
 
-def test_a_weight_of_0_has_a_place():
+def test_a_weight_of_0_is_on_the_logarithmic_axis():
     options = SensitivityConfig(parameters=("alpha",), alpha_values=(0, 0.01, 0.1), seeds=(0,))
     result = result_from("sensitivity", options, flat_enough)
     (axes,) = draw(result.figures["sensitivity-figure"]).axes
     assert axes.get_xscale() == "symlog"
 
 
-def test_what_the_paper_claims_is_found_where_it_is_so():
+def test_claims_hold_where_the_numbers_are_the_papers():
     findings = result_from("sensitivity", SensitivityConfig(), flat_enough).findings
     assert findings[0] == "freedom: CROSS as set changes Recall@10 by +8.6 %, higher in 3 of 3 seeds."
     assert findings[2] == (
@@ -230,7 +230,7 @@ def test_what_the_paper_claims_is_found_where_it_is_so():
     assert len(findings) == 9
 
 
-def test_what_the_paper_claims_is_denied_where_it_is_not_so():
+def test_claims_do_not_hold_where_the_numbers_contradict_them():
     def value(cell):
         return (
             0.05 if cell.group[1:] in (("alpha", "0.1"), ("neighbors", "15"), ("lambda_n", "20")) else flat_enough(cell)
@@ -249,7 +249,7 @@ def test_a_table_and_a_figure_per_backbone():
     assert list(result.figures) == ["sensitivity-bpr-figure", "sensitivity-vbpr-figure"]
 
 
-def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
+def test_cross_as_set_is_tested_once_and_every_other_value_against_it_too():
     options = SensitivityConfig(parameters=("gamma", "neighbors"), gamma_values=(0.01, 0.1), neighbors_values=(5, 1))
     tests = table_rows(result_from("sensitivity", options, flat_enough).tables["sensitivity-tests"])
     assert [(row["setting"], row["value"], row["compared with"]) for row in tests] == [
@@ -270,7 +270,7 @@ def test_the_base_setting_is_tested_once_and_every_other_value_against_it_too():
         ({}, " No value differs from CROSS as set beyond chance."),
     ],
 )
-def test_how_far_it_moves_is_told_from_chance(monkeypatch, verdicts, sentence):
+def test_values_that_differ_beyond_chance_are_named(monkeypatch, verdicts, sentence):
     tested = {
         ("γ", value, "as set"): verdicts.get(value, NO_DIFFERENCE) for value in ("1e-05", "0.0001", "0.001", "0.1")
     }
@@ -283,7 +283,7 @@ def test_how_far_it_moves_is_told_from_chance(monkeypatch, verdicts, sentence):
     assert findings[1].endswith(" values."), "where a run has failed, nothing is said"
 
 
-def test_what_the_paper_claims_is_told_from_chance(monkeypatch):
+def test_a_claim_that_holds_beyond_chance(monkeypatch):
     tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS} | {("cross", "", "as set"): "lower"}
     monkeypatch.setattr(
         sensitivity, "verdicts_by_label", lambda tests: tested | {("cross", "", "backbone alone"): "higher"}
@@ -308,7 +308,7 @@ def test_axes_have_powers_of_ten_as_such():
     assert written == [["$10^{-5}$", "$10^{-1}$"], ["0.2", "20"], ["1", "10"], ["0.1"], ["0", "0.1"]]
 
 
-def test_without_the_backbone_there_is_no_line():
+def test_without_the_backbone_no_line_is_drawn():
     options = SensitivityConfig(parameters=("gamma", "neighbors"))
     result = result_from("sensitivity", options, lambda c: None if c.group[1] == "none" else flat_enough(c))
     assert [row["ΔR@10"] for row in table_rows(result.tables["sensitivity"])[1:]] == ["–"] * 11

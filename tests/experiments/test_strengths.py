@@ -119,7 +119,7 @@ def test_of_more_modalities_directions_from_and_to_the_id_are_drawn(result_of):
     assert len(result.tables["strengths-directions"].rows) == 6, "the table has all"
 
 
-def test_what_is_claimed_is_found_where_it_is_so(result_of):
+def test_claims_hold_where_the_numbers_are_the_papers(result_of):
     findings = result_of(StrengthsConfig(alignments=("cross",), seeds=(0, 1)), as_in_the_paper).findings
     assert findings[0] == (
         "freedom + cross: between epochs 1 and 2 the mean strength goes from id 0.255, image 0.205 and text 0.155 to "
@@ -136,7 +136,7 @@ def test_what_is_claimed_is_found_where_it_is_so(result_of):
     )
 
 
-def test_what_is_claimed_is_denied_where_it_is_not_so(result_of):
+def test_claims_do_not_hold_where_the_numbers_contradict_them(result_of):
     options = StrengthsConfig(alignments=("none",), seeds=(0,))
     findings = result_of(options, lambda cell: [row(epoch, 0, sign=-1) for epoch in (1, 2)]).findings
     claims = [f.split(" claim that ")[1] for f in findings if "claim" in f]
@@ -146,7 +146,7 @@ def test_what_is_claimed_is_denied_where_it_is_not_so(result_of):
     assert "would be aligned both ways" in findings[-1]
 
 
-def test_all_but_the_one_way_rule(result_of):
+def test_a_finding_where_the_dynamic_rule_is_nearly_the_one_way_rule(result_of):
     rows = [
         row(1, 0),
         row(2, 0) | {f"{m}<->{n}": 0.001 for m, n in (("id", "image"), ("id", "text"), ("image", "text"))},
@@ -157,7 +157,7 @@ def test_all_but_the_one_way_rule(result_of):
     ]
 
 
-def test_of_one_epoch_no_claim_is_judged(result_of):
+def test_one_epoch_judges_no_claim(result_of):
     findings = result_of(StrengthsConfig(alignments=("cross",), seeds=(0,)), lambda cell: [row(1, 0)]).findings
     assert "freedom + cross: one epoch says nothing of how strengths go on." in findings
     assert not any("claim" in finding for finding in findings)
@@ -198,7 +198,7 @@ def test_the_id_alone_has_no_directions(result_of):
     assert alone.tables["strengths-directions"].rows == []
 
 
-def test_a_failure_is_told_and_leaves_a_gap(result_of):
+def test_a_failure_is_reported_and_leaves_a_gap(result_of):
     options = StrengthsConfig(alignments=("none", "cross"), seeds=(0, 1))
 
     def value(cell):

@@ -28,7 +28,7 @@ from crossrec.runs.embeddings import TrainedEmbeddings
 SMALL = {"items": 8, "pairs": 6}
 
 
-def test_what_a_run_is_measured_on(dataset, snapshots):
+def test_untrained_items_and_users_are_left_out(dataset, snapshots):
     # untrained items are in no distance, users without training pairs in no cosine
     embeddings = snapshots["none", 0]
     degree = embeddings.degree_I.clone()
@@ -117,7 +117,7 @@ def test_tables_hold_every_seed_and_the_change(dataset, snapshots):
     assert result.figures == {}
 
 
-def test_what_is_claimed_is_found_where_it_is_so(dataset, snapshots):
+def test_claims_hold_where_the_numbers_are_the_papers(dataset, snapshots):
     findings = result_of(VisualizeConfig(seeds=(0, 1), pictures=False), dataset).findings
     assert [f.split(" claim that ")[1] for f in findings if "claim" in f] == [
         "alignment brings the modalities of an item together holds.",
@@ -126,7 +126,7 @@ def test_what_is_claimed_is_found_where_it_is_so(dataset, snapshots):
     ]
 
 
-def test_what_is_claimed_is_denied_where_it_is_not_so(dataset, snapshots):
+def test_claims_do_not_hold_where_the_numbers_contradict_them(dataset, snapshots):
     for seed in (0, 1):
         alone, cross = snapshots["none", seed], snapshots["cross", seed]
         snapshots["none", seed], snapshots["cross", seed] = cross, alone
@@ -145,7 +145,7 @@ def test_a_change_from_a_mean_of_0_or_less_has_no_percentage():
     assert relative_change(0.3, "no vectors") == "–"
 
 
-def test_a_backbone_without_content_vectors_has_nothing_before(dataset, snapshots):
+def test_a_backbone_without_content_vectors_has_no_change(dataset, snapshots):
     for seed in (0, 1):
         snapshots["none", seed].modality_IL.clear()
     result = result_of(VisualizeConfig(seeds=(0, 1), **SMALL), dataset)

@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_nothing_to_compare_with(name):
+def test_a_baseline_of_zero_gives_no_percentage(name):
     result = result_from(name, OPTIONS[name], lambda cell: 0.0 if cell.config.alignment is None else 0.05)
     assert result.findings
     assert "nan" not in " ".join(result.findings)
