@@ -63,6 +63,12 @@ def test_results_are_ordered_and_folders_of_runs_skipped(folder):
     assert (card.name, card.users, card.features) == ("synthetic-tiny", 60, {"image": 12, "text": 8})
 
 
+def test_a_cell_has_every_setting_of_its_models_and_those_of_its_data_that_are_set(folder):
+    cell = next(cell for cell in read_results(folder)[folder / "compare.json"].cells if cell.group[-1] == "cross")
+    assert cell.config["alignment"]["prototypes_itv"] is None
+    assert "false_clicks" not in cell.config["data"]
+
+
 def test_order_of_the_paper_then_of_names(tmp_path):
     names = ["zeta", "coldstart", "tune", "strengths", "sensitivity", "popularity", "visualize", "robustness"]
     names += ["directions", "ablate", "compare", "alpha"]

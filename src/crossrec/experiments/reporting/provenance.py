@@ -62,13 +62,14 @@ def _dataset(config: DataConfig, dataset: Dataset) -> SavedDataset:
 
 def _cell(result: Result, out: Path) -> SavedCell:
     config, metrics = result.cell.config, result.metrics or {}
+    models = {name for name in ("backbone", "alignment") if getattr(config, name) is not None}  # all their settings
     return SavedCell(
         folder=os.path.relpath(result.folder, out),
         label=config.label,
         group=list(result.cell.group),
         seed=config.training.seed,
         state=result.failure or "done",
-        config=config.model_dump(mode="json", exclude_none=True),
+        config=config.model_dump(mode="json", exclude_none=True) | config.model_dump(mode="json", include=models),
         **{name: value for name, value in metrics.items() if name in SavedCell.model_fields},
     )
 
