@@ -6,13 +6,15 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
 
 from crossrec.data.io.atomic import json_text, read_bytes, read_json, write_bytes_atomic, write_text_atomic
 from crossrec.errors import RunError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MANIFEST = "checkpoint.json"
 """Names the current tensor file. Replacing the manifest makes a new checkpoint current."""
@@ -25,10 +27,13 @@ def save_checkpoint(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor
     and delete stale files. A kill between any two leaves the previous or the new checkpoint complete. Only one process
     may write to a folder at a time. Raises RunError if a file cannot be written or the manifest is not plain JSON.
     """
-    from safetensors.torch import save
-
     folder = Path(folder)
-    content = save({name: _plain(tensor) for name, tensor in tensors.items()})
+    content = save(
+        {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+    )
     digest = hashlib.sha256(content).hexdigest()
     file_name = f"tensors-{digest[:16]}.safetensors"
     text = json_text(folder / MANIFEST, {"tensors": file_name, "sha256": digest, "manifest": dict(manifest)})
@@ -45,9 +50,6 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], 
 
     Raises RunError naming the file if one is missing, cut short or not the one that the manifest describes.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     path = Path(folder) / MANIFEST
     record = read_json(path)
     try:
@@ -62,10 +64,3 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], 
         return load(content), manifest
     except SafetensorError as error:
         raise RunError(f"{file}: not a safetensors file ({error}); delete this folder and train again") from None
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy on the CPU, contiguous and sharing storage with nothing."""
-    from torch import contiguous_format
-
-    return tensor.detach().to("cpu", copy=True, memory_format=contiguous_format)

@@ -54,10 +54,7 @@ class Sampler:
             draw = torch.randint(len(self.seen_item), (len(undecided),), generator=generator, device=user_T.device)
             candidate = self.seen_item[draw]
             negative_T[undecided] = candidate
-            undecided = undecided[self._is_seen(user_T[undecided] * self.num_items + candidate)]
+            pair = user_T[undecided] * self.num_items + candidate
+            index = torch.searchsorted(self.seen_pair, pair).clamp_max(len(self.seen_pair) - 1)
+            undecided = undecided[self.seen_pair[index] == pair]
         return negative_T
-
-    def _is_seen(self, pair: Tensor) -> Tensor:
-        index = torch.searchsorted(self.seen_pair, pair).clamp_max(len(self.seen_pair) - 1)
-        is_seen: Tensor = self.seen_pair[index] == pair
-        return is_seen

@@ -19,7 +19,7 @@ This module imports nothing from crossrec.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -94,10 +94,5 @@ class TrainingSet:
 
     def to(self, device: torch.device | str) -> TrainingSet:
         """The same set with its tensors on ``device``."""
-        return TrainingSet(
-            self.num_users,
-            self.num_items,
-            self.user_T.to(device),
-            self.item_T.to(device),
-            {name: feature.to(device) for name, feature in self.features.items()},
-        )
+        features = {name: feature.to(device) for name, feature in self.features.items()}
+        return replace(self, user_T=self.user_T.to(device), item_T=self.item_T.to(device), features=features)

@@ -113,7 +113,12 @@ def by_item_group(ranks: Ranks, groups: Groups, ks: Sequence[int] = (10, 20)) ->
     Only held-out items of the group count, as hits and as held-out items. They are still ranked among all items. A
     user without a held-out item in the group has NaN.
     """
-    return {name: per_user(_of_items(ranks, groups.members(name)), ks) for name in groups.names}
+    values = {}
+    for name in groups.names:
+        member_P = groups.members(name)[ranks.item_P]
+        of_group = Ranks(ranks.user_E, ranks.row_P[member_P], ranks.item_P[member_P], ranks.rank_P[member_P])
+        values[name] = per_user(of_group, ks)
+    return values
 
 
 def by_user_group(user_E: Ints, values: PerUser, groups: Groups) -> dict[str, PerUser]:
@@ -124,18 +129,12 @@ def by_user_group(user_E: Ints, values: PerUser, groups: Groups) -> dict[str, Pe
 
 def group_means(per_group: Mapping[str, PerUser]) -> dict[str, GroupMean]:
     """Average ``by_item_group`` or ``by_user_group`` over the users with a value, per group and metric."""
-    return {name: _mean(values) for name, values in per_group.items()}
-
-
-def _mean(values: PerUser) -> GroupMean:
-    present = {metric: value_E[~np.isnan(value_E)] for metric, value_E in values.items()}
-    means = {metric: float(value_E.mean()) if len(value_E) else float("nan") for metric, value_E in present.items()}
-    return GroupMean(users=max((len(value_E) for value_E in present.values()), default=0), means=means)
-
-
-def _of_items(ranks: Ranks, member_I: npt.NDArray[np.bool_]) -> Ranks:
-    member_P = member_I[ranks.item_P]
-    return Ranks(ranks.user_E, ranks.row_P[member_P], ranks.item_P[member_P], ranks.rank_P[member_P])
+    group_means = {}
+    for name, values in per_group.items():
+        present = [value_E[~np.isnan(value_E)] for value_E in values.values()]
+        means = [float(value_E.mean()) if len(value_E) else float("nan") for value_E in present]
+        group_means[name] = GroupMean(max(map(len, present), default=0), dict(zip(values, means, strict=True)))
+    return group_means
 
 
 def _groups(names: tuple[str, ...], group_N: Ints, degree_N: Ints) -> Groups:

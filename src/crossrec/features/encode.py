@@ -131,8 +131,7 @@ def _finish(inputs: Inputs, store: FeatureStore, rule: str) -> FeatureCard:
     counts = {
         "encoded": store.count(Mark.DONE) - store.count(FAILED),
         inputs.empty_count: int(np.count_nonzero(inputs.digest_I == b"")),
-        **{name: store.count(mark) for name, mark in inputs.mark_counts.items()},
-        "not_finite": store.count(Mark.NOT_FINITE),
+        **{str(mark.name).lower(): store.count(mark) for mark in (*inputs.marks, Mark.NOT_FINITE)},
     }
     if not counts["encoded"]:
         store.discard()

@@ -36,14 +36,7 @@ class ImageInputs:
     """
 
     kind, empty_count, packages = "image", "no_picture", ("pillow",)
-    mark_counts = {
-        "lost": Mark.LOST,
-        "broken": Mark.BROKEN,
-        "too_large": Mark.LARGE,
-        "converted": Mark.CONVERTED,
-        "frames": Mark.FRAMES,
-        "turned": Mark.TURNED,
-    }
+    marks = (Mark.LOST, Mark.BROKEN, Mark.TOO_LARGE, Mark.CONVERTED, Mark.FRAMES, Mark.TURNED)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         if config.image_model is None:
@@ -56,15 +49,15 @@ class ImageInputs:
         self.names = (
             names_by_column(items, config.image, self.folder) if config.image else names_by_item_id(items, self.folder)
         )
-        stamps = [None if name is None else file_stamp(self.folder / name) for name in self.names]
+        stamps = [file_stamp(self.folder / name) if name else None for name in self.names]
         if not any(stamps):
-            first = next((name for name in self.names if name is not None), None)
+            first = next(filter(None, self.names), None)
             raise DataError(
                 f"{self.folder}: none of the pictures is there (the first is {first}); --pictures names their folder"
             )
         self.digest_I = np.array(
             [
-                b"" if name is None else input_digest(f"{name}\n{stamp}".encode())
+                input_digest(f"{name}\n{stamp}".encode()) if name else b""
                 for name, stamp in zip(self.names, stamps, strict=True)
             ],
             dtype=DIGEST,
@@ -82,9 +75,7 @@ class ImageInputs:
 
     def encoder(self) -> ImageEncoder:
         """Load the model."""
-        return ImageEncoder(
-            self.model, self.config, [None if name is None else self.folder / name for name in self.names]
-        )
+        return ImageEncoder(self.model, self.config, [self.folder / name for name in self.names])
 
 
 class ImageEncoder:
@@ -94,7 +85,7 @@ class ImageEncoder:
     output if the file has the weights of the pooler, else the mean of the last hidden states.
     """
 
-    def __init__(self, folder: ModelFolder, config: FeaturesConfig, paths: list[Path | None]) -> None:
+    def __init__(self, folder: ModelFolder, config: FeaturesConfig, paths: list[Path]) -> None:
         import torch
         from PIL import Image
 
@@ -147,8 +138,7 @@ class ImageEncoder:
             vectors[readable] = self._vectors([inputs[n] for n in readable])
         return EncodedBatch(rows, vectors, np.array(marks))
 
-    def _read(self, path: Path | None) -> Prepared:
-        assert path is not None
+    def _read(self, path: Path) -> Prepared:
         image, marks = read_image(path)
         if image is None:
             return None, marks

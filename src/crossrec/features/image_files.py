@@ -28,8 +28,8 @@ ORIENTATION = 0x0112
 URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[str | None]:
-    """Picture file of each item, relative to ``folder``, from a column; the first where a cell holds a list.
+def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[str]:
+    """Picture file of each item, relative to ``folder``, from a column: the first of a list, "" for an empty cell.
 
     Raises DataError for a URL, and for a file outside of the folder.
     """
@@ -38,11 +38,11 @@ def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[st
     cells = items.cells(column)
     if isinstance(cells.dtype, pl.List):
         cells = cells.list.first()
-    names: list[str | None] = []
+    names: list[str] = []
     base = os.path.abspath(folder)
     for item, cell in enumerate(cells_as_text(cells, items.column(column)).to_list()):
         if cell is None:
-            names.append(None)
+            names.append("")
             continue
         if URL.match(cell):
             raise DataError(f"{items.location(item)}: {column} '{cell[:80]}' is no file; download the pictures first")
@@ -55,8 +55,8 @@ def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[st
     return names
 
 
-def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str | None]:
-    """Picture file of each item that is named by its id, such as sku-7.jpg.
+def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str]:
+    """Picture file of each item that is named by its id, such as sku-7.jpg; "" for none.
 
     Raises DataError where no item has a picture, or an item has two.
     """
@@ -74,7 +74,7 @@ def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str | None]:
         raise DataError(
             f"{folder}: no picture is called by an item's id, such as {ids[0]}.jpg; name a column of files with --image"
         )
-    return [names.get(item_id) for item_id in ids]
+    return [names.get(item_id, "") for item_id in ids]
 
 
 def file_stamp(path: Path) -> str | None:
@@ -99,14 +99,14 @@ def read_image(path: Path) -> tuple[PILImage | None, Mark]:
         with Image.open(path, formats=formats) as image:
             width, height = image.size
             if width * height > MAX_PIXELS or max(width, height) > MAX_RATIO * min(width, height):
-                return None, Mark.LARGE
+                return None, Mark.TOO_LARGE
             marks = Mark.CONVERTED if image.mode != "RGB" else Mark(0)
             marks |= Mark.FRAMES if getattr(image, "n_frames", 1) > 1 else Mark(0)
             if _turned(image):
                 return _rgb(ImageOps.exif_transpose(image)), marks | Mark.TURNED
             return _rgb(image), marks
     except Image.DecompressionBombError:
-        return None, Mark.LARGE
+        return None, Mark.TOO_LARGE
     except MemoryError:
         raise
     except Exception:  # whatever a damaged or hostile file makes of a parser

@@ -52,11 +52,11 @@ class Mark(IntFlag):
     TURNED = 16
     LOST = 32
     BROKEN = 64
-    LARGE = 128
+    TOO_LARGE = 128
     NOT_FINITE = 256
 
 
-FAILED = Mark.LOST | Mark.BROKEN | Mark.LARGE | Mark.NOT_FINITE
+FAILED = Mark.LOST | Mark.BROKEN | Mark.TOO_LARGE | Mark.NOT_FINITE
 """Rows with one of these marks are all zero. A later file encodes them again."""
 
 

@@ -93,9 +93,8 @@ def _fetch(flag: str, name: str, path: Path) -> ModelFolder:
 
     repository, _, revision = name.partition("@")
     siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, siblings) if siblings else ""
-    hint = hint if "did you mean" in hint else ""
-    advice = f"{hint}; give the folder of a model"
+    hint = did_you_mean(path.name, siblings)
+    advice = f"{hint if 'did you mean' in hint else ''}; give the folder of a model"
     try:
         folder = snapshot_download(
             repository,

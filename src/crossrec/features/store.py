@@ -101,7 +101,9 @@ class FeatureStore:
         with self._writing():
             self._file.flush()
             os.fsync(self._file.fileno())
-        write_bytes_atomic(self._draft(".ledger.npy"), _npy_bytes(self.ledger))
+        ledger = io.BytesIO()
+        np.save(ledger, self.ledger, allow_pickle=False)
+        write_bytes_atomic(self._draft(".ledger.npy"), ledger.getvalue())
 
     def count(self, marks: int) -> int:
         """Number of rows that have one of the marks."""
@@ -223,12 +225,6 @@ class FeatureStore:
         for file in self.folder.iterdir():
             if file.name not in (*keep, LOCK_FILE):
                 file.unlink(missing_ok=True)
-
-
-def _npy_bytes(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _sha256(path: Path) -> str:

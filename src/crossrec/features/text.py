@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +29,8 @@ class TextInputs:
     Raises ConfigError without a model or the packages that it needs, DataError where no item has a text.
     """
 
-    kind, empty_count, mark_counts = "text", "no_text", {"cut": Mark.CUT}
-    packages = ("sentence-transformers",)
+    kind, empty_count, packages = "text", "no_text", ("sentence-transformers",)
+    marks = (Mark.CUT,)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         import polars as pl
@@ -80,7 +80,7 @@ class SentenceEncoder:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-            missing_weight = _missing_weight(model, folder)
+            missing_weight = _missing_weight(model)
             self.prompt = config.text_prompt
             if self.prompt is None and model.default_prompt_name is not None:
                 self.prompt = model.prompts.get(model.default_prompt_name)
@@ -119,17 +119,13 @@ class SentenceEncoder:
         return np.array([len(ids) for ids in tokens["input_ids"]]) > self.limit
 
 
-def _missing_weight(model: Any, folder: ModelFolder) -> str | None:
+def _missing_weight(model: Any) -> str | None:
     """First weight that the transformer needs and its file lacks, which would be random. Poolers are not used."""
     transformer = getattr(model, "transformers_model", None)
-    modules = folder.path / "modules.json"
-    weights_folder = (
-        folder.path / json.loads(modules.read_text(encoding="utf-8"))[0]["path"] if modules.is_file() else folder.path
-    )
-    if transformer is None or not (weights_folder / "config.json").is_file():
+    if transformer is None or not Path(transformer.name_or_path, "config.json").is_file():
         return None
     _, loading_info = type(transformer).from_pretrained(
-        weights_folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        transformer.name_or_path, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
     return next(iter(sorted(key for key in loading_info["missing_keys"] if "pooler" not in key)), None)
 
