@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrec.experiments.registry import QUESTIONS as QUESTIONS
 from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from crossrec.experiments.questions.sensitivity import SensitivityConfig as SensitivityConfig
     from crossrec.experiments.questions.strengths import StrengthsConfig as StrengthsConfig
     from crossrec.experiments.questions.visualize import VisualizeConfig as VisualizeConfig
-    from crossrec.experiments.registry import Question as Question
+    from crossrec.experiments.registry import QUESTIONS as QUESTIONS, Question as Question
     from crossrec.experiments.reporting.result import ExperimentResult as ExperimentResult
 
 __getattr__, __dir__ = lazy_exports(__name__)

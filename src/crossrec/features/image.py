@@ -99,9 +99,8 @@ class ImageEncoder:
             model, loading_info = transformers.AutoModel.from_pretrained(
                 folder.path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **load_options
             )
-        missing = sorted(loading_info["missing_keys"])
-        if required := [key for key in missing if "pooler" not in key]:
-            raise folder.error(f"its weights lack {required[0]}; give the folder of a whole model")
+        missing = loading_info["missing_keys"]
+        folder.require_weights(missing)
         self.model = model.eval().to(self.device)
         with folder.loading():
             grey = self._prepare(Image.new("RGB", (64, 48), "grey"))
@@ -159,11 +158,9 @@ class ImageEncoder:
         by_shape: dict[tuple[Any, ...], list[int]] = {}
         for n, image_inputs in enumerate(inputs):
             by_shape.setdefault(tuple((name, value.shape) for name, value in image_inputs.items()), []).append(n)
-        groups = [(numbers, self._pooled([inputs[n] for n in numbers])) for numbers in by_shape.values()]
-        vectors = np.empty((len(inputs), groups[0][1].shape[1]), dtype=np.float32)
-        for numbers, pooled in groups:
-            vectors[numbers] = pooled.float().cpu().numpy()
-        return vectors
+        pooled = [self._pooled([inputs[n] for n in numbers]).float().cpu().numpy() for numbers in by_shape.values()]
+        order = np.concatenate(list(by_shape.values()))
+        return np.concatenate(pooled)[np.argsort(order)]
 
     def _pooled(self, inputs: list[dict[str, Tensor]]) -> Tensor:
         output = self._output(inputs)

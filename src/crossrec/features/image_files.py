@@ -13,7 +13,6 @@ import numpy as np
 from crossrec.errors import DataError
 from crossrec.features.items import CatalogueItems
 from crossrec.features.ledger import Mark
-from crossrec.features.text import cells_as_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -33,14 +32,9 @@ def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[st
 
     Raises DataError for a URL, and for a file outside of the folder.
     """
-    import polars as pl
-
-    cells = items.cells(column)
-    if isinstance(cells.dtype, pl.List):
-        cells = cells.list.first()
     names: list[str] = []
     base = os.path.abspath(folder)
-    for item, cell in enumerate(cells_as_text(cells, items.column(column)).to_list()):
+    for item, cell in enumerate(items.text(column, first=True).to_list()):
         if cell is None:
             names.append("")
             continue

@@ -31,13 +31,28 @@ class CatalogueItems:
     listing: IdListing | None
     row_I: np.ndarray
 
-    def cells(self, column: str) -> pl.Series:
-        """Cells of a column by item, (I,); null where the table lacks the item."""
+    def text(self, column: str, *, first: bool = False) -> pl.Series:
+        """Cells of a column by item as text, (I,); null where a cell is empty or the table lacks the item.
+
+        Numbers, dates, booleans and the elements of a list are written as text; ``first``: only the first element of a
+        list. Raises DataError naming the column where it holds another type.
+        """
         import polars as pl
 
         assert self.listing is not None
         rows = pl.Series(self.row_I)
-        return self.listing.frame[column].gather(rows.set(rows < 0, None))
+        cells = self.listing.frame[column].gather(rows.set(rows < 0, None))
+        if first and isinstance(cells.dtype, pl.List):
+            cells = cells.list.first()
+        kind = cells.dtype
+        if isinstance(kind, pl.List | pl.Array) and not kind.inner.is_nested():
+            cells = cells.cast(pl.List(pl.String)).list.join(" ", ignore_nulls=True)
+        elif kind.is_nested() or kind in (pl.Binary, pl.Object):
+            raise DataError(f"{self.column(column)} holds {kind}; give a column of text, numbers or lists of them")
+        if kind.is_float():
+            cells = cells.fill_nan(None)
+        text = cells.cast(pl.String).str.strip_chars()
+        return text.set(text == "", None)
 
     def column(self, column: str) -> str:
         """File and column, for error messages."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +37,11 @@ class ModelFolder:
     def error(self, reason: str) -> ConfigError:
         """Make an error about this model, in one line."""
         return ConfigError(f"{self.flag} {self.name}: {' '.join(reason.split())}")
+
+    def require_weights(self, missing_keys: Iterable[str]) -> None:
+        """Raise ConfigError if the file lacks a weight, which would be random. Poolers are not used."""
+        if lacking := sorted(key for key in missing_keys if "pooler" not in key):
+            raise self.error(f"its weights lack {lacking[0]}; give the folder of a whole model")
 
     @cached_property
     def digest(self) -> str:

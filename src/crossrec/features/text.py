@@ -17,7 +17,7 @@ from crossrec.features.ledger import DIGEST, EncodedBatch, Mark, input_digest
 from crossrec.features.model_folder import ModelFolder, find_model, require_packages
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 PROBE = "crossrec"
 """Text that tests whether a model works."""
@@ -39,7 +39,7 @@ class TextInputs:
             raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
         require_packages("sentence_transformers")
         self.config, self.modality, self.sources = config, config.text_name, config.text
-        columns = [cells_as_text(items.cells(name), items.column(name)) for name in config.text]
+        columns = [items.text(name) for name in config.text]
         joined = pl.concat_str(columns, separator="\n", ignore_nulls=True).fill_null("")  # "" where all are null
         self.texts: list[str] = pl.select(joined).to_series().to_list()
         self.digest_I = np.array([input_digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
@@ -55,8 +55,7 @@ class TextInputs:
     def order(self, rows: np.ndarray) -> np.ndarray:
         """Sort rows by length, longest first: batches need little padding, and memory runs out at once if at all."""
         length = np.array([len(self.texts[row]) for row in rows], dtype=np.int64)
-        longest_first: np.ndarray = rows[np.argsort(-length, kind="stable")]
-        return longest_first
+        return np.asarray(rows[np.argsort(-length, kind="stable")])
 
     def encoder(self) -> SentenceEncoder:
         """Load the model."""
@@ -80,13 +79,11 @@ class SentenceEncoder:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-            missing_weight = _missing_weight(model)
+            _check_weights(model, folder)
             self.prompt = config.text_prompt
             if self.prompt is None and model.default_prompt_name is not None:
                 self.prompt = model.prompts.get(model.default_prompt_name)
             limit, self.tokenizer = model.max_seq_length, getattr(model, "tokenizer", None)
-        if missing_weight:
-            raise folder.error(f"its weights lack {missing_weight}; give the folder of a whole model")
         self.limit = min((n for n in (limit, config.text_tokens) if n is not None), default=None)
         self.model: Any = model
         if config.text_tokens is not None:
@@ -119,30 +116,11 @@ class SentenceEncoder:
         return np.array([len(ids) for ids in tokens["input_ids"]]) > self.limit
 
 
-def _missing_weight(model: Any) -> str | None:
-    """First weight that the transformer needs and its file lacks, which would be random. Poolers are not used."""
+def _check_weights(model: Any, folder: ModelFolder) -> None:
+    """Raise ConfigError if the file lacks a weight that the transformer needs."""
     transformer = getattr(model, "transformers_model", None)
-    if transformer is None or not Path(transformer.name_or_path, "config.json").is_file():
-        return None
-    _, loading_info = type(transformer).from_pretrained(
-        transformer.name_or_path, use_safetensors=True, local_files_only=True, output_loading_info=True
-    )
-    return next(iter(sorted(key for key in loading_info["missing_keys"] if "pooler" not in key)), None)
-
-
-def cells_as_text(cells: pl.Series, column: str) -> pl.Series:
-    """Write cells as text: numbers, dates, booleans, and the elements of a list; null where a cell is empty.
-
-    Raises DataError naming the column where it holds another type.
-    """
-    import polars as pl
-
-    kind = cells.dtype
-    if isinstance(kind, pl.List | pl.Array) and not kind.inner.is_nested():
-        cells = cells.cast(pl.List(pl.String)).list.join(" ", ignore_nulls=True)
-    elif kind.is_nested() or kind in (pl.Binary, pl.Object):
-        raise DataError(f"{column} holds {kind}; give a column of text, numbers or lists of them")
-    if kind.is_float():
-        cells = cells.fill_nan(None)
-    text = cells.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
+    if transformer is not None and Path(transformer.name_or_path, "config.json").is_file():
+        _, loading_info = type(transformer).from_pretrained(
+            transformer.name_or_path, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        folder.require_weights(loading_info["missing_keys"])
