@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -211,24 +214,36 @@ def test_the_openapi_description_has_every_path_and_error(client):
 
 def test_a_batch_is_answered_like_single_requests(served_runs):
     service = served_runs[0].current
-    requests = [RecommendRequest(user=user, k=k, exclude_seen=k % 2 == 0) for k, user in enumerate(USER_IDS[:9], 1)]
-    requests += [
-        RecommendRequest(user="nobody"),
-        RecommendRequest(user=USER_IDS[0], deny=[ITEM_IDS[3]]),
-        RecommendRequest(user=MARKUP, deny=["x"]),
-    ]
-    results = service.recommend(requests)
-    for request, answer in zip(requests, results, strict=True):
-        alone = service.recommend([request])[0]
-        assert str(alone) == str(answer)
-    assert [type(answer).__name__ for answer in results[9:]] == ["UnknownIdError", "dict", "DataError"]
-    requests = [
-        SimilarRequest(item=item, k=k, by=by) for k, item in enumerate(ITEM_IDS[:5], 1) for by in ("text", "behaviour")
-    ]
-    requests += [SimilarRequest(item="nothing"), SimilarRequest(item=ITEM, by="smell"), SimilarRequest(item=ITEM, k=3)]
-    results = service.similar(requests)
-    assert [str(service.similar([request])[0]) for request in requests] == [str(answer) for answer in results]
-    assert len(results[-1]["items"]) == 3
+    for filters in ({}, {"deny": [ITEM_IDS[3]]}):
+        requests = [
+            RecommendRequest(user=user, k=k, exclude_seen=k % 2 == 0, **filters) for k, user in enumerate(USER_IDS, 1)
+        ]
+        responses = service.recommend(requests)
+        assert [len(response["items"]) for response in responses[:9]] == list(range(1, 10))
+        assert [service.recommend([request])[0] for request in requests] == responses
+    for by in ("text", "behaviour"):
+        requests = [SimilarRequest(item=item, k=k, by=by) for k, item in enumerate(ITEM_IDS[:5], 1)]
+        responses = service.similar([*requests, SimilarRequest(item=ITEM, k=3, by=by)])
+        assert [service.similar([request])[0] for request in requests] == responses[:-1]
+        assert len(responses[-1]["items"]) == 3
+
+
+def test_invalid_requests_do_not_fail_others(served_runs):
+    app = create_app(served_runs, ServeConfig(rate=0, threads=1))
+    bodies = [("recommend", {"user": user}) for user in USER_IDS[:5]]
+    bodies += [("recommend", {"user": "nobody"}), ("recommend", {"user": MARKUP, "deny": ["x"]})]
+    bodies += [("recommend", {"user": USER_IDS[0], "deny": [ITEM_IDS[3]]}), ("similar", {"item": ITEM})]
+    bodies += [("similar", {"item": "nothing"}), ("similar", {"item": ITEM, "by": "smell"})]
+
+    async def crowd() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await asyncio.gather(*(client.post(f"/v1/{path}", json=body) for path, body in bodies * 3))
+
+    answers = asyncio.run(crowd())
+    assert [answer.status_code for answer in answers] == [*[200] * 5, 404, 422, 200, 200, 404, 422] * 3
+    client = TestClient(app, base_url="http://localhost")
+    assert [answer.json() for answer in answers] == [client.post(f"/v1/{p}", json=b).json() for p, b in bodies] * 3
 
 
 @pytest.mark.parametrize(

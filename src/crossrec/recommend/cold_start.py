@@ -167,6 +167,7 @@ def append_items(
 ) -> TrainedEmbeddings:
     """Append items with these vectors; ``modality_NL`` holds their i^m, and an item without one has zeros."""
     count, width = len(vector_NS), embeddings.item_IL.shape[1]
+    from_content_I = embeddings.has_vector & (embeddings.degree_I == 0)
     item_IS = torch.cat([embeddings.item_IS, vector_NS])
     zeros_NL = torch.zeros(count, width)
     one_space = embeddings.item_IL is embeddings.item_IS
@@ -175,7 +176,7 @@ def append_items(
         item_IS=item_IS,
         item_IL=item_IS if one_space else torch.cat([embeddings.item_IL, zeros_NL]),
         degree_I=torch.cat([embeddings.degree_I, torch.zeros(count, dtype=torch.int64)]),
-        from_content_I=torch.cat([_from_content(embeddings), (vector_NS != 0).any(1)]),
+        from_content_I=torch.cat([from_content_I, (vector_NS != 0).any(1)]),
         modality_IL={m: torch.cat([x_IL, modality_NL.get(m, zeros_NL)]) for m, x_IL in embeddings.modality_IL.items()},
     )
 
@@ -184,6 +185,7 @@ def replace_items(embeddings: TrainedEmbeddings, row_N: Tensor, vector_NS: Tenso
     """Replace the vectors of the items ``row_N``, except where the new vector is zero."""
     has_vector_N = (vector_NS != 0).any(1)
     row_N, vector_NS = row_N[has_vector_N], vector_NS[has_vector_N]
+    from_content_I = embeddings.has_vector & (embeddings.degree_I == 0)
     item_IS = embeddings.item_IS.index_copy(0, row_N, vector_NS)
     one_space = embeddings.item_IL is embeddings.item_IS
     return replace(
@@ -191,11 +193,5 @@ def replace_items(embeddings: TrainedEmbeddings, row_N: Tensor, vector_NS: Tenso
         item_IS=item_IS,
         item_IL=item_IS if one_space else embeddings.item_IL.index_fill(0, row_N, 0.0),
         part_IS={name: part_IS.index_fill(0, row_N, 0.0) for name, part_IS in embeddings.part_IS.items()},
-        from_content_I=_from_content(embeddings).index_fill(0, row_N, True),
+        from_content_I=from_content_I.index_fill(0, row_N, True),
     )
-
-
-def _from_content(embeddings: TrainedEmbeddings) -> Tensor:
-    if embeddings.from_content_I is None:
-        return torch.zeros(embeddings.num_items, dtype=torch.bool)
-    return embeddings.from_content_I

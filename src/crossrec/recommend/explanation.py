@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+import numpy as np
 from torch import Tensor
 
 from crossrec.ops.vectors import l2_normalize
@@ -25,7 +26,7 @@ class Explanation(TypedDict):
     aligned: dict[str, float]
 
 
-def explain_score(embeddings: TrainedEmbeddings, user_S: Tensor, user_L: Tensor, item: int) -> Explanation:
+def explain_score(embeddings: TrainedEmbeddings, user_S: Tensor, user_L: Tensor, item: np.int64) -> Explanation:
     """Explain the score of an item row for a user with the vectors ``user_S`` (scoring) and ``user_L`` (shared)."""
     unit_user_L = l2_normalize(user_L[None])[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -29,19 +29,17 @@ def export(recommender: Recommender, out: Path | str, index: Index = "none") -> 
     out = Path(out)
     if out.exists():
         raise RunError(f"{out} is there already: give another --out")
-    faiss_index = make_index(recommender.vectors.item_IS, index)
     vectors = recommender.vectors
     tables = {"user": vectors.user_US, "item": vectors.item_IS}
     tables |= {f"item_{m}": table for m, table in vectors.modality_IL.items()}
     with new_folder(out) as draft:
+        if index != "none":
+            _write_index(vectors.item_IS, index, draft / "items.faiss")
         for name, table in tables.items():
             np.save(draft / f"{name}.npy", table.numpy(), allow_pickle=False)
-        for name, ids in (("users", recommender.users.ids), ("items", recommender.items.ids)):
-            _with_vectors(ids, tables[name.removesuffix("s")]).write_parquet(draft / f"{name}.parquet")
-        if faiss_index is not None:
-            import faiss
-
-            faiss.write_index(faiss_index, str(draft / "items.faiss"))
+        for name, ids in (("user", recommender.users.ids), ("item", recommender.items.ids)):
+            vector = pl.Series("vector", tables[name].numpy(), dtype=pl.Array(pl.Float32, tables[name].shape[1]))
+            pl.DataFrame([ids.alias("id"), vector]).write_parquet(draft / f"{name}s.parquet")
         summary = {
             "run": recommender.label,
             "identity": vectors.identity,
@@ -56,24 +54,14 @@ def export(recommender: Recommender, out: Path | str, index: Index = "none") -> 
     return sorted(path.name for path in out.iterdir())
 
 
-def make_index(item_IS: Tensor, kind: Index) -> Any:
-    """A faiss index by dot product, exact (``flat``) or approximate (``hnsw``), whose ids are item rows; None for none.
-
-    Raises ConfigError where faiss is not installed.
-    """
-    if kind == "none":
-        return None
+def _write_index(item_IS: Tensor, kind: Literal["flat", "hnsw"], path: Path) -> None:
+    """Write a faiss index by dot product whose ids are item rows. Raises ConfigError where faiss is not installed."""
     try:
         import faiss
     except ModuleNotFoundError:
         raise ConfigError("an index needs faiss: pip install 'crossrec[knn]', or leave --index out") from None
     width = item_IS.shape[1]
     hnsw = width, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT
-    faiss_index = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(*hnsw)
-    faiss_index.add(item_IS.numpy())
-    return faiss_index
-
-
-def _with_vectors(ids: Any, table: Tensor) -> Any:
-    vector = pl.Series("vector", table.numpy(), dtype=pl.Array(pl.Float32, table.shape[1]))
-    return pl.DataFrame([ids.alias("id"), vector])
+    index = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(*hnsw)
+    index.add(item_IS.numpy())
+    faiss.write_index(index, str(path))

@@ -37,9 +37,8 @@ class ItemTable:
         table = open_table(path)
         column = find_id_column(table)
         frame = table.read(table.columns)
-        rows = [-1 if (row := items.row(id)) is None else row for id in frame[column].to_list()]
-        row_index = pl.Series("__row", rows, dtype=pl.Int64)
-        run_items = frame.with_columns(row_index).filter(pl.col("__row") >= 0)
+        row_index = pl.Series("__row", map(items.row, frame[column].to_list()), dtype=pl.Int64)
+        run_items = frame.with_columns(row_index).drop_nulls("__row")
         repeated = run_items.filter(pl.col("__row").is_duplicated())
         if repeated.height:
             raise DataError(f"{path}: item {repeated[column][0]} is in it more than once; keep one row an item")

@@ -192,21 +192,21 @@ class Recommender:
         self, items: Iterable[Any], k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
     ) -> tuple[Tensor, Tensor]:
         """``for_history`` by rows: rows and scores of the best items, (≤ k,), as ``top`` returns them."""
-        history_N, user_S = self._fold_in_history(items, how)
+        history_N = self._history_rows(items)
+        user_S = self.fold_in.user_vector(torch.from_numpy(history_N), how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
         item_1K, score_1K = self.top(user_S[None], k, hidden, allowed)
         return item_1K[0], score_1K[0]
 
     def history_vector(self, items: Iterable[Any], how: FoldInMethod = "ridge") -> Tensor:
         """The user vector, (S,), that ``for_history`` recommends with."""
-        return self._fold_in_history(items, how)[1]
+        return self.fold_in.user_vector(torch.from_numpy(self._history_rows(items)), how)
 
-    def _fold_in_history(self, items: Iterable[Any], how: FoldInMethod) -> tuple[Ints, Tensor]:
-        """The distinct item rows of a history, and its user vector."""
-        history_N = np.unique(self.items.rows(items))
-        if not len(history_N):
+    def _history_rows(self, items: Iterable[Any]) -> Ints:
+        rows = np.unique(self.items.rows(items))
+        if not len(rows):
             raise ConfigError("a history without items: give at least one")
-        return history_N, self.fold_in.user_vector(torch.from_numpy(history_N), how)
+        return rows
 
     def similar(self, items: Iterable[Any], k: int = 10, *, by: str = BEHAVIOUR) -> pl.DataFrame:
         """The k most similar other items of each item, by cosine: columns item, rank, similar, score.
@@ -217,24 +217,19 @@ class Recommender:
         """
         _check_k(k)
         item_N = self.items.rows(items)
-        chunk = users_per_chunk(len(self._index(by)))
+        index = self.index(by)
+        chunk = users_per_chunk(len(index))
         starts = range(0, max(len(item_N), 1), chunk)
-        frames = [self._frame(self.items, *self.nearest(item_N[start : start + chunk], k, by)) for start in starts]
+        frames = [self._frame(self.items, *index.neighbors(item_N[start : start + chunk], k)) for start in starts]
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
-
-    def nearest(self, item_C: Ints, k: int, by: str = BEHAVIOUR) -> tuple[Ints, Tensor, Tensor]:
-        """``similar`` by rows: those of ``item_C`` that have a list, and its rows and scores, (C, ≤ k).
-
-        A score of -inf marks the end of a shorter list. Raises ConfigError for an unknown ``by``.
-        """
-        return self._index(by).neighbors(item_C, k)
 
     def like(self, vector_S: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Rows and cosines of the items most similar by behaviour to any item vector, such as a new item's: (≤ k,)."""
-        row_1K, score_1K = self._index(BEHAVIOUR).search(l2_normalize(vector_S[None]), k)
+        row_1K, score_1K = self.index(BEHAVIOUR).search(l2_normalize(vector_S[None]), k)
         return row_1K[0], score_1K[0]
 
-    def _index(self, by: str) -> CosineIndex:
+    def index(self, by: str) -> CosineIndex:
+        """The index that ``similar`` searches. Raises ConfigError for an unknown ``by``."""
         if by not in self._indexes:
             if by == BEHAVIOUR:
                 self._indexes[by] = CosineIndex(self.vectors.item_IS, self.vectors.has_vector)
@@ -262,16 +257,14 @@ class Recommender:
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """What the score of an item for a user of the run is made of. Raises DataError naming an unknown id."""
-        row = int(self.users.rows([user])[0])
-        return self._explanation(self.vectors.user_US[row], self.vectors.user_UL[row], item)
+        row, vectors = self.users.rows([user])[0], self.vectors
+        return explain_score(vectors, vectors.user_US[row], vectors.user_UL[row], self.items.rows([item])[0])
 
     def explain_history(self, items: Iterable[Any], item: Any, how: FoldInMethod = "ridge") -> Explanation:
         """``explain`` for a user who was not in training. Raises as ``for_history`` does."""
         user_S = self.history_vector(items, how)
-        return self._explanation(user_S, user_S[: self.vectors.user_UL.shape[1]], item)
-
-    def _explanation(self, user_S: Tensor, user_L: Tensor, item: Any) -> Explanation:
-        return explain_score(self.vectors, user_S, user_L, int(self.items.rows([item])[0]))
+        user_L = user_S[: self.vectors.user_UL.shape[1]]
+        return explain_score(self.vectors, user_S, user_L, self.items.rows([item])[0])
 
     @cached_property
     def fold_in(self) -> FoldIn:

@@ -1,4 +1,4 @@
-"""Answer requests in threads, several of the same kind in one call."""
+"""Answer requests in threads, those of one group in one call."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 MAX_BATCH = 32
 """Most requests in one call."""
 BatchFunction = Callable[[list[Any]], list[Any]]
-"""Answers a list of requests, each with a result or an error."""
+"""Answers a list of requests."""
 
 
 class Batcher:
     """Answer requests in ``threads`` threads, so that the event loop stays free.
 
-    Requests queue while all threads are busy. The next free thread takes the first one and all others with the same
-    function, at most ``MAX_BATCH``. Under load, the lists of many users thus come from one matrix product; a request
+    Requests queue while all threads are busy. The next free thread takes the first one and all others of its function
+    and group, at most ``MAX_BATCH``. Under load, the lists of many users thus come from one matrix product; a request
     never waits for others to join it.
     """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batcher")
         self._free_threads = threads
-        self._queue: dict[BatchFunction, list[tuple[Any, asyncio.Future[Any]]]] = {}
+        self._queue: dict[tuple[BatchFunction, str], list[tuple[Any, asyncio.Future[Any]]]] = {}
 
-    async def __call__(self, function: BatchFunction, request: Any) -> Any:
-        """The result of one request. Raises the error that ``function`` returns for it."""
+    async def __call__(self, function: BatchFunction, request: Any, group: str = "") -> Any:
+        """The response to one request. Raises the error that ``function`` raises for it or another one of the group."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.setdefault(function, []).append((request, future))
+        self._queue.setdefault((function, group), []).append((request, future))
         self._start_batches()
         return await future
 
     async def one(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of a function that answers one request by itself."""
+        """The response of a function that answers one request by itself."""
         return await self(lambda requests: [function(*request) for request in requests], arguments)
 
     def close(self) -> None:
@@ -44,24 +44,23 @@ class Batcher:
 
     def _start_batches(self) -> None:
         while self._free_threads and self._queue:
-            function = next(iter(self._queue))
-            queued = self._queue.pop(function)
+            key = next(iter(self._queue))
+            queued = self._queue.pop(key)
             if len(queued) > MAX_BATCH:
-                self._queue[function] = queued[MAX_BATCH:]  # behind those with other functions
+                self._queue[key] = queued[MAX_BATCH:]  # behind the other groups
             requests, futures = zip(*queued[:MAX_BATCH], strict=True)
             self._free_threads -= 1
-            work = asyncio.get_running_loop().run_in_executor(self._pool, function, list(requests))
+            work = asyncio.get_running_loop().run_in_executor(self._pool, key[0], list(requests))
             work.add_done_callback(partial(self._deliver, futures))
 
     def _deliver(self, futures: tuple[asyncio.Future[Any], ...], done: asyncio.Future[list[Any]]) -> None:
         self._free_threads += 1
         error = done.exception() if not done.cancelled() else asyncio.CancelledError()
-        results: list[Any] = [error] * len(futures) if error is not None else done.result()
-        for future, result in zip(futures, results, strict=True):
+        for index, future in enumerate(futures):
             if future.done():  # the client has gone
                 continue
-            if isinstance(result, BaseException):
-                future.set_exception(result)
+            if error is not None:
+                future.set_exception(error)
             else:
-                future.set_result(result)
+                future.set_result(done.result()[index])
         self._start_batches()

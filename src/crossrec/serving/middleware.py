@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -117,7 +118,7 @@ class AccessMiddleware:
             raise HTTPException(503, "busy: come again in a second", {"retry-after": "1"})
         self.active_requests += 1
         try:
-            body = await self._read_body(headers, receive)
+            body = await self._read_body(headers, scope, receive)
             await self.app(scope, _replay(body, receive), send)
         finally:
             self.active_requests -= 1
@@ -140,7 +141,7 @@ class AccessMiddleware:
         if not hmac.compare_digest(token.strip(), self._token) or scheme.lower() != b"bearer":
             raise HTTPException(401, "a token is needed: Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read_body(self, headers: dict[bytes, bytes], scope: Scope, receive: Receive) -> bytes:
         max_body = self.config.max_body
         too_large = HTTPException(413, f"too large: a request has at most {max_body} bytes", {"connection": "close"})
         length = headers.get(b"content-length", b"0")
@@ -149,15 +150,13 @@ class AccessMiddleware:
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise HTTPException(400, "the request ended early")
-                    body += message.get("body", b"")
+                async for part in Request(scope, receive).stream():
+                    body += part
                     if len(body) > max_body:
                         raise too_large
-                    if not message.get("more_body", False):
-                        return bytes(body)
+            return bytes(body)
+        except ClientDisconnect:
+            raise HTTPException(400, "the request ended early") from None
         except TimeoutError:
             raise HTTPException(408, "the request took too long to arrive", {"connection": "close"}) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,14 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
 MAX_CHARACTERS = 500
 """Characters of a cell to show."""
-MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
+IMAGE_FORMATS = {
+    ".jpg": ("image/jpeg", rb"\xff\xd8\xff"),
+    ".jpeg": ("image/jpeg", rb"\xff\xd8\xff"),
+    ".png": ("image/png", rb"\x89PNG\r\n\x1a\n"),
+    ".webp": ("image/webp", rb"RIFF....WEBP"),
+    ".gif": ("image/gif", rb"GIF8"),
 }
-"""Media types by file ending. Formats that can hold scripts, such as SVG, are left out."""
+"""Media type, and pattern of the first bytes, by file ending. Formats that can hold scripts, as SVG, are left out."""
 MAX_BYTES = 16 * 2**20
 """Size of the largest picture to serve."""
 
@@ -45,11 +46,11 @@ class ImageFolder:
 
     def find(self, name: str | None, item_id: str) -> Path | None:
         """The file called ``name``, or without a name the one called by the item's id; None if there is none."""
-        names = [name] if name else [f"{item_id}{ending}" for ending in MEDIA_TYPES]
+        names = [name] if name else [f"{item_id}{ending}" for ending in IMAGE_FORMATS]
         return next((path for candidate in names if (path := self._inside(candidate)) is not None), None)
 
     def _inside(self, name: str) -> Path | None:
-        if Path(name).suffix.lower() not in MEDIA_TYPES:
+        if Path(name).suffix.lower() not in IMAGE_FORMATS:
             return None
         try:
             path = (self.folder / name).resolve()
@@ -174,12 +175,5 @@ def read_image(path: Path) -> tuple[bytes, str] | None:
         content = path.read_bytes()
     except OSError:
         return None
-    media_type = MEDIA_TYPES[path.suffix.lower()]
-    return (content, media_type) if _has_signature(content, media_type) else None
-
-
-def _has_signature(content: bytes, media_type: str) -> bool:
-    if media_type == "image/webp":
-        return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
-    signatures = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/gif": b"GIF8"}
-    return content.startswith(signatures[media_type])
+    media_type, signature = IMAGE_FORMATS[path.suffix.lower()]
+    return (content, media_type) if re.match(signature, content, re.DOTALL) else None

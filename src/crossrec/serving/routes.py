@@ -48,7 +48,9 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     @router.post("/recommend", response_model=s.ItemListResponse)
     async def recommend(request: s.RecommendRequest) -> Response:
         """The best items for a user of the run."""
-        return JSONResponse(await batcher(service(request).recommend, request))
+        answering, filters = service(request), request.model_dump_json(include={"allow", "deny", "category"})
+        answering.user_row(request.user)  # raises an error for this request alone
+        return JSONResponse(await batcher(answering.recommend, request, filters))
 
     @router.post("/recommend/history", response_model=s.ItemListResponse)
     async def recommend_history(request: s.HistoryRequest) -> Response:
@@ -58,7 +60,9 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     @router.post("/similar", response_model=s.ItemListResponse)
     async def similar(request: s.SimilarRequest) -> Response:
         """The items most similar to one, by behaviour or by a modality."""
-        return JSONResponse(await batcher(service(request).similar, request))
+        answering = service(request)
+        answering.item_row(request.item)  # raises an error for this request alone
+        return JSONResponse(await batcher(answering.similar, request, request.by))
 
     @router.post("/explain", response_model=s.ExplanationResponse)
     async def explain(request: s.ExplainRequest) -> Response:

@@ -15,7 +15,6 @@ RequestId = Annotated[
 ]
 ResponseId = str | int
 """An id in a response: a number if all ids of the run are integers that JSON readers keep exactly, else text."""
-RunNumber = Annotated[int, Field(ge=1, le=99, description="Number of the served run, from 1.")]
 ListLength = Annotated[int, Field(ge=1, description="Length of the list.")]
 
 
@@ -23,7 +22,7 @@ class RunRequest(BaseModel):
     """A request to one run; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    run: RunNumber = 1
+    run: int = Field(default=1, ge=1, le=99, description="Number of the served run, from 1.")
 
 
 class ItemListRequest(RunRequest):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.errors import ConfigError, CrossrecError, DataError
+from crossrec.errors import ConfigError, DataError
 from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.recommender import BEHAVIOUR, NO_ROWS, Recommender
@@ -20,7 +20,6 @@ MAX_HISTORY = 200
 """Items of a history to return."""
 LIKELY_USERS = 10
 """Users to return with an item."""
-Result = dict[str, Any] | CrossrecError
 
 
 class UnknownIdError(DataError):
@@ -30,46 +29,29 @@ class UnknownIdError(DataError):
 class RecommendationService:
     """Answers from one run. Immutable, and safe to call from several threads.
 
-    ``card``: the run's model card. Methods that take a list of requests return one result or error for each.
+    ``card``: the run's model card. Methods that take a list of requests return a response to each.
     """
 
     def __init__(self, recommender: Recommender, presenter: ItemPresenter, card: dict[str, Any]) -> None:
         self.recommender, self.presenter, self.card = recommender, presenter, card
 
-    def recommend(self, requests: list[s.RecommendRequest]) -> list[Result]:
-        """Lists for users; those without filters come from one matrix product."""
-        results: dict[int, Result] = {}
-        unfiltered: dict[int, int] = {}
-        for index, request in enumerate(requests):
-            try:
-                row, allowed = _row(self.recommender.users, request.user), self._allowed(request)
-            except CrossrecError as error:
-                results[index] = error
-                continue
-            if allowed is None:
-                unfiltered[index] = row
-            else:
-                results[index] = self._lists([row], [request], allowed)[0]
-        if unfiltered:
-            lists = self._lists(list(unfiltered.values()), [requests[index] for index in unfiltered], None)
-            results |= zip(unfiltered, lists, strict=True)
-        return [results[index] for index in range(len(requests))]
-
-    def _lists(self, rows: list[int], requests: list[s.RecommendRequest], allowed: Bools | None) -> list[Result]:
-        index_N, item_N = self.recommender.seen_rows(np.asarray(rows))
+    def recommend(self, requests: list[s.RecommendRequest]) -> list[dict[str, Any]]:
+        """Lists for users, from one matrix product. The requests have the same filters."""
+        row_C = _rows(self.recommender.users, [request.user for request in requests])
+        index_N, item_N = self.recommender.seen_rows(row_C)
         is_hidden_N = np.asarray([request.exclude_seen for request in requests])[index_N]
         hidden = (index_N[is_hidden_N], item_N[is_hidden_N]) if is_hidden_N.any() else None
-        user_CS = self.recommender.vectors.user_US[torch.tensor(rows)]
-        item_CK, score_CK = self.recommender.top(user_CS, max(request.k for request in requests), hidden, allowed)
-        results: list[Result] = []
-        for request, row, item_K, score_K in zip(requests, rows, item_CK, score_CK, strict=True):
+        user_CS, k = self.recommender.vectors.user_US[torch.from_numpy(row_C)], max(request.k for request in requests)
+        item_CK, score_CK = self.recommender.top(user_CS, k, hidden, self._allowed(requests[0]))
+        responses = []
+        for request, row, item_K, score_K in zip(requests, row_C.tolist(), item_CK, score_CK, strict=True):
             items = self._ranked_items(item_K[: request.k], score_K[: request.k])
             if not request.exclude_seen:
                 splits = self._splits(row)
                 for item, item_row in zip(items, item_K[: len(items)].tolist(), strict=True):
                     item["seen"] = splits.get(item_row)
-            results.append(self._response(items=items))
-        return results
+            responses.append(self._response(items=items))
+        return responses
 
     def recommend_for_history(self, request: s.HistoryRequest) -> dict[str, Any]:
         """A list for a user who was not in training."""
@@ -78,44 +60,29 @@ class RecommendationService:
         lists = self.recommender.top_for_history(request.items, request.k, request.how, request.exclude_seen, allowed)
         return self._response(items=self._ranked_items(*lists))
 
-    def similar(self, requests: list[s.SimilarRequest]) -> list[Result]:
-        """Neighbors of items; those by the same view come from one matrix product."""
-        results: dict[int, Result] = {}
-        rows_by_view: dict[str, dict[int, int]] = {}
-        for index, request in enumerate(requests):
-            try:
-                rows_by_view.setdefault(request.by, {})[index] = _row(self.recommender.items, request.item)
-            except CrossrecError as error:
-                results[index] = error
-        for by, rows in rows_by_view.items():
-            try:
-                lists = self._neighbors(list(rows.values()), [requests[index].k for index in rows], by)
-            except CrossrecError as error:
-                lists = [error] * len(rows)
-            results |= zip(rows, lists, strict=True)
-        return [results[index] for index in range(len(requests))]
-
-    def _neighbors(self, rows: list[int], lengths: list[int], by: str) -> list[Result]:
-        """Lists for item rows; an empty one for an item that this view lacks."""
-        row_C, item_CK, score_CK = self.recommender.nearest(np.asarray(rows), max(lengths), by)
-        list_of_row = dict(zip(row_C.tolist(), zip(item_CK, score_CK, strict=True), strict=True))
-        empty = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
-        lists = [list_of_row.get(row, empty) for row in rows]
-        return [
-            self._response(items=self._ranked_items(item_K[:k], score_K[:k]))
-            for (item_K, score_K), k in zip(lists, lengths, strict=True)
-        ]
+    def similar(self, requests: list[s.SimilarRequest]) -> list[dict[str, Any]]:
+        """Neighbors of items by one view, from one matrix product; none of an item that the view lacks."""
+        row_C = _rows(self.recommender.items, [request.item for request in requests])
+        k, index = max(request.k for request in requests), self.recommender.index(requests[0].by)
+        row_V, item_VK, score_VK = index.neighbors(row_C, k)
+        neighbors = dict(zip(row_V.tolist(), zip(item_VK, score_VK, strict=True), strict=True))
+        no_neighbors = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+        responses = []
+        for request, row in zip(requests, row_C.tolist(), strict=True):
+            item_K, score_K = neighbors.get(row, no_neighbors)
+            responses.append(self._response(items=self._ranked_items(item_K[: request.k], score_K[: request.k])))
+        return responses
 
     def explain(self, request: s.ExplainRequest) -> dict[str, Any]:
         """What a score is made of."""
         if (request.user is None) == (request.history is None):
             raise ConfigError("user, history: give one of them")
-        _row(self.recommender.items, request.item)
+        self.item_row(request.item)
         if request.history is not None:
             _rows(self.recommender.items, request.history)
             explanation = self.recommender.explain_history(request.history, request.item, request.how)
         else:
-            _row(self.recommender.users, request.user)
+            self.user_row(request.user)
             explanation = self.recommender.explain(request.user, request.item)
         return self._response(**explanation)
 
@@ -140,7 +107,7 @@ class RecommendationService:
 
     def user(self, user: Any) -> dict[str, Any]:
         """A user and the first items of their history."""
-        row = _row(self.recommender.users, user)
+        row = self.user_row(user)
         splits = self._splits(row)
         item_rows = np.asarray(list(splits)[:MAX_HISTORY], dtype=np.int64)
         summaries = zip(self.presenter.summaries(item_rows), item_rows, strict=True)
@@ -151,7 +118,7 @@ class RecommendationService:
 
     def item(self, item: Any) -> dict[str, Any]:
         """An item, and the users who score it highest and do not have it."""
-        row, vectors = _row(self.recommender.items, item), self.recommender.vectors
+        row, vectors = self.item_row(item), self.recommender.vectors
         has_vector = bool(vectors.has_vector[row])
         modalities = [m for m, x_IL in vectors.modality_IL.items() if bool((x_IL[row] != 0).any())]
         without = self.recommender.users_of(item)
@@ -163,9 +130,17 @@ class RecommendationService:
             users=self._ranked_users(vectors.item_IS[row], LIKELY_USERS, without) if has_vector else [],
         )
 
+    def user_row(self, user: Any) -> int:
+        """The row of a user. Raises UnknownIdError."""
+        return int(_rows(self.recommender.users, [user])[0])
+
+    def item_row(self, item: Any) -> int:
+        """The row of an item. Raises UnknownIdError."""
+        return int(_rows(self.recommender.items, [item])[0])
+
     def picture(self, item: Any) -> tuple[bytes, str] | None:
         """Content and media type of the picture of an item, if there is one."""
-        path = self.presenter.picture_path(_row(self.recommender.items, item))
+        path = self.presenter.picture_path(self.item_row(item))
         return None if path is None else read_image(path)
 
     def _response(self, **fields: Any) -> dict[str, Any]:
@@ -202,7 +177,3 @@ def _rows(id_map: IdMap, ids: Iterable[Any]) -> Ints:
         return id_map.rows(ids)
     except DataError as error:
         raise UnknownIdError(str(error)) from None
-
-
-def _row(id_map: IdMap, id: Any) -> int:
-    return int(_rows(id_map, [id])[0])
