@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from crossrec.ops.vectors import gather_rows
-from crossrec.types import Batch
 
 
 @dataclass(frozen=True)
@@ -32,34 +30,13 @@ class BatchView:
     table: dict[str, Tensor]
     neighbor_NK: Tensor | None
 
-    @classmethod
-    def build(
-        cls,
-        batch: Batch,
-        modalities: tuple[str, ...],
-        user_vectors: Callable[[Tensor], Tensor],
-        item_vectors: Callable[[str, Tensor], Tensor],
-        neighbor_IK: Tensor | None = None,
-    ) -> BatchView:
-        """Look up every vector once. ``user_vectors(users)``, ``item_vectors(modality, items)``: normalised vectors."""
-        item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
-        user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
-        item_R, neighbor_NK = (item_N, None) if neighbor_IK is None else with_neighbors(item_N, neighbor_IK)
-        table = {m: item_vectors(m, item_R) for m in modalities}
-        item = table if neighbor_IK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
-        return cls(item_N, index_B, count_N, user_vectors(user_N), user_index_B, item, table, neighbor_NK)
-
-    def user_BL(self) -> Tensor:
-        """The user's vector of every pair."""
-        return gather_rows(self.distinct_user_L, self.user_index_B)
-
     def item_DL(self, modality: str, row_D: Tensor) -> Tensor:
         """Vectors of some of the distinct items, given by ascending rows."""
         item_NL = self.item[modality]
         return item_NL if len(row_D) == len(item_NL) else gather_rows(item_NL, row_D)
 
 
-def with_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
+def append_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
     """The items followed by their neighbours that are not among them, (R,), and each item's neighbours as rows of it.
 
     ``neighbor_IK``: neighbours of all items, -1 for none. -1 stays -1.

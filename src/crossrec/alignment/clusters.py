@@ -9,20 +9,19 @@ Equal rows of a batch may be merged: ``weight_N`` says how many samples a row st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from crossrec.ops.blockwise import Precision, Workspace
+from crossrec.ops.blockwise import Precision, Workspace, detached_float
 from crossrec.ops.cluster_kernel import cluster_cross_entropy
 from crossrec.ops.vectors import counts, gather_rows, l2_normalize, unit_rows, zero_like
 
 Clusterer = Literal["sinkhorn", "kmeans"]
 SINKHORN_EPSILON = 0.05
-_SAFE_RANGE = 80.0  # exp(-80) is still a normal float32 (and bfloat16) number
 
 
 def sinkhorn(
@@ -37,45 +36,18 @@ def sinkhorn(
     Sinkhorn-Knopp on exp(score / ε): each of the ``rounds`` scales the prototypes to a total of 1/P each, then the
     samples to 1/B each; in the end the rows sum to 1. ``weight_N``: how many equal samples a row stands for.
 
-    Never overflows: scores are shifted by their maximum, and where their range does not fit in a float32 exponent the
-    same rounds run on logarithms. Half precision is computed in float32. Source: Cuturi 2013; SwAV (Caron et al. 2020).
+    Never overflows: the rounds run on logarithms. Half precision is computed in float32. Source: Cuturi 2013; SwAV
+    (Caron et al. 2020).
     """
-    score_NP, dtype = score_NP.detach(), score_NP.dtype
-    if dtype in (torch.bfloat16, torch.float16):
-        score_NP = score_NP.float()
     if not score_NP.numel():
-        return score_NP.to(dtype)
-    weight_N = torch.ones_like(score_NP[:, 0]) if weight_N is None else weight_N.to(score_NP.dtype)
-    top, bottom = float(score_NP.max()), float(score_NP.min())
-    if (top - bottom) / epsilon > _SAFE_RANGE:
-        return _sinkhorn_log(score_NP / epsilon, rounds, weight_N.log()).to(dtype)
-    kernel_NP = torch.exp((score_NP - top) / epsilon)
-    prototype_P, sample_N = _scalings(kernel_NP, rounds, weight_N)
-    return (kernel_NP * prototype_P * sample_N.unsqueeze(1)).to(dtype)
-
-
-def _scalings(kernel_NP: Tensor, rounds: int, weight_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors a (P,) and c (N,) such that the codes are c_n K_np a_p: a round is two matrix-vector products.
-
-    Any factor common to all prototypes or all samples cancels, so each vector is kept at a maximum of 1.
-    """
-    prototype_P = torch.ones_like(kernel_NP[0])
-    weight_N = weight_N / weight_N.max()
-    sample_N = weight_N
-    for _ in range(rounds):
-        prototype_P = 1.0 / (sample_N @ kernel_NP)
-        prototype_P = prototype_P / prototype_P.max()
-        sample_N = 1.0 / (kernel_NP @ prototype_P)
-        sample_N = sample_N / sample_N.max() * weight_N
-    return prototype_P, 1.0 / (kernel_NP @ prototype_P)
-
-
-def _sinkhorn_log(logit_NP: Tensor, rounds: int, log_weight_N: Tensor) -> Tensor:
+        return score_NP.detach()
+    logit_NP = detached_float(score_NP) / epsilon
+    log_weight_N = torch.zeros_like(logit_NP[:, 0]) if weight_N is None else weight_N.to(logit_NP.dtype).log()
     sample_N, prototype_P = log_weight_N, torch.zeros_like(logit_NP[0])
     for _ in range(rounds):
         prototype_P = -torch.logsumexp(logit_NP + sample_N.unsqueeze(1), dim=0)
         sample_N = log_weight_N - torch.logsumexp(logit_NP + prototype_P, dim=1)
-    return torch.softmax(logit_NP + prototype_P, dim=1)
+    return torch.softmax(logit_NP + prototype_P, dim=1).to(score_NP.dtype)
 
 
 def nearest_prototype(score_NP: Tensor) -> Tensor:
@@ -166,24 +138,19 @@ def item_cluster_loss(
     """
     if len(item) < 2 or not len(item[0]):
         return zero_like(codebook_PL)
-    kernel_rounds = _sinkhorn_rounds(clusterer, rounds)
-    prototype_PL = l2_normalize(codebook_PL)
     units = [unit_rows(vector_NL, normalized=normalized) for vector_NL in item]
     weight_N = torch.ones_like(units[0][:, 0]) if weight_N is None else weight_N.to(units[0].dtype)
-    sum_NL, total, workspace = torch.stack(units).sum(0), zero_like(prototype_PL), workspace or Workspace()
-    for unit_NL in units:
-        total = total + cluster_cross_entropy(
-            (sum_NL - unit_NL) * weight_N.unsqueeze(1),
-            unit_NL,
-            prototype_PL,
-            temperature=temperature,
-            weight_N=weight_N,
-            rounds=kernel_rounds,
-            epsilon=SINKHORN_EPSILON,
-            partitions=len(units) - 1,
-            workspace=workspace,
-            precision=precision,
-        )
+    sum_NL = torch.stack(units).sum(0)
+    total = _total_cross_entropy(
+        (((sum_NL - unit_NL) * weight_N.unsqueeze(1), unit_NL, weight_N) for unit_NL in units),
+        codebook_PL,
+        clusterer,
+        rounds,
+        workspace,
+        temperature=temperature,
+        partitions=len(units) - 1,
+        precision=precision,
+    )
     return total / (weight_N.sum() * len(units) * (len(units) - 1))
 
 
@@ -209,7 +176,6 @@ def user_cluster_loss(
     """
     if not len(user_NL):
         return zero_like(codebook_PL)
-    kernel_rounds, prototype_PL = _sinkhorn_rounds(clusterer, rounds), l2_normalize(codebook_PL)
     user_NL, item_NL = unit_rows(user_NL, normalized=normalized), unit_rows(item_NL, normalized=normalized)
     if pairs is None:
         row_B = torch.arange(len(user_NL), device=user_NL.device)
@@ -217,23 +183,43 @@ def user_cluster_loss(
     # A user is scored against the codes of all items it is paired with, and an item against those of its users.
     items_of_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], gather_rows(item_NL, pairs[1]))
     users_of_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], gather_rows(user_NL, pairs[0]))
+    user_count_N = counts(pairs[0], len(user_NL), user_NL.dtype)
+    item_count_N = counts(pairs[1], len(item_NL), item_NL.dtype)
+    total = _total_cross_entropy(
+        ((items_of_user_NL, user_NL, user_count_N), (users_of_item_NL, item_NL, item_count_N)),
+        codebook_PL,
+        clusterer,
+        rounds,
+        workspace,
+        temperature=temperature,
+        precision=precision,
+    )
+    return total / (2 * len(pairs[0]))
+
+
+def _total_cross_entropy(
+    views: Iterable[tuple[Tensor, Tensor, Tensor]],
+    codebook_PL: Tensor,
+    clusterer: Clusterer,
+    rounds: int,
+    workspace: Workspace | None,
+    **options: Any,
+) -> Tensor:
+    """Sum of ``cluster_cross_entropy`` over views: (target_NL, vector_NL, weight_N) each; ``options`` as there."""
+    kernel_rounds, prototype_PL = _sinkhorn_rounds(clusterer, rounds), l2_normalize(codebook_PL)
     total, workspace = zero_like(prototype_PL), workspace or Workspace()
-    for target_NL, vector_NL, index_B in (
-        (items_of_user_NL, user_NL, pairs[0]),
-        (users_of_item_NL, item_NL, pairs[1]),
-    ):
+    for target_NL, vector_NL, weight_N in views:
         total = total + cluster_cross_entropy(
             target_NL,
             vector_NL,
             prototype_PL,
-            temperature=temperature,
-            weight_N=counts(index_B, len(vector_NL), vector_NL.dtype),
+            weight_N=weight_N,
             rounds=kernel_rounds,
             epsilon=SINKHORN_EPSILON,
             workspace=workspace,
-            precision=precision,
+            **options,
         )
-    return total / (2 * len(pairs[0]))
+    return total
 
 
 def _sinkhorn_rounds(clusterer: Clusterer, rounds: int) -> int | None:

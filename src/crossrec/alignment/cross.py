@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment.batch_view import BatchView
+from crossrec.alignment.batch_view import BatchView, append_neighbors
 from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
 from crossrec.alignment.direction import directions
 from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
-from crossrec.alignment.strength import mean_preference, mean_preference_of, strength
+from crossrec.alignment.strength import mean_preference, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
@@ -129,15 +129,14 @@ class Cross(nn.Module):
         The batch may hold all training pairs there are.
         """
         view = self._view(reps, batch, with_neighbors=False)
-        preference_NL = mean_preference_of(view.distinct_user_L, view.user_index_B, view.index_B, len(view.item_N))
-        strength_MN = torch.stack([strength(preference_NL, v, normalized=True) for v in view.item.values()])
+        _, strengths = self._strengths(view)
+        strength_MN = torch.stack(list(strengths.values()))
         return strength_MN, directions(strength_MN, self.config.direction)
 
     def _item_terms(self, view: BatchView) -> dict[str, Tensor]:
         """Item-level loss and direction tuning, whichever are active."""
         config, terms = self.config, dict[str, Tensor]()
-        preference_NL = mean_preference(view.user_BL(), view.index_B, len(view.item_N), normalized=True)
-        strengths = {m: strength(preference_NL, v, normalized=True) for m, v in view.item.items()}
+        preference_NL, strengths = self._strengths(view)
         supported = self._supported(directions(torch.stack(list(strengths.values())), config.direction))
         aligned = {
             (m, n): l2_normalize(self.aligners[f"{m}->{n}"](view.item_DL(m, row_D), normalized=True))
@@ -156,6 +155,13 @@ class Cross(nn.Module):
             tuning = direction_tuning_loss(aligned, preference_NL, strengths, supported, normalized=True)
             terms["tuning"] = tuning + zero_like(view.item[ID])  # differentiable without any direction
         return terms
+
+    def _strengths(self, view: BatchView) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean preference of every distinct item, (N, L), and s^m of every modality."""
+        preference_NL = mean_preference(
+            view.distinct_user_L, view.index_B, len(view.item_N), user_index_B=view.user_index_B, normalized=True
+        )
+        return preference_NL, {m: strength(preference_NL, v, normalized=True) for m, v in view.item.items()}
 
     def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
         """Rows of the items that support each direction. On a GPU this waits once for all directions."""
@@ -194,16 +200,18 @@ class Cross(nn.Module):
 
     def _view(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> BatchView:
         """The batch with every vector that its terms need, gathered and normalised once."""
-
-        def user_vectors(user_N: Tensor) -> Tensor:
-            return unit_rows(gather_rows(reps.user_UL, user_N), normalized=reps.normalized)
-
-        def item_vectors(modality: str, item_R: Tensor) -> Tensor:
-            normalized = modality == ID and reps.normalized
-            return unit_rows(self._vectors(modality, reps, item_R), normalized=normalized)
-
-        neighbor_IK = self.neighbor_IK if with_neighbors else None
-        return BatchView.build(batch, self.modalities, user_vectors, item_vectors, neighbor_IK)
+        item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
+        user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
+        item_R, neighbor_NK = item_N, None
+        if with_neighbors and self.neighbor_IK is not None:
+            item_R, neighbor_NK = append_neighbors(item_N, self.neighbor_IK)
+        table = {
+            m: unit_rows(self._vectors(m, reps, item_R), normalized=m == ID and reps.normalized)
+            for m in self.modalities
+        }
+        item = table if neighbor_NK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
+        user_NL = unit_rows(gather_rows(reps.user_UL, user_N), normalized=reps.normalized)
+        return BatchView(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
 
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor) -> Tensor:
         if modality == ID:

@@ -8,31 +8,27 @@ from torch import Tensor
 from crossrec.ops.vectors import counts, unit_rows
 
 PAIRS = 1 << 18
-"""Pairs whose users' vectors ``mean_preference_of`` gathers at a time: 64 MB at L = 64."""
+"""Pairs whose users' vectors are gathered at a time: 64 MB at L = 64."""
 
 
-def mean_preference(user_BL: Tensor, index_B: Tensor, num_items: int, *, normalized: bool = False) -> Tensor:
+def mean_preference(
+    user_NL: Tensor, index_B: Tensor, num_items: int, *, user_index_B: Tensor | None = None, normalized: bool = False
+) -> Tensor:
     """Mean of the L2-normalised vectors of the users a batch pairs with each distinct item, (N, L); no gradient.
 
-    ``user_BL``: u of each pair; ``index_B``: int64, which of the N distinct items the pair is of. The mean over pairs
-    of cos(u, x) is the dot product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it. ``normalized``:
-    the users have length 1 or 0 already.
+    ``user_NL``: u of each pair, (B, L), or distinct users with ``user_index_B``, int64, the row of each pair's user.
+    ``index_B``: int64, which of the N distinct items the pair is of. The mean over pairs of cos(u, x) is the dot
+    product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it. ``normalized``: the users have length 1
+    or 0 already.
     """
-    user_BL = unit_rows(user_BL, normalized=normalized).detach()
-    total = user_BL.new_zeros(num_items, user_BL.shape[1]).index_add_(0, index_B, user_BL)
-    return total / counts(index_B, num_items, user_BL.dtype).clamp_min(1).unsqueeze(1)
-
-
-def mean_preference_of(user_NL: Tensor, user_index_B: Tensor, index_B: Tensor, num_items: int) -> Tensor:
-    """``mean_preference`` of any number of pairs (row of ``user_NL``, item), whose vectors are gathered in blocks.
-
-    ``user_NL``: distinct users, of length 1 or 0; ``user_index_B``: int64, the row of each pair's user.
-    """
+    user_NL = unit_rows(user_NL, normalized=normalized).detach()
     total = user_NL.new_zeros(num_items, user_NL.shape[1])
-    for user_index, index in zip(torch.split(user_index_B, PAIRS), torch.split(index_B, PAIRS), strict=True):
-        total.index_add_(0, index, user_NL.detach()[user_index])
-    count = torch.bincount(index_B, minlength=num_items).clamp_min(1).to(total.dtype)
-    return total / count.unsqueeze(1)
+    if user_index_B is None:
+        total.index_add_(0, index_B, user_NL)
+    else:
+        for user_index, index in zip(torch.split(user_index_B, PAIRS), torch.split(index_B, PAIRS), strict=True):
+            total.index_add_(0, index, user_NL.index_select(0, user_index))
+    return total / counts(index_B, num_items, torch.int64).clamp_min(1).unsqueeze(1)
 
 
 def strength(preference_NL: Tensor, item_NL: Tensor, *, normalized: bool = False) -> Tensor:
