@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from crossrec.cli import main
-from crossrec.experiments import execute
-from crossrec.experiments.runner.jobs import Result
+from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.experiments.runner.pool import Pool
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
 
@@ -138,14 +138,15 @@ def tiny() -> tuple[str, ...]:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train cells in this process, from the configuration that would be written for another one."""
 
-    def run_cells(cells: Any, out: Path, datasets: Any, *, on_change: Any, **_: Any) -> list[Result]:
+    def train_here(pool: Pool, cells: Sequence[Cell]) -> list[Result]:
         results = []
         for cell in cells:
             config = RunConfig.parse(json.loads(json.dumps(cell.config.model_dump(mode="json"))))
             assert config == cell.config
-            metrics = run(config, out / cell.name, resume=True, dataset=datasets[cell.config.data])
-            on_change(cell, "done")
-            results.append(Result(cell, out / cell.name, metrics))
+            folder = pool._out / cell.name
+            metrics = run(config, folder, resume=True, dataset=pool._datasets[cell.config.data])
+            pool._on_change(cell, "done")
+            results.append(Result(cell, folder, metrics))
         return results
 
-    monkeypatch.setattr(execute, "run_cells", run_cells)
+    monkeypatch.setattr(Pool, "run", train_here)

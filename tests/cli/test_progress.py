@@ -29,12 +29,11 @@ def console(monkeypatch):
 
 def fill_bar() -> None:
     with ProgressBar(MofNCompleteColumn(), STATE) as bar:
-        bar.add("users", 3, done=1)
-        bar.add("users", 7)  # exists already
-        bar.advance("users")
-        bar.update("users", state="loss 0.5")
-        bar.log("2 of 3")
-        bar.update("users", done=3)
+        task = bar.add_task("users", total=3, completed=1, state="")
+        bar.advance(task)
+        bar.update(task, state="loss 0.5")
+        bar.print_line("2 of 3")
+        bar.update(task, completed=3)
 
 
 def test_a_terminal_shows_the_bar(console):
@@ -53,12 +52,12 @@ def test_elsewhere_only_lines_are_written(console):
 def test_states_of_cells(console):
     output = console(terminal=True)
     with CellProgress("cells", 2) as cells:
-        cells.on_cell(CELL, "epoch 1 of 2")
+        cells(CELL, "epoch 1 of 2")
         cells.note = "best 0.1"
         cells.show(CELL, "epoch 2 of 2")
-        cells._bar.refresh()
+        cells.refresh()
         assert "bpr seed 0: epoch 2 of 2; best 0.1" in output.getvalue()
-        cells.on_cell(CELL, "done")
+        cells(CELL, "done")
     assert "1/2" in output.getvalue()
 
 
@@ -66,5 +65,5 @@ def test_lines_of_cells(console):
     output = console(terminal=False)
     with CellProgress("cells", 1) as cells:
         for state in ("started", "epoch 1 of 2", "done"):
-            cells.on_cell(CELL, state)
+            cells(CELL, state)
     assert output.getvalue() == "bpr seed 0: started\nbpr seed 0: done\n"

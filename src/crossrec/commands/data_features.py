@@ -6,7 +6,7 @@ import time
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
 from crossrec.commands.console import stdout
@@ -71,20 +71,20 @@ class EncodingProgress(ProgressBar):
     def __init__(self) -> None:
         super().__init__(MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True))
         self.speeds: dict[str, str] = {}
-        self._starts: dict[str, tuple[float, int]] = {}
+        self._starts: dict[str, tuple[TaskID, float, int]] = {}
         self._logged = 0.0
 
     def on_progress(self, modality: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` items have a vector."""
         now = time.monotonic()
         if modality not in self._starts:
-            self._starts[modality], self._logged = (now, done), now
-            self.add(modality, total, done=done)
-        start, before = self._starts[modality]
-        self.update(modality, done=done)
+            task = self.add_task(modality, total=total, completed=done)
+            self._starts[modality], self._logged = (task, now, done), now
+        task, start, before = self._starts[modality]
+        self.update(task, completed=done)
         speed = (done - before) / max(now - start, 1e-9)
         reused = f", {before:,} kept from before" if before else ""
         self.speeds[modality] = f"{done - before:,} encoded in {now - start:.0f} s, {speed:.1f} a second{reused}"
         if now - self._logged >= LOG_SECONDS and before < done < total:
-            self.log(f"{modality}: {done:,} of {total:,}, {(total - done) / speed:.0f} s left")
+            self.print_line(f"{modality}: {done:,} of {total:,}, {(total - done) / speed:.0f} s left")
             self._logged = now

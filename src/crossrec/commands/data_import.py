@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.progress import TaskProgressColumn, TimeElapsedColumn
+from rich.progress import TaskID, TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
 
 from crossrec.commands.console import stdout
@@ -35,11 +35,13 @@ def import_data(
     overwrite
         Replace the folder if an earlier import made it; it stays until the new one is complete.
     """
+    tasks: dict[str, TaskID] = {}
     with ProgressBar(TaskProgressColumn(), TimeElapsedColumn()) as bar:
 
         def on_progress(step: str, done: int, total: int) -> None:
-            bar.add(step, total or None)
-            bar.update(step, done=done)
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total or None)
+            bar.update(tasks[step], completed=done)
 
         card = import_files(sources, out, rules, overwrite=overwrite, on_progress=on_progress)
     show(card, out)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from crossrec.commands.flags import flat, parse
 from crossrec.commands.progress import CellProgress
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments.execute import CellCallback, run_question
+from crossrec.experiments.execute import run_question
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, read_object
 from crossrec.experiments.registry import QUESTIONS
 from crossrec.experiments.reporting.result import ExperimentResult
@@ -23,30 +22,14 @@ from crossrec.experiments.reporting.tables import to_rich
 from crossrec.training import TrainingConfig
 
 
-@dataclass(frozen=True)
-class Execution:
-    """Where cells are trained, how many at a time, and on how many processor threads each."""
-
-    out: Path
-    jobs: int
-    threads: int
-
-
 def question_command(name: str, tokens: Sequence[str]) -> int:
     """Run the research question ``name`` with the flags in ``tokens``, print its result and return the exit code."""
     question = QUESTIONS[name]
 
-    def run(options: Any, shared: SharedSettings, execution: Execution) -> int:
-        result, runs = run_question(
-            name,
-            options,
-            shared,
-            out=execution.out,
-            jobs=execution.jobs,
-            threads=execution.threads,
-            progress=_cell_progress,
-        )
-        print_result(result, execution.out)
+    def run(options: Any, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
+        progress = partial(CellProgress, "cells")
+        result, runs = run_question(name, options, shared, out=out, jobs=jobs, threads=threads, progress=progress)
+        print_result(result, out)
         return 1 if any(run.failure for run in runs) else 0
 
     return run_with_flags(name, question.help, question.load().config_type, tokens, run)
@@ -57,9 +40,12 @@ def run_with_flags(
     help: str,
     config_type: type[ExperimentConfig],
     tokens: Sequence[str],
-    run: Callable[[Any, SharedSettings, Execution], int],
+    run: Callable[[Any, SharedSettings, Path, int, int], int],
 ) -> int:
-    """Parse flags made from the options of an experiment, the data and the training, and call ``run`` with them."""
+    """Parse flags made from the options of an experiment, the data and the training, and call ``run`` with them.
+
+    Its arguments are the options, the shared settings, the folder ``out``, and the numbers of jobs and of threads.
+    """
     if any(token.split("=")[0] == "--seed" for token in tokens):
         raise ConfigError("--seed is for one run; give --seeds, one or more")
     types = {
@@ -84,7 +70,7 @@ def run_with_flags(
         if jobs < 1 or threads < 0:
             raise ConfigError(f"--jobs {jobs} --threads {threads}: at least one job, and 0 or more threads")
         model_settings = {} if settings is None else read_object("--settings", settings, "backbones")
-        return run(options, SharedSettings(data, training, model_settings), Execution(out, jobs, threads))
+        return run(options, SharedSettings(data, training, model_settings), out, jobs, threads)
 
     command.__doc__ = f"""{help}
 
@@ -103,14 +89,7 @@ def run_with_flags(
         threads
             Processor threads per cell; 0 for torch's own choice.
         """
-    exit_code = parse(command, tokens, name=f"crossrec {name}", types=types)
-    return 0 if exit_code is None else int(exit_code)
-
-
-@contextmanager
-def _cell_progress(total: int) -> Iterator[CellCallback]:
-    with CellProgress("cells", total) as progress:
-        yield progress.on_cell
+    return parse(command, tokens, name=f"crossrec {name}", types=types)
 
 
 def print_result(result: ExperimentResult, out: Path) -> None:

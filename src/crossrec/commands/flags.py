@@ -34,10 +34,10 @@ def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[Cros
     return backbone, ALIGNMENTS[bound.arguments.get("alignment", "cross")]
 
 
-def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, types: dict[str, Any]) -> Any:
-    """Parse ``tokens`` into the parameters of ``command`` and call it. ``types`` overrides its annotations.
+def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, types: dict[str, Any]) -> int:
+    """Parse ``tokens`` into the parameters of ``command`` and call it; returns its exit code, 0 after --help.
 
-    A parameter with the type ``flat(config_type)`` becomes one flag per field.
+    ``types`` overrides its annotations. A parameter with the type ``flat(config_type)`` becomes one flag per field.
     """
     command.__annotations__.update(types)
     app = App(
@@ -48,7 +48,8 @@ def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, type
         suppress_keyboard_interrupt=False,
     )
     app.default(command)
-    return app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    exit_code = app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    return exit_code or 0
 
 
 def flat(config_type: type[Any]) -> Any:

@@ -73,8 +73,8 @@ def deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, out
         return 0
     key = "user" if "user" in empty.columns else None
     with ProgressBar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
-        bar.add("users", users)
-        write_frames(frames, out, empty, lambda frame: bar.advance("users", frame[key].n_unique() if key else users))
+        task = bar.add_task("users", total=users)
+        write_frames(frames, out, empty, lambda frame: bar.advance(task, frame[key].n_unique() if key else users))
     print(out)
     return 0
 

@@ -9,16 +9,8 @@ from cyclopts import Parameter
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
+from crossrec.commands import flags
 from crossrec.commands.console import stdout
-from crossrec.commands.flags import (
-    AlignmentName,
-    BackboneName,
-    config_types,
-    flat,
-    keep_freed_memory,
-    parse,
-    use_threads,
-)
 from crossrec.commands.progress import STATE, ProgressBar
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
@@ -30,23 +22,16 @@ from crossrec.training import SELECTION, Progress, TrainingConfig
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Train a recommender, alone or with FETTLE or CROSS on top, and test it."""
     if any(token.split("=")[0] == "--config" for token in tokens):
-        result = parse(from_file, tokens, name="crossrec train", types={"config": Path, "out": Path})
-        return 0 if result is None else int(result)
-    backbone_type, alignment_type = config_types(tokens)
+        return flags.parse(from_file, tokens, name="crossrec train", types={"config": Path, "out": Path})
+    backbone_type, alignment_type = flags.config_types(tokens)
     types = {
-        "backbone": BackboneName,
-        "alignment": AlignmentName,
+        "backbone": flags.BackboneName,
+        "alignment": flags.AlignmentName,
         "out": Path | None,
-        "data": flat(DataConfig),
-        "training": flat(TrainingConfig),
-        "backbone_settings": flat(backbone_type),
-        "alignment_settings": flat(alignment_type) if alignment_type else Annotated[None, Parameter(parse=False)],
-    }
-    defaults = {
-        "data": DataConfig(),
-        "training": TrainingConfig(),
-        "backbone_settings": backbone_type(),
-        "alignment_settings": alignment_type() if alignment_type else None,
+        "data": flags.flat(DataConfig),
+        "training": flags.flat(TrainingConfig),
+        "backbone_settings": flags.flat(backbone_type),
+        "alignment_settings": flags.flat(alignment_type) if alignment_type else Annotated[None, Parameter(parse=False)],
     }
 
     def from_flags(
@@ -56,10 +41,10 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         out: Path | None = None,
         resume: bool = False,
         threads: int = 0,
-        data: Any = defaults["data"],
-        training: Any = defaults["training"],
-        backbone_settings: Any = defaults["backbone_settings"],
-        alignment_settings: Any = defaults["alignment_settings"],
+        data: Any = DataConfig(),  # noqa: B008
+        training: Any = TrainingConfig(),  # noqa: B008
+        backbone_settings: Any = backbone_type(),  # noqa: B008
+        alignment_settings: Any = alignment_type and alignment_type(),  # noqa: B008
     ) -> int:
         """Train a recommender, alone or with FETTLE or CROSS on top, and test it.
 
@@ -82,8 +67,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         config = RunConfig(data=data, backbone=backbone_settings, alignment=alignment_settings, training=training)
         return _train(config, out, resume, threads)
 
-    result = parse(from_flags, tokens, name="crossrec train", types=types)
-    return 0 if result is None else int(result)
+    return flags.parse(from_flags, tokens, name="crossrec train", types=types)
 
 
 def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0) -> int:
@@ -106,17 +90,17 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
 
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
-    use_threads(threads)
-    keep_freed_memory()
+    flags.use_threads(threads)
+    flags.keep_freed_memory()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
     label = config.label
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
-        bar.add(label, config.training.epochs)
+        task = bar.add_task(label, total=config.training.epochs, state="")
 
         def on_epoch(progress: Progress) -> None:
             state = epoch_state(progress.history[-1], progress.best_epoch)
-            bar.update(label, done=progress.epoch, state=state)
-            bar.log(f"{label} epoch {progress.epoch}: {state}")
+            bar.update(task, completed=progress.epoch, state=state)
+            bar.print_line(f"{label} epoch {progress.epoch}: {state}")
 
         metrics = run(config, out, resume=resume, on_epoch=on_epoch)
     print_metrics(label, metrics, out)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from crossrec.commands.console import stderr, stdout
-from crossrec.commands.experiments import Execution, print_result, run_with_flags
+from crossrec.commands.experiments import print_result, run_with_flags
 from crossrec.commands.progress import CellProgress
 from crossrec.experiments.execute import refuse_data_folder
 from crossrec.experiments.experiment import SharedSettings
@@ -35,10 +36,10 @@ def tune(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     return run_with_flags("tune", HELP, TuneConfig, plural_tokens, _tune)
 
 
-def _tune(options: TuneConfig, shared: SharedSettings, execution: Execution) -> int:
+def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
     """Run the search, write its files and print the result. Exit code 1 if a stage has no setting that works."""
     started = time.monotonic()
-    datasets, out = Datasets(), execution.out
+    datasets = Datasets()
     dataset = datasets[shared.data]
     refuse_data_folder(out, datasets)
     stages = plan_stages(options, shared, dataset)
@@ -54,9 +55,8 @@ def _tune(options: TuneConfig, shared: SharedSettings, execution: Execution) -> 
             progress.note = f"{trial.stage.label}: {best_text}"
             progress.step()
             outcome = trial.failure or f"{trial.value:.4f}"
-            progress.log(f"{trial.stage.label}, {format_setting(trial.setting)}: {outcome}; {best_text}")
+            progress.print_line(f"{trial.stage.label}, {format_setting(trial.setting)}: {outcome}; {best_text}")
 
-        jobs, threads = execution.jobs, execution.threads
         with Pool(out, datasets, jobs=jobs, threads=threads, on_change=progress.show) as pool:
             trials = search(options, shared, stages, dataset, pool, out, on_trial)
     results = [result for trial in trials for result in trial.results]

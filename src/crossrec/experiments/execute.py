@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from crossrec.data import DataConfig, data_folder
@@ -15,15 +15,14 @@ from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Cell, Datasets, Result
-from crossrec.experiments.runner.pool import run_cells
+from crossrec.experiments.runner.pool import Pool
 
 CellCallback = Callable[[Cell, str], None]
 
 
-@contextmanager
-def no_progress(total: int) -> Iterator[CellCallback]:
+def no_progress(total: int) -> AbstractContextManager[CellCallback]:
     """Show nothing while ``total`` cells are trained."""
-    yield lambda cell, state: None
+    return nullcontext(lambda cell, state: None)
 
 
 def run_question(
@@ -51,7 +50,7 @@ def run_question(
     jobs, threads
         Cells to train at the same time, and processor threads of each (0: torch's own choice).
     progress
-        Context manager over so many cells; it yields the ``on_change`` callback of ``run_cells``.
+        Context manager over so many cells; it yields the ``on_change`` callback of ``Pool``.
 
     Returns
     -------
@@ -68,8 +67,11 @@ def run_question(
     for cell in cells:  # a mistake in the data is reported once, before any cell starts
         datasets[cell.config.data]
     refuse_data_folder(out, datasets)
-    with progress(len({cell.name for cell in cells})) as on_change:
-        runs = run_cells(cells, out, datasets, jobs=jobs, threads=threads, on_change=on_change)
+    with (
+        progress(len({cell.name for cell in cells})) as on_change,
+        Pool(out, datasets, jobs=jobs, threads=threads, on_change=on_change) as pool,
+    ):
+        runs = pool.run(cells)
     result = experiment.result(options, shared, runs, datasets)
     seconds = time.monotonic() - started
     settings = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}

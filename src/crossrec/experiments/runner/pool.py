@@ -23,12 +23,16 @@ MAX_RETRY_SECONDS = 5.0
 
 
 class Pool:
-    """Processes that train cells, ``jobs`` at a time. ``run_cells`` uses one for a list of cells.
+    """Processes that train cells, ``jobs`` at a time.
 
-    Every cell has a process of its own and a folder ``out / cell.name``. Several pools, on several hosts, may share
-    ``out``: a pool waits for the cells that another one trains, and takes over those whose worker has died. Leaving
-    the context stops the processes; their checkpoints stay. ``datasets``, ``threads`` and ``on_change`` are as for
-    ``run_cells``.
+    Every cell has a process of its own and a folder ``out / cell.name``. A stopped run resumes from its checkpoint; a
+    cell that fails leaves a ``log.txt``. Several pools, on several hosts, may share ``out``: a pool waits for the cells
+    that another one trains, and takes over those whose worker has died. Leaving the context stops the processes; their
+    checkpoints stay.
+
+    ``datasets``: the data set of each cell's ``config.data`` (``Datasets()`` reads them). ``threads`` per process; 0 is
+    torch's default for one job, an equal share of the cores for several. ``on_change(cell, state)`` is called with
+    "started", "epoch N", "trained elsewhere", "done", "done before" and "failed: …".
     """
 
     def __init__(
@@ -56,6 +60,20 @@ class Pool:
         for training in self._running:
             training.process.wait()
             training.lock.release()
+
+    def run(self, cells: Sequence[Cell]) -> list[Result]:
+        """Train every cell that is not done yet; returns the results in the order of ``cells``.
+
+        Cells of one configuration share a run. A cell that fails does not stop the others.
+        """
+        for cell in cells:
+            self.add(cell)
+        results: dict[str, Result] = {}
+        while self.busy:
+            results |= {result.cell.name: result for result in self.step()}
+            if self.busy:
+                time.sleep(POLL_SECONDS)
+        return [replace(results[cell.name], cell=cell) for cell in cells]
 
     @property
     def has_room(self) -> bool:
@@ -171,36 +189,6 @@ class TrainingProcess:
         lines = log.read_text(errors="replace").strip().splitlines()
         reason = lines[-1].removeprefix("crossrec: error: ") if lines else f"exit code {code}"
         return Result(self.cell, folder, failure=f"failed: {reason}")
-
-
-def run_cells(
-    cells: Sequence[Cell],
-    out: Path,
-    datasets: Mapping[DataConfig, Dataset],
-    *,
-    jobs: int = 1,
-    threads: int = 0,
-    on_change: Callable[[Cell, str], None] = lambda cell, state: None,
-) -> list[Result]:
-    """Train every cell that is not done yet, ``jobs`` at a time; returns the results in the order of ``cells``.
-
-    A cell's folder is ``out / cell.name``. A stopped run resumes from its checkpoint; a run that another worker trains
-    is waited for; cells of one configuration share a run. A cell that fails leaves a ``log.txt`` and does not stop the
-    others. Interrupting stops the processes; their checkpoints stay.
-
-    ``datasets``: the data set of each cell's ``config.data`` (``Datasets()`` reads them). ``threads`` per process; 0 is
-    torch's default for one job, an equal share of the cores for several. ``on_change(cell, state)`` is called with
-    "started", "epoch N", "trained elsewhere", "done", "done before" and "failed: …".
-    """
-    results: dict[str, Result] = {}
-    with Pool(out, datasets, jobs=jobs, threads=threads, on_change=on_change) as pool:
-        for cell in cells:
-            pool.add(cell)
-        while pool.busy:
-            results |= {result.cell.name: result for result in pool.step()}
-            if pool.busy:
-                time.sleep(POLL_SECONDS)
-    return [replace(results[cell.name], cell=cell) for cell in cells]
 
 
 def train_command(folder: Path, threads: int) -> list[str]:
