@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossrec.data.io.lock import FolderLock
-from crossrec.experiments.search.proposers import OptunaProposer
+from crossrec.experiments.search.proposers import OptunaProposer, open_storage
 from crossrec.experiments.search.spaces import Range, Space
-from crossrec.experiments.search.storage import open_storage
 
 
 def test_a_trial_without_parameters_is_replaced(tmp_path):

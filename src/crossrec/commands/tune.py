@@ -17,9 +17,8 @@ from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Datasets
 from crossrec.experiments.runner.pool import Pool
-from crossrec.experiments.search.chosen_settings import write_settings
 from crossrec.experiments.search.stages import TuneConfig, plan_stages
-from crossrec.experiments.search.summary import format_setting, summarize
+from crossrec.experiments.search.summary import format_setting, summarize, write_settings
 from crossrec.experiments.search.trials import Trial, best_trial, search
 
 HELP = "Search settings on validation alone, and keep the best ones for train and compare (Section 7.1)."
@@ -46,11 +45,8 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     for stage in stages:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
     with CellProgress("settings", sum(stage.size for stage in stages)) as progress:
-        stage_trials: dict[tuple[str, str], list[Trial]] = {stage.key: [] for stage in stages}
 
-        def on_trial(trial: Trial) -> None:
-            stage_trials[trial.stage.key].append(trial)
-            best = best_trial(stage_trials[trial.stage.key])
+        def on_trial(trial: Trial, best: Trial | None) -> None:
             best_text = "" if best is None else f"best {best.value:.4f} at {format_setting(best.setting)}"
             progress.note = f"{trial.stage.label}: {best_text}"
             progress.step()
@@ -59,7 +55,7 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
 
         with Pool(out, datasets, jobs=jobs, threads=threads, on_change=progress.show) as pool:
             trials = search(options, shared, stages, dataset, pool, out, on_trial)
-    results = [result for trial in trials for result in trial.results]
+    results = [result for stage in stages for trial in trials[stage.key] for result in trial.results]
     all_options = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
     summary = summarize(options, stages, trials, dataset.name)
     paths = write_settings(shared, stages, trials, out)
@@ -68,4 +64,4 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     print_result(summary, out)
     for path in paths:
         stdout.print(f"written: {path}", soft_wrap=True, highlight=False)
-    return 0 if all(best_trial(stage_trials[stage.key]) for stage in stages) else 1
+    return 0 if all(map(best_trial, trials.values())) else 1

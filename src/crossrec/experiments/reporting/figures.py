@@ -47,7 +47,6 @@ def line_style(number: int) -> dict[str, Any]:
         "linestyle": LINES[number % len(LINES)],
         "linewidth": 1.2,
         "markersize": 4,
-        "capsize": 2,
     }
 
 
@@ -80,7 +79,7 @@ def plot_curve(
     from matplotlib.transforms import offset_copy
 
     means, deviations = means_and_deviations(cells)
-    bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, **line_style(number))
+    bars = axes.errorbar(x, means, yerr=deviations, label=label, elinewidth=0.8, capsize=2, **line_style(number))
     transform = offset_copy(axes.transData, axes.get_figure(root=True), OFFSET_INCHES * offset, units="inches")
     for artist in bars.get_children():  # after errorbar has set the limits of the axes by the data
         artist.set_transform(transform)
@@ -89,7 +88,7 @@ def plot_curve(
 def plot_band(axes: Axes, x: Sequence[float], cells: Sequence[CellValue], number: int, label: str) -> None:
     """Draw a line with ten markers over many ``x``, and a band of the deviation over seeds."""
     means, deviations = means_and_deviations(cells)
-    style = {name: value for name, value in line_style(number).items() if name != "capsize"}
+    style = line_style(number)
     # unclipped, a line along the lower edge is drawn in full; an empty unclipped line breaks the layout
     axes.plot(x, means, label=label, markevery=max(1, len(x) // 10), clip_on=not len(x), **style)
     low, high = ([m + sign * d for m, d in zip(means, deviations, strict=True)] for sign in (-1, 1))

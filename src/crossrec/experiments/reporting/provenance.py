@@ -14,7 +14,7 @@ from typing import Any
 
 from crossrec._version import __version__
 from crossrec.data import DataConfig, Dataset
-from crossrec.experiments.reporting.result_files import SavedCell, SavedDataset
+from crossrec.experiments.reporting.result_files import SavedCell
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.config import METHOD_VERSION
 
@@ -46,32 +46,32 @@ def provenance(
     }
 
 
-def _dataset(config: DataConfig, dataset: Dataset) -> SavedDataset:
-    return SavedDataset(
-        name=dataset.name,
-        settings=config.model_dump(mode="json", exclude_none=True) | {"data": Path(config.data).name},
-        users=dataset.num_users,
-        items=dataset.num_items,
-        train=len(dataset.train),
-        valid=len(dataset.valid),
-        test=len(dataset.test),
-        features={name: feature.shape[1] for name, feature in dataset.features.items()},
-        fingerprint=dataset.fingerprint()[:16],
-    )
+def _dataset(config: DataConfig, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "settings": config.model_dump(mode="json", exclude_none=True) | {"data": Path(config.data).name},
+        "users": dataset.num_users,
+        "items": dataset.num_items,
+        "train": len(dataset.train),
+        "valid": len(dataset.valid),
+        "test": len(dataset.test),
+        "features": {name: feature.shape[1] for name, feature in dataset.features.items()},
+        "fingerprint": dataset.fingerprint()[:16],
+    }
 
 
-def _cell(result: Result, out: Path) -> SavedCell:
+def _cell(result: Result, out: Path) -> dict[str, Any]:
     config, metrics = result.cell.config, result.metrics or {}
     models = {name for name in ("backbone", "alignment") if getattr(config, name) is not None}  # all their settings
-    return SavedCell(
-        folder=os.path.relpath(result.folder, out),
-        label=config.label,
-        group=list(result.cell.group),
-        seed=config.training.seed,
-        state=result.failure or "done",
-        config=config.model_dump(mode="json", exclude_none=True) | config.model_dump(mode="json", include=models),
-        **{name: value for name, value in metrics.items() if name in SavedCell.model_fields},
-    )
+    return {
+        "folder": os.path.relpath(result.folder, out),
+        "label": config.label,
+        "group": result.cell.group,
+        "seed": config.training.seed,
+        "state": result.failure or "done",
+        "config": config.model_dump(mode="json", exclude_none=True) | config.model_dump(mode="json", include=models),
+        **{name: metrics[name] for name in SavedCell.model_fields if name in metrics},
+    }
 
 
 def _version(name: str) -> str | None:

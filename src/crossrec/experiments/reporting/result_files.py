@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,16 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
@@ -55,7 +45,7 @@ def _table_from_json(values: Any) -> Any:
     return values | {"rows": _cells_from_json(values.get("rows"))} if isinstance(values, dict) else values
 
 
-TableField = Annotated[ResultTable, BeforeValidator(_table_from_json), PlainSerializer(_table_to_json)]
+TableField = Annotated[ResultTable, BeforeValidator(_table_from_json)]
 FileStem = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 """File name without ending and without folder."""
 
@@ -75,10 +65,6 @@ class SavedTable(_FileModel):
     def _nest(cls, values: Any) -> Any:
         flat = isinstance(values, dict) and "table" not in values
         return {"name": values.get("name"), "table": values} if flat else values
-
-    @model_serializer
-    def _flatten(self) -> dict[str, Any]:
-        return {"name": self.name, **_table_to_json(self.table)}
 
 
 class SavedFigure(_FileModel):
@@ -153,18 +139,13 @@ def write_result(result: ExperimentResult, out: Path, name: str, provenance: Map
     for stem, figure in result.figures.items():
         write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
         save_figure(figure.draw, out / stem, figure.inches)
-    saved = SavedResult(
-        experiment=name,
-        question=result.question,
-        findings=list(result.findings),
-        tables=[SavedTable(name=stem, table=table) for stem, table in result.tables.items()],
-        figures=[
-            SavedFigure(name=stem, title=figure.title, caption=figure.caption, data=figure.data)
-            for stem, figure in result.figures.items()
-        ],
-        **provenance,
-    )
-    write_json_atomic(out / f"{name}.json", json.loads(json.dumps(saved.model_dump(exclude_unset=True), default=str)))
+    tables = [{"name": stem, **_table_to_json(table)} for stem, table in result.tables.items()]
+    figures = [
+        {"name": stem, "title": figure.title, "caption": figure.caption, "data": _table_to_json(figure.data)}
+        for stem, figure in result.figures.items()
+    ]
+    content = {"experiment": name, "question": result.question, "findings": result.findings}
+    write_json_atomic(out / f"{name}.json", {**content, "tables": tables, "figures": figures, **provenance})
 
 
 def read_results(folder: Path | str) -> dict[Path, SavedResult]:

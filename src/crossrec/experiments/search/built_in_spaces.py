@@ -114,30 +114,32 @@ WIDE_BACKBONES: dict[str, Values] = {
 WIDE_ALIGNMENTS: dict[str, Values] = {
     "fettle": {"alpha": _WEIGHT, "beta": _WEIGHT, **_WIDE_LAMBDAS},
     "cross": {
-        **{"alpha": _WEIGHT, "beta": _WEIGHT, "gamma": _WEIGHT},
+        "alpha": _WEIGHT,
+        "beta": _WEIGHT,
+        "gamma": _WEIGHT,
         **_WIDE_LAMBDAS,
-        **{"lambda_n": _log(0.05, 20), "neighbors": _log(1, 20)},
+        "lambda_n": _log(0.05, 20),
+        "neighbors": _log(1, 20),
     },
 }
 """Settings of the alignments; weights are independent, as those that work on TikTok differ from the paper's grids."""
 
-Spaces = dict[str, dict[str, Values]]
-"""By backbone: its own settings under ``backbone``, and those of an alignment on it under the alignment's name."""
 
-
-def _paper() -> Spaces:
+def paper_space() -> Values:
+    """The paper's grids by backbone: its own settings under "backbone", and those of each alignment on it."""
     return {
         name: {
             "backbone": PAPER_BACKBONES.get(name, {}),
-            **{a: PAPER_WEIGHTS[kind.multimodal] | values for a, values in PAPER_ALIGNMENTS.items()},
+            **{key: PAPER_WEIGHTS[kind.multimodal] | values for key, values in PAPER_ALIGNMENTS.items()},
         }
         for name, kind in BACKBONES.items()
     }
 
 
-def _wide() -> Spaces:
-    return {name: {"backbone": WIDE_BACKBONES.get(name, {}), **WIDE_ALIGNMENTS} for name in BACKBONES}
+def wide_space() -> Values:
+    """The wide ranges, by backbone and by alignment."""
+    return {name: {"backbone": values} for name, values in WIDE_BACKBONES.items()} | WIDE_ALIGNMENTS
 
 
-BUILT_IN = {"paper": _paper, "wide": _wide}
+BUILT_IN = {"paper": paper_space, "wide": wide_space}
 """Built-in spaces by name."""

@@ -1,15 +1,18 @@
-"""Proposers: what a search tries next, from a list of points or from optuna."""
+"""Proposers: what a search tries next, from a list of points or from optuna, whose storage workers share."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.lock import FolderLock
+from crossrec.errors import ConfigError
 from crossrec.experiments.search.spaces import Choice, Point, Range, Space
 from crossrec.randomness import numpy_generator
 
@@ -19,43 +22,27 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-
-class Proposer(Protocol):
-    """The points of a search, numbered, in an order that is the same for every worker."""
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether no further point will be proposed."""
-        ...
-
-    def propose(self) -> tuple[int, Point] | None:
-        """The next number and point; None if there is none, or none yet."""
-        ...
-
-    def report(self, number: int, value: float | None) -> None:
-        """Take the value of a point into account; None means that it failed."""
-        ...
+STUDY_FOLDER = "study"
+"""Folder below --out for the journal of the studies. A worker locks it while it asks optuna for a trial."""
 
 
 class ListProposer:
     """Proposes listed points. Workers need not communicate: they propose the same, and a cell is trained once."""
 
     def __init__(self, points: Iterable[Point]) -> None:
-        self._points = list(points)
-        self._next = 0
+        self._points = deque(enumerate(points))
 
     @property
     def exhausted(self) -> bool:
-        return self._next == len(self._points)
+        """Whether no further point will be proposed."""
+        return not self._points
 
     def propose(self) -> tuple[int, Point] | None:
-        if self.exhausted:
-            return None
-        self._next += 1
-        return self._next - 1, self._points[self._next - 1]
+        """The next number and point, the same for every worker; None if there is none, or none yet."""
+        return self._points.popleft() if self._points else None
 
     def report(self, number: int, value: float | None) -> None:
-        pass
+        """Take the value of a point into account; None means that it failed."""
 
 
 class OptunaProposer:
@@ -78,11 +65,7 @@ class OptunaProposer:
         self._distributions = {name: _distribution(values) for name, values in space.free.items()}
         self._trials, self._seed, self._lock = trials, seed, FolderLock(lock_folder)
         self._proposed: set[int] = set()
-        self._exhausted = False
-
-    @property
-    def exhausted(self) -> bool:
-        return self._exhausted
+        self.exhausted = False
 
     def propose(self) -> tuple[int, Point] | None:
         trials = self._complete_trials()
@@ -90,8 +73,8 @@ class OptunaProposer:
             if trial.number not in self._proposed:
                 self._proposed.add(trial.number)
                 return trial.number, dict(trial.params)
-        self._exhausted = len(trials) >= self._trials
-        if self._exhausted or not self._lock.acquire():
+        self.exhausted = len(trials) >= self._trials
+        if self.exhausted or not self._lock.acquire():
             return None
         try:
             return self._ask()
@@ -127,6 +110,9 @@ class OptunaProposer:
         return [trial for trial in self._study.get_trials(deepcopy=False) if len(trial.params) == size]
 
 
+Proposer = ListProposer | OptunaProposer
+
+
 def study_name(label: str, *parts: Any) -> str:
     """A name for an optuna study: ``label`` and a digest of ``parts``."""
     text = json.dumps(parts, sort_keys=True, default=asdict)
@@ -141,3 +127,42 @@ def _distribution(values: Choice | Range) -> BaseDistribution:
     if values.whole:
         return IntDistribution(int(values.low), int(values.high), log=values.log)
     return FloatDistribution(values.low, values.high, log=values.log)
+
+
+@contextmanager
+def open_storage(location: str | None, out: Path) -> Iterator[BaseStorage]:
+    """Open a database by its URL, or optuna's journal in a file: ``location``, or OUT/study/journal.log if None.
+
+    Connections to a database are closed at the end. Raises ConfigError if optuna is missing or the storage cannot be
+    opened.
+    """
+    try:
+        import optuna
+        from optuna.storages import JournalStorage, RDBStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "--search tpe needs optuna: pip install 'crossrec[tune]'; --search grid and random do without"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = out / STUDY_FOLDER / "journal.log" if location is None else Path(location)
+    storage: BaseStorage
+    try:
+        if location is not None and "://" in location:
+            storage = RDBStorage(location)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            storage = JournalStorage(JournalFileBackend(str(path)))
+    except Exception as error:  # whatever a database's driver raises
+        if path.is_file() and isinstance(error, ValueError | KeyError):
+            raise ConfigError(
+                f"{path}: damaged, no journal of optuna; delete it: what is trained is found again"
+            ) from None
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ConfigError(f"--storage {location or path}: {reason[0]}; give a file, or a database's URL") from None
+    try:
+        yield storage
+    finally:
+        if isinstance(storage, RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()

@@ -13,9 +13,9 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.config import Config, did_you_mean
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import read_object
+from crossrec.experiments.experiment import check_name, read_object
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
-from crossrec.experiments.search.spaces import Choice, Range, Scalar, Share, Space
+from crossrec.experiments.search.spaces import Choice, Range, Scalar, Share, Space, is_number
 
 
 def read_space(source: str) -> dict[str, Any]:
@@ -24,13 +24,12 @@ def read_space(source: str) -> dict[str, Any]:
     Raises ConfigError if it is neither, or if it names an unknown backbone, part or alignment.
     """
     if source in BUILT_IN:
-        return dict(BUILT_IN[source]())
+        return BUILT_IN[source]()
     hint = f", nor a built-in space{did_you_mean(source, list(BUILT_IN))}"
     values = read_object("--space", Path(source), "backbones, or of 'backbone' and 'alignment'", hint)
     parts = ["backbone", "alignment", *(name for name, kind in ALIGNMENTS.items() if kind)]
     for name, content in values.items():
-        if name not in parts and name not in BACKBONES:
-            raise ConfigError(f"--space {source}: unknown '{name}'{did_you_mean(name, [*parts, *BACKBONES])}")
+        check_name(name, [*parts, *BACKBONES], f"--space {source}")
         if not isinstance(content, dict):
             raise ConfigError(f"--space {source}: '{name}' must hold an object")
         for part in content if name in BACKBONES else ():
@@ -59,9 +58,9 @@ def space_for(source: str, backbone: str, alignment: str) -> Space:
         if name not in config_type.model_fields:
             raise ConfigError(f"{where}: unknown setting '{name}'{did_you_mean(name, list(config_type.model_fields))}")
     space = Space({name: _parse_values(config_type, name, contents, where) for name in contents})
-    for name, values_ in space.values.items():
-        if isinstance(values_, Share):
-            _check_share(config_type, name, values_, space, where)
+    for name, parsed in space.values.items():
+        if isinstance(parsed, Share):
+            _check_share(config_type, name, parsed, space, where)
     return space
 
 
@@ -90,7 +89,8 @@ def _parse_values(
 
 def _parse_share(name: str, contents: Mapping[str, Any], where: str) -> Share:
     content = contents[name]
-    _check_keys(content, ("of", "times"), where)
+    for key in content:
+        check_name(key, ("of", "times"), where)
     other = content["of"]
     if other not in contents or other == name or (isinstance(contents[other], dict) and "of" in contents[other]):
         free = [n for n, c in contents.items() if n != name and not (isinstance(c, dict) and "of" in c)]
@@ -98,9 +98,9 @@ def _parse_share(name: str, contents: Mapping[str, Any], where: str) -> Share:
             f"{where}: 'of' must name a setting here with values of its own{did_you_mean(str(other), free)}"
         )
     times = content.get("times", 1)
-    return Share(
-        other, _parse_range(times, f"{where}: 'times'") if isinstance(times, dict) else _parse_list(times, where)
-    )
+    if isinstance(times, dict):
+        return Share(other, _parse_range(times, f"{where}: 'times'"))
+    return Share(other, _parse_list(times, where))
 
 
 def _parse_list(content: Any, where: str) -> Choice:
@@ -114,7 +114,8 @@ def _parse_list(content: Any, where: str) -> Choice:
 
 
 def _parse_range(content: dict[str, Any], where: str) -> Range:
-    _check_keys(content, ("low", "high", "log"), where)
+    for key in content:
+        check_name(key, ("low", "high", "log"), where)
     low, high = (_check_number(content.get(end), end, where) for end in ("low", "high"))
     log = content.get("log", False)
     if not low < high:
@@ -127,15 +128,9 @@ def _parse_range(content: dict[str, Any], where: str) -> Range:
 
 
 def _check_number(value: Any, name: str, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise ConfigError(f"{where}: '{name}' is {json.dumps(value)} and must be a number")
     return value
-
-
-def _check_keys(content: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
-    for key in content:
-        if key not in keys:
-            raise ConfigError(f"{where}: unknown '{key}'{did_you_mean(key, list(keys))}")
 
 
 def _check_share(config_type: type[Config], name: str, share: Share, space: Space, where: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from typing import TypeGuard
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from crossrec.randomness import numpy_generator
 Scalar = str | int | float | bool | None
 Point = dict[str, Scalar]
 """One value per name."""
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,9 @@ class Space:
     @property
     def size(self) -> int | None:
         """Number of points; None if a parameter has a range."""
-        free = self.free.values()
-        lists = [values for values in free if isinstance(values, Choice)]
-        return None if len(lists) < len(free) else math.prod(len(choice.values) for choice in lists)
+        if any(isinstance(values, Range) for values in self.free.values()):
+            return None
+        return math.prod(len(values.ends()) for values in self.free.values())
 
     def grid(self) -> Iterator[Point]:
         """All points of a space of lists; the last parameter changes first."""

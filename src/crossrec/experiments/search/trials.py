@@ -6,7 +6,7 @@ Test metrics are dropped from every result before anything reads it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,22 +19,23 @@ from crossrec.data import Dataset
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.experiments.runner.pool import POLL_SECONDS, Pool
-from crossrec.experiments.search.proposers import ListProposer, OptunaProposer, Proposer, study_name
+from crossrec.experiments.search import proposers
+from crossrec.experiments.search.proposers import Proposer
 from crossrec.experiments.search.spaces import Point
 from crossrec.experiments.search.stages import Stage, TuneConfig
-from crossrec.experiments.search.storage import STUDY_FOLDER, open_storage
 from crossrec.training import SELECTION
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A point that was tried: its settings, and a result per seed, without test metrics."""
+    """A point to try: its settings, a cell per seed and, once they are trained, their results without test metrics."""
 
     stage: Stage
     number: int
     point: Point
     setting: Point
-    results: tuple[Result, ...]
+    cells: list[Cell]
+    results: Sequence[Result] = ()
 
     @property
     def failure(self) -> str:
@@ -54,6 +55,10 @@ class Trial:
         return fmean(self.values) if self.values else None
 
 
+Trials = dict[tuple[str, str], list[Trial]]
+"""Trials by backbone and alignment, the key of a stage."""
+
+
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the highest value, the first one in a tie; None if no trial has a value."""
     return max(
@@ -68,26 +73,28 @@ def search(
     dataset: Dataset,
     pool: Pool,
     out: Path,
-    on_trial: Callable[[Trial], None] = lambda trial: None,
-) -> list[Trial]:
-    """Train the points of all stages; returns the trials, within a stage in the order in which they were proposed.
+    on_trial: Callable[[Trial, Trial | None], None],
+) -> Trials:
+    """Train the points of all stages; returns the trials of each, in the order in which they were proposed.
 
     An alignment is searched on the best of its backbone's own settings. If there is no best one, because all failed or
-    the time was up, the alignment has no trials.
+    the time was up, the alignment has no trials. ``on_trial`` is called with every trial that has ended, and with the
+    best of its stage so far.
     """
     deadline = None if options.timeout is None else time.monotonic() + options.timeout
-    trials: list[Trial] = []
+    trials: Trials = {stage.key: [] for stage in stages}
     needs_optuna = any(stage.search == "tpe" for stage in stages)
-    with open_storage(options.storage, out) if needs_optuna else nullcontext() as storage:
+    with proposers.open_storage(options.storage, out) if needs_optuna else nullcontext() as storage:
         for aligned in (False, True):
             searches = []
             for stage in [stage for stage in stages if (stage.alignment != "none") == aligned]:
-                backbone_trials = [trial for trial in trials if trial.stage.key == (stage.backbone, "none")]
-                best = best_trial(backbone_trials)
+                backbone_trials = trials.get((stage.backbone, "none"))
+                best = best_trial(backbone_trials or [])
                 if best is not None or not backbone_trials:
-                    settings = best.setting if best else {}
-                    searches.append(_stage_search(stage, shared, settings, options, dataset, storage, out))
-            trials += _run_trials(searches, pool, deadline, on_trial)
+                    cells = partial(_cells, stage, shared, options.seeds, best.setting if best else {})
+                    proposer = _proposer(stage, cells, options, dataset, storage, out)
+                    searches.append(StageSearch(stage, proposer, cells))
+            _run_trials(searches, trials, pool, deadline, on_trial)
     return trials
 
 
@@ -99,54 +106,19 @@ class StageSearch:
     proposer: Proposer
     cells: Callable[[Point], list[Cell]]
 
-    def next_trial(self) -> RunningTrial | None:
-        """The next point to train; None if there is none, or none yet."""
-        proposal = self.proposer.propose()
-        if proposal is None:
-            return None
-        number, point = proposal
-        setting = self.stage.space.settings(point)
-        return RunningTrial(self, number, point, setting, self.cells(setting))
 
-
-@dataclass(frozen=True)
-class RunningTrial:
-    """A point whose cells are queued or being trained."""
-
-    search: StageSearch
-    number: int
-    point: Point
-    setting: Point
-    cells: list[Cell]
-
-    def finish(self, results: Mapping[str, Result]) -> Trial:
-        """The trial with the results of its cells, by name of the cell."""
-        trial_results = tuple(replace(results[cell.name], cell=cell) for cell in self.cells)
-        return Trial(self.search.stage, self.number, self.point, self.setting, trial_results)
-
-
-def _stage_search(
-    stage: Stage,
-    shared: SharedSettings,
-    backbone_settings: Point,
-    options: TuneConfig,
-    dataset: Dataset,
-    storage: Any,
-    out: Path,
-) -> StageSearch:
-    cells = partial(_cells, stage, shared, options.seeds, backbone_settings)
+def _proposer(
+    stage: Stage, cells: Callable[[Point], list[Cell]], options: TuneConfig, dataset: Dataset, storage: Any, out: Path
+) -> Proposer:
     seed = options.search_seed
-    proposer: Proposer
     if stage.search == "grid":
-        proposer = ListProposer(stage.space.grid())
-    elif stage.search == "random":
-        proposer = ListProposer(islice(stage.space.random(seed), stage.size))
-    else:
-        identity = cells({})[0].config.identity(dataset)
-        name = study_name("+".join(stage.key), identity, options.seeds, stage.space.values, seed)
-        lock_folder = out / STUDY_FOLDER
-        proposer = OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed, lock_folder=lock_folder)
-    return StageSearch(stage, proposer, cells)
+        return proposers.ListProposer(stage.space.grid())
+    if stage.search == "random":
+        return proposers.ListProposer(islice(stage.space.random(seed), stage.size))
+    identity = cells({})[0].config.identity(dataset)
+    name = proposers.study_name("+".join(stage.key), identity, options.seeds, stage.space.values, seed)
+    lock_folder = out / proposers.STUDY_FOLDER
+    return proposers.OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed, lock_folder=lock_folder)
 
 
 def _cells(
@@ -158,37 +130,47 @@ def _cells(
 
 
 def _run_trials(
-    searches: Sequence[StageSearch], pool: Pool, deadline: float | None, on_trial: Callable[[Trial], None]
-) -> list[Trial]:
-    """Train proposed points until there are no more, or start none after the deadline."""
+    searches: Sequence[StageSearch],
+    trials: Trials,
+    pool: Pool,
+    deadline: float | None,
+    on_trial: Callable[[Trial, Trial | None], None],
+) -> None:
+    """Train proposed points until there are no more, or start none after the deadline. Ended ones go to ``trials``."""
     results: dict[str, Result] = {}
-    running: list[RunningTrial] = []
-    trials: list[Trial] = []
+    running: list[tuple[Proposer, Trial]] = []
     while True:
         results |= {result.cell.name: _without_test(result) for result in pool.step()}
-        for ended in [trial for trial in running if all(cell.name in results for cell in trial.cells)]:
-            running.remove(ended)
-            trials.append(trial := ended.finish(results))
-            if not trial.failure.startswith("not run"):
-                ended.search.proposer.report(trial.number, trial.value)
-            on_trial(trial)
+        for proposer, trial in [entry for entry in running if all(cell.name in results for cell in entry[1].cells)]:
+            running.remove((proposer, trial))
+            ended = replace(trial, results=[replace(results[cell.name], cell=cell) for cell in trial.cells])
+            if not ended.failure.startswith("not run"):
+                proposer.report(ended.number, ended.value)
+            of_stage = trials[ended.stage.key]
+            of_stage.append(ended)
+            on_trial(ended, best_trial(of_stage))
         late = deadline is not None and time.monotonic() > deadline
         if late:
             pool.close()
         elif pool.has_room and (following := _next_trial(searches)) is not None:
-            for cell in following.cells:
+            for cell in following[1].cells:
                 pool.add(cell)
             running.append(following)
             continue
         if not running and (late or all(search.proposer.exhausted for search in searches)):
-            order = [search.stage.key for search in searches]
-            return sorted(trials, key=lambda trial: (order.index(trial.stage.key), trial.number))
+            for search in searches:
+                trials[search.stage.key].sort(key=lambda trial: trial.number)
+            return
         time.sleep(POLL_SECONDS)
 
 
-def _next_trial(searches: Sequence[StageSearch]) -> RunningTrial | None:
-    """The next trial of the first search that has one."""
-    return next((trial for search in searches if (trial := search.next_trial()) is not None), None)
+def _next_trial(searches: Sequence[StageSearch]) -> tuple[Proposer, Trial] | None:
+    """The next trial of the first search that has one, and its proposer; None if there is none, or none yet."""
+    for search in searches:
+        if (proposal := search.proposer.propose()) is not None:
+            setting = search.stage.space.settings(proposal[1])
+            return search.proposer, Trial(search.stage, *proposal, setting, search.cells(setting))
+    return None
 
 
 def _validation(result: Result) -> float | None:
