@@ -14,20 +14,20 @@ from .sample_results import COLUMNS, CURVE, FAILURE, POINTS, WIDE
 
 def test_cells():
     table = html_table(WIDE)
-    first, failed, infinite, empty = (table.rows[y].cells[x] for y, x in ((0, 1), (1, 1), (1, 9), (5, 1)))
+    first, failed, infinite, empty = (table.rows[y][1][x] for y, x in ((0, 1), (1, 1), (1, 9), (5, 1)))
     assert (first.text, first.kind, float(first.value)) == ("0.0050 ± 0.0071", "number", 0.005)
     assert first.exact == f"mean 0.005, deviation {statistics.stdev([0, 0.01])!r}, n 2"
     assert (failed.text, failed.kind, failed.value) == (FAILURE, "failed", "")
-    assert (table.rows[1].cells[2].text, table.rows[1].cells[2].kind) == ("not run", "missing")
+    assert (table.rows[1][1][2].text, table.rows[1][1][2].kind) == ("not run", "missing")
     assert (infinite.text, infinite.value) == ("inf", "inf")
     assert (empty.text, empty.kind, empty.value) == ("", "text", "")
-    assert table.rows[0].cells[9].exact == "", "12 has no more digits"
-    assert table.rows[2].cells[9].exact == "3.25"
-    assert [cell.best for cell in table.rows[0].cells[1:4]] == [True, True, True]
+    assert table.rows[0][1][9].exact == "", "12 has no more digits"
+    assert table.rows[2][1][9].exact == "3.25"
+    assert [cell.best for cell in table.rows[0][1][1:4]] == [True, True, True]
 
 
 def test_direction_of_the_first_sort():
-    firsts = {cell.text: cell.first for cell in html_table(WIDE).header}
+    firsts = {column.header: first for column, first in html_table(WIDE).header}
     assert (firsts["model"], firsts["R@10"], firsts["epochs"], firsts["remark"]) == (
         *("ascending", "descending", "ascending", "ascending"),
     )
@@ -35,15 +35,15 @@ def test_direction_of_the_first_sort():
 
 def test_parents_of_indented_rows_and_rules():
     rows = html_table(WIDE).rows
-    assert [(row.cells[0].parent, row.cells[0].text) for row in rows] == [
+    assert [(cells[0].parent, cells[0].text) for _, cells in rows] == [
         *(("", "bpr"), ("bpr", "+ cross"), ("", "lightgcn"), ("lightgcn", "+ fettle"), ("lightgcn", "+ cross")),
         ("", "average + cross"),
     ]
-    assert [row.rule for row in rows] == [False, False, True, False, False, True]
+    assert [rule for rule, _ in rows] == [False, False, True, False, False, True]
     block = ResultTable("", [Column("m", "left")], [RULE, ["bpr + fettle"], ["  + cross"], RULE, ["  alone"]])
     table = html_table(block).rows
-    assert [row.cells[0].parent for row in table] == ["", "bpr", ""]
-    assert [row.rule for row in table] == [False, False, True]
+    assert [cells[0].parent for _, cells in table] == ["", "bpr", ""]
+    assert [rule for rule, _ in table] == [False, False, True]
 
 
 def test_groups_notes_and_names():
@@ -66,11 +66,11 @@ def test_max_rows_and_complete_copies():
 
 def test_details_are_in_the_last_cell():
     table = html_table(CURVE, details=[f"d{n}" for n in range(6)])
-    assert [row.cells[-1].detail for row in table.rows] == [f"d{n}" for n in range(6)]
-    assert {cell.detail for row in table.rows for cell in row.cells[:-1]} == {""}
+    assert [cells[-1].detail for _, cells in table.rows] == [f"d{n}" for n in range(6)]
+    assert {cell.detail for _, cells in table.rows for cell in cells[:-1]} == {""}
 
 
 @pytest.mark.parametrize("rows", [[], [RULE]])
 def test_without_rows(rows):
     table = html_table(ResultTable("t", [Column("a"), Column("b", best="max")], rows))
-    assert ([cell.first for cell in table.header], table.rows) == (["ascending"] * 2, [])
+    assert ([first for _, first in table.header], table.rows) == (["ascending"] * 2, [])

@@ -8,7 +8,6 @@ import json
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from crossrec.data.io.atomic import write_text_atomic
 from crossrec.errors import RunError
 from crossrec.experiments.registry import SECTIONS
 from crossrec.experiments.reporting.figures import DOTS_PER_INCH
-from crossrec.experiments.reporting.html_tables import FORMATS, HtmlTable, html_table
+from crossrec.experiments.reporting.html_tables import FORMATS, html_table
 from crossrec.experiments.reporting.result_files import (
     SavedCell,
     SavedDataset,
@@ -74,19 +73,6 @@ def _csp_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-@dataclass(frozen=True)
-class HtmlFigure:
-    """A figure: its PNG as a data URI and its size in CSS pixels, or the ``problem`` with the PNG."""
-
-    title: str
-    caption: str
-    data: HtmlTable
-    uri: str
-    width: int
-    height: int
-    problem: str
-
-
 def _section(number: int, path: Path, result: SavedResult, folder: Path, out: Path) -> dict[str, Any]:
     """Variables of the template for one result. The section is named by the file's folder, e.g. "tiktok/compare"."""
     name = path.parent.relative_to(folder)
@@ -111,7 +97,8 @@ def _section(number: int, path: Path, result: SavedResult, folder: Path, out: Pa
     }
 
 
-def _figure(figure: SavedFigure, folder: Path) -> HtmlFigure:
+def _figure(figure: SavedFigure, folder: Path) -> dict[str, Any]:
+    """A figure: its PNG as a data URI and its size in CSS pixels, or the ``problem`` with the PNG."""
     path = folder / f"{figure.name}.png"
     try:
         png = path.read_bytes()
@@ -121,15 +108,15 @@ def _figure(figure: SavedFigure, folder: Path) -> HtmlFigure:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     complete = png.startswith(b"\x89PNG\r\n\x1a\n") and png[12:16] == b"IHDR" and b"IEND" in png[-12:]
     width, height = struct.unpack(">II", png[16:24]) if complete else (0, 0)
-    return HtmlFigure(
-        title=figure.title,
-        caption=figure.caption,
-        data=html_table(figure.data, max_rows=MAX_FIGURE_ROWS),
-        uri=f"data:image/png;base64,{base64.b64encode(png).decode()}" if complete else "",
-        width=round(width * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
-        height=round(height * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
-        problem="" if complete else f"{path.name} is {'damaged' if png else 'missing'}",
-    )
+    return {
+        "title": figure.title,
+        "caption": figure.caption,
+        "data": html_table(figure.data, max_rows=MAX_FIGURE_ROWS),
+        "uri": f"data:image/png;base64,{base64.b64encode(png).decode()}" if complete else "",
+        "width": round(width * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
+        "height": round(height * CSS_DOTS_PER_INCH / DOTS_PER_INCH),
+        "problem": "" if complete else f"{path.name} is {'damaged' if png else 'missing'}",
+    }
 
 
 def _links(stem: Path, out: Path) -> dict[str, str]:
@@ -171,25 +158,23 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
 
 def _dataset_table(datasets: list[SavedDataset]) -> ResultTable:
     counts = ("users", "items", "train", "valid", "test")
-    columns = [
-        Column("data set", "left"),
-        *map(Column, counts),
-        Column("features", "left"),
-        Column("fingerprint", "left"),
-    ]
     rows = []
     for dataset in datasets:
         features = ", ".join(f"{name} {size}" for name, size in dataset.features.items()) or "none"
         rows.append([dataset.name, *(getattr(dataset, name) for name in counts), features, dataset.fingerprint])
-    return ResultTable("Data sets: interactions per split, and dimensions of the features", columns, rows)
+    columns = [*map(Column, counts), Column("features", "left"), Column("fingerprint", "left")]
+    title = "Data sets: interactions per split, and dimensions of the features"
+    return ResultTable(title, [Column("data set", "left"), *columns], rows)
 
 
 def _cell_table(cells: list[SavedCell]) -> ResultTable:
     columns = [
-        *(Column(name, "left") for name in ("run", "group")),
+        Column("run", "left"),
+        Column("group", "left"),
         Column("seed"),
         Column("state", "left"),
-        *(Column(name) for name in ("best epoch", "epochs")),
+        Column("best epoch"),
+        Column("epochs"),
         Column("s/epoch", format=".2f"),
         Column("memory, MB", format=".0f"),
         Column("config", "left"),

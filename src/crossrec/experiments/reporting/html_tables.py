@@ -37,34 +37,18 @@ class HtmlCell:
 
 
 @dataclass(frozen=True)
-class HeaderCell:
-    """Text and alignment of a column's header, and the direction of the first sort."""
-
-    text: str
-    align: str
-    first: Literal["ascending", "descending"]
-
-
-@dataclass(frozen=True)
-class HtmlRow:
-    """Cells of a row, and whether a line is drawn above it."""
-
-    cells: list[HtmlCell]
-    rule: bool
-
-
-@dataclass(frozen=True)
 class HtmlTable:
     """A table as the template draws it.
 
-    ``groups``: (name, number of columns) of the header above the header. ``row_names``: the first cell names its row.
-    ``copies``: the complete table as text, by format. ``omitted``: number of rows that only the copies hold.
+    ``header``: (column, direction of the first sort). ``groups``: (name, number of columns) of the header above it.
+    ``rows``: (whether a line is drawn above it, cells). ``row_names``: the first cell names its row. ``copies``: the
+    complete table as text, by format. ``omitted``: number of rows that only the copies hold.
     """
 
     title: str
-    header: list[HeaderCell]
+    header: list[tuple[Column, Literal["ascending", "descending"]]]
     groups: list[tuple[str, int]]
-    rows: list[HtmlRow]
+    rows: list[tuple[bool, list[HtmlCell]]]
     row_names: bool
     notes: list[str]
     copies: dict[str, str]
@@ -81,7 +65,7 @@ def html_table(
 
     ``details``: text to fold into the last cell of each row.
     """
-    best, rows, rule, parent = best_cells(table), list[HtmlRow](), False, ""
+    best, rows, rule, parent = best_cells(table), list[tuple[bool, list[HtmlCell]]](), False, ""
     for y, row in enumerate(table.rows):
         if not row:
             rule, parent = bool(rows), ""
@@ -95,13 +79,15 @@ def html_table(
             parent = name.split(" + ")[0]  # "lightgcn" is the parent of "  + cross", also below "lightgcn + fettle"
         if details:
             cells[-1] = replace(cells[-1], detail=details[len(rows)])
-        rows.append(HtmlRow(cells, rule))
+        rows.append((rule, cells))
         rule = False
     groups = [(name, len(list(members))) for name, members in groupby(column.group for column in table.columns)]
     scope = "column, between two lines" if table.compete == "column" else "row and group of columns"
     return HtmlTable(
         title=table.title,
-        header=[_header_cell(column, [row.cells[x] for row in rows]) for x, column in enumerate(table.columns)],
+        header=[
+            (column, _first_sort(column, [cells[x] for _, cells in rows])) for x, column in enumerate(table.columns)
+        ],
         groups=groups if any(name for name, _ in groups) else [],
         rows=rows[:max_rows],
         row_names=all(isinstance(row[0], str) for row in table.rows if row),
@@ -121,6 +107,6 @@ def _cell(cell: CellValue, column: Column, best: bool) -> HtmlCell:
     return HtmlCell(text, "number", repr(mean), "" if exact == text else exact, best)
 
 
-def _header_cell(column: Column, cells: Sequence[HtmlCell]) -> HeaderCell:
+def _first_sort(column: Column, cells: Sequence[HtmlCell]) -> Literal["ascending", "descending"]:
     largest_first = column.best != "min" and any(cell.kind == "number" for cell in cells)
-    return HeaderCell(column.header, column.align, "descending" if largest_first else "ascending")
+    return "descending" if largest_first else "ascending"

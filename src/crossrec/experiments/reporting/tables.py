@@ -10,7 +10,6 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -211,14 +210,9 @@ def write_table(table: ResultTable, folder: Path | str, stem: str) -> None:
 
     A line of STEM.txt has at most 200 columns. Raises RunError where a file cannot be written.
     """
-    writers: dict[str, Callable[[ResultTable], str]] = {
-        "txt": partial(to_text, width=200),
-        "md": to_markdown,
-        "tex": to_latex,
-        "csv": to_csv,
-    }
-    for ending, writer in writers.items():
-        write_text_atomic(Path(folder) / f"{stem}.{ending}", writer(table))
+    texts = {"txt": to_text(table, width=200), "md": to_markdown(table), "tex": to_latex(table), "csv": to_csv(table)}
+    for ending, text in texts.items():
+        write_text_atomic(Path(folder) / f"{stem}.{ending}", text)
 
 
 def _row(table: ResultTable, y: int, best: set[tuple[int, int]], escape: Callable[[str], str], bold: str) -> list[str]:
