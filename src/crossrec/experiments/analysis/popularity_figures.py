@@ -12,7 +12,7 @@ from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns
 from crossrec.experiments.analysis.grouped_bars import plot_grouped_bars
 from crossrec.experiments.analysis.seed_values import SeedValues, percent_change, table_cell
 from crossrec.experiments.analysis.wording import metric_label, seeds_note
-from crossrec.experiments.reporting.figures import legend_below, legend_handles
+from crossrec.experiments.reporting.figures import legend_below
 from crossrec.experiments.reporting.result import ResultFigure
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 
@@ -96,7 +96,7 @@ def groups_figure(
             }
             plot_grouped_bars(axes, names, series)
             axes.set_ylabel(f"{block[0].backbone}\n{metric_label(metric)}")
-        legend_below(figure, legend_handles(panels[0]))
+        legend_below(figure, panels[0].get_legend_handles_labels()[0])
 
     caption = (
         f"{data}: Recall@10 of the held-out items of each group, rarest items left{seeds_note(seeds)}; the percentages "

@@ -36,7 +36,7 @@ from crossrec.experiments.analysis.wording import (
     seeds_note,
 )
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
-from crossrec.experiments.reporting.figures import bar_style, legend_below, legend_handles
+from crossrec.experiments.reporting.figures import bar_style, legend_below
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -143,7 +143,7 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
         }
         plot_grouped_bars(axes, [block[0].backbone for block in blocks], series)
         axes.set_ylabel(metric_label(METRIC))
-        legend_below(figure, legend_handles(axes))
+        legend_below(figure, axes.get_legend_handles_labels()[0])
 
     caption = (
         f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"

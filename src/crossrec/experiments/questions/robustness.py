@@ -33,7 +33,7 @@ from crossrec.experiments.analysis.significance_tables import (
 )
 from crossrec.experiments.analysis.wording import all_hold, describe_change, judge_claim, metric_label, seeds_note
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
-from crossrec.experiments.reporting.figures import legend_below, legend_handles, plot_curve
+from crossrec.experiments.reporting.figures import legend_below, plot_curve
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -243,7 +243,7 @@ def _figure(kind: str, blocks: Sequence[NoiseRuns], data: str, seeds: Sequence[i
             axes.set_title(block.backbone, fontsize=9)
             axes.set_xlabel(KINDS[kind].axis)
             axes.set_ylabel(metric_label(METRIC))
-        legend_below(figure, legend_handles(panels[0]))
+        legend_below(figure, panels[0].get_legend_handles_labels()[0])
 
     caption = f"{data}: {KINDS[kind].title}. Test Recall@10{seeds_note(seeds)}, by the share of noise in training."
     return ResultFigure(KINDS[kind].title.capitalize(), caption, numbers, draw, (1.2 + 3.0 * len(blocks), 3.0))

@@ -38,7 +38,6 @@ from crossrec.experiments.experiment import Experiment, ExperimentConfig, Shared
 from crossrec.experiments.reporting.figures import (
     COLOURS,
     legend_below,
-    legend_handles,
     means_and_deviations,
     plot_curve,
 )
@@ -237,7 +236,7 @@ def _figure(sweep: Sweep, data: str) -> ResultFigure:
                 axes.axhspan(mean - deviation, mean + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
         for axes in panels[:, 0]:
             axes.set_ylabel(metric_label(METRIC))
-        legend_below(figure, legend_handles(panels[0][0]))
+        legend_below(figure, panels[0][0].get_legend_handles_labels()[0])
 
     caption = (
         f"{data}, {sweep.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "

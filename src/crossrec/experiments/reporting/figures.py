@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.atomic import write_bytes_atomic
-from crossrec.experiments.reporting.tables import CellValue, cell_statistics
+from crossrec.experiments.reporting.tables import CellStatistics, CellValue, cell_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,11 +62,9 @@ def bar_style(number: int) -> dict[str, Any]:
 
 def means_and_deviations(cells: Sequence[CellValue]) -> tuple[list[float], list[float]]:
     """Means and deviations of cells. NaN makes a failure a gap, and leaves a single seed without error bar."""
-    statistics = [cell_statistics(cell) for cell in cells]
-    means = [math.nan if numbers is None else numbers.mean for numbers in statistics]
-    return means, [
-        math.nan if numbers is None or numbers.deviation is None else numbers.deviation for numbers in statistics
-    ]
+    statistics = [cell_statistics(cell) or CellStatistics(math.nan, None, 0) for cell in cells]
+    deviations = [math.nan if numbers.deviation is None else numbers.deviation for numbers in statistics]
+    return [numbers.mean for numbers in statistics], deviations
 
 
 def plot_curve(
@@ -122,11 +120,6 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
-
-
-def legend_handles(axes: Axes) -> list[Any]:
-    """Artists of ``axes`` that have a label, for a legend."""
-    return list(axes.get_legend_handles_labels()[0])
 
 
 def save_figure(draw: Callable[[Figure], None], stem: Path, inches: tuple[float, float]) -> None:

@@ -7,8 +7,9 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def provenance(
         "seconds": round(seconds, 1),
         "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
         "versions": {"crossrec": __version__, "method": METHOD_VERSION, "python": platform.python_version()}
-        | {name: installed for name in LIBRARIES if (installed := _version(name))},
+        | {name: version(name) for name in LIBRARIES},
         "options": dict(options),
         "seeds": sorted({r.cell.config.training.seed for r in results}),
         "data": [_dataset(config, dataset) for config, dataset in datasets.items()],
@@ -74,18 +75,10 @@ def _cell(result: Result, out: Path) -> dict[str, Any]:
     }
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def _processor() -> str:
     """Name of the processor, as far as the system knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
