@@ -27,7 +27,6 @@ def test_ids_keep_their_values(kind):
     sorted_ids, position = ids.sorted_ids(typed=True)
     assert sorted_ids.gather(position[code_N]).to_list() == [*KINDS[kind], KINDS[kind][0]]
     assert sorted_ids.to_list() == sorted(set(KINDS[kind]))
-    assert len(ids) == len(set(KINDS[kind]))
 
 
 def test_ids_of_other_types_keep_their_values():

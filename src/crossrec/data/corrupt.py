@@ -80,5 +80,4 @@ def _free_items(pair_K: np.ndarray, num_items: int, user_N: np.ndarray, rank_N: 
     free_before_K = item_K - (np.arange(len(pair_K)) - np.searchsorted(user_K, user_K))
     width = num_items + 1
     used_N = np.searchsorted(user_K * width + free_before_K, user_N * width + rank_N, side="right")
-    item_N: np.ndarray = rank_N + used_N - start_N
-    return item_N
+    return np.asarray(rank_N + used_N - start_N)

@@ -30,10 +30,6 @@ class Interactions:
     def __repr__(self) -> str:
         return f"Interactions({len(self):,})"
 
-    def where(self, keep_N: np.ndarray) -> Interactions:
-        """The interactions marked in ``keep_N``, bool (N,)."""
-        return Interactions(self.user_N[keep_N], self.item_N[keep_N])
-
 
 @dataclass(frozen=True, repr=False)
 class ColdItems:

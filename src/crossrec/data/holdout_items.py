@@ -39,10 +39,10 @@ def hold_out_items(
 
     def select(items: np.ndarray) -> tuple[pl.Series, dict[int, Interactions], dict[str, np.ndarray]]:
         """Ids, splits and features of ``items`` (ascending rows), renumbered."""
-        selected = {split: part.where(np.isin(part.item_N, items)) for split, part in splits.items()}
-        renumbered = {
-            split: Interactions(part.user_N, np.searchsorted(items, part.item_N)) for split, part in selected.items()
-        }
+        renumbered = {}
+        for split, part in splits.items():
+            selected_N = np.isin(part.item_N, items)
+            renumbered[split] = Interactions(part.user_N[selected_N], np.searchsorted(items, part.item_N[selected_N]))
         return item_ids.gather(items), renumbered, {name: matrix[items] for name, matrix in features.items()}
 
     ids, cold_splits, cold_features = select(cold_C)

@@ -47,9 +47,6 @@ class Generated:
     item_N: np.ndarray
     features: dict[str, np.ndarray]
 
-    def __repr__(self) -> str:
-        return f"Generated({len(self.user_N):,} interactions, features of {', '.join(self.features)})"
-
 
 def generate(recipe: Recipe) -> Generated:
     """Generate a set. The same recipe gives the same set on every machine.
@@ -105,5 +102,4 @@ def _view(recipe: Recipe, name: str, factor_IF: np.ndarray, width: int, offset: 
     visible_IF = np.where(junk_I[:, None], draws.standard_normal(factor_IF.shape), factor_IF)
     view_FD = draws.standard_normal((factor_IF.shape[1], width)) / np.sqrt(factor_IF.shape[1])
     noise = 0.5 * draws.standard_normal((recipe.items, width))
-    features: np.ndarray = (offset + visible_IF @ view_FD + noise).astype(np.float16)
-    return features
+    return np.asarray(offset + visible_IF @ view_FD + noise, dtype=np.float16)

@@ -157,7 +157,7 @@ def _image_features(path: Path) -> FeatureSource:
     match = IMAGES.match(path.name)
     assert match is not None
     fill = partial(_copy_records, path)
-    return FeatureSource(match["modality"].lower(), path, COLUMNS, np.dtype(np.float32), fill, None)
+    return FeatureSource(match["modality"].lower(), COLUMNS, np.dtype(np.float32), fill, None)
 
 
 def _copy_records(path: Path, ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:

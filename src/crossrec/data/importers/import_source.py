@@ -13,7 +13,7 @@ from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.codes import positions
 from crossrec.data.io.features import check_row_counts, missing_rows, open_features
-from crossrec.data.io.id_column import find_roles
+from crossrec.data.io.id_column import IdListing, find_roles, normalize_name
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.text_chunks import ending
@@ -24,6 +24,16 @@ from crossrec.lazy import polars as pl
 COPY_ROWS = 4096  # feature rows copied at a time
 
 ROLES = ("user", "item", "time", "rating", "split")
+
+ITEM_COLUMNS = {
+    "title": ("title", "name", "itemname", "itemtitle", "productname", "producttitle", "movietitle"),
+    "text": ("text", "description", "desc", "itemtext", "productdescription"),
+    "brand": ("brand", "manufacturer"),
+    "category": ("category", "categories", "genre", "genres", "class", "itemcategory", "productcategory"),
+    "price": ("price",),
+    "picture": ("picture", "image", "img", "photo", "imagepath", "picturepath", "imageurl", "imurl", "pictureurl"),
+}
+"""Column of items.parquet → its names in sources, as ``normalize_name`` writes them."""
 
 OnCount = Callable[[int, int], None]
 """Called with (amount done, total amount)."""
@@ -74,7 +84,6 @@ class FeatureSource:
     """
 
     modality: str
-    path: Path
     columns: int
     dtype: np.dtype
     fill: Fill
@@ -153,6 +162,30 @@ def file_splits(names: Sequence[str], config: ImportConfig) -> list[str | None]:
     return [name if named and config.split in ("auto", "given") else None for name in names]
 
 
+def entity_table(listing: IdListing, role: str) -> pl.DataFrame:
+    """The ids as a column named by their role, then the further columns.
+
+    Of ``item`` columns, the first with a standard meaning gets its name. A further column already called like the ids
+    gets underscores appended.
+    """
+    frame = listing.frame.drop(listing.column)
+    renames: dict[str, str] = {}
+    for name, aliases in ITEM_COLUMNS.items() if role == "item" else ():
+        matches = [column for alias in aliases for column in frame.columns if normalize_name(column) == alias]
+        if matches and name not in frame.columns:
+            renames[matches[0]] = name
+    frame = frame.rename(renames)
+    other_name = role
+    while other_name in frame.columns:
+        other_name += "_"
+    return frame.rename({role: other_name}, strict=False).insert_column(0, listing.ids.alias(role))
+
+
+def is_prose(column: str) -> bool:
+    """Whether a column holds titles or texts, whose blanks do not separate values."""
+    return normalize_name(column) in ITEM_COLUMNS["title"] + ITEM_COLUMNS["text"]
+
+
 def complete_source(
     files: SourceFiles,
     log_paths: Iterable[Path],
@@ -176,11 +209,10 @@ def complete_source(
     features = [
         FeatureSource(
             modality,
-            paths[modality],
             matrix.shape[1],
             matrix.dtype,
-            partial(_copy_rows, matrix, keys),
-            pl.Series(np.arange(len(matrix))) if keys is None else keys,
+            fill=partial(_copy_rows, matrix, keys),
+            keys=pl.Series(np.arange(len(matrix))) if keys is None else keys,
         )
         for modality, matrix in matrices.items()
     ]
@@ -204,5 +236,4 @@ def _copy_rows(
         rows = slice(start, start + COPY_ROWS)
         target[rows][in_matrix_N[rows]] = matrix[row_N[rows][in_matrix_N[rows]]]
         on_count(min(start + COPY_ROWS, len(ids)), len(ids))
-    has_feature_N: np.ndarray = in_matrix_N & ~missing_rows(target)
-    return has_feature_N
+    return np.asarray(in_matrix_N & ~missing_rows(target))

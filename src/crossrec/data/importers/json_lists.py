@@ -46,15 +46,9 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
         paths[split] = path
     if "train" not in paths:
         raise DataError(f"{files.where}: no train.json of user → list of items")
-    labelled = config.split in ("auto", "given")
+    columns, labelled = {"user": "user", "item": "item"}, config.split in ("auto", "given")
     parts = [
-        LogPart(
-            paths[split],
-            {"user": "user", "item": "item"},
-            partial(_blocks, paths[split]),
-            typed=False,
-            split=split if labelled else None,
-        )
+        LogPart(paths[split], columns, partial(_blocks, paths[split]), typed=False, split=split if labelled else None)
         for split in FILES
         if split in paths
     ]

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import (
-    ImportSource,
-    SourceFiles,
-    complete_source,
-    import_roles,
-    table_parts,
-)
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, complete_source, import_roles, table_parts
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER

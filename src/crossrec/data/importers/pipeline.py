@@ -12,14 +12,7 @@ import numpy as np
 from crossrec._version import __version__
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, collect_files, detect
-from crossrec.data.importers.import_card import (
-    CARD,
-    TEXT,
-    ImportCard,
-    ImportSteps,
-    ModalitySummary,
-    SourceFile,
-)
+from crossrec.data.importers.import_card import CARD, TEXT, ImportCard, ImportSteps, ModalitySummary, SourceFile
 from crossrec.data.importers.import_source import ImportSource
 from crossrec.data.importers.read_parts import OnProgress, read_parts
 from crossrec.data.importers.rules import k_core, repeated

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ImportSource, SourceFiles, stem
-from crossrec.data.importers.item_columns import entity_table
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table, stem
 from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import ending

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ROLES, ImportSource, SourceFiles, file_splits, stem
-from crossrec.data.importers.item_columns import entity_table, is_prose
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table, file_splits, stem
 from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.io.text_chunks import ending
@@ -63,7 +62,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
 
 def _without_types(config: ImportConfig) -> ImportConfig:
     """The config with types removed from its column names."""
-    names = {f"{role}_column": getattr(config, f"{role}_column") for role in ROLES}
+    names = {f"{role}_column": getattr(config, f"{role}_column") for role in import_source.ROLES}
     return config.model_copy(
         update={field: name.rpartition(":")[0] if name and ":" in name else name for field, name in names.items()}
     )
@@ -87,7 +86,7 @@ def _read_entities(path: Path, role: str, column: str) -> pl.DataFrame:
                 row = int(wrong.arg_max() or 0)
                 raise DataError(f"{path}: {role} {listing.ids[row]}: {typed} '{cells[row]}' is no number; mend it")
             frame = frame.with_columns(number)
-        elif kind.endswith("_seq") and not is_prose(names[typed]):
+        elif kind.endswith("_seq") and not import_source.is_prose(names[typed]):
             words = cells.str.split(" ")
             frame = frame.with_columns(words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words)
     return entity_table(replace(listing, column=names[listing.column], frame=frame.rename(names)), role)

@@ -38,8 +38,7 @@ class TimeWindow:
             ]
             if self.bounds[0] >= self.bounds[1]:
                 raise ConfigError(f"{self.rule}: since is not before until; exchange them")
-        keep_N: np.ndarray = (time_N >= self.bounds[0]) & (time_N < self.bounds[1])
-        return keep_N
+        return np.asarray((time_N >= self.bounds[0]) & (time_N < self.bounds[1]))
 
     def range_text(self) -> str:
         """The earliest and latest time read, as text."""

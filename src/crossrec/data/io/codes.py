@@ -28,9 +28,6 @@ class IdEncoder:
         self._dtypes: list[pl.DataType] = []
         self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
-
     def encode(self, cells: pl.Series) -> np.ndarray:
         """Return the int32 code of every id. Raises DataError if ids have another type than those before.
 
@@ -69,8 +66,7 @@ class IdEncoder:
             ids = texts.cast(pl.Int64, strict=False)
             ids = texts.cast(pl.UInt64) if ids.null_count() else ids
         elif dtype.is_temporal():
-            physical = pl.Series(dtype=dtype).to_physical().dtype
-            ids = texts.cast(physical).cast(dtype)
+            ids = _from_physical(texts, dtype)
         else:
             ids = texts if dtype in (pl.String, pl.Boolean) else texts.cast(dtype)
         ids = plain_ids(ids, typed=typed)
@@ -108,8 +104,12 @@ class TimeEncoder:
     def decode(self, numbers: np.ndarray) -> pl.Series:
         """Invert :meth:`encode`: the times in their original type."""
         assert self.dtype is not None
-        physical = pl.Series(dtype=self.dtype).to_physical().dtype
-        return pl.Series("time", numbers).cast(physical).cast(self.dtype)
+        return _from_physical(pl.Series("time", numbers), self.dtype)
+
+
+def _from_physical(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Invert ``to_physical`` for a series of type ``dtype``."""
+    return values.cast(pl.Series(dtype=dtype).to_physical().dtype).cast(dtype)
 
 
 def parse_times(text: pl.Series) -> pl.Series:

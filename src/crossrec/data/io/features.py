@@ -174,5 +174,4 @@ def _column_scale(matrix: np.ndarray) -> tuple[Any, Any]:
 def _normalize_rows(rows: np.ndarray) -> np.ndarray:
     """Scale rows to length 1; rows of zeros stay zero."""
     length = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    normalized: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
-    return normalized
+    return np.asarray(np.divide(rows, length, out=np.zeros_like(rows), where=length > 0))

@@ -31,7 +31,7 @@ NO_TIME = "is no time; use numbers or ISO dates such as 2024-05-31T12:00:00"
 NO_ROW_INDEX = "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything"
 
 
-@dataclass
+@dataclass(repr=False)
 class InteractionLog:
     """N interactions in file order, as numbers.
 
@@ -54,10 +54,6 @@ class InteractionLog:
 
     def __len__(self) -> int:
         return len(self.user_N)
-
-    def __repr__(self) -> str:
-        users, items = len(self.user_ids), len(self.item_ids)
-        return f"InteractionLog({len(self):,} interactions of {users:,} users and {items:,} items)"
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the numbers of interactions, of users and of items that occur in them."""
@@ -128,8 +124,7 @@ class LogRows:
     def values(self, role: str, times: TimeEncoder) -> pl.Series:
         """The parsed values of a role. Raises DataError naming the first unusable cell and counting the others."""
         values, bad, reason = self.parse(role, times)
-        if bad.any():
-            raise self.error(role, bad, reason, count=True)
+        self._check(role, bad, reason)
         return values
 
     def row_indices(self, role: str) -> pl.Series:
@@ -137,27 +132,26 @@ class LogRows:
         text = self.values(role, TimeEncoder())
         number = text.cast(pl.Int64, strict=False)
         limit = max(1_000_000, 100 * len(number))
-        for bad, reason in (
-            (~text.str.contains(r"^[0-9]+$") | number.is_null(), NO_ROW_INDEX),
-            (
-                number > limit,
-                f"is a row index far beyond the {len(number)} rows; renumber, or save as .csv, where ids may be "
-                "anything",
-            ),
-        ):
-            if bad.any():
-                raise self.error(role, bad, reason, count=True)
+        far_beyond = (
+            f"is a row index far beyond the {len(number)} rows; renumber, or save as .csv, where ids may be anything"
+        )
+        self._check(role, ~text.str.contains(r"^[0-9]+$") | number.is_null(), NO_ROW_INDEX)
+        self._check(role, number > limit, far_beyond)
         return number
 
-    def error(self, role: str, bad: pl.Series, reason: str, *, count: bool = False) -> DataError:
-        """The error for the first row where ``bad`` is true; ``count``: say how many such rows there are."""
-        bad = bad.fill_null(True)
-        first, total = int(bad.arg_max() or 0), int(bad.sum())
+    def _check(self, role: str, bad: pl.Series, reason: str) -> None:
+        """Raise DataError naming the first row where ``bad`` is true and counting such rows."""
+        total = int(bad.sum())
+        if total:
+            raise self.error(role, bad, f"{reason} ({total} such rows)" if total > 1 else reason)
+
+    def error(self, role: str, bad: pl.Series, reason: str) -> DataError:
+        """The error for the first row where ``bad`` is true."""
+        first = int(bad.arg_max() or 0)
         cell = self.cells(role)[first]
         value = "" if cell is None or reason.startswith(EMPTY) else f" '{cell}'"
-        more = f" ({total} such rows)" if count and total > 1 else ""
         location = self.block.location(int(self.row_N[first]))
-        return DataError(f"{self.path}, {location}: {self.columns[role]}{value} {reason}{more}")
+        return DataError(f"{self.path}, {location}: {self.columns[role]}{value} {reason}")
 
     def _type_error(self, role: str, hint: str) -> DataError:
         return DataError(f"{self.path}: column '{self.columns[role]}' holds {self.cells(role).dtype}; {hint}")
