@@ -30,7 +30,10 @@ def open_embeddings(folder: str | os.PathLike[str]) -> TrainedEmbeddings:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; give the folder of a run, where its config.json is")
-    identity = _identity(folder)
+    values = read_json(folder / "config.json")
+    if not isinstance(values, dict) or "identity" not in values:
+        raise RunError(f"{folder}/config.json: not of a run; give the folder that 'crossrec train --out' made")
+    identity = str(values["identity"])
     if not (folder / "metrics.json").exists():
         raise RunError(
             f"{folder}: the run is not done; go on with 'crossrec train --config {folder}/config.json --resume'"
@@ -57,13 +60,6 @@ def learnt_temperatures(folder: str | os.PathLike[str]) -> dict[str, float]:
             return {name: float(file.get_tensor(key).clamp(*bounds[name])) for name, key in keys.items()}
     except (OSError, SafetensorError):
         return {}
-
-
-def _identity(folder: Path) -> str:
-    values = read_json(folder / "config.json")
-    if not isinstance(values, dict) or "identity" not in values:
-        raise RunError(f"{folder}/config.json: not of a run; give the folder that 'crossrec train --out' made")
-    return str(values["identity"])
 
 
 def finished_metrics(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:

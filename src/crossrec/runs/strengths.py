@@ -37,11 +37,10 @@ def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
             config=CrossConfig(terms=()),
         )
     strength_MN, supported_MMN = cross.strengths(reps, Batch(data.user_T, data.item_T))
-    strength_MN, names = strength_MN.double(), cross.modalities
-    num_items = strength_MN.shape[1]
-    mean_M, variance_M = strength_MN.mean(1), strength_MN.var(1, correction=min(1, num_items - 1))
+    strength_MN = strength_MN.double()
+    mean_M, variance_M = strength_MN.mean(1), strength_MN.var(1, correction=min(1, strength_MN.shape[1] - 1))
     strongest_N = strength_MN.argmax(0)
-    index = {m: k for k, m in enumerate(names)}
+    index = {m: k for k, m in enumerate(cross.modalities)}
     supported = {(m, n): supported_MMN[index[m], index[n]] for m, n in cross.pairs}
     values = {f"mean {m}": mean_M[k] for m, k in index.items()}
     values |= {f"variance {m}": variance_M[k] for m, k in index.items()}
