@@ -1,9 +1,13 @@
-"""Top-K whose order is fixed: best first, and the lower index first among equal scores."""
+"""Top-K whose order is fixed: best first, and the lower index first among equal scores; an index by cosine."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from crossrec.ops.csr import Ints
+from crossrec.ops.vectors import l2_normalize
 
 MARGIN = 16
 """Candidates beyond k that the float32 scores put forward."""
@@ -76,6 +80,41 @@ def exact_topk(
             best_index, best_score = stable_topk(exact_A[None], k)
             index[row], score[row] = best_index[0], best_score[0]
     return index, score
+
+
+class CosineIndex:
+    """Unit vectors of the items that have a vector, (A, S), searched exactly by cosine.
+
+    ``table_IS``: vectors of all items; ``has_vector_I``: which items are in the index. Rows are item rows.
+    """
+
+    def __init__(self, table_IS: Tensor, has_vector_I: Tensor) -> None:
+        self.unit_IS, row_A = l2_normalize(table_IS), has_vector_I.nonzero()[:, 0]
+        self.row_A: Ints = row_A.numpy()
+        self.candidate_AS = self.unit_IS if len(row_A) == len(self.unit_IS) else self.unit_IS[row_A]
+        self.candidate_SA = self.candidate_AS.T.contiguous()
+
+    def __len__(self) -> int:
+        return len(self.row_A)
+
+    def neighbors(self, row_C: Ints, k: int) -> tuple[Ints, Tensor, Tensor]:
+        """Those of ``row_C`` that are in the index, and rows and cosines of their nearest other items, (C, ≤ k).
+
+        A score of -inf marks the end of a shorter list.
+        """
+        row_C = row_C[np.isin(row_C, self.row_A)]
+        itself = torch.arange(len(row_C)), torch.from_numpy(np.searchsorted(self.row_A, row_C))
+        row_CK, score_CK = self.search(self.unit_IS[torch.from_numpy(row_C)], k, itself)
+        return row_C, row_CK, score_CK
+
+    def search(self, unit_CS: Tensor, k: int, masked: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Rows and cosines of the items nearest to unit vectors, (C, ≤ k).
+
+        ``masked``: (row of ``unit_CS``, position among the candidates) pairs to leave out.
+        """
+        vectors, bound = self.candidate_AS, 1.001  # of the length of a unit vector in float32
+        position_CK, score_CK = exact_topk(unit_CS, vectors, k, masked, max_item_norm=bound, item_SA=self.candidate_SA)
+        return torch.from_numpy(self.row_A)[position_CK], score_CK
 
 
 def _sorted(index: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,14 +14,13 @@ from torch import Tensor
 from crossrec.errors import ConfigError, DataError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints, csr_rows
-from crossrec.ops.topk import exact_topk, max_norm, users_per_chunk
+from crossrec.ops.topk import CosineIndex, exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
 from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import ItemTable
-from crossrec.recommend.similarity import CosineIndex
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
 

@@ -99,62 +99,54 @@ class ItemPresenter:
     """The users of a run, and its items with titles, categories and pictures."""
 
     def __init__(self, recommender: Recommender, images: ImageFolder | None) -> None:
-        self._frame = None if recommender.item_table is None else recommender.item_table.frame
+        table = recommender.item_table
+        self._frame = pl.DataFrame() if table is None else table.frame
+        self._nulls = pl.Series(CATEGORY, [None] * len(recommender.items), dtype=pl.String)
         self._title, self._picture = self._text_column(TITLE_COLUMNS), self._text_column(PICTURE_COLUMNS)
-        self._category = None if self._frame is None or CATEGORY not in self._frame else self._frame[CATEGORY]
+        self._category = self._frame.get_column(CATEGORY, default=self._nulls)
         self.images = images
         self.items = SearchableIds(recommender.items, self._title)
         self.users = SearchableIds(recommender.users)
 
-    def _text_column(self, names: tuple[str, ...]) -> pl.Series | None:
-        if self._frame is None or (name := next((n for n in names if n in self._frame.columns), None)) is None:
-            return None
-        cells = self._frame[name]
+    def _text_column(self, names: tuple[str, ...]) -> pl.Series:
+        """The first of these columns that exists, as text; nulls if there is none."""
+        cells = next((self._frame[name] for name in names if name in self._frame), self._nulls)
         if isinstance(cells.dtype, pl.List):
             cells = cells.list.first()
-        if cells.dtype.is_nested() or cells.dtype == pl.Binary:
-            return None
-        return cells.cast(pl.String).alias(name)
+        return self._nulls if cells.dtype.is_nested() or cells.dtype == pl.Binary else cells.cast(pl.String)
 
     def summaries(self, rows: Ints) -> list[dict[str, Any]]:
         """The fields of ``schemas.ItemSummary`` for item rows."""
-        ids = self.items.response_ids(rows)
-        titles = [None] * len(rows) if self._title is None else self._title.gather(rows).to_list()
-        categories = [None] * len(rows) if self._category is None else self._category.gather(rows).to_list()
+        columns = self._title.gather(rows).to_list(), self._category.gather(rows).to_list()
         return [
             {
                 "id": id,
-                "title": title if title is None else title[:MAX_CHARACTERS],
+                "title": title and title[:MAX_CHARACTERS],
                 "categories": _category_names(category),
                 "picture": self.picture_path(int(row)) is not None,
             }
-            for id, title, category, row in zip(ids, titles, categories, rows, strict=True)
+            for id, title, category, row in zip(self.items.response_ids(rows), *columns, rows, strict=True)
         ]
 
     def picture_path(self, row: int) -> Path | None:
         """The picture file of an item."""
         if self.images is None:
             return None
-        name = None if self._picture is None else self._picture[row]
-        return self.images.find(name, str(self.items.id_map.ids[row]))
+        return self.images.find(self._picture[row], str(self.items.id_map.ids[row]))
 
     def details(self, row: int) -> dict[str, str]:
         """The other columns of the table of items, as text."""
-        if self._frame is None:
-            return {}
-        summary_columns = {CATEGORY, *(column.name for column in (self._title, self._picture) if column is not None)}
-        cells = self._frame.row(row, named=True)
+        others = self._frame.drop({CATEGORY, self._title.name, self._picture.name}, strict=False)
+        cells = others.row(row, named=True) if others.width else {}
         return {
             name: str(cell)[:MAX_CHARACTERS]
             for name, cell in cells.items()
-            if name not in summary_columns and cell is not None and not isinstance(cell, bytes)
+            if cell is not None and not isinstance(cell, bytes)
         }
 
     @cached_property
     def categories(self) -> list[str]:
         """All categories, the most frequent first."""
-        if self._category is None:
-            return []
         cells = self._category.explode() if isinstance(self._category.dtype, pl.List) else self._category
         counts = cells.cast(pl.String).drop_nulls().rename(CATEGORY).value_counts()
         return counts.sort(["count", CATEGORY], descending=[True, False])[CATEGORY].to_list()

@@ -132,13 +132,9 @@ class LimitedConnection(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(HEAD_TIMEOUT, self._close_if_idle)
+            self._timer = self.loop.call_later(HEAD_TIMEOUT, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _close_if_idle(self) -> None:
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            self.transport.close()
