@@ -44,11 +44,11 @@ def exact_topk(
     user_CS: Tensor,
     item_AS: Tensor,
     k: int,
-    masked: tuple[Tensor, Tensor] | None = None,
+    masked: tuple[Ints, Ints] | None = None,
     *,
     max_item_norm: float | None = None,
     item_SA: Tensor | None = None,
-    excluded: Tensor | None = None,
+    excluded: Ints | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Indices, int64, and scores, float32, of the min(k, A) best of ``item_AS`` for each user, (C, k) each.
 
@@ -63,9 +63,9 @@ def exact_topk(
     k = min(k, count)
     rough_CA = user_CS @ (item_AS.T if item_SA is None else item_SA)
     if masked is not None:
-        rough_CA[masked] = -torch.inf
+        rough_CA[torch.from_numpy(masked[0]), torch.from_numpy(masked[1])] = -torch.inf
     if excluded is not None:
-        rough_CA[:, excluded] = -torch.inf
+        rough_CA[:, torch.from_numpy(excluded)] = -torch.inf
     rough, index = rough_CA.topk(min(k + MARGIN, count), dim=1)
     exact = (user_CS.double().unsqueeze(1) * item_AS[index].double()).sum(-1).float()
     exact[rough == -torch.inf] = -torch.inf
@@ -103,11 +103,11 @@ class CosineIndex:
         A score of -inf marks the end of a shorter list.
         """
         row_C = row_C[np.isin(row_C, self.row_A)]
-        itself = torch.arange(len(row_C)), torch.from_numpy(np.searchsorted(self.row_A, row_C))
+        itself = np.arange(len(row_C)), np.searchsorted(self.row_A, row_C)
         row_CK, score_CK = self.search(self.unit_IS[torch.from_numpy(row_C)], k, itself)
         return row_C, row_CK, score_CK
 
-    def search(self, unit_CS: Tensor, k: int, masked: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def search(self, unit_CS: Tensor, k: int, masked: tuple[Ints, Ints] | None = None) -> tuple[Tensor, Tensor]:
         """Rows and cosines of the items nearest to unit vectors, (C, ≤ k).
 
         ``masked``: (row of ``unit_CS``, position among the candidates) pairs to leave out.

@@ -121,16 +121,11 @@ class ColdStart:
         return torch.cat([*columns, *((x != 0).any(1, keepdim=True).float() for x in columns)], dim=1)
 
     def _aligned(self, unit_NL: dict[str, Tensor]) -> Tensor:
-        embeddings = self.embeddings
-        without_aligner = [m for m in unit_NL if (m, ID) not in embeddings.aligners]
-        if without_aligner or embeddings.item_IL.shape[1] != embeddings.item_IS.shape[1]:
+        aligners, width = self.embeddings.aligners, self.embeddings.item_IL.shape[1]
+        if width != self.item_TS.shape[1] or any((m, ID) not in aligners for m in unit_NL):
             raise ConfigError("'aligned' needs a run with item-level alignment and one vector to score with: use ridge")
-        return torch.stack(
-            [
-                l2_normalize(embeddings.aligners[m, ID](x, normalized=True)) * (x != 0).any(1, keepdim=True)
-                for m, x in unit_NL.items()
-            ]
-        ).sum(0)
+        aligned = {m: l2_normalize(aligners[m, ID](x, normalized=True)) for m, x in unit_NL.items()}
+        return torch.stack([x * (unit_NL[m] != 0).any(1, keepdim=True) for m, x in aligned.items()]).sum(0)
 
     def _backbone_parts(self, modality_NL: dict[str, Tensor]) -> Tensor:
         parts = self.embeddings.part_IS

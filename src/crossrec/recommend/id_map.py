@@ -47,12 +47,11 @@ class IdMap:
 
     def rows(self, ids: Iterable[Any]) -> Ints:
         """The rows of ids, int64. Raises DataError naming the first unknown id."""
-        rows = []
-        for id in ids:
-            row = self.row(id)
-            if row is None:
-                raise DataError(f"{self.what} {id!r} is none of the {len(self)} {self.what}s of this run")
-            rows.append(row)
+        ids = list(ids)
+        rows = [self.row(id) for id in ids]
+        if None in rows:
+            unknown = ids[rows.index(None)]
+            raise DataError(f"{self.what} {unknown!r} is none of the {len(self)} {self.what}s of this run")
         return np.asarray(rows, dtype=np.int64)
 
     def extended(self, new_ids: Iterable[Any]) -> IdMap:

@@ -53,18 +53,17 @@ class ItemTable:
         """
         if CATEGORY not in self.frame.columns:
             raise DataError(f"{self.path}: no column '{CATEGORY}'{did_you_mean(CATEGORY, self.frame.columns)}")
-        cells = self.frame[CATEGORY]
-        matches_I = np.zeros(len(cells), dtype=bool)
+        rows = self.frame.select(CATEGORY).with_row_index("__row")
+        if isinstance(rows[CATEGORY].dtype, pl.List):
+            rows = rows.explode(CATEGORY)
+        categories = rows[CATEGORY].cast(pl.String)
+        matches_I = np.zeros(self.frame.height, dtype=bool)
         for name in names:
-            if isinstance(cells.dtype, pl.List):
-                matches = cells.cast(pl.List(pl.String)).list.contains(name)
-            else:
-                matches = cells.cast(pl.String) == name
-            if not matches.any():
-                values = (cells.explode() if isinstance(cells.dtype, pl.List) else cells).cast(pl.String)
-                categories = values.drop_nulls().unique().sort().to_list()
-                raise DataError(f"{self.path}: no item of category '{name}'{did_you_mean(name, categories[:50])}")
-            matches_I |= matches.fill_null(False).to_numpy()
+            matches = rows["__row"].filter(categories == name)
+            if not len(matches):
+                names_in_use = categories.drop_nulls().unique().sort().to_list()
+                raise DataError(f"{self.path}: no item of category '{name}'{did_you_mean(name, names_in_use[:50])}")
+            matches_I[matches] = True
         return matches_I
 
     def widened(self, count: int) -> ItemTable:

@@ -150,16 +150,14 @@ class Recommender:
         item_IS = self.vectors.item_IS
         search = partial(exact_topk, user_CS, max_item_norm=self._max_item_norm)
         if allowed is None or 2 * allowed.sum() > len(item_IS):  # cheaper to hide a few items than to copy all others
-            masked = None if hidden is None else (torch.from_numpy(hidden[0]), torch.from_numpy(hidden[1]))
-            excluded = None if allowed is None else torch.from_numpy(np.flatnonzero(~allowed))
-            return search(item_IS, k, masked, item_SA=self._item_SI, excluded=excluded)
-        allowed_A, masked = np.flatnonzero(allowed), None
+            excluded = None if allowed is None else np.flatnonzero(~allowed)
+            return search(item_IS, k, hidden, item_SA=self._item_SI, excluded=excluded)
+        item_A = np.flatnonzero(allowed)
         if hidden is not None:
             row_N, item_N = (part[allowed[hidden[1]]] for part in hidden)
-            masked = torch.from_numpy(row_N), torch.from_numpy(np.searchsorted(allowed_A, item_N))
-        item_A = torch.from_numpy(allowed_A)
-        position_CK, score_CK = search(item_IS[item_A], k, masked)
-        return item_A[position_CK], score_CK
+            hidden = row_N, np.searchsorted(item_A, item_N)
+        position_CK, score_CK = search(item_IS[item_A], k, hidden)
+        return torch.from_numpy(item_A)[position_CK], score_CK
 
     @cached_property
     def _max_item_norm(self) -> float:
@@ -245,7 +243,7 @@ class Recommender:
         ``vector_S``: a row of ``vectors.item_IS``, or of ``item_from_features``; ``without``: rows of users to leave
         out, such as ``users_of`` the item.
         """
-        masked = torch.zeros(len(without), dtype=torch.int64), torch.from_numpy(without)
+        masked = np.zeros_like(without), without
         row, score = exact_topk(vector_S[None], self.vectors.user_US, k, masked)
         return row[0], score[0]
 
