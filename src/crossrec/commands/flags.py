@@ -14,7 +14,6 @@ from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.errors import ConfigError
 
-FLAT = Parameter(name="*")
 MULTIPLE = Parameter(consume_multiple=True)
 
 # From the registries: a new backbone or alignment becomes a choice of its flag.
@@ -54,7 +53,7 @@ def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, type
 
 def flat(config_type: type[Any]) -> Any:
     """Annotation of a parameter whose fields become flags."""
-    return Annotated[config_type, FLAT]
+    return Annotated[config_type, Parameter(name="*")]
 
 
 def use_threads(threads: int) -> None:

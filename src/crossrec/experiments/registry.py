@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Question:
     """An entry of the registry.
 
-    ``module`` defines ``EXPERIMENT``; ``help`` is the line on the command line; ``section`` is where the paper asks the
-    question, empty where it does not.
+    ``module`` defines ``EXPERIMENT``; a name with a leading dot is a module of ``crossrec.experiments.questions``.
+    ``help`` is the line on the command line. ``section`` is where the paper asks the question, empty where it does not.
     """
 
     module: str
@@ -24,45 +24,22 @@ class Question:
 
     def load(self) -> Experiment:
         """Import the module, which imports torch, and return its experiment."""
-        experiment: Experiment = import_module(self.module).EXPERIMENT
+        experiment: Experiment = import_module(self.module, "crossrec.experiments.questions").EXPERIMENT
         return experiment
 
 
 QUESTIONS: dict[str, Question] = {
-    "compare": Question(
-        "crossrec.experiments.questions.compare", "Backbones x alignments x seeds x data sets (RQ1).", "RQ1"
-    ),
-    "ablate": Question(
-        "crossrec.experiments.questions.ablate", "Each component of CROSS, alone and with the others (RQ2).", "RQ2"
-    ),
-    "directions": Question(
-        "crossrec.experiments.questions.directions",
-        "Which way to align modalities: both, one, dynamic or topmost (RQ3).",
-        "RQ3",
-    ),
-    "robustness": Question(
-        "crossrec.experiments.questions.robustness", "Missing content and false clicks (RQ4).", "RQ4"
-    ),
-    "visualize": Question(
-        "crossrec.experiments.questions.visualize",
-        "Vectors of modalities and users, before and after alignment (RQ5).",
-        "RQ5",
-    ),
-    "popularity": Question(
-        "crossrec.experiments.questions.popularity", "Who gains, popular items or rare ones (RQ6).", "RQ6"
-    ),
-    "sensitivity": Question(
-        "crossrec.experiments.questions.sensitivity", "The settings of CROSS, one at a time (RQ7).", "RQ7"
-    ),
+    "compare": Question(".compare", "Backbones x alignments x seeds x data sets (RQ1).", "RQ1"),
+    "ablate": Question(".ablate", "Each component of CROSS, alone and with the others (RQ2).", "RQ2"),
+    "directions": Question(".directions", "Which way to align modalities: both, one, dynamic or topmost (RQ3).", "RQ3"),
+    "robustness": Question(".robustness", "Missing content and false clicks (RQ4).", "RQ4"),
+    "visualize": Question(".visualize", "Vectors of modalities and users, before and after alignment (RQ5).", "RQ5"),
+    "popularity": Question(".popularity", "Who gains, popular items or rare ones (RQ6).", "RQ6"),
+    "sensitivity": Question(".sensitivity", "The settings of CROSS, one at a time (RQ7).", "RQ7"),
     "strengths": Question(
-        "crossrec.experiments.questions.strengths",
-        "How strong each modality is, and which way items align, by epoch (Fig. 2).",
-        "Fig. 2",
+        ".strengths", "How strong each modality is, and which way items align, by epoch (Fig. 2).", "Fig. 2"
     ),
-    "coldstart": Question(
-        "crossrec.experiments.questions.coldstart",
-        "Recommend items without any interactions, by their content alone.",
-    ),
+    "coldstart": Question(".coldstart", "Recommend items without any interactions, by their content alone."),
 }
 """By name of the command. The order is the one in which a report shows results."""
 

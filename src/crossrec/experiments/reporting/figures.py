@@ -99,18 +99,13 @@ def label_bar(axes: Axes, cell: CellValue, end: tuple[float, float], deviation: 
     if change is None or math.isnan(change.mean):
         return
     error = 0.0 if math.isnan(deviation) else deviation
-    position = (end[0] + error, end[1]) if sideways else (end[0], end[1] + error)
-    offset, alignment = ((3, 0), ("left", "center")) if sideways else ((0, 3), ("center", "bottom"))
-    axes.annotate(
-        f"{change.mean:+.1f} %",
-        position,
-        offset,
-        textcoords="offset points",
-        ha=alignment[0],
-        va=alignment[1],
-        rotation=0 if sideways else 90,
-        fontsize=7,
-    )
+    x, y = end
+    placement: dict[str, Any]
+    if sideways:
+        placement = {"xy": (x + error, y), "xytext": (3, 0), "ha": "left", "va": "center"}
+    else:
+        placement = {"xy": (x, y + error), "xytext": (0, 3), "ha": "center", "va": "bottom", "rotation": 90}
+    axes.annotate(f"{change.mean:+.1f} %", textcoords="offset points", fontsize=7, **placement)
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:

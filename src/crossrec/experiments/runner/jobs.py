@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crossrec.data import DataConfig, Dataset, load
-from crossrec.data.io.atomic import read_json
 from crossrec.runs.config import RunConfig
 
 
@@ -46,17 +44,3 @@ class Datasets(dict[DataConfig, Dataset]):
     def __missing__(self, config: DataConfig) -> Dataset:
         dataset = self[config] = load(config)
         return dataset
-
-
-def completed(cell: Cell, out: Path, datasets: Mapping[DataConfig, Dataset]) -> Result | None:
-    """The result of a cell that is trained already, else None.
-
-    A run on other contents of the data set does not count; the cell's own run will refuse its folder.
-    """
-    path = out / cell.name / "metrics.json"
-    if not path.exists():
-        return None
-    metrics = read_json(path)
-    if metrics.get("identity") != cell.config.identity(datasets[cell.config.data]):
-        return None
-    return Result(cell, path.parent, metrics)

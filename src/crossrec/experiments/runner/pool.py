@@ -14,7 +14,7 @@ from typing import Self
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import read_json, write_json_atomic
 from crossrec.data.io.lock import FolderLock
-from crossrec.experiments.runner.jobs import Cell, Result, completed
+from crossrec.experiments.runner.jobs import Cell, Result
 
 POLL_SECONDS = 0.2
 """Time between two checks of the processes."""
@@ -133,11 +133,18 @@ class Pool:
         return True
 
     def _is_completed(self, cell: Cell, state: str = "done") -> bool:
-        """Whether a cell is trained already; if so, its result is final."""
-        result = completed(cell, self._out, self._datasets)
-        if result is not None:
-            self._finish(result, state)
-        return result is not None
+        """Whether a cell is trained already; if so, its result is final.
+
+        A run on other contents of the data set does not count; the cell's own run will refuse its folder.
+        """
+        path = self._out / cell.name / "metrics.json"
+        if not path.exists():
+            return False
+        metrics = read_json(path)
+        if metrics.get("identity") != cell.config.identity(self._datasets[cell.config.data]):
+            return False
+        self._finish(Result(cell, path.parent, metrics), state)
+        return True
 
     def _finish(self, result: Result, state: str = "done") -> None:
         self._results.append(result)
