@@ -30,7 +30,7 @@ LAYERS = (
     {"__main__"},
 )
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
-BESIDE = {("config", "errors"), ("devices", "errors")}
+BESIDE = {("config", "errors"), ("devices", "errors"), ("devices", "lazy"), ("randomness", "lazy")}
 """Neighbours of a layer that may know each other."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator
 
 from crossrec.errors import ConfigError
-
-if TYPE_CHECKING:
-    import torch
+from crossrec.lazy import torch
 
 
 def _valid_name(name: str) -> str:
@@ -25,8 +23,6 @@ Device = Annotated[str, AfterValidator(_valid_name)]
 
 def torch_device(name: str) -> torch.device:
     """The torch device of that name on this machine. Raises ConfigError where the machine has no such device."""
-    import torch
-
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= count:

@@ -1,4 +1,4 @@
-"""Lazy imports: the public names of a package, and polars, are imported on first use."""
+"""Lazy imports: the public names of a package, polars and torch are imported on first use."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class LazyModule:
 
 if TYPE_CHECKING:
     import polars as polars
+    import torch as torch
 else:
-    polars = LazyModule("polars")
-    """Importing polars takes 0.1 seconds, which help texts and wrong flags need not wait for."""
+    polars, torch = LazyModule("polars"), LazyModule("torch")
+    """Importing polars takes 0.1 seconds and torch 1 second, which help texts and wrong flags need not wait for."""

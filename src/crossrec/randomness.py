@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
+from crossrec.lazy import torch
 
 
 def _entropy(seed: int, purpose: str) -> np.random.SeedSequence:
@@ -18,8 +16,6 @@ def _entropy(seed: int, purpose: str) -> np.random.SeedSequence:
 
 def torch_generator(seed: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator that depends on ``seed`` and ``purpose`` ("backbone", "alignment", "sampling", …) alone."""
-    import torch
-
     state = int(_entropy(seed, purpose).generate_state(1, dtype=np.uint64)[0] >> np.uint64(1))
     return torch.Generator(device=device).manual_seed(state)
 

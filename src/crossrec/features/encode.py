@@ -22,6 +22,7 @@ from crossrec.features.ledger import FAILED, FeatureCard, Mark
 from crossrec.features.model_folder import silence_libraries
 from crossrec.features.store import FeatureStore
 from crossrec.features.text import SentenceEncoder, TextInputs
+from crossrec.lazy import torch
 
 METHOD = 1
 """Version of the encoding: raise it when the same model gives other vectors of the same inputs than before."""
@@ -97,8 +98,6 @@ def _encode(
     on_progress: OnProgress,
 ) -> FeatureCard:
     """Encode the remaining rows and finish the file. ``encoder`` is None where the file is up to date."""
-    import torch
-
     if encoder is None:
         assert store.finished_card is not None
         return store.finished_card

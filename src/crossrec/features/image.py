@@ -18,6 +18,7 @@ from crossrec.features.image_files import file_stamp, names_by_column, names_by_
 from crossrec.features.items import CatalogueItems
 from crossrec.features.ledger import DIGEST, EncodedBatch, Mark, input_digest
 from crossrec.features.model_folder import ModelFolder, find_model, require_packages
+from crossrec.lazy import torch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +87,6 @@ class ImageEncoder:
     """
 
     def __init__(self, folder: ModelFolder, config: FeaturesConfig, paths: list[Path]) -> None:
-        import torch
         from PIL import Image
 
         transformers: Any = import_module("transformers")
@@ -117,8 +117,6 @@ class ImageEncoder:
 
         Threads read the next batch while the model works on this one.
         """
-        import torch
-
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             previous: tuple[np.ndarray, Iterator[Prepared]] | None = None
             for rows in batches:
@@ -148,10 +146,8 @@ class ImageEncoder:
 
     def _prepare(self, image: Image) -> dict[str, Tensor]:
         """Inputs of the model for one picture, each (1, ...)."""
-        from torch import Tensor
-
         inputs = self.processor(image, return_tensors="pt", input_data_format="channels_last")
-        return {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+        return {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
 
     def _vectors(self, inputs: list[dict[str, Tensor]]) -> np.ndarray:
         """Vectors (n, D); pictures of the same shape form one batch."""
@@ -171,8 +167,6 @@ class ImageEncoder:
         return pooled.flatten(1)
 
     def _output(self, inputs: list[dict[str, Tensor]]) -> Any:
-        import torch
-
         batch = {name: torch.cat([image_inputs[name] for image_inputs in inputs]).to(self.device) for name in inputs[0]}
         with torch.inference_mode():
             return self.model.get_image_features(**batch) if self.rule == SHARED else self.model(**batch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +16,7 @@ from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
 from crossrec.features.config import FeaturesConfig
-
-if TYPE_CHECKING:
-    import polars as pl
+from crossrec.lazy import polars as pl
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,6 @@ class CatalogueItems:
         Numbers, dates, booleans and the elements of a list are written as text; ``first``: only the first element of a
         list. Raises DataError naming the column where it holds another type.
         """
-        import polars as pl
-
         assert self.listing is not None
         rows = pl.Series(self.row_I)
         cells = self.listing.frame[column].gather(rows.set(rows < 0, None))
@@ -114,8 +109,6 @@ def has_row_indices(path: Path) -> bool:
 
 def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series:
     """Row numbers 0, 1, 2, …: as many as other features have rows, else up to the highest id."""
-    import polars as pl
-
     source = locate(config.data)
     table = open_table(source.table)
     column = find_column(table, "item", config.item_column if listing is None else None, required=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from crossrec.features.config import FeaturesConfig
 from crossrec.features.items import CatalogueItems
 from crossrec.features.ledger import DIGEST, EncodedBatch, Mark, input_digest
 from crossrec.features.model_folder import ModelFolder, find_model, require_packages
-
-if TYPE_CHECKING:
-    pass
+from crossrec.lazy import polars as pl, torch
 
 PROBE = "crossrec"
 """Text that tests whether a model works."""
@@ -33,8 +31,6 @@ class TextInputs:
     marks = (Mark.CUT,)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
-        import polars as pl
-
         if config.text_model is None:
             raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
         require_packages("sentence_transformers")
@@ -66,8 +62,6 @@ class SentenceEncoder:
     """Encode texts by ``sentence_transformers.SentenceTransformer.encode``, in float32."""
 
     def __init__(self, folder: ModelFolder, config: FeaturesConfig, texts: Sequence[str]) -> None:
-        import torch
-
         self.texts = texts
         with folder.loading():
             from sentence_transformers import SentenceTransformer
