@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from crossrec.commands.console import stdout
 from crossrec.commands.flags import flat, parse
@@ -51,7 +49,7 @@ def run_with_flags(
     types = {
         "options": flat(config_type),
         "data": flat(DataConfig),
-        "training": Annotated[TrainingConfig, Parameter(name="*"), Parameter()],
+        "training": flat(TrainingConfig),
         "out": Path,
         "settings": Path | None,
     }

@@ -15,15 +15,9 @@ from urllib.parse import quote
 from crossrec.data.io.atomic import write_text_atomic
 from crossrec.errors import RunError
 from crossrec.experiments.registry import SECTIONS
+from crossrec.experiments.reporting import result_files
 from crossrec.experiments.reporting.figures import DOTS_PER_INCH
 from crossrec.experiments.reporting.html_tables import FORMATS, html_table
-from crossrec.experiments.reporting.result_files import (
-    SavedCell,
-    SavedDataset,
-    SavedFigure,
-    SavedResult,
-    read_results,
-)
 from crossrec.experiments.reporting.tables import Column, ResultTable
 
 MAX_FIGURE_ROWS = 500
@@ -38,11 +32,11 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
     """
     folder = Path(folder)
     out = folder / "report.html" if out is None else Path(out)
-    write_text_atomic(out, to_html(read_results(folder), folder, out))
+    write_text_atomic(out, to_html(result_files.read_results(folder), folder, out))
     return out
 
 
-def to_html(results: Mapping[Path, SavedResult], folder: Path, out: Path) -> str:
+def to_html(results: Mapping[Path, result_files.SavedResult], folder: Path, out: Path) -> str:
     """Render the page of ``results``, which lie below ``folder``. The same files give the same page.
 
     The page links to files of tables and figures that lie beside or below ``out``, its future path. A missing image is
@@ -70,7 +64,7 @@ def _csp_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _section(number: int, path: Path, result: SavedResult, folder: Path, out: Path) -> dict[str, Any]:
+def _section(number: int, path: Path, result: result_files.SavedResult, folder: Path, out: Path) -> dict[str, Any]:
     """Variables of the template for one result. The section is named by the file's folder, e.g. "tiktok/compare"."""
     name = path.parent.relative_to(folder)
     name = name if name.name == result.experiment else name / result.experiment
@@ -94,7 +88,7 @@ def _section(number: int, path: Path, result: SavedResult, folder: Path, out: Pa
     }
 
 
-def _figure(figure: SavedFigure, folder: Path) -> dict[str, Any]:
+def _figure(figure: result_files.SavedFigure, folder: Path) -> dict[str, Any]:
     """A figure: its PNG as a data URI and its size in CSS pixels, or the ``problem`` with the PNG."""
     path = folder / f"{figure.name}.png"
     try:
@@ -125,7 +119,7 @@ def _links(stem: Path, out: Path) -> dict[str, str]:
     return {file.suffix[1:]: quote(file.relative_to(root).as_posix()) for file in files if file.exists()}
 
 
-def _facts(result: SavedResult) -> list[tuple[str, str]]:
+def _facts(result: result_files.SavedResult) -> list[tuple[str, str]]:
     """Date, duration, seeds, machine and versions of a result."""
     seconds = [c.epochs * c.train_seconds_per_epoch for c in result.cells if c.epochs and c.train_seconds_per_epoch]
     facts = {
@@ -153,7 +147,7 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
     return [(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
-def _dataset_table(datasets: list[SavedDataset]) -> ResultTable:
+def _dataset_table(datasets: list[result_files.SavedDataset]) -> ResultTable:
     counts = ("users", "items", "train", "valid", "test")
     rows = []
     for dataset in datasets:
@@ -164,7 +158,7 @@ def _dataset_table(datasets: list[SavedDataset]) -> ResultTable:
     return ResultTable(title, [Column("data set", "left"), *columns], rows)
 
 
-def _cell_table(cells: list[SavedCell]) -> ResultTable:
+def _cell_table(cells: list[result_files.SavedCell]) -> ResultTable:
     columns = [
         Column("run", "left"),
         Column("group", "left"),
@@ -184,7 +178,7 @@ def _cell_table(cells: list[SavedCell]) -> ResultTable:
     return ResultTable("Cells: each a run in a folder of its own", columns, rows)
 
 
-def _cell_json(cell: SavedCell) -> str:
+def _cell_json(cell: result_files.SavedCell) -> str:
     """Configuration and metrics of a cell."""
     values = {"config": cell.config, "valid": cell.valid, "test": cell.test}
     return json.dumps(values, indent=2, ensure_ascii=False)

@@ -7,17 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from crossrec.experiments.reporting.tables import (
-    CellValue,
-    Column,
-    ResultTable,
-    best_cells,
-    cell_statistics,
-    format_cell,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from crossrec.experiments.reporting import tables
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class HtmlTable:
     omitted: int
 
 
-FORMATS = {"CSV": to_csv, "LaTeX": to_latex, "Markdown": to_markdown}
+FORMATS = {"CSV": tables.to_csv, "LaTeX": tables.to_latex, "Markdown": tables.to_markdown}
 
 
 def html_table(
@@ -65,7 +56,7 @@ def html_table(
 
     ``details``: text to fold into the last cell of each row.
     """
-    best, rows, rule, parent = best_cells(table), list[tuple[bool, list[HtmlCell]]](), False, ""
+    best, rows, rule, parent = tables.best_cells(table), list[tuple[bool, list[HtmlCell]]](), False, ""
     for y, row in enumerate(table.rows):
         if not row:
             rule, parent = bool(rows), ""
@@ -98,7 +89,7 @@ def html_table(
 
 
 def _cell(cell: CellValue, column: Column, best: bool) -> HtmlCell:
-    text, numbers = format_cell(cell, column.format), cell_statistics(cell)
+    text, numbers = tables.format_cell(cell, column.format), tables.cell_statistics(cell)
     if numbers is None:
         missing = not isinstance(cell, str)
         return HtmlCell(text, "missing" if missing else "failed" if text.startswith("failed") else "text")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import TypeGuard
 
@@ -71,7 +71,7 @@ class Share:
 class Space:
     """Settings to search, by name. A point holds a value per free parameter; ``settings`` converts it to settings."""
 
-    values: Mapping[str, Choice | Range | Share] = field(default_factory=dict)
+    values: Mapping[str, Choice | Range | Share]
 
     @property
     def free(self) -> dict[str, Choice | Range]:
