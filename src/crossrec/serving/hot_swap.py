@@ -16,7 +16,6 @@ import numpy as np
 
 from crossrec.data.io.atomic import read_json
 from crossrec.errors import ConfigError, CrossrecError, RunError
-from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
 from crossrec.serving.presenter import ImageFolder, ItemPresenter
@@ -70,12 +69,10 @@ class ServedRun:
         return True
 
     def _load(self, run: Path) -> RecommendationService:
-        mapped = Recommender.open(run, self.items)
-        # copy the vectors: a memory-mapped file must not be truncated while it is served
-        vectors, item_table = copy.deepcopy(mapped.vectors), mapped.item_table
-        if item_table is not None:  # messages to clients must not contain its path
-            item_table = ItemTable(item_table.frame, Path("table of items"))
-        recommender = Recommender(vectors, mapped.users, mapped.items, item_table)
+        recommender = Recommender.open(run, self.items)
+        recommender.vectors = copy.deepcopy(recommender.vectors)  # the mapped file may be truncated while it is served
+        if recommender.item_table is not None:
+            recommender.item_table.path = Path("table of items")  # messages to clients must not contain its path
         warm_up(recommender)
         presenter = ItemPresenter(recommender, self.pictures)
         for ids in (presenter.items, presenter.users):
