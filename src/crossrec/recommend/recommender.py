@@ -104,8 +104,8 @@ class Recommender:
         table of items). A user for whom fewer than k items are left has fewer rows. Raises ConfigError for k < 1 and
         for a category without a table, DataError naming an unknown id or category.
         """
-        lists = list(self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category))
-        return pl.concat(lists) if lists else self.empty()
+        lists = self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        return pl.concat([self.empty(), *lists])
 
     def empty(self) -> pl.DataFrame:
         """A frame without rows, with the columns and types of ``recommend``."""
@@ -334,9 +334,8 @@ class Recommender:
         """Which items to choose from, (I,); None for all. Raises as ``recommend`` does."""
         if allow is None and deny is None and category is None:
             return None
-        is_allowed_I = np.ones(len(self.items), dtype=bool)
+        is_allowed_I = np.full(len(self.items), allow is None)
         if allow is not None:
-            is_allowed_I[:] = False
             is_allowed_I[self.items.rows(allow)] = True
         if category is not None:
             if self.item_table is None:
