@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.ops.blockwise import (
     LOG2E,
+    FusedFunction,
     Precision,
     detached_float,
     exp_kernel_sums,
     exponents_fit,
-    scaled_gradients,
+    inverse_scale,
     softmax_products,
 )
 from crossrec.ops.vectors import gather_rows, zero_like
@@ -67,7 +67,7 @@ def logsumexp_dot(
     return value
 
 
-class _LogSumExpDot(torch.autograd.Function):
+class _LogSumExpDot(FusedFunction):
     @staticmethod
     def forward(
         ctx: Any, left_NL: Tensor, right_PL: Tensor, weight_N: Tensor | None, precision: Precision | None
@@ -82,17 +82,11 @@ class _LogSumExpDot(torch.autograd.Function):
             unshifted=exponents_fit(left_NL, right_PL),
             precision=precision,
         )
-        ctx.save_for_backward(grad_left, grad_right)
-        ctx.dtypes = left_NL.dtype, right_PL.dtype
+        FusedFunction.save(ctx, (left_NL, grad_left), (right_PL, grad_right))
         return (value_N.sum() if weight is None else value_N @ weight).to(left_NL.dtype)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None
 
-
-class _InfoNCE(torch.autograd.Function):
+class _InfoNCE(FusedFunction):
     """x = a / λ: the value is a function of x and c alone, so its derivative by λ is -(a · ∂/∂a) / λ."""
 
     @staticmethod
@@ -106,9 +100,7 @@ class _InfoNCE(torch.autograd.Function):
         precision: Precision | None,
     ) -> Tensor:
         anchor, candidate = detached_float(anchor_DL), detached_float(candidate_NL)
-        inverse = 1.0 / (
-            detached_float(temperature).to(anchor.dtype) if isinstance(temperature, Tensor) else temperature
-        )
+        inverse = inverse_scale(temperature, anchor.dtype)
         needs_anchor, needs_candidate, _, needs_temperature, *_ = ctx.needs_input_grad
         value_D, grad_anchor, grad_candidate = softmax_products(
             anchor * (inverse * LOG2E),
@@ -127,15 +119,10 @@ class _InfoNCE(torch.autograd.Function):
                 grad_temperature = -inverse * torch.dot(grad_anchor.flatten(), anchor.flatten())
         if grad_candidate is not None:
             grad_candidate.index_add_(0, positive_D, anchor * -inverse)
-        ctx.save_for_backward(grad_anchor if needs_anchor else None, grad_candidate, None, grad_temperature)
-        temperature_dtype = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = anchor_DL.dtype, candidate_NL.dtype, None, temperature_dtype
+        grad_anchor = grad_anchor if needs_anchor else None
+        gradients = (grad_anchor, grad_candidate, None, grad_temperature)
+        FusedFunction.save(ctx, *zip((anchor_DL, candidate_NL, positive_D, temperature), gradients, strict=True))
         return value.to(anchor_DL.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None
 
 
 def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
@@ -165,7 +152,7 @@ def uniformity(
     return torch.logaddexp(different, (count_N * (count_N - 1)).sum().log()) - (total * (total - 1)).log()
 
 
-class _Uniformity(torch.autograd.Function):
+class _Uniformity(FusedFunction):
     """From Σ_{n≠m} w_n w_m exp(2t x_n · x_m), w = count · exp(-t ‖x‖²): symmetric, so both of a pair move alike."""
 
     @staticmethod
@@ -174,11 +161,6 @@ class _Uniformity(torch.autograd.Function):
         weight = count * torch.exp(-sharpness * vector.square().sum(-1))
         total_N, pull_NL = exp_kernel_sums(vector, weight, 2 * sharpness)
         near, pairs = total_N.sum() + (count * (count - 1)).sum(), count.sum() * (count.sum() - 1)
-        ctx.save_for_backward(pull_NL.addcmul_(vector, total_N.unsqueeze(1), value=-1).mul_(4 * sharpness / near))
-        ctx.dtypes = (vector_NL.dtype,)
+        grad = pull_NL.addcmul_(vector, total_N.unsqueeze(1), value=-1).mul_(4 * sharpness / near)
+        FusedFunction.save(ctx, (vector_NL, grad))
         return (near / pairs).log().to(vector_NL.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None

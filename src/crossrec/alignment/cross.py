@@ -105,17 +105,7 @@ class Cross(nn.Module):
             terms |= self._item_terms(view)
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
-        options = self._cluster_options()
-        if self.codebook_itv is not None:
-            terms["cluster_items"] = item_cluster_loss(
-                list(view.item.values()), self.codebook_itv, weight_N=view.count_N, **options
-            )
-        if self.codebook_ui is not None:
-            pairs = (view.user_index_B, view.index_B)
-            terms["cluster_users"] = user_cluster_loss(
-                view.distinct_user_L, view.item[ID], self.codebook_ui, pairs=pairs, **options
-            )
-        return terms
+        return terms | self._cluster_terms(view)
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """α (item + tuning) + β (cluster_items + cluster_users) + γ neighbor, over the terms given; a scalar."""
@@ -187,9 +177,10 @@ class Cross(nn.Module):
         ]
         return torch.stack(losses).mean()
 
-    def _cluster_options(self) -> dict[str, Any]:
-        """Arguments that both cluster losses share."""
-        return {
+    def _cluster_terms(self, view: BatchView) -> dict[str, Tensor]:
+        """Cluster losses of items and of users, whichever are active."""
+        terms: dict[str, Tensor] = {}
+        options: dict[str, Any] = {
             "temperature": _clamped(self.lambda_c, self.config.lambda_c, LAMBDA_C_BOUNDS),
             "clusterer": self.config.clusterer,
             "rounds": self.config.sinkhorn_rounds,
@@ -197,6 +188,15 @@ class Cross(nn.Module):
             "workspace": self._workspace,
             "precision": self.config.precision,
         }
+        if self.codebook_itv is not None:
+            items = list(view.item.values())
+            terms["cluster_items"] = item_cluster_loss(items, self.codebook_itv, weight_N=view.count_N, **options)
+        if self.codebook_ui is not None:
+            pairs = (view.user_index_B, view.index_B)
+            terms["cluster_users"] = user_cluster_loss(
+                view.distinct_user_L, view.item[ID], self.codebook_ui, pairs=pairs, **options
+            )
+        return terms
 
     def _view(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> BatchView:
         """The batch with every vector that its terms need, gathered and normalised once."""

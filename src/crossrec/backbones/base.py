@@ -92,6 +92,13 @@ def negatives(batch: Batch) -> Tensor:
     return batch.negative_B
 
 
+def gather_batch(user_US: Tensor, item_IS: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the batch's users, positive and negative items, (B, S) each. Raises ValueError as ``negatives`` does."""
+    user_BS = gather_rows(user_US, batch.user_B)
+    positive_BS, negative_BS = gather_rows(item_IS, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+    return user_BS, positive_BS, negative_BS
+
+
 def contrast(
     anchor_NL: Tensor, candidate_PL: Tensor, index_B: Tensor, temperature: float, positive_N: Tensor | None = None
 ) -> Tensor:
@@ -138,15 +145,16 @@ class FeatureMLP(nn.Module):
             vector_IL = linear(F.leaky_relu(vector_IL) if layer else vector_IL)
         return vector_IL
 
+    def encoder(self, **options: Any) -> ContentEncoder:
+        """The maps, for features of further items; ``options`` of ``ContentEncoder``."""
+        maps = [cast(Linear, linear) for linear in self.maps]
+        return ContentEncoder(tuple(m.weight for m in maps), tuple(m.bias for m in maps), **options)
+
 
 def content_encoders(modalities: Sequence[str], content: nn.ModuleList, **options: Any) -> dict[str, ContentEncoder]:
-    """The maps of ``FeatureMLP`` modules, one a modality, for features of further items; ``options`` as there."""
-    encoders = {}
-    for modality, mlp in zip(modalities, content, strict=True):
-        maps = [cast(Linear, linear) for linear in cast(FeatureMLP, mlp).maps]
-        weights, biases = tuple(linear.weight for linear in maps), tuple(linear.bias for linear in maps)
-        encoders[modality] = ContentEncoder(weights, biases, **options)
-    return encoders
+    """The encoders of ``FeatureMLP`` modules, one a modality; ``options`` of ``ContentEncoder``."""
+    mlps = (cast(FeatureMLP, mlp) for mlp in content)
+    return {modality: mlp.encoder(**options) for modality, mlp in zip(modalities, mlps, strict=True)}
 
 
 class LazyTensors(Mapping[str, Tensor]):

@@ -40,10 +40,15 @@ class BPR(Backbone):
         return Representations(self.user, self.item)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = gather_rows(reps.user_UL, batch.user_B)
-        positive_BL = gather_rows(reps.item_IL, batch.item_B)
-        negative_BL = gather_rows(reps.item_IL, negatives(batch))
-        return {
-            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
-            "reg": self.reg * embedding_norm(user_BL, positive_BL, negative_BL),
-        }
+        return bpr_terms(reps, batch, self.reg)
+
+
+def bpr_terms(reps: Representations, batch: Batch, reg: float) -> dict[str, Tensor]:
+    """BPR of the dot products of the vectors to score with, and reg · EmbLoss of the same vectors."""
+    user_BS = gather_rows(reps.user_US, batch.user_B)
+    positive_BS = gather_rows(reps.item_IS, batch.item_B)
+    negative_BS = gather_rows(reps.item_IS, negatives(batch))
+    return {
+        "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+        "reg": reg * embedding_norm(user_BS, positive_BS, negative_BS),
+    }

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, content_encoders, negatives, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, content_encoders, gather_batch, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
 from crossrec.losses import bpr
@@ -81,8 +81,7 @@ class DualGNN(Backbone):
         return content_encoders(self.modalities, self.content, unit_output=True)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = gather_rows(reps.user_UL, batch.user_B)
-        positive_BL, negative_BL = gather_rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+        user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
         squares = self.fusion.square().mean()
         for table in self.preference:
             squares = squares + gather_rows(table, batch.user_B).square().mean()

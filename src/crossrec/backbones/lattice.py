@@ -15,7 +15,7 @@ from crossrec.backbones.base import (
     FeatureMLP,
     LazyTensors,
     content_encoders,
-    negatives,
+    gather_batch,
     xavier_table,
 )
 from crossrec.backbones.content_encoder import ContentEncoder
@@ -101,35 +101,36 @@ class LATTICE(Backbone):
 
     def propagate(self) -> Representations:
         content = self._content()
-        similar_IL: Tensor = self.item
         if self.rebuild and self.training and torch.is_grad_enabled():
             index_IK, value_IK = self.mixed_graph(content)
             pattern = self._pattern(index_IK)
+            similar_IL: Tensor = self.item
             for _ in range(self.config.item_layers):
                 similar_IL = pattern.product(value_IK.flatten(), similar_IL)
             self.graph_index.copy_(index_IK)
             self.graph_value.copy_(value_IK.detach())
             self.frozen, self.rebuild = pattern.matrix(value_IK.flatten()), False
         else:
-            for _ in range(self.config.item_layers):
-                similar_IL = self.frozen @ similar_IL
+            similar_IL = self._similar()
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
         user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
         return Representations(user_UL, item_IL + l2_normalize(similar_IL), content)
 
-    def parts(self, reps: Representations) -> dict[str, Tensor]:
+    def _similar(self) -> Tensor:
         similar_IL: Tensor = self.item
         for _ in range(self.config.item_layers):
             similar_IL = self.frozen @ similar_IL
-        similar_IL = l2_normalize(similar_IL)
+        return similar_IL
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        similar_IL = l2_normalize(self._similar())
         return {ID: reps.item_IL - similar_IL, "content": similar_IL}
 
     def content_encoders(self) -> dict[str, ContentEncoder]:
         return content_encoders(self.modalities, self.content)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL = gather_rows(reps.user_UL, batch.user_B)
-        positive_BL, negative_BL = gather_rows(reps.item_IL, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+        user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
         squares = user_BL.square().sum() + positive_BL.square().sum() + negative_BL.square().sum()
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),

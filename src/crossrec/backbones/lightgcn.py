@@ -8,10 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, gather_batch, xavier_table
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import bpr, embedding_norm
-from crossrec.ops.vectors import gather_rows
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -46,11 +45,8 @@ class LightGCN(Backbone):
         return Representations(user_UL, item_IL)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_B, item_2B = batch.user_B, torch.cat([batch.item_B, negatives(batch)])
-        user_BL = gather_rows(reps.user_UL, user_B)
-        positive_BL, negative_BL = gather_rows(reps.item_IL, item_2B).chunk(2)
-        ego = (gather_rows(self.user, user_B), *gather_rows(self.item, item_2B).chunk(2))
+        user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
-            "reg": self.reg * embedding_norm(*ego),
+            "reg": self.reg * embedding_norm(*gather_batch(self.user, self.item, batch)),
         }

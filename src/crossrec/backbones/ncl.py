@@ -38,11 +38,11 @@ class NCLConfig(LightGCNConfig):
     """Epochs before the contrast with prototypes starts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NCLRepresentations(Representations):
     """Representations with the user and item vectors of layer 2h."""
 
-    context: tuple[Tensor, Tensor] | None = None
+    context: tuple[Tensor, Tensor]
 
 
 class NCL(LightGCN):
@@ -85,7 +85,6 @@ class NCL(LightGCN):
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, NCLRepresentations)
-        assert reps.context is not None
         config = self.config
         of_users = contrast(reps.context[0], self.user, batch.user_B, config.temperature)
         of_items = contrast(reps.context[1], self.item, batch.item_B, config.temperature)

@@ -38,11 +38,11 @@ class SLMRecConfig(BackboneConfig):
     """Share of the entries that a view of the task fd drops."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SLMRecRepresentations(Representations):
     """Representations with the item vectors before fusion: id and every modality side by side, (I, (|M|+1) L)."""
 
-    unfused_IS: Tensor | None = None
+    unfused_IS: Tensor
 
 
 class SLMRec(Backbone):
@@ -97,7 +97,6 @@ class SLMRec(Backbone):
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
         assert isinstance(reps, SLMRecRepresentations)
-        assert reps.unfused_IS is not None
         names = (ID, *self.modalities)
         blocks, weights = (t.chunk(len(names), dim=1) for t in (reps.unfused_IS, self.fuse_item.weight))
         fused = {name: x @ w.T for name, x, w in zip(names, blocks, weights, strict=True)}
@@ -109,7 +108,6 @@ class SLMRec(Backbone):
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, SLMRecRepresentations)
-        assert reps.unfused_IS is not None
         user_BL = l2_normalize(gather_rows(reps.user_UL, batch.user_B))
         item_BL = l2_normalize(gather_rows(reps.item_IL, batch.item_B))
         terms = {"contrast": self._matched(user_BL, item_BL, self.config.temperature)}

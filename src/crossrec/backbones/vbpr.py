@@ -8,10 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, xavier_table
+from crossrec.backbones.bpr import bpr_terms
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.losses import bpr, embedding_norm
-from crossrec.ops.vectors import gather_rows
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
@@ -67,10 +66,4 @@ class VBPR(Backbone):
         return dict(zip(self.widths, torch.split(matrix_ND, list(self.widths.values()), dim=1), strict=True))
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BS = gather_rows(reps.user_US, batch.user_B)
-        positive_BS = gather_rows(reps.item_IS, batch.item_B)
-        negative_BS = gather_rows(reps.item_IS, negatives(batch))
-        return {
-            "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
-            "reg": self.reg * embedding_norm(user_BS, positive_BS, negative_BS),
-        }
+        return bpr_terms(reps, batch, self.reg)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Precision = Literal["bfloat16"]
 """Type of the large products of contrastive terms. None: the type of the vectors."""
@@ -110,10 +111,26 @@ def detached_float(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def scaled_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Gradients that a forward pass saved, times the incoming one, each in the type of its input (``ctx.dtypes``)."""
-    saved = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-    return tuple(None if g is None else (g * grad).to(dtype) for g, dtype in saved)
+class FusedFunction(torch.autograd.Function):
+    """A function whose forward pass computes the gradients too and saves them. Has no second derivative."""
+
+    @staticmethod
+    def save(ctx: Any, *gradients: tuple[Tensor | float | None, Tensor | None]) -> None:
+        """Keep (input, gradient) of the leading inputs, None where there is none; the type becomes the input's."""
+        ctx.dtypes = [getattr(value, "dtype", None) for value, _ in gradients]
+        ctx.save_for_backward(*(gradient for _, gradient in gradients))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        scaled = [None if gradient is None else (gradient * grad).to(dtype) for gradient, dtype in saved]
+        return (*scaled, *[None] * (len(ctx.needs_input_grad) - len(scaled)))
+
+
+def inverse_scale(temperature: Tensor | float, dtype: torch.dtype) -> Tensor | float:
+    """1 / λ without gradient, in the type of the accumulated values."""
+    return 1.0 / (detached_float(temperature).to(dtype) if isinstance(temperature, Tensor) else temperature)
 
 
 _SHAPES = 64

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from crossrec.ops.blockwise import (
     LOG2E,
+    FusedFunction,
     Precision,
     Workspace,
     add_matmul_,
@@ -22,10 +22,10 @@ from crossrec.ops.blockwise import (
     detached_float,
     exp2_rows_,
     exponents_fit,
+    inverse_scale,
     matmul_into,
     pad_rows,
     rows_per_block,
-    scaled_gradients,
 )
 
 KEPT_NUMBERS = 1 << 27
@@ -72,7 +72,7 @@ class _Options(NamedTuple):
     precision: Precision | None
 
 
-class _ClusterCrossEntropy(torch.autograd.Function):
+class _ClusterCrossEntropy(FusedFunction):
     """The value depends on λ through x / λ alone, so its derivative by λ is -(x · ∂/∂x + t · ∂/∂t) / λ."""
 
     @staticmethod
@@ -101,16 +101,10 @@ class _ClusterCrossEntropy(torch.autograd.Function):
                 agreement * inverse - torch.dot(inputs.vector.flatten(), grad_vector.flatten())
             )
         grad_target = code_vector[:num_rows] * -inverse
-        ctx.save_for_backward(grad_target, grad_vector[:num_rows], grad_prototype, grad_temperature)
-        temperature_dtype = temperature.dtype if isinstance(temperature, Tensor) else None
-        ctx.dtypes = target_NL.dtype, vector_NL.dtype, prototype_PL.dtype, temperature_dtype
+        gradients = (grad_target, grad_vector[:num_rows], grad_prototype, grad_temperature)
+        FusedFunction.save(ctx, *zip((target_NL, vector_NL, prototype_PL, temperature), gradients, strict=True))
         value = options.partitions * (partition_N @ inputs.weight) - inverse * agreement
         return value.to(vector_NL.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *scaled_gradients(ctx, grad), None, None
 
 
 class _Inputs:
@@ -128,8 +122,7 @@ class _Inputs:
         vector, self.prototype = detached_float(vector_NL), detached_float(prototype_PL)
         self.vector, self.target = pad_rows(vector, precision), pad_rows(detached_float(target_NL), precision)
         self.weight = pad_rows(weight_N.to(vector.dtype), precision)
-        scale = detached_float(temperature).to(vector.dtype) if isinstance(temperature, Tensor) else temperature
-        self.inverse: Tensor | float = 1.0 / scale
+        self.inverse = inverse_scale(temperature, vector.dtype)
         size = rows_per_block(self.vector, len(self.prototype))
         self.blocks = [slice(start, start + size) for start in range(0, len(self.vector), size)]
         self.prototype_cast = self.prototype.to(vector.dtype if precision is None else torch.bfloat16)

@@ -58,14 +58,7 @@ class SparseMatrix:
 
     def product(self, dense: Tensor) -> Tensor:
         """The product without a gradient."""
-        return F.embedding_bag(
-            self.indices,
-            dense,
-            self.indptr,
-            mode="sum",
-            per_sample_weights=self.values.to(dense.dtype),
-            include_last_offset=True,
-        )
+        return _weighted_sums(self.indptr, self.indices, self.values.to(dense.dtype), dense)
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -103,18 +96,6 @@ class SparsePattern:
         transposed = SparseMatrix(self.transposed_indptr, self.transposed_row_E, values_E[order_E], self.shape[0])
         return SparseMatrix(self.indptr, self.column_E, values_E, self.shape[1], transposed)
 
-    def zeros(self, dtype: torch.dtype) -> Tensor:
-        """The pattern as a sparse matrix of torch, with values of 0."""
-        with warnings.catch_warnings():  # "sparse CSR tensor support is in beta state"
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(
-                self.indptr,
-                self.column_E,
-                self.indptr.new_zeros(len(self.row_E), dtype=dtype),
-                self.shape,
-                check_invariants=False,
-            )
-
     def product(self, values_E: Tensor, dense: Tensor) -> Tensor:
         """The matrix of these values times a dense (columns, L) one, (rows, L); gradient for both."""
         product: Tensor = _WeightedProduct.apply(values_E, dense, self)  # type: ignore[no-untyped-call]
@@ -147,7 +128,13 @@ def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Ten
 def _entry_dots(pattern: SparsePattern, left_RL: Tensor, right_CL: Tensor) -> Tensor:
     # torch's kernel gathers no rows and is four times as fast on a CPU, but takes no more entries than a full matrix.
     if left_RL.device.type == "cpu" and len(pattern.row_E) <= pattern.shape[0] * pattern.shape[1]:
-        dots: Tensor = torch.sparse.sampled_addmm(pattern.zeros(left_RL.dtype), left_RL, right_CL.T, beta=0)
+        value_E = left_RL.new_zeros(len(pattern.row_E))
+        with warnings.catch_warnings():  # "sparse CSR tensor support is in beta state"
+            warnings.simplefilter("ignore", UserWarning)
+            zeros = torch.sparse_csr_tensor(
+                pattern.indptr, pattern.column_E, value_E, pattern.shape, check_invariants=False
+            )
+        dots: Tensor = torch.sparse.sampled_addmm(zeros, left_RL, right_CL.T, beta=0)
         return dots.values()
     return (left_RL.index_select(0, pattern.row_E) * right_CL.index_select(0, pattern.column_E)).sum(-1)
 
