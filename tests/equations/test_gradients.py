@@ -14,7 +14,7 @@ from crossrec.alignment.strength import compensation, mean_preference, strength
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import bpr, embedding_norm, info_nce, logsumexp_dot
-from crossrec.ops.vectors import cosine, gather_rows, l2_normalize
+from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Representations
 
 from .worlds import close, double, generator, make, randn
@@ -30,7 +30,7 @@ def warm(value: float) -> torch.Tensor:
 
 HELPERS = {
     "unit": (l2_normalize, (leaf(0, 4, 3),)),
-    "cosine": (cosine, (leaf(0, 4, 3), leaf(1, 4, 3))),
+    "cosine": (lambda a, b: (l2_normalize(a) * l2_normalize(b)).sum(-1), (leaf(0, 4, 3), leaf(1, 4, 3))),
     "rows": (lambda table: gather_rows(table, torch.tensor([2, 0, 2, 2])), (leaf(0, 4, 3),)),
     "bpr": (bpr, (leaf(0, 5), leaf(1, 5))),
     "embedding_norm": (embedding_norm, (leaf(0, 4, 3), leaf(1, 4, 3), leaf(2, 4, 3))),

@@ -1,4 +1,4 @@
-"""L2-normalisation that is safe for zero rows, gathering of rows, cosines and counts. All differentiable."""
+"""L2-normalisation that is safe for zero rows, gathering of rows and counts. All differentiable."""
 
 from __future__ import annotations
 
@@ -84,11 +84,6 @@ class _L2Normalize(torch.autograd.Function):
 def _plain(norm: Tensor) -> bool:
     low, high = norm.aminmax()
     return bool((low > _PLAIN_LENGTHS[0]) & (high < _PLAIN_LENGTHS[1]))
-
-
-def cosine(left_NL: Tensor, right_NL: Tensor) -> Tensor:
-    """Row-wise cosine, (N,); 0 where either row is zero."""
-    return (l2_normalize(left_NL) * l2_normalize(right_NL)).sum(-1)
 
 
 def zero_like(reference: Tensor) -> Tensor:
