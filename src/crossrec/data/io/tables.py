@@ -195,8 +195,8 @@ def write_frames(
         ".jsonl": lazy.sink_ndjson,
     }
     try:
-        with draft_file(path) as draft:
-            sinks[path.suffix.lower()](draft)
+        with draft_file(path) as draft, draft.open("wb") as file:  # given a path, polars may create it after an error
+            sinks[path.suffix.lower()](file)
     except (OSError, PolarsError) as error:
         if raised:  # polars before 2.0 wraps an exception of the frames, even KeyboardInterrupt, in its own
             raise raised[0] from None
