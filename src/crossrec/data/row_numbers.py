@@ -25,17 +25,9 @@ def assign_rows(
     item ids in row order. Without one, integer item ids are the rows if there are features. ``row_counts``: feature
     file → its number of rows. Raises DataError if features and items do not fit together.
     """
-    log.item_ids, item_row_D = _item_rows(source, log, table, item_column, row_counts)
-    log.item_N = item_row_D[log.item_N]
     if source.row_indices:
         user_row_D = log.user_ids.to_numpy()
         log.user_ids, log.user_N = pl.Series(np.arange(user_row_D[-1] + 1)), user_row_D[log.user_N]
-
-
-def _item_rows(
-    source: Source, log: InteractionLog, table: Table, item_column: str | None, row_counts: dict[Path, int]
-) -> tuple[pl.Series, np.ndarray]:
-    """Return (id of every item row, row of every distinct item of the log)."""
     check_row_counts(row_counts)
     path, count = next(iter(row_counts.items()), (None, 0))
     if source.items is not None:
@@ -43,17 +35,17 @@ def _item_rows(
         check_row_counts(row_counts, source.items.name, len(ids))
         row_D = positions(log.item_ids, ids)
         _check_items(row_D < 0, log, table, f"is not in {source.items.name}; add it there, or delete its rows here")
-        return ids, row_D
-    if path is None and not source.row_indices:
-        return log.item_ids, np.arange(len(log.item_ids))
-    if log.item_ids.dtype != pl.Int64:
+    elif path is None and not source.row_indices:
+        return
+    elif log.item_ids.dtype != pl.Int64:
         raise no_row_index(f"{path}", log.item_ids, table, "add items.csv beside it,")
-    row_D = log.item_ids.to_numpy()
-    if path is None:
-        return pl.Series(np.arange(int(row_D[-1]) + 1)), row_D
-    reason = no_feature_row(path, count, "add the row or renumber" if source.row_indices else None)
-    _check_items((row_D < 0) | (row_D >= count), log, table, reason)
-    return pl.Series(np.arange(count)), row_D
+    else:
+        row_D = log.item_ids.to_numpy()
+        if path is not None:
+            reason = no_feature_row(path, count, "add the row or renumber" if source.row_indices else None)
+            _check_items((row_D < 0) | (row_D >= count), log, table, reason)
+        ids = pl.Series(np.arange(count if path is not None else int(row_D[-1]) + 1))
+    log.item_ids, log.item_N = ids, row_D[log.item_N]
 
 
 def no_row_index(where: str, ids: pl.Series, table: Table, hint: str) -> DataError:

@@ -72,9 +72,9 @@ def build_folder(
     with new_folder(out) as draft:
         log = read_parts(source, config, steps, on_progress)
         _apply_rules(log, config, steps, on_progress)
-        split_N = _split(log, config, on_progress)
+        split_N = log.split_N = _split(log, config, on_progress)
         items = _order_items(source, log, config, steps, on_progress)
-        _write_interactions(draft / "interactions.parquet", log, split_N, on_progress)
+        _write_interactions(draft / "interactions.parquet", log, on_progress)
         items.write_parquet(draft / "items.parquet")
         if source.users is not None:
             user_ids = log.user_ids.gather(np.unique(log.user_N)).alias("user")
@@ -211,7 +211,7 @@ def _select_rows(table: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
     return table.drop(key)[row.replace(-1, None)].insert_column(0, ids)
 
 
-def _write_interactions(path: Path, log: InteractionLog, split_N: np.ndarray | None, on_progress: OnProgress) -> None:
+def _write_interactions(path: Path, log: InteractionLog, on_progress: OnProgress) -> None:
     labels = pl.Series(list(SPLITS))
 
     def frames() -> Iterator[pl.DataFrame]:
@@ -221,8 +221,8 @@ def _write_interactions(path: Path, log: InteractionLog, split_N: np.ndarray | N
 
     def rows(part: slice) -> pl.DataFrame:
         columns = {"user": log.user_ids.gather(log.user_N[part]), "item": log.item_ids.gather(log.item_N[part])}
-        if split_N is not None:
-            columns["split"] = labels.gather(split_N[part])
+        if log.split_N is not None:
+            columns["split"] = labels.gather(log.split_N[part])
         if log.time_N is not None:
             columns["time"] = log.times.decode(log.time_N[part])
         if log.rating_N is not None:
