@@ -78,9 +78,11 @@ def test_too_large_requests_are_refused(client_of):
     assert client.post("/v1/recommend", content=chunks()).status_code == 413
 
 
-def test_the_rate_limiter_counts_per_client():
+def test_the_rate_limiter_counts_per_client(monkeypatch):
     now = [0.0]
-    limiter = RateLimiter(2.0, lambda: now[0], max_clients=2)
+    monkeypatch.setattr("crossrec.serving.middleware.monotonic", lambda: now[0])
+    monkeypatch.setattr("crossrec.serving.middleware.MAX_CLIENTS", 2)
+    limiter = RateLimiter(2.0)
     assert [limiter.wait("a") for _ in range(4)] == [0, 0, 0, 0]
     assert limiter.wait("a") == pytest.approx(0.5)
     assert limiter.wait("b") == 0

@@ -7,9 +7,8 @@ import hmac
 import json
 import logging
 import math
-import time
 from collections import OrderedDict
-from collections.abc import Callable
+from time import monotonic
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -46,23 +45,20 @@ HEADERS = [
 class RateLimiter:
     """Token bucket for each client: it fills at ``rate`` tokens a second up to ``2 · rate``; a request takes one."""
 
-    def __init__(
-        self, rate: float, clock: Callable[[], float] = time.monotonic, max_clients: int = MAX_CLIENTS
-    ) -> None:
+    def __init__(self, rate: float) -> None:
         self.rate, self.capacity = rate, max(2 * rate, 1.0)
-        self._clock, self._max_clients = clock, max_clients
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, client: str) -> float:
         """0 if a request may pass now, else the seconds until one may."""
         if not self.rate:
             return 0.0
-        now = self._clock()
+        now = monotonic()
         tokens, updated = self._buckets.pop(client, (self.capacity, now))
         tokens = min(self.capacity, tokens + (now - updated) * self.rate)
         passes = tokens >= 1
         self._buckets[client] = (tokens - passes, now)
-        if len(self._buckets) > self._max_clients:
+        if len(self._buckets) > MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return 0.0 if passes else (1 - tokens) / self.rate
 
