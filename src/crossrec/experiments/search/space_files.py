@@ -69,41 +69,41 @@ def _parse_values(
 ) -> Choice | Range | Share:
     """The values of setting ``name`` among all ``contents`` of a part."""
     content, where = contents[name], f"{where}: '{name}'"
-    if not isinstance(content, dict):
-        choice = _parse_list(content, where)
-        for value in choice.values:
-            _check_value(config_type, name, value, where)
-        return choice
-    if "of" in content:
-        return _parse_share(name, contents, where)
-    values = _parse_range(content, where)
+    if _is_share(content):
+        return _parse_share(content, contents, where)
+    values = _parse_free(content, where)
     for value in values.ends():
         _check_value(config_type, name, value, where)
-    between = values.low + (values.high - values.low) * (math.sqrt(2) - 1)
-    try:
-        config_type.parse({name: between})
-    except ConfigError:  # it is within the bounds, so the setting is an integer
-        return Range(values.low, values.high, values.log, whole=True)
+    if isinstance(values, Range):
+        between = values.low + (values.high - values.low) * (math.sqrt(2) - 1)
+        try:
+            config_type.parse({name: between})
+        except ConfigError:  # it is within the bounds, so the setting is an integer
+            return Range(values.low, values.high, values.log, whole=True)
     return values
 
 
-def _parse_share(name: str, contents: Mapping[str, Any], where: str) -> Share:
-    content = contents[name]
+def _is_share(content: Any) -> bool:
+    return isinstance(content, dict) and "of" in content
+
+
+def _parse_share(content: dict[str, Any], contents: Mapping[str, Any], where: str) -> Share:
     for key in content:
         check_name(key, ("of", "times"), where)
     other = content["of"]
-    if other not in contents or other == name or (isinstance(contents[other], dict) and "of" in contents[other]):
-        free = [n for n, c in contents.items() if n != name and not (isinstance(c, dict) and "of" in c)]
+    free = [name for name in contents if not _is_share(contents[name])]
+    if other not in free:
         raise ConfigError(
             f"{where}: 'of' must name a setting here with values of its own{did_you_mean(str(other), free)}"
         )
     times = content.get("times", 1)
-    if isinstance(times, dict):
-        return Share(other, _parse_range(times, f"{where}: 'times'"))
-    return Share(other, _parse_list(times, where))
+    return Share(other, _parse_free(times, f"{where}: 'times'" if isinstance(times, dict) else where))
 
 
-def _parse_list(content: Any, where: str) -> Choice:
+def _parse_free(content: Any, where: str) -> Choice | Range:
+    """A range, or a list of values."""
+    if isinstance(content, dict):
+        return _parse_range(content, where)
     values = content if isinstance(content, list) else [content]
     if not values:
         raise ConfigError(f"{where}: an empty list; give values, or leave the setting out")
