@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -41,67 +41,35 @@ def _question_command(name: str) -> Callable[..., int]:
     return command
 
 
-# Commands are imported when they are used: torch takes a second to import.
-app.command(
-    "crossrec.commands.train:train",
-    name="train",
-    help="Train a recommender, alone or with FETTLE or CROSS on top, and test it.",
-    help_flags=[],
-)
+OWN_PARSER = {"train", "tune"}
+"""Commands that parse their own flags, --help among them, as the questions do."""
+COMMANDS = {
+    "train": ("train:train", "Train a recommender, alone or with FETTLE or CROSS on top, and test it."),
+    "report": ("report:report", "Write the results in a folder as one HTML page."),
+    "tune": ("tune:tune", "Search settings on validation, alone or with other workers (Section 7.1)."),
+    "recommend": ("recommend:recommend", "Recommend items to users of a trained run, or to a new user with a history."),
+    "similar": ("similar:similar", "Find the items most similar to others, by behaviour or by a modality."),
+    "export": (
+        "export:export",
+        "Export the vectors of a trained run as .npy and Parquet files, with an optional index.",
+    ),
+    "extend": ("extend:extend", "Add new items to a trained run, by their texts and pictures alone."),
+    "serve": ("serve:serve", "Serve trained runs over HTTP, with a page to explore them."),
+}
+"""Function in ``crossrec.commands`` and help by name; it is imported when it is used, as torch takes a second."""
+DATA_COMMANDS = {
+    "import": ("data_import:import_data", "Make a data folder of tables, RecBole, MMRec, TikTok or Amazon files."),
+    "describe": ("data_describe:describe", "The columns of the paper's Table 1, and more."),
+    "features": ("data_features:features", "Features of items from their texts and pictures, by models you choose."),
+    "validate": ("data_validate:validate", "List everything that is wrong, a line each."),
+}
 for _name, _question in QUESTIONS.items():
     app.command(_question_command(_name), name=_name, help=_question.help, help_flags=[])
-app.command(
-    "crossrec.commands.report:report",
-    name="report",
-    help="Write the results in a folder as one HTML page.",
-)
-app.command(
-    "crossrec.commands.tune:tune",
-    name="tune",
-    help="Search settings on validation, alone or with other workers (Section 7.1).",
-    help_flags=[],
-)
-app.command(
-    "crossrec.commands.recommend:recommend",
-    name="recommend",
-    help="Recommend items to users of a trained run, or to a new user with a history.",
-)
-app.command(
-    "crossrec.commands.similar:similar",
-    name="similar",
-    help="Find the items most similar to others, by behaviour or by a modality.",
-)
-app.command(
-    "crossrec.commands.export:export",
-    name="export",
-    help="Export the vectors of a trained run as .npy and Parquet files, with an optional index.",
-)
-app.command(
-    "crossrec.commands.extend:extend",
-    name="extend",
-    help="Add new items to a trained run, by their texts and pictures alone.",
-)
-app.command(
-    "crossrec.commands.serve:serve",
-    name="serve",
-    help="Serve trained runs over HTTP, with a page to explore them.",
-)
-data.command(
-    "crossrec.commands.data_import:import_data",
-    name="import",
-    help="Make a data folder of tables, RecBole, MMRec, TikTok or Amazon files.",
-)
-data.command(
-    "crossrec.commands.data_describe:describe", name="describe", help="The columns of the paper's Table 1, and more."
-)
-data.command(
-    "crossrec.commands.data_features:features",
-    name="features",
-    help="Features of items from their texts and pictures, by models you choose.",
-)
-data.command(
-    "crossrec.commands.data_validate:validate", name="validate", help="List everything that is wrong, a line each."
-)
+for _name, (_function, _help) in COMMANDS.items():
+    _options: dict[str, Any] = {"help_flags": []} if _name in OWN_PARSER else {}
+    app.command(f"crossrec.commands.{_function}", name=_name, help=_help, **_options)
+for _name, (_function, _help) in DATA_COMMANDS.items():
+    data.command(f"crossrec.commands.{_function}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

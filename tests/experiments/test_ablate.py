@@ -11,9 +11,9 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis.comparison import PLAIN
 from crossrec.experiments.analysis.components import components_label
-from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, versus
+from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, PairedTests, versus
 from crossrec.experiments.experiment import SharedSettings
-from crossrec.experiments.questions import ablate, compare
+from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.ablate import PAPER, AblateConfig, cells
 from crossrec.runs.config import RunConfig
 
@@ -174,7 +174,8 @@ def test_claims_do_not_hold_where_the_numbers_contradict_them():
     ],
 )
 def test_dt_alone_does_little_is_contradicted_in_either_direction(monkeypatch, tested, certainty):
-    monkeypatch.setattr(ablate, "verdicts_by_label", lambda tests: {("freedom", versus("DT", PLAIN)): tested})
+    verdicts = {("freedom", versus("DT", PLAIN)): tested}
+    monkeypatch.setattr(PairedTests, "verdict", lambda self, *labels: verdicts.get(labels))
     value = {"DT": 0.06, "none": 0.05}
     (claim,) = claims_of(result_from("ablate", AblateConfig(subsets=("dt",)), lambda cell: value[cell.group[1]]))
     assert claim[1] == "does not hold"

@@ -12,7 +12,7 @@ from crossrec.evaluation.groups import popularity_groups
 from crossrec.experiments.analysis.comparison import method_blocks
 from crossrec.experiments.analysis.list_tables import LIST_METRICS, lists_table
 from crossrec.experiments.analysis.run_evaluation import user_groups
-from crossrec.experiments.analysis.significance_tables import compare_methods, correct_comparisons, significance_table
+from crossrec.experiments.analysis.significance_tables import PairedTests, compare_methods
 from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.compare import CompareConfig, block_tests, cells
 
@@ -165,10 +165,10 @@ def test_lists_users_and_cost(measured, groups, tmp_path):
 
 def test_users_differ_in_number_or_are_none():
     assert compare_methods(("a",), "failed: x", [], "recall@20").test == "failed: x"
-    table = significance_table("t", ("what",), [compare_methods(("a",), "failed: x", "failed: y", "recall@20")])
+    table = PairedTests([compare_methods(("a",), "failed: x", "failed: y", "recall@20")]).table("t", ("what",))
     assert table.rows[0][0] == "a"
     assert table.rows[0][-1] == "failed: x"
-    assert correct_comparisons([]) == []
+    assert PairedTests([]).p_holm == {}
 
 
 def test_no_test_users(groups):

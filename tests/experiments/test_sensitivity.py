@@ -13,9 +13,9 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 
 from crossrec.alignment import CrossConfig
 from crossrec.errors import ConfigError
-from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE
+from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, PairedTests
 from crossrec.experiments.experiment import SharedSettings
-from crossrec.experiments.questions import compare, sensitivity
+from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.sensitivity import SensitivityConfig, cells
 
 WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -274,7 +274,7 @@ def test_values_that_differ_beyond_chance_are_named(monkeypatch, verdicts, sente
     tested = {
         ("γ", value, "as set"): verdicts.get(value, NO_DIFFERENCE) for value in ("1e-05", "0.0001", "0.001", "0.1")
     }
-    monkeypatch.setattr(sensitivity, "verdicts_by_label", lambda tests: tested)
+    monkeypatch.setattr(PairedTests, "verdict", lambda self, *labels: tested.get(labels))
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert sentence in findings[1]
     assert "chance" not in findings[-1], "the claim is about the backbone alone, and nothing was tested against it"
@@ -284,10 +284,9 @@ def test_values_that_differ_beyond_chance_are_named(monkeypatch, verdicts, sente
 
 
 def test_a_claim_that_holds_beyond_chance(monkeypatch):
-    tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS} | {("cross", "", "as set"): "lower"}
-    monkeypatch.setattr(
-        sensitivity, "verdicts_by_label", lambda tests: tested | {("cross", "", "backbone alone"): "higher"}
-    )
+    tested = {("γ", f"{value:g}", "backbone alone"): "higher" for value in WEIGHTS}
+    tested |= {("cross", "", "as set"): "lower", ("cross", "", "backbone alone"): "higher"}
+    monkeypatch.setattr(PairedTests, "verdict", lambda self, *labels: tested.get(labels))
     findings = result_from("sensitivity", SensitivityConfig(parameters=("gamma",)), flat_enough).findings
     assert findings[-1].endswith("holds beyond chance.")
 

@@ -70,9 +70,12 @@ def method_blocks(results: Sequence[Result]) -> list[list[MethodRuns]]:
     return blocks
 
 
-def comparison_table(title: str, blocks: Iterable[Sequence[MethodRuns]], notes: Sequence[str]) -> ResultTable:
-    """A row per method, with COLUMNS."""
-    return ResultTable(title, [Column("model", "left"), *COLUMNS], comparison_rows(blocks), notes)
+def comparison_table(
+    title: str, blocks: Iterable[Sequence[MethodRuns]], note: str, further_notes: Sequence[str] = ()
+) -> ResultTable:
+    """A row per method, with COLUMNS. The note on Δ follows ``note``."""
+    columns = [Column("model", "left"), *COLUMNS]
+    return ResultTable(title, columns, comparison_rows(blocks), (note, DELTA_NOTE, *further_notes))
 
 
 def comparison_rows(blocks: Iterable[Sequence[MethodRuns]]) -> list[Sequence[CellValue]]:

@@ -9,10 +9,9 @@ import numpy as np
 
 from crossrec.evaluation.groups import Groups
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns
-from crossrec.experiments.analysis.grouped_bars import plot_grouped_bars
 from crossrec.experiments.analysis.seed_values import SeedValues, percent_change, table_cell
 from crossrec.experiments.analysis.wording import metric_label, seeds_note
-from crossrec.experiments.reporting.figures import legend_below
+from crossrec.experiments.reporting.figures import legend_below, plot_grouped_bars
 from crossrec.experiments.reporting.result import ResultFigure
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,6 @@ CONFIDENCE = 0.95
 LEVEL = 0.05
 """A corrected p up to this counts as a difference."""
 NO_DIFFERENCE = "no difference shown"
-LABEL_HEADS = ("backbone", "compared")
-"""Heads of a comparison's labels where all comparisons use one metric."""
 NOTE = (
     "Paired over test users, each user's values averaged over seeds first. Interval: 95 %, bootstrap over users. p: "
     "paired t-test, two-sided; p (Holm): corrected for all {count} tests of this table; a difference is told at "
@@ -32,8 +30,6 @@ NOTE = (
 
 Pair = tuple[tuple[str, ...], Sequence[Result], Sequence[Result]]
 """Labels of a comparison, the new runs, and the runs that they are compared with."""
-Verdicts = Mapping[tuple[str, ...], str]
-""" "higher", "lower" or NO_DIFFERENCE by the labels of a comparison; one that could not be tested is missing."""
 
 
 def versus(new: str, base: str) -> str:
@@ -49,20 +45,43 @@ class Comparison:
     test: PairedTest | str
 
 
-@dataclass(frozen=True)
-class CorrectedComparison:
-    """A tested comparison, with its p corrected for the number of tests in its table."""
+class PairedTests:
+    """The comparisons of one table. The p of all that could be tested are corrected together, as one family.
 
-    labels: tuple[str, ...]
-    test: PairedTest
-    p_holm: float
+    ``p_holm``: the corrected p by the labels of a comparison.
+    """
 
-    @property
-    def verdict(self) -> str:
-        """ "higher", "lower" or NO_DIFFERENCE."""
-        if self.p_holm > LEVEL:
+    def __init__(self, comparisons: Iterable[Comparison]) -> None:
+        self.comparisons = list(comparisons)
+        self._tests = {c.labels: c.test for c in self.comparisons if isinstance(c.test, PairedTest)}
+        p_holm = holm([test.p_t for test in self._tests.values()])
+        self.p_holm = dict(zip(self._tests, map(float, p_holm), strict=True))
+
+    def verdict(self, *labels: str) -> str | None:
+        """ "higher", "lower" or NO_DIFFERENCE; None where the comparison is missing or could not be tested."""
+        if labels not in self._tests:
+            return None
+        if self.p_holm[labels] > LEVEL:
             return NO_DIFFERENCE
-        return "higher" if self.test.difference > 0 else "lower"
+        return "higher" if self._tests[labels].difference > 0 else "lower"
+
+    def table(self, title: str, heads: Sequence[str] = ("backbone", "compared")) -> ResultTable:
+        """A row per comparison, with a rule where the first label changes. ``heads``: columns of the labels."""
+        numbers = ("users", "base", "new", "difference", "low", "high", "p", "p (Holm)")
+        formats = {"difference": "+.4f", "low": "+.4f", "high": "+.4f", "p": ".2g", "p (Holm)": ".2g"}
+        columns = [Column(head, "left") for head in heads]
+        columns += [Column(name, format=formats.get(name, ".4f")) for name in numbers]
+        rows: list[Sequence[CellValue]] = []
+        for number, comparison in enumerate(self.comparisons):
+            labels, test = comparison.labels, comparison.test
+            if number and labels[0] != self.comparisons[number - 1].labels[0]:
+                rows.append(RULE)
+            if isinstance(test, str):
+                rows.append([*labels, *[None] * len(numbers), test])
+            else:
+                values = (test.users, test.base, test.new, test.difference, test.low, test.high, test.p_t)
+                rows.append([*labels, *values, self.p_holm[labels], self.verdict(*labels)])
+        return ResultTable(title, [*columns, Column("verdict", "left")], rows, (NOTE.format(count=len(self._tests)),))
 
 
 def compare_methods(
@@ -88,19 +107,18 @@ def compare_blocks(
     further: Sequence[tuple[str, str]],
     datasets: Mapping[DataConfig, Dataset],
     metric: str,
-) -> list[Comparison]:
+) -> PairedTests:
     """Test every method of a block against its first, and ``further`` pairs of names (new, base) where both exist."""
-    return compare_pairs((pair for block in blocks for pair in _block_pairs(block, further)), datasets, metric)
+    pairs: list[Pair] = []
+    for block in blocks:
+        methods, first = {method.name: method for method in block}, block[0]
+        for new, base in dict.fromkeys([*((method.name, first.name) for method in block[1:]), *further]):
+            if {new, base} <= methods.keys():
+                pairs.append(((first.backbone, versus(new, base)), methods[new].results, methods[base].results))
+    return compare_pairs(pairs, datasets, metric)
 
 
-def _block_pairs(block: Sequence[MethodRuns], further: Sequence[tuple[str, str]]) -> Iterator[Pair]:
-    methods, first = {method.name: method for method in block}, block[0]
-    for new, base in dict.fromkeys([*((name, first.name) for name in list(methods)[1:]), *further]):
-        if {new, base} <= methods.keys():
-            yield (first.backbone, versus(new, base)), methods[new].results, methods[base].results
-
-
-def compare_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> list[Comparison]:
+def compare_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset], metric: str) -> PairedTests:
     """Test every pair in one metric. Runs that occur in several pairs are evaluated once."""
     cache: dict[tuple[Path, ...], list[RunEvaluation] | str] = {}
 
@@ -110,37 +128,6 @@ def compare_pairs(pairs: Iterable[Pair], datasets: Mapping[DataConfig, Dataset],
             cache[folders] = evaluate_runs(results, datasets)
         return cache[folders]
 
-    return [compare_methods(labels, evaluations(new), evaluations(base), metric) for labels, new, base in pairs]
-
-
-def correct_comparisons(comparisons: Sequence[Comparison]) -> list[CorrectedComparison]:
-    """Correct the p of all comparisons that could be tested, as one family."""
-    tested = [(c.labels, c.test) for c in comparisons if isinstance(c.test, PairedTest)]
-    adjusted = holm([test.p_t for _, test in tested])
-    return [CorrectedComparison(*one, float(p)) for one, p in zip(tested, adjusted, strict=True)]
-
-
-def verdicts_by_label(comparisons: Sequence[Comparison]) -> dict[tuple[str, ...], str]:
-    """Verdicts of those that could be tested."""
-    return {corrected.labels: corrected.verdict for corrected in correct_comparisons(comparisons)}
-
-
-def significance_table(title: str, heads: Sequence[str], comparisons: Sequence[Comparison]) -> ResultTable:
-    """A row per comparison, with a rule where the first label changes. ``heads``: columns of the labels."""
-    corrected_by_label = {corrected.labels: corrected for corrected in correct_comparisons(comparisons)}
-    numbers = ("users", "base", "new", "difference", "low", "high", "p", "p (Holm)")
-    formats = {"difference": "+.4f", "low": "+.4f", "high": "+.4f", "p": ".2g", "p (Holm)": ".2g"}
-    columns = [*(Column(head, "left") for head in heads), *(Column(n, format=formats.get(n, ".4f")) for n in numbers)]
-    columns.append(Column("verdict", "left"))
-    rows: list[Sequence[CellValue]] = []
-    for number, comparison in enumerate(comparisons):
-        if number and comparison.labels[0] != comparisons[number - 1].labels[0]:
-            rows.append(RULE)
-        if comparison.labels in corrected_by_label:
-            corrected = corrected_by_label[comparison.labels]
-            t = corrected.test
-            values = (t.users, t.base, t.new, t.difference, t.low, t.high, t.p_t, corrected.p_holm)
-            rows.append([*comparison.labels, *values, corrected.verdict])
-        else:
-            rows.append([*comparison.labels, *[None] * len(numbers), str(comparison.test)])
-    return ResultTable(title, columns, rows, (NOTE.format(count=len(corrected_by_label)),))
+    return PairedTests(
+        compare_methods(labels, evaluations(new), evaluations(base), metric) for labels, new, base in pairs
+    )

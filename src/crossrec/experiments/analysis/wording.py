@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from crossrec.experiments.analysis.seed_values import SeedValues, mean_over_seeds, percent_change
 
@@ -76,3 +76,21 @@ def judge_claim(
         certainty = " beyond chance" if holds else ": the contrary is beyond chance"
         judgement += certainty if beyond_chance else " in the mean, which may be chance"
     return f"{subject}: the paper's claim that {claim} {judgement}{f' ({detail})' if detail else ''}."
+
+
+def judge_all(
+    subject: str,
+    claim: str,
+    judgements: Mapping[str, bool | None],
+    tests: Sequence[str | None] = (),
+    *,
+    exceptions: str = "not {}",
+    join: Callable[[Sequence[str]], str] = join_words,
+) -> str:
+    """``judge_claim`` for a claim on several cases, by name: it holds if it does in all of them.
+
+    ``exceptions``: detail that names the cases in which it does not hold, joined by ``join``.
+    """
+    failing = [name for name, holds in judgements.items() if holds is False]
+    detail = exceptions.format(join(failing)) if failing else ""
+    return judge_claim(subject, claim, all_hold(judgements.values()), detail, tests)

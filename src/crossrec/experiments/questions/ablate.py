@@ -10,32 +10,11 @@ from pydantic import Field
 from crossrec.alignment import CrossConfig
 from crossrec.alignment.config import Term
 from crossrec.data import DataConfig, Dataset
-from crossrec.experiments.analysis.comparison import (
-    DELTA_NOTE,
-    PLAIN,
-    MethodRuns,
-    comparison_table,
-    figure_table,
-    method_blocks,
-)
+from crossrec.experiments.analysis import wording
+from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
 from crossrec.experiments.analysis.components import COMPONENTS, components_label, parse_components
 from crossrec.experiments.analysis.seed_values import SeedValues, finite, highest, is_higher, percent_change
-from crossrec.experiments.analysis.significance_tables import (
-    LABEL_HEADS,
-    Verdicts,
-    compare_blocks,
-    significance_table,
-    verdicts_by_label,
-    versus,
-)
-from crossrec.experiments.analysis.wording import (
-    all_hold,
-    describe_change,
-    join_words,
-    judge_claim,
-    metric_label,
-    seeds_note,
-)
+from crossrec.experiments.analysis.significance_tables import PairedTests, compare_blocks, versus
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.figures import bar_style, label_bar, means_and_deviations
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
@@ -45,10 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALL = "ILDA&DT&CNA&CLA"
-PAPER = (
-    *("ILDA", "DT", "CNA", "CLA"),
-    *("ILDA&DT", "ILDA&CNA", "ILDA&CLA", "CNA&CLA", "ILDA&CNA&CLA", ALL),
-)
+PAPER = ("ILDA", "DT", "CNA", "CLA", "ILDA&DT", "ILDA&CNA", "ILDA&CLA", "CNA&CLA", "ILDA&CNA&CLA", ALL)
 """The subsets of Figure 6 and the pairs between them."""
 ADDED = (
     ("ILDA&CNA&CLA", "ILDA", "CNA and CLA add to ILDA"),
@@ -112,62 +88,51 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
                 axes.set_yticks(range(len(rows)), labels)
                 axes.grid(axis="x")
                 axes.grid(visible=False, axis="y")
-                axes.set_xlabel(metric_label(metric))
+                axes.set_xlabel(wording.metric_label(metric))
                 axes.margins(x=0.2, y=0.02)
             panels[y][0].invert_yaxis()
 
     caption = (
-        f"{data}: the backbone alone (top, dotted line) and with components of CROSS. Test metrics{seeds_note(seeds)}; "
-        "the percentages are changes of the mean against the backbone."
+        f"{data}: the backbone alone (top, dotted line) and with components of CROSS. Test metrics"
+        f"{wording.seeds_note(seeds)}; the percentages are changes of the mean against the backbone."
     )
     height = 0.6 + 0.22 * len(numbers.rows) + 0.3 * len(blocks)
     return ResultFigure("Components of CROSS", caption, numbers, draw, (7.0, height))
 
 
-def _findings(block: Sequence[MethodRuns], verdicts: Verdicts) -> list[str]:
+def _findings(block: Sequence[MethodRuns], tests: PairedTests) -> list[str]:
+    """Changes of Recall@10 by component, the best subset, and the claims of Section 7.3 on those that were trained."""
     backbone = block[0].backbone
     recall = {method.name: method.values(METRIC) for method in block}
     plain = recall.pop(PLAIN)
     alone = {name: recall[name] for name in COMPONENTS if name in recall}
-    sentences = [
-        f"{backbone}: {name} alone changes Recall@10 by {describe_change(values, plain)}."
-        for name, values in alone.items()
-    ]
+    changed = {f"{name} alone changes": values for name, values in alone.items()}
     if ALL in recall:
-        sentences.append(f"{backbone}: all components change Recall@10 by {describe_change(recall[ALL], plain)}.")
-    if (best := highest(recall)) and len(recall) > 1:
+        changed["all components change"] = recall[ALL]
+    sentences = [
+        f"{backbone}: {words} Recall@10 by {wording.describe_change(values, plain)}."
+        for words, values in changed.items()
+    ]
+    best = highest(recall)
+    if best and len(recall) > 1:
         sentences.append(f"{backbone}: {best} has the highest Recall@10 of the {len(recall)} subsets.")
-    return sentences + _claims(backbone, recall, plain, alone, verdicts)
-
-
-def _claims(
-    backbone: str,
-    recall: Mapping[str, SeedValues],
-    plain: SeedValues,
-    alone: Mapping[str, SeedValues],
-    verdicts: Verdicts,
-) -> list[str]:
-    """The claims of Section 7.3 on the subsets that were trained."""
-    sentences = []
-    if helpful := [name for name in ("ILDA", "CNA", "CLA") if name in alone]:
+    if helpful := [name for name in alone if name != "DT"]:
+        claim = f"{wording.join_words(helpful)} alone raise{'s' * (len(helpful) == 1)} Recall@10"
         higher = {name: is_higher(alone[name], plain) for name in helpful}
-        lower = [name for name, is_up in higher.items() if is_up is False]
-        claim = f"{join_words(helpful)} alone raise{'s' * (len(helpful) == 1)} Recall@10"
-        tests = [verdicts.get((backbone, versus(name, PLAIN))) for name in helpful]
-        detail = f"not {join_words(lower)}" if lower else ""
-        sentences.append(judge_claim(backbone, claim, all_hold(higher.values()), detail, tests))
+        verdicts = [tests.verdict(backbone, versus(name, PLAIN)) for name in helpful]
+        sentences.append(wording.judge_all(backbone, claim, higher, verdicts))
     if "ILDA" in alone and len(alone) > 1:
         strongest = highest(alone)
         holds = None if strongest is None else strongest == "ILDA"
         detail = "" if holds is not False else f"it is {strongest}"
-        sentences.append(judge_claim(backbone, "ILDA is the strongest component alone", holds, detail))
+        sentences.append(wording.judge_claim(backbone, "ILDA is the strongest component alone", holds, detail))
     if "DT" in alone:
-        sentences.append(_little_claim(backbone, alone["DT"], plain, verdicts.get((backbone, versus("DT", PLAIN)))))
+        sentences.append(_little_claim(backbone, alone["DT"], plain, tests.verdict(backbone, versus("DT", PLAIN))))
     for richer, poorer, claim in ADDED:
-        if richer in recall and poorer in recall:
+        if {richer, poorer} <= recall.keys():
             new, old = recall[richer], recall[poorer]
-            tests = [verdicts.get((backbone, versus(richer, poorer)))]
-            sentences.append(judge_claim(backbone, claim, is_higher(new, old), describe_change(new, old), tests))
+            verdict, change = tests.verdict(backbone, versus(richer, poorer)), wording.describe_change(new, old)
+            sentences.append(wording.judge_claim(backbone, claim, is_higher(new, old), change, [verdict]))
     return sentences
 
 
@@ -177,9 +142,9 @@ def _little_claim(backbone: str, tuning: SeedValues, plain: SeedValues, verdict:
     holds = None if percent is None else abs(percent) < LITTLE
     claim = f"DT alone does little, less than {LITTLE:g} % either way,"
     if holds is not False:
-        return judge_claim(backbone, claim, holds)
+        return wording.judge_claim(backbone, claim, holds)
     tests = [verdict.replace("higher", "lower")] if verdict else []
-    return judge_claim(backbone, claim, holds, describe_change(tuning, plain), tests)
+    return wording.judge_claim(backbone, claim, holds, wording.describe_change(tuning, plain), tests)
 
 
 def result(
@@ -187,20 +152,18 @@ def result(
 ) -> ExperimentResult:
     """A table with paired tests, a figure of its Recall@10 and NDCG@10, and the paper's claims on components."""
     blocks, data = method_blocks(runs), next(iter(datasets.values())).name
-    added = [(richer, poorer) for richer, poorer, _ in ADDED]
-    tests = compare_blocks(blocks, added, datasets, METRIC)
-    notes = [
-        f"Test metrics{seeds_note(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, CLA: "
-        "clusters of items and of users.",
-        DELTA_NOTE,
-        *(note for block in blocks for note in _zero_weight_notes(block)),
-    ]
+    tests = compare_blocks(blocks, [(richer, poorer) for richer, poorer, _ in ADDED], datasets, METRIC)
+    note = (
+        f"Test metrics{wording.seeds_note(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, "
+        "CLA: clusters of items and of users."
+    )
+    zero_weights = [zero_note for block in blocks for zero_note in _zero_weight_notes(block)]
     return ExperimentResult(
         "What does each component of CROSS do, alone and with the others?",
-        [finding for block in blocks for finding in _findings(block, verdicts_by_label(tests))],
+        [finding for block in blocks for finding in _findings(block, tests)],
         {
-            "ablate": comparison_table(f"{data}: components of CROSS", blocks, notes),
-            "ablate-tests": significance_table(f"{data}: is it chance? {metric_label(METRIC)}", LABEL_HEADS, tests),
+            "ablate": comparison_table(f"{data}: components of CROSS", blocks, note, zero_weights),
+            "ablate-tests": tests.table(f"{data}: is it chance? {wording.metric_label(METRIC)}"),
         },
         {"ablate-figure": _figure(blocks, data, options.seeds)},
     )

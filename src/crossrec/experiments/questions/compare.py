@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, groupby
 from pathlib import Path
 from statistics import fmean
@@ -11,26 +12,12 @@ from pydantic import Field
 
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
-from crossrec.experiments.analysis.comparison import (
-    DELTA_NOTE,
-    METRICS,
-    PLAIN,
-    MethodRuns,
-    comparison_table,
-    method_blocks,
-)
+from crossrec.experiments.analysis.comparison import METRICS, PLAIN, MethodRuns, comparison_table, method_blocks
 from crossrec.experiments.analysis.list_tables import list_rows, lists_table
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs
 from crossrec.experiments.analysis.seed_values import finite, percent_change
-from crossrec.experiments.analysis.significance_tables import (
-    Comparison,
-    Verdicts,
-    compare_methods,
-    significance_table,
-    verdicts_by_label,
-    versus,
-)
-from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds_note, short_metric
+from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
+from crossrec.experiments.analysis.wording import join_words, judge_all, judge_claim, seeds_note, short_metric
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, ResultTable
@@ -71,21 +58,17 @@ def table(runs: Sequence[Result], data: str) -> ResultTable:
     fills its row with the failure.
     """
     blocks = method_blocks(runs)
-    notes: tuple[str, ...] = (
-        f"Test metrics{seeds_note(run.cell.config.training.seed for run in runs)}; the epoch is chosen by validation "
-        "Recall@20.",
-        DELTA_NOTE,
-    )
-    comparison = comparison_table(f"{data}: backbones and what is stacked on them", blocks, notes)
+    seeds = seeds_note(run.cell.config.training.seed for run in runs)
+    note = f"Test metrics{seeds}; the epoch is chosen by validation Recall@20."
+    comparison = comparison_table(f"{data}: backbones and what is stacked on them", blocks, note)
     changes = [percents for percents in map(_cross_against_fettle, blocks) if percents is not None]
     if not changes or not str(comparison.rows[-1][0]).startswith("average"):
         return comparison
     share = "" if len(changes) == len(blocks) else f" (of {len(changes)})"
     averages = [fmean(of_metric) for of_metric in zip(*changes, strict=True)]
-    rows: list[Sequence[CellValue]] = [*comparison.rows]
-    rows.append([f"cross v.s. fettle{share}", *[""] * len(METRICS), *averages, "", ""])
-    notes += ("cross v.s. fettle: average over backbones of the change from fettle to cross, in %.",)
-    return ResultTable(comparison.title, comparison.columns, rows, notes)
+    row: list[CellValue] = [f"cross v.s. fettle{share}", *[""] * len(METRICS), *averages, "", ""]
+    note = "cross v.s. fettle: average over backbones of the change from fettle to cross, in %."
+    return replace(comparison, rows=[*comparison.rows, row], footnotes=[*comparison.footnotes, note])
 
 
 def _cross_against_fettle(block: Sequence[MethodRuns]) -> list[float] | None:
@@ -113,14 +96,14 @@ def block_tests(
     return tests
 
 
-def _findings(blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts) -> list[str]:
+def _findings(blocks: Sequence[Sequence[MethodRuns]], tests: PairedTests) -> list[str]:
     """Recall@20 of each alignment against the first, and of CROSS against FETTLE; then the claims of Section 7.2."""
     names = list(dict.fromkeys(method.name for block in blocks for method in block))
     pairs: list[tuple[str, str]] = [(new, names[0]) for new in names[1:]]
     pairs += [("cross", "fettle")] if {"cross", "fettle"} <= set(names[1:]) else []
     changes = {pair: _changes_by_backbone(blocks, *pair) for pair in pairs}
-    sentences = [_change_sentence(versus(*pair), changes[pair], verdicts) for pair in pairs]
-    return sentences + _claims(blocks, changes, verdicts)
+    sentences = [_change_sentence(versus(*pair), changes[pair], tests) for pair in pairs]
+    return sentences + _claims(blocks, changes, tests)
 
 
 def _changes_by_backbone(blocks: Sequence[Sequence[MethodRuns]], new: str, base: str) -> dict[str, float]:
@@ -135,39 +118,37 @@ def _changes_by_backbone(blocks: Sequence[Sequence[MethodRuns]], new: str, base:
     return changes
 
 
-def _change_sentence(compared: str, changes: Mapping[str, float], verdicts: Verdicts) -> str:
+def _change_sentence(compared: str, changes: Mapping[str, float], tests: PairedTests) -> str:
     subject = f"{compared}: Recall@20"
     if not changes:
         return f"{subject} cannot be compared, as results are missing."
-    tests = [verdicts.get((backbone, compared, short_metric(SELECTION))) for backbone in changes]
+    verdicts = [tests.verdict(backbone, compared, short_metric(SELECTION)) for backbone in changes]
     if len(changes) == 1:
         ((backbone, percent),) = changes.items()
-        return f"{subject} changes by {percent:+.1f} % on {backbone}, {tests[0] or 'not tested'} over users."
+        return f"{subject} changes by {percent:+.1f} % on {backbone}, {verdicts[0] or 'not tested'} over users."
     low, high = min(changes, key=changes.__getitem__), max(changes, key=changes.__getitem__)
     return (
         f"{subject} changes by {fmean(changes.values()):+.1f} % on average of {len(changes)} backbones, from "
-        f"{changes[low]:+.1f} % ({low}) to {changes[high]:+.1f} % ({high}); {tests.count('higher')} of {len(changes)} "
-        f"higher and {tests.count('lower')} lower beyond chance."
+        f"{changes[low]:+.1f} % ({low}) to {changes[high]:+.1f} % ({high}); {verdicts.count('higher')} of "
+        f"{len(changes)} higher and {verdicts.count('lower')} lower beyond chance."
     )
 
 
 def _claims(
     blocks: Sequence[Sequence[MethodRuns]],
     changes: Mapping[tuple[str, str], Mapping[str, float]],
-    verdicts: Verdicts,
+    tests: PairedTests,
 ) -> list[str]:
     """The claims of Section 7.2 on CROSS."""
 
-    def tests(new: str, base: str, backbones: Iterable[str]) -> list[str | None]:
-        return [verdicts.get((backbone, versus(new, base), short_metric(SELECTION))) for backbone in backbones]
+    def verdicts(base: str, backbones: Iterable[str]) -> list[str | None]:
+        return [tests.verdict(name, versus("cross", base), short_metric(SELECTION)) for name in backbones]
 
-    subject, sentences = join_words([block[0].backbone for block in blocks]), list[str]()
+    backbones, sentences = [block[0].backbone for block in blocks], list[str]()
+    subject = join_words(backbones)
     if (gains := changes.get(("cross", PLAIN))) is not None:
-        worse = [backbone for backbone, percent in gains.items() if percent <= 0]
-        holds = False if worse else True if len(gains) == len(blocks) else None
-        detail = f"not {join_words(worse)}" if worse else ""
-        claim = "CROSS improves every backbone"
-        sentences.append(judge_claim(subject, claim, holds, detail, tests("cross", PLAIN, gains)))
+        better = {name: gains[name] > 0 if name in gains else None for name in backbones}
+        sentences.append(judge_all(subject, "CROSS improves every backbone", better, verdicts(PLAIN, gains)))
         by_kind = {kind: [p for b, p in gains.items() if BACKBONES[b].multimodal == kind] for kind in (False, True)}
         if all(by_kind.values()):
             collaborative, multimodal = fmean(by_kind[False]), fmean(by_kind[True])
@@ -183,7 +164,7 @@ def _claims(
             if len(against_fettle) == len(blocks):
                 holds = average > 0 and 2 * ahead > len(against_fettle)
         claim = "CROSS outperforms FETTLE on average and on most backbones"
-        sentences.append(judge_claim(subject, claim, holds, detail, tests("cross", "fettle", against_fettle)))
+        sentences.append(judge_claim(subject, claim, holds, detail, verdicts("fettle", against_fettle)))
     return sentences
 
 
@@ -194,18 +175,17 @@ def result(
     tables, findings = {}, []
     for data, group in groupby(runs, key=lambda run: run.cell.group[0]):
         data_runs, name = list(group), Path(data).name
-        blocks, tests, rows = method_blocks(data_runs), list[Comparison](), list[Sequence[CellValue]]()
+        blocks, comparisons, rows = method_blocks(data_runs), list[Comparison](), list[Sequence[CellValue]]()
         for block in blocks:
             evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
-            tests += block_tests(block, evaluations)
+            comparisons += block_tests(block, evaluations)
             rows += [*([RULE] if rows else []), *list_rows(block, evaluations)]
+        tests = PairedTests(comparisons)
         stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
         tables[stem] = table(data_runs, name)
-        tables[f"{stem}-tests"] = significance_table(
-            f"{name}: is it chance?", ("backbone", "compared", "metric"), tests
-        )
+        tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
         tables[f"{stem}-lists"] = lists_table(name, rows, datasets[data_runs[0].cell.config.data], options.seeds)
-        findings += [f"{name}: {finding}" for finding in _findings(blocks, verdicts_by_label(tests))]
+        findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
 

@@ -10,33 +10,12 @@ from pydantic import Field
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
-from crossrec.experiments.analysis.comparison import (
-    DELTA_NOTE,
-    PLAIN,
-    MethodRuns,
-    comparison_table,
-    figure_table,
-    method_blocks,
-)
-from crossrec.experiments.analysis.grouped_bars import plot_grouped_bars
+from crossrec.experiments.analysis import wording
+from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
 from crossrec.experiments.analysis.seed_values import finite, highest, percent_change
-from crossrec.experiments.analysis.significance_tables import (
-    LABEL_HEADS,
-    Verdicts,
-    compare_blocks,
-    significance_table,
-    verdicts_by_label,
-    versus,
-)
-from crossrec.experiments.analysis.wording import (
-    describe_change,
-    join_words,
-    judge_claim,
-    metric_label,
-    seeds_note,
-)
+from crossrec.experiments.analysis.significance_tables import PairedTests, compare_blocks, versus
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
-from crossrec.experiments.reporting.figures import bar_style, legend_below
+from crossrec.experiments.reporting.figures import bar_style, legend_below, plot_grouped_bars
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -142,12 +121,12 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
             for rule in rules
         }
         plot_grouped_bars(axes, [block[0].backbone for block in blocks], series)
-        axes.set_ylabel(metric_label(METRIC))
+        axes.set_ylabel(wording.metric_label(METRIC))
         legend_below(figure, axes.get_legend_handles_labels()[0])
 
     caption = (
         f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"
-        f"{seeds_note(seeds)}; the percentages are changes of the mean against the backbone"
+        f"{wording.seeds_note(seeds)}; the percentages are changes of the mean against the backbone"
         + ("; right: their average over backbones, and each of them as a dot." if len(blocks) > 1 else ".")
     )
     return ResultFigure("Directions of alignment", caption, numbers, draw, (7.0 if len(blocks) > 1 else 4.0, 3.2))
@@ -163,11 +142,11 @@ def _plot_averages(axes: Axes, rules: Sequence[str], changes: Mapping[str, Seque
     axes.set_ylabel("average change in %")
 
 
-def _findings(blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts) -> list[str]:
+def _findings(blocks: Sequence[Sequence[MethodRuns]], tests: PairedTests) -> list[str]:
     changes = _changes_by_rule(blocks)
     if len(blocks) == 1:
         subject, plain = blocks[0][0].backbone, blocks[0][0].values(METRIC)
-        described = [(method.name, describe_change(method.values(METRIC), plain)) for method in blocks[0][1:]]
+        described = [(method.name, wording.describe_change(method.values(METRIC), plain)) for method in blocks[0][1:]]
     else:
         subject, described = f"average of {len(blocks)} backbones", []
         for rule, percents in changes.items():
@@ -181,14 +160,14 @@ def _findings(blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts) -> lis
         backbones = [backbone for backbone, winner in known_winners.items() if winner == rule]
         sentences.append(
             f"{_rule_label(rule)} has the best Recall@10 on {len(backbones)} of {len(known_winners)} backbones: "
-            f"{join_words(backbones)}."
+            f"{wording.join_words(backbones)}."
         )
     complete = {rule: fmean(percents) for rule, percents in changes.items() if len(percents) == len(blocks)}
-    return sentences + _claims(subject, complete, blocks, verdicts)
+    return sentences + _claims(subject, complete, blocks, tests)
 
 
 def _claims(
-    subject: str, changes: Mapping[str, float], blocks: Sequence[Sequence[MethodRuns]], verdicts: Verdicts
+    subject: str, changes: Mapping[str, float], blocks: Sequence[Sequence[MethodRuns]], tests: PairedTests
 ) -> list[str]:
     """The claims of Sections 5 and 7.4 on the rules that were trained. ``changes``: average change in % by rule."""
     trained, sentences = {method.name for method in blocks[0]}, []
@@ -199,8 +178,8 @@ def _claims(
         rules = list(dict.fromkeys([claimed_rule, *(rule for pair in pairs for rule in pair)]))
         holds = None if set(rules) - changes.keys() else all(changes[more] > changes[less] for more, less in pairs)
         detail = ", ".join(f"{_rule_label(rule)} {changes[rule]:+.1f} %" for rule in rules if rule in changes)
-        tests = [verdicts.get((block[0].backbone, versus(*pair))) for block in blocks for pair in pairs]
-        sentences.append(judge_claim(subject, claim, holds, detail, tests))
+        verdicts = [tests.verdict(block[0].backbone, versus(*pair)) for block in blocks for pair in pairs]
+        sentences.append(wording.judge_claim(subject, claim, holds, detail, verdicts))
     return sentences
 
 
@@ -210,18 +189,17 @@ def result(
     """A table with paired tests, a figure of Recall@10 and its average change, and the paper's claims on the rules."""
     blocks, data = method_blocks(runs), next(iter(datasets.values())).name
     settings = f"{options.alignment} with its item level alone" if options.item_level_only else options.alignment
-    notes = (
-        f"Test metrics{seeds_note(options.seeds)}. Everything but the direction of the item level is as in {settings}.",
-        DELTA_NOTE,
+    note = (
+        f"Test metrics{wording.seeds_note(options.seeds)}. Everything but the direction of the item level is as in "
+        f"{settings}."
     )
-    claimed = [pair for *_, pairs in CLAIMS for pair in pairs]
-    tests = compare_blocks(blocks, claimed, datasets, METRIC)
+    tests = compare_blocks(blocks, [pair for *_, pairs in CLAIMS for pair in pairs], datasets, METRIC)
     return ExperimentResult(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
-        _findings(blocks, verdicts_by_label(tests)),
+        _findings(blocks, tests),
         {
-            "directions": comparison_table(f"{data}: directions", blocks, notes),
-            "directions-tests": significance_table(f"{data}: is it chance? {metric_label(METRIC)}", LABEL_HEADS, tests),
+            "directions": comparison_table(f"{data}: directions", blocks, note),
+            "directions-tests": tests.table(f"{data}: is it chance? {wording.metric_label(METRIC)}"),
         },
         {"directions-figure": _figure(blocks, data, options.seeds)},
     )

@@ -12,6 +12,7 @@ from pydantic import Field
 from crossrec.alignment import ALIGNMENTS
 from crossrec.data import DataConfig, Dataset
 from crossrec.evaluation.groups import HEAD, Groups, group_means, popularity_groups
+from crossrec.experiments.analysis import wording
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
 from crossrec.experiments.analysis.components import components_label, parse_components
 from crossrec.experiments.analysis.popularity_figures import distribution_figure, groups_figure
@@ -26,22 +27,7 @@ from crossrec.experiments.analysis.seed_values import (
     seed_values,
     table_cell,
 )
-from crossrec.experiments.analysis.significance_tables import (
-    NO_DIFFERENCE,
-    Comparison,
-    compare_methods,
-    correct_comparisons,
-    significance_table,
-    versus,
-)
-from crossrec.experiments.analysis.wording import (
-    RESULTS_MISSING,
-    all_hold,
-    join_words,
-    judge_claim,
-    metric_label,
-    seeds_note,
-)
+from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
@@ -140,8 +126,8 @@ def _recall_table(
                 changes = [""] * len(changes)
             rows.append([method.label, *map(table_cell, values.values()), *changes])
     notes = (
-        f"Test Recall@10 within groups of items by training interactions{seeds_note(seeds)}: only held-out items of "
-        "the group count, ranked among all items; a user without one is in no mean of the group.",
+        f"Test Recall@10 within groups of items by training interactions{wording.seeds_note(seeds)}: only held-out "
+        "items of the group count, ranked among all items; a user without one is in no mean of the group.",
         "Δ: change of the mean against the backbone alone, in %; tail average: the mean of the tail groups' changes.",
     )
     return ResultTable(f"{data}: who gains, popular items or rare ones", columns, rows, notes)
@@ -175,8 +161,8 @@ def _head_share(data: str, groups: Groups) -> str:
     )
 
 
-def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], tests: Sequence[Comparison]) -> list[str]:
-    plain, corrected, sentences = recall[block[0].name], correct_comparisons(tests), list[str]()
+def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], tests: PairedTests) -> list[str]:
+    plain, sentences = recall[block[0].name], list[str]()
     for method in block[1:]:
         subject, values = f"{method.backbone} + {method.name}", recall[method.name]
         percents = {name: finite(percent_change(value, plain[name])) for name, value in values.items()}
@@ -188,13 +174,9 @@ def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], te
         tail = tail_change(values, plain)
         average = f" (tail groups {tail:+.1f} % on average)" if isinstance(tail, float) else ""
         sentences.append(f"{subject}: Recall@10 changes by {described}{average}.")
-        labels = (method.backbone, versus(method.name, block[0].name))
-        different = [
-            f"{one.labels[2]} ({one.verdict})"
-            for one in corrected
-            if one.labels[:2] == labels and one.verdict != NO_DIFFERENCE
-        ]
-        groups = join_words(different) if different else "no group"
+        verdicts = {name: tests.verdict(method.backbone, versus(method.name, block[0].name), name) for name in values}
+        different = [f"{name} ({verdict})" for name, verdict in verdicts.items() if verdict in ("higher", "lower")]
+        groups = wording.join_words(different) if different else "no group"
         sentences.append(f"{subject}: beyond chance over users after correction: {groups}.")
         if method.name == COLLABORATIVE:
             sentences += _claims(method, values, plain, changes)
@@ -205,20 +187,19 @@ def _claims(method: MethodRuns, values: GroupValues, plain: GroupValues, changes
     """The claims of Section 7.7. ``changes``: in %, of the groups where they are known."""
     subject, groups = f"{method.backbone} + {method.name}", [name for name in values if name != TOTAL]
     higher = {name: is_higher(values[name], plain[name]) for name in groups}
-    lower = [name for name, is_up in higher.items() if is_up is False]
-    detail = f"not {join_words(lower)}" if lower else ""
-    sentences = [judge_claim(subject, "every group of items gains", all_hold(higher.values()), detail)]
-    without_hit = [name for name in groups if mean_over_seeds(plain[name]) == 0]
-    unknown = f"{method.backbone} alone has no hit in {join_words(without_hit)}" if without_hit else RESULTS_MISSING
+    sentences = [wording.judge_all(subject, "every group of items gains", higher)]
+    without_hit = wording.join_words([name for name in groups if mean_over_seeds(plain[name]) == 0])
+    unknown = f"{method.backbone} alone has no hit in {without_hit}" if without_hit else wording.RESULTS_MISSING
     holds, detail, tail = None, "", tail_change(values, plain)
     if isinstance(tail, float) and HEAD in changes:
         holds, detail = changes[HEAD] < tail, f"tail {tail:+.1f} %, head {changes[HEAD]:+.1f} %"
-    sentences.append(judge_claim(subject, "tail items gain more than head items", holds, detail, unknown=unknown))
+    claim = "tail items gain more than head items"
+    sentences.append(wording.judge_claim(subject, claim, holds, detail, unknown=unknown))
     holds, detail = None, ""
     if all(name in changes for name in groups):
         most = max(groups, key=changes.__getitem__)
         holds, detail = most == groups[0], f"{most} gains most, {changes[most]:+.1f} %"
-    return [*sentences, judge_claim(subject, "the rarest items gain most", holds, detail, unknown=unknown)]
+    return [*sentences, wording.judge_claim(subject, "the rarest items gain most", holds, detail, unknown=unknown)]
 
 
 def result(
@@ -228,12 +209,12 @@ def result(
     dataset, seeds = next(iter(datasets.values())), options.seeds
     degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
     groups, blocks = popularity_groups(degree_I), method_blocks(runs)
-    recall, tests = [], []
+    recall, comparisons = [], list[Comparison]()
     for block in blocks:
         evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
         recall.append({name: _group_values(of_method, groups.names) for name, of_method in evaluations.items()})
-        tests += _block_tests(block, evaluations, groups.names)
-    title = f"{dataset.name}: {metric_label(METRIC)} within groups"
+        comparisons += _block_tests(block, evaluations, groups.names)
+    tests, title = PairedTests(comparisons), f"{dataset.name}: {wording.metric_label(METRIC)} within groups"
     return ExperimentResult(
         "Who gains, popular items or rare ones?",
         [
@@ -243,7 +224,7 @@ def result(
         {
             "popularity": _recall_table(dataset.name, blocks, recall, groups.names, seeds),
             "popularity-groups": _groups_table(dataset, groups, degree_I),
-            "popularity-tests": significance_table(title, ("backbone", "compared", "items"), tests),
+            "popularity-tests": tests.table(title, ("backbone", "compared", "items")),
         },
         {
             "popularity-distribution-figure": distribution_figure(dataset.name, groups, degree_I),

@@ -12,26 +12,18 @@ from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.config import Share
 from crossrec.errors import ConfigError
+from crossrec.experiments.analysis import wording
 from crossrec.experiments.analysis.comparison import COLUMNS, METRICS, PLAIN, comparison_cells
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
     average_by_seed,
-    failure_text,
     finite,
     is_higher,
     metric_values,
     percent_change,
     table_cell,
 )
-from crossrec.experiments.analysis.significance_tables import (
-    Pair,
-    Verdicts,
-    compare_pairs,
-    significance_table,
-    verdicts_by_label,
-    versus,
-)
-from crossrec.experiments.analysis.wording import all_hold, describe_change, judge_claim, metric_label, seeds_note
+from crossrec.experiments.analysis.significance_tables import Pair, PairedTests, compare_pairs, versus
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.figures import legend_below, plot_curve
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
@@ -176,12 +168,11 @@ class NoiseRuns:
 
 
 def _table(kind: str, blocks: Sequence[NoiseRuns], data: str, options: RobustnessConfig) -> ResultTable:
-    rows: list[Sequence[CellValue]] = []
-    for block in blocks:
-        rows += [RULE, *_rows(block)] if rows else _rows(block)
+    rows = [row for block in blocks for row in [RULE, *_rows(block)]][1:]
     drawn = "drawn anew for every seed" if options.redraw else "the same for every seed"
     notes = (
-        f"Test metrics{seeds_note(options.seeds)}. Noise is {drawn}; validation and test pairs are as they were.",
+        f"Test metrics{wording.seeds_note(options.seeds)}. Noise is {drawn}; validation and test pairs are as they "
+        "were.",
         "Δ: change of the mean against the first row of the block, in %. R@10 kept: in % of the method's own without "
         "noise.",
     )
@@ -202,11 +193,11 @@ def _rows(block: NoiseRuns) -> list[Sequence[CellValue]]:
         rows.append(RULE)
     if len(block.noisy_shares) < 2:
         return rows[:-1]
+    plain = [block.average(first, metric) for metric in METRICS]
     for method, label in labels.items():
         values = [block.average(method, metric) for metric in METRICS]
-        plain = [block.average(first, metric) for metric in METRICS]
         if isinstance(values[0], str):
-            cells = [failure_text(values[0]), *[None] * len(COLUMNS)]
+            cells = [table_cell(values[0]), *[None] * len(COLUMNS)]
         else:
             changes = ["" if method == first else percent_change(a, b) for a, b in zip(values, plain, strict=True)]
             cells = [*values, *changes, "", "", ""]
@@ -242,14 +233,16 @@ def _figure(kind: str, blocks: Sequence[NoiseRuns], data: str, seeds: Sequence[i
                 axes.set_xticks(x)
             axes.set_title(block.backbone, fontsize=9)
             axes.set_xlabel(KINDS[kind].axis)
-            axes.set_ylabel(metric_label(METRIC))
+            axes.set_ylabel(wording.metric_label(METRIC))
         legend_below(figure, panels[0].get_legend_handles_labels()[0])
 
-    caption = f"{data}: {KINDS[kind].title}. Test Recall@10{seeds_note(seeds)}, by the share of noise in training."
+    caption = (
+        f"{data}: {KINDS[kind].title}. Test Recall@10{wording.seeds_note(seeds)}, by the share of noise in training."
+    )
     return ResultFigure(KINDS[kind].title.capitalize(), caption, numbers, draw, (1.2 + 3.0 * len(blocks), 3.0))
 
 
-def _findings(block: NoiseRuns, verdicts: Verdicts) -> list[str]:
+def _findings(block: NoiseRuns, tests: PairedTests) -> list[str]:
     """Change and retained share of every method, and the claims of Section 7.5 on the methods that were trained."""
     if not block.noisy_shares:
         return []
@@ -259,7 +252,7 @@ def _findings(block: NoiseRuns, verdicts: Verdicts) -> list[str]:
     baseline = "the backbone alone" if first == PLAIN else NAMES[first]
     sentences = [
         f"{subject}, {shares}: Recall@10 of {NAMES[method]} against {baseline}: "
-        f"{describe_change(block.average(method), block.average(first))}."
+        f"{wording.describe_change(block.average(method), block.average(first))}."
         for method in block.methods[1:]
     ]
     retained = {method: finite(block.retained(highest, method)) for method in block.methods}
@@ -268,25 +261,26 @@ def _findings(block: NoiseRuns, verdicts: Verdicts) -> list[str]:
         sentences.append(
             f"{subject}: of the Recall@10 without noise, this is left at {highest}: {', '.join(percents)}."
         )
-    return sentences + _claims(subject, block, verdicts)
+    return sentences + _claims(subject, block, tests)
 
 
-def _claims(subject: str, block: NoiseRuns, verdicts: Verdicts) -> list[str]:
+def _claims(subject: str, block: NoiseRuns, tests: PairedTests) -> list[str]:
     weaker, stronger = RIVALS[block.kind]
     sentences = []
     for method in (weaker, stronger):
         if {PLAIN, method} <= set(block.methods):
-            higher = {s: is_higher(block.values(s, method), block.values(s, PLAIN)) for s in block.noisy_shares}
-            lower = ", ".join(share for share, is_up in higher.items() if is_up is False)
             claim = f"{NAMES[method]} is above the backbone at every share"
-            detail = f"not at {lower}" if lower else ""
-            tests = [verdicts.get(block.test_labels(share, method, PLAIN)) for share in block.noisy_shares]
-            sentences.append(judge_claim(subject, claim, all_hold(higher.values()), detail, tests))
+            higher = {s: is_higher(block.values(s, method), block.values(s, PLAIN)) for s in block.noisy_shares}
+            verdicts = [tests.verdict(*block.test_labels(share, method, PLAIN)) for share in block.noisy_shares]
+            sentences.append(
+                wording.judge_all(subject, claim, higher, verdicts, exceptions="not at {}", join=", ".join)
+            )
     if {weaker, stronger} <= set(block.methods):
         new, old = block.average(stronger), block.average(weaker)
         claim = f"{NAMES[stronger]} is above {NAMES[weaker]} on average"
-        tests = [verdicts.get(block.test_labels(share, stronger, weaker)) for share in block.noisy_shares]
-        sentences.append(judge_claim(subject, claim, is_higher(new, old), describe_change(new, old), tests))
+        verdicts = [tests.verdict(*block.test_labels(share, stronger, weaker)) for share in block.noisy_shares]
+        change = wording.describe_change(new, old)
+        sentences.append(wording.judge_claim(subject, claim, is_higher(new, old), change, verdicts))
     return sentences
 
 
@@ -300,11 +294,11 @@ def result(
         blocks = [NoiseRuns(kind, backbone, runs) for backbone in options.backbones]
         if any(block.methods for block in blocks):
             tests = compare_pairs((pair for block in blocks for pair in block.test_pairs()), datasets, METRIC)
-            title = f"{data}, {noise.title}: is it chance? {metric_label(METRIC)}"
+            title = f"{data}, {noise.title}: is it chance? {wording.metric_label(METRIC)}"
             tables[f"robustness-{kind}"] = _table(kind, blocks, data, options)
-            tables[f"robustness-{kind}-tests"] = significance_table(title, ("backbone", "noise", "compared"), tests)
+            tables[f"robustness-{kind}-tests"] = tests.table(title, ("backbone", "noise", "compared"))
             figures[f"robustness-{kind}-figure"] = _figure(kind, blocks, data, options.seeds)
-            findings += [finding for block in blocks for finding in _findings(block, verdicts_by_label(tests))]
+            findings += [finding for block in blocks for finding in _findings(block, tests)]
     question = "Who keeps recommending well when features are missing or clicks are false?"
     return ExperimentResult(question, findings, tables, figures)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from crossrec.alignment.config import Temperature, Weight
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
+from crossrec.experiments.analysis import wording
 from crossrec.experiments.analysis.comparison import COLUMNS, PLAIN, comparison_cells
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
@@ -19,21 +20,7 @@ from crossrec.experiments.analysis.seed_values import (
     metric_values,
     table_cell,
 )
-from crossrec.experiments.analysis.significance_tables import (
-    Pair,
-    Verdicts,
-    compare_pairs,
-    significance_table,
-    verdicts_by_label,
-)
-from crossrec.experiments.analysis.wording import (
-    all_hold,
-    describe_change,
-    join_words,
-    judge_claim,
-    metric_label,
-    seeds_note,
-)
+from crossrec.experiments.analysis.significance_tables import Pair, PairedTests, compare_pairs
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.figures import (
     COLOURS,
@@ -205,7 +192,7 @@ def _table(sweep: Sweep, data: str) -> ResultTable:
         if names
     )
     notes = (
-        f"Test metrics{seeds_note(sweep.options.seeds)}. As set: {as_set}.{temperatures}",
+        f"Test metrics{wording.seeds_note(sweep.options.seeds)}. As set: {as_set}.{temperatures}",
         "Δ: change of the mean against the backbone alone, in %.",
     )
     columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS]
@@ -235,12 +222,12 @@ def _figure(sweep: Sweep, data: str) -> ResultFigure:
             if not math.isnan(deviation):
                 axes.axhspan(mean - deviation, mean + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
         for axes in panels[:, 0]:
-            axes.set_ylabel(metric_label(METRIC))
+            axes.set_ylabel(wording.metric_label(METRIC))
         legend_below(figure, panels[0][0].get_legend_handles_labels()[0])
 
     caption = (
         f"{data}, {sweep.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "
-        f"Recall@10{seeds_note(sweep.options.seeds)}; dashed: the backbone alone, its deviation as a band."
+        f"Recall@10{wording.seeds_note(sweep.options.seeds)}; dashed: the backbone alone, its deviation as a band."
     )
     return ResultFigure("Settings of CROSS", caption, numbers, draw, (1.0 + 1.7 * width, 0.7 + 1.9 * height))
 
@@ -269,15 +256,15 @@ def _tick_labels(parameter: str, values: Sequence[float]) -> list[str]:
     return [f"{value:g}" for value in values]
 
 
-def _findings(sweep: Sweep, verdicts: Verdicts) -> list[str]:
+def _findings(sweep: Sweep, tests: PairedTests) -> list[str]:
     """A sentence per parameter, and the claim of Section 7.8."""
-    change = describe_change(sweep.recall(AS_SET_GROUP), sweep.recall(PLAIN))
+    change = wording.describe_change(sweep.recall(AS_SET_GROUP), sweep.recall(PLAIN))
     sentences = [f"{sweep.backbone}: CROSS as set changes Recall@10 by {change}."]
-    sentences += filter(None, (_parameter_sentence(sweep, parameter, verdicts) for parameter in sweep.parameters))
-    return sentences + _claims(sweep, verdicts)
+    sentences += filter(None, (_parameter_sentence(sweep, parameter, tests) for parameter in sweep.parameters))
+    return sentences + _claims(sweep, tests)
 
 
-def _parameter_sentence(sweep: Sweep, parameter: str, verdicts: Verdicts) -> str:
+def _parameter_sentence(sweep: Sweep, parameter: str, tests: PairedTests) -> str:
     """The range of Recall@10 over a parameter; "" where it is not known."""
     values, as_set = sweep.options.values(parameter), mean_over_seeds(sweep.recall(AS_SET_GROUP))
     means = {value: mean_over_seeds(sweep.recall(parameter, value)) for value in values}
@@ -290,18 +277,18 @@ def _parameter_sentence(sweep: Sweep, parameter: str, verdicts: Verdicts) -> str
         f"{sweep.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves Recall@10 by "
         f"{100 * (recall[high] - recall[low]) / as_set:.1f} %, from {recall[low]:.4f} (at {low:g}) to "
         f"{recall[high]:.4f} (at {high:g}), above the backbone alone at {above} of "
-        f"{len(values)} values.{_difference_sentence(sweep, parameter, verdicts)}{_learnt_sentence(sweep, parameter)}"
+        f"{len(values)} values.{_difference_sentence(sweep, parameter, tests)}{_learnt_sentence(sweep, parameter)}"
     )
 
 
-def _difference_sentence(sweep: Sweep, parameter: str, verdicts: Verdicts) -> str:
+def _difference_sentence(sweep: Sweep, parameter: str, tests: PairedTests) -> str:
     """The values whose tests differ from CROSS as set; "" where not all of them were tested."""
     labels = [sweep.test_label(parameter, value) for value in sweep.options.values(parameter)]
-    tests = {label[1]: verdicts.get((*label, AS_SET)) for label in labels if label != (AS_SET_GROUP, "")}
-    if not tests or None in tests.values():
+    verdicts = {label[1]: tests.verdict(*label, AS_SET) for label in labels if label != (AS_SET_GROUP, "")}
+    if not verdicts or None in verdicts.values():
         return ""
-    by_verdict = {v: [value for value in tests if tests[value] == v] for v in ("lower", "higher")}
-    different = [f"{verdict} at {join_words(values)}" for verdict, values in by_verdict.items() if values]
+    by_verdict = {v: [value for value in verdicts if verdicts[value] == v] for v in ("lower", "higher")}
+    different = [f"{verdict} at {wording.join_words(values)}" for verdict, values in by_verdict.items() if values]
     if not different:
         return " No value differs from CROSS as set beyond chance."
     return f" Against CROSS as set it is {', '.join(different)}, beyond chance."
@@ -314,21 +301,20 @@ def _learnt_sentence(sweep: Sweep, parameter: str) -> str:
     return f" It is learnt from there and ends between {min(ends):.4f} and {max(ends):.4f}." if ends else ""
 
 
-def _claims(sweep: Sweep, verdicts: Verdicts) -> list[str]:
+def _claims(sweep: Sweep, tests: PairedTests) -> list[str]:
     plain = sweep.recall(PLAIN)
-    higher = {
-        (parameter, value): is_higher(sweep.recall(parameter, value), plain)
+    claimed = [
+        (parameter, value)
         for parameter in sweep.parameters
         for value in sweep.options.values(parameter)
         if (parameter, value) in CLAIMED
-    }
-    if not higher:
+    ]
+    if not claimed:
         return []
-    lower = ", ".join(f"{SYMBOLS[name]} = {value:g}" for (name, value), is_up in higher.items() if is_up is False)
     claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"
-    tests = [verdicts.get((*sweep.test_label(name, value), ALONE)) for name, value in higher]
-    detail = f"not at {lower}" if lower else ""
-    return [judge_claim(sweep.backbone, claim, all_hold(higher.values()), detail, tests)]
+    higher = {f"{SYMBOLS[name]} = {value:g}": is_higher(sweep.recall(name, value), plain) for name, value in claimed}
+    verdicts = [tests.verdict(*sweep.test_label(name, value), ALONE) for name, value in claimed]
+    return [wording.judge_all(sweep.backbone, claim, higher, verdicts, exceptions="not at {}", join=", ".join)]
 
 
 def result(
@@ -342,9 +328,9 @@ def result(
         stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
         tests = compare_pairs(sweep.test_pairs(), datasets, METRIC)
         tables[stem], figures[f"{stem}-figure"] = _table(sweep, data), _figure(sweep, data)
-        title = f"{data}: is it chance? {metric_label(METRIC)} of CROSS on {backbone}"
-        tables[f"{stem}-tests"] = significance_table(title, ("setting", "value", "compared with"), tests)
-        findings += _findings(sweep, verdicts_by_label(tests))
+        title = f"{data}: is it chance? {wording.metric_label(METRIC)} of CROSS on {backbone}"
+        tables[f"{stem}-tests"] = tests.table(title, ("setting", "value", "compared with"))
+        findings += _findings(sweep, tests)
     return ExperimentResult("How much does it matter how CROSS is set?", findings, tables, figures)
 
 

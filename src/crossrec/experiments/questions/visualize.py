@@ -12,16 +12,9 @@ from pydantic import Field
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import RunError
+from crossrec.experiments.analysis import embedding_metrics
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
-from crossrec.experiments.analysis.embedding_metrics import (
-    RAW,
-    TEST,
-    TRAIN,
-    UNIT,
-    EmbeddingMetrics,
-    embedding_metrics,
-    require_tsne,
-)
+from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, EmbeddingMetrics
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
     first_failure,
@@ -31,7 +24,7 @@ from crossrec.experiments.analysis.seed_values import (
     seed_values,
 )
 from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, plot_tsne, tsne_table
-from crossrec.experiments.analysis.wording import all_hold, join_words, judge_claim, seeds_note
+from crossrec.experiments.analysis.wording import all_hold, judge_all, judge_claim, seeds_note
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
@@ -66,7 +59,7 @@ class VisualizeConfig(ExperimentConfig):
 def cells(options: VisualizeConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and aligned, per backbone and seed. Raises ConfigError where pictures cannot be drawn."""
     if options.pictures:
-        require_tsne()
+        embedding_metrics.require_tsne()
     return method_cells(options, shared, {name: (name, {}) for name in (PLAIN, options.alignment)})
 
 
@@ -79,30 +72,27 @@ class BackboneEmbeddings:
         self.modalities = (ID, *sorted(dataset.features))
         self.metrics = {method.name: _metrics_by_seed(method.results, dataset) for method in block}
 
-    def distances(self, length: str, pair: tuple[str, str] | None = None) -> tuple[SeedValues, SeedValues]:
+    def distances(self, length: str, pair: tuple[str, str] | None = None) -> list[SeedValues]:
         """The distance of two modalities, alone and aligned; without ``pair`` the average over all pairs."""
 
         def read(metrics: EmbeddingMetrics) -> float | None:
             distances = metrics.distance[length]
             return distances.get(pair) if pair else fmean(distances.values()) if distances else None
 
-        return self._values(self.plain, read), self._values(self.aligned, read)
+        return self._values(read)
 
-    def cosines(self, pairs: str, modality: str) -> tuple[SeedValues, SeedValues]:
+    def cosines(self, pairs: str, modality: str) -> list[SeedValues]:
         """The cosine of users with a modality of their items, alone and aligned."""
+        return self._values(lambda metrics: metrics.cosine[pairs].get(modality))
 
-        def read(metrics: EmbeddingMetrics) -> float | None:
-            return metrics.cosine[pairs].get(modality)
+    def _values(self, read: Callable[[EmbeddingMetrics], float | None]) -> list[SeedValues]:
+        """A metric of the runs of both methods; the failure, or NO_VECTORS where a run has none."""
+        return [of_runs if isinstance(of_runs, str) else _read(of_runs, read) for of_runs in self.metrics.values()]
 
-        return self._values(self.plain, read), self._values(self.aligned, read)
 
-    def _values(self, method: MethodRuns, read: Callable[[EmbeddingMetrics], float | None]) -> SeedValues:
-        """A metric of every run; the failure, or NO_VECTORS where a run has none."""
-        metrics = self.metrics[method.name]
-        if isinstance(metrics, str):
-            return metrics
-        values = [value for value in map(read, metrics) if value is not None and not math.isnan(value)]
-        return seed_values(values) if len(values) == len(metrics) else NO_VECTORS
+def _read(metrics: Sequence[EmbeddingMetrics], read: Callable[[EmbeddingMetrics], float | None]) -> SeedValues:
+    values = [value for value in map(read, metrics) if value is not None and not math.isnan(value)]
+    return seed_values(values) if len(values) == len(metrics) else NO_VECTORS
 
 
 def _metrics_by_seed(results: Sequence[Result], dataset: Dataset) -> list[EmbeddingMetrics] | str:
@@ -110,7 +100,7 @@ def _metrics_by_seed(results: Sequence[Result], dataset: Dataset) -> list[Embedd
     if failure := first_failure(results):
         return failure
     try:
-        return [embedding_metrics(open_embeddings(result.folder), dataset) for result in results]
+        return [embedding_metrics.embedding_metrics(open_embeddings(result.folder), dataset) for result in results]
     except RunError as error:
         return f"failed: {error}"
 
@@ -121,49 +111,53 @@ def relative_change(new: SeedValues, old: SeedValues) -> float | str:
     return percent_change(new, old) if old_mean is not None and old_mean > 0 else "–"
 
 
-def _distances_table(blocks: Sequence[BackboneEmbeddings], dataset: Dataset, options: VisualizeConfig) -> ResultTable:
-    rows: list[Sequence[CellValue]] = []
-    for block in blocks:
-        rows += [RULE] if rows else []
-        pairs = [*combinations(block.modalities, 2), None]
-        for pair in pairs if len(pairs) > 1 else []:
-            label = AVERAGE if pair is None else f"{pair[0]} – {pair[1]}"
-            cells = [cell for length in (UNIT, RAW) for cell in _change_cells(*block.distances(length, pair))]
-            rows.append([block.backbone, label, *cells])
-    notes = (
+def _distances_table(blocks: Sequence[BackboneEmbeddings], data: str, options: VisualizeConfig) -> ResultTable:
+    note = (
         f"Mean Euclidean distance between the vectors of the same item, over the items with training interactions that "
         f"have both{seeds_note(options.seeds)}. At unit length it lies between 0 and 2; as they are, the vectors' "
-        "lengths count as well.",
+        "lengths count as well."
     )
-    columns = _columns("modalities", (UNIT, RAW), options.alignment)
-    return ResultTable(f"{dataset.name}: distance between the modalities of an item", columns, rows, notes)
-
-
-def _cosines_table(blocks: Sequence[BackboneEmbeddings], dataset: Dataset, options: VisualizeConfig) -> ResultTable:
-    rows: list[Sequence[CellValue]] = []
+    rows = []
     for block in blocks:
-        rows += [RULE] if rows else []
-        for modality in block.modalities:
-            cells = [cell for pairs in (TRAIN, TEST) for cell in _change_cells(*block.cosines(pairs, modality))]
-            rows.append([block.backbone, modality, *cells])
-    notes = (
+        pairs = list(combinations(block.modalities, 2))
+        labels = {f"{m} – {n}": (m, n) for m, n in pairs} | ({AVERAGE: None} if pairs else {})
+        rows.append(
+            {label: [block.distances(length, pair) for length in (UNIT, RAW)] for label, pair in labels.items()}
+        )
+    title = f"{data}: distance between the modalities of an item"
+    return _change_table(title, blocks, rows, ("modalities", UNIT, RAW), options.alignment, note)
+
+
+def _cosines_table(blocks: Sequence[BackboneEmbeddings], data: str, options: VisualizeConfig) -> ResultTable:
+    note = (
         f"Mean cosine of the vectors of user and item over pairs that interacted{seeds_note(options.seeds)}. Alignment "
-        "learns from training pairs; test pairs it has not seen.",
+        "learns from training pairs; test pairs it has not seen."
     )
-    columns = _columns("item's", (TRAIN, TEST), options.alignment)
-    return ResultTable(f"{dataset.name}: cosine of users with their items", columns, rows, notes)
+    rows = [{m: [block.cosines(pairs, m) for pairs in (TRAIN, TEST)] for m in block.modalities} for block in blocks]
+    title = f"{data}: cosine of users with their items"
+    return _change_table(title, blocks, rows, ("item's", TRAIN, TEST), options.alignment, note)
 
 
-def _columns(head: str, groups: Sequence[str], alignment: str) -> list[Column]:
-    columns = [Column("backbone", "left"), Column(head, "left")]
-    for group in groups:
+def _change_table(
+    title: str,
+    blocks: Sequence[BackboneEmbeddings],
+    rows: Sequence[Mapping[str, Sequence[Sequence[SeedValues]]]],
+    heads: Sequence[str],
+    alignment: str,
+    note: str,
+) -> ResultTable:
+    """Two metrics alone and aligned, with their change. ``rows``: per block and label. ``heads``: label and metrics."""
+    columns = [Column("backbone", "left"), Column(heads[0], "left")]
+    for group in heads[1:]:
         columns += [Column("alone", format=".3f", group=group), Column(f"+ {alignment}", format=".3f", group=group)]
         columns.append(Column("change in %", format="+.1f", group=group))
-    return columns
-
-
-def _change_cells(before: SeedValues, after: SeedValues) -> tuple[CellValue, ...]:
-    return before, after, relative_change(after, before)
+    table_rows: list[Sequence[CellValue]] = []
+    for block, of_block in zip(blocks, rows, strict=True):
+        table_rows += [RULE] if table_rows else []
+        for label, metrics in of_block.items():
+            cells = [cell for before, after in metrics for cell in (before, after, relative_change(after, before))]
+            table_rows.append([block.backbone, label, *cells])
+    return ResultTable(title, columns, table_rows, (note,))
 
 
 def _figure(block: BackboneEmbeddings, dataset: Dataset, options: VisualizeConfig) -> ResultFigure:
@@ -214,10 +208,8 @@ def _findings(block: BackboneEmbeddings) -> list[str]:
             f"{subject}: the mean distance between the modalities of an item (vectors {length}) "
             f"{_change_words(before, after)}; the paper, FREEDOM on Baby: -57.0 %."
         )
-    farther = [length for length, is_closer in closer.items() if is_closer is False]
     claim = "alignment brings the modalities of an item together"
-    detail = f"not for vectors: {join_words(farther)}" if farther else ""
-    sentences.append(judge_claim(subject, claim, all_hold(closer.values()), detail))
+    sentences.append(judge_all(subject, claim, closer, exceptions="not for vectors: {}"))
     for modality in block.modalities[1:]:
         before, after = block.cosines(TEST, modality)
         nearer[modality] = is_higher(after, before)
@@ -249,8 +241,8 @@ def result(
         "Does alignment bring the modalities of an item together, and users to the content of their items?",
         [finding for block in blocks for finding in _findings(block)],
         {
-            "visualize-distances": _distances_table(blocks, dataset, options),
-            "visualize-cosines": _cosines_table(blocks, dataset, options),
+            "visualize-distances": _distances_table(blocks, dataset.name, options),
+            "visualize-cosines": _cosines_table(blocks, dataset.name, options),
         },
         figures,
     )

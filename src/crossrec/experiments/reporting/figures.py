@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,27 @@ def label_bar(axes: Axes, cell: CellValue, end: tuple[float, float], deviation: 
     else:
         placement = {"xy": (x, y + error), "xytext": (0, 3), "ha": "center", "va": "bottom", "rotation": 90}
     axes.annotate(f"{change.mean:+.1f} %", textcoords="offset points", fontsize=7, **placement)
+
+
+def plot_grouped_bars(
+    axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[tuple[CellValue, CellValue]]]
+) -> None:
+    """Draw a bar per group and series, with error bars over seeds, from 0.
+
+    ``series``: by its name in the legend the value and the change in % of every group. The first series is what the
+    changes are against, and has none written above.
+    """
+    width = 0.84 / len(series)
+    for number, (label, cells) in enumerate(series.items()):
+        means, deviations = means_and_deviations([value for value, _ in cells])
+        positions = [group + (number - (len(series) - 1) / 2) * width for group in range(len(cells))]
+        axes.bar(positions, means, width, yerr=deviations, label=label, **bar_style(number))
+        for (_, change), mean, x, deviation in zip(cells, means, positions, deviations, strict=True):
+            if number:
+                label_bar(axes, change, (x, mean), deviation, sideways=False)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.margins(y=0.22)
+    axes.set_ylim(bottom=0)  # an error bar may reach below 0, a metric cannot
 
 
 def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
