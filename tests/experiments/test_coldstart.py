@@ -9,15 +9,10 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, draw, figure_rows, mean
 
 from crossrec.data import DataConfig, load
 from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.experiments.analysis import new_item_metrics
 from crossrec.experiments.analysis.comparison import METRICS
-from crossrec.experiments.analysis.new_item_metrics import (
-    HISTORY,
-    POPULARITY,
-    TRUE,
-    baseline_metrics,
-)
+from crossrec.experiments.analysis.new_item_metrics import HISTORY, POPULARITY, TRUE, baseline_metrics
 from crossrec.experiments.experiment import SharedSettings
-from crossrec.experiments.questions import coldstart
 from crossrec.experiments.questions.coldstart import ColdstartConfig, NewItemRow, cells, representatives
 
 BY_FEATURES = ("neighbors by features", "blend by features")
@@ -79,7 +74,7 @@ METHODS = {
 @pytest.fixture
 def measured(monkeypatch):
     """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
-    monkeypatch.setattr(coldstart, "run_metrics", lambda folder, dataset, quantiles: metrics_of(str(folder)))
+    monkeypatch.setattr(new_item_metrics, "run_metrics", lambda folder, dataset, quantiles: metrics_of(str(folder)))
 
     def metrics_of(name):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
@@ -154,6 +149,6 @@ def test_a_damaged_run_is_reported(monkeypatch):
     def damaged(folder, dataset, quantiles):
         raise RunError("vectors.safetensors: damaged")
 
-    monkeypatch.setattr(coldstart, "run_metrics", damaged)
+    monkeypatch.setattr(new_item_metrics, "run_metrics", damaged)
     result = result_from("coldstart", ColdstartConfig(seeds=(0,)), lambda _: 0.1)
     assert table_rows(result.tables["coldstart"])[3]["R@10"] == "failed: vectors.safetensors: damaged"

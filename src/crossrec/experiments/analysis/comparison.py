@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean
 from typing import Any
 
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
-    failure_text,
     metric_values,
     percent_change,
     table_cell,
@@ -54,20 +52,25 @@ class MethodRuns:
         return metric_values(self.results, "test", metric)
 
 
-def method_blocks(results: Sequence[Result]) -> list[list[MethodRuns]]:
+def runs_by_group(results: Iterable[Result]) -> dict[tuple[str, ...], list[Result]]:
+    """Runs by the group of their cell, in order: one run per seed."""
+    by_group: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        by_group.setdefault(result.cell.group, []).append(result)
+    return by_group
+
+
+def method_blocks(results: Iterable[Result]) -> list[list[MethodRuns]]:
     """Group runs by method, and methods into blocks by backbone.
 
     The last two parts of a cell's group are backbone and method; a block has all parts but the last in common.
     """
-    blocks = []
-    for _, block_results in groupby(results, key=lambda result: result.cell.group[:-1]):
-        block: list[MethodRuns] = []
-        for group, runs in groupby(block_results, key=lambda result: result.cell.group):
-            backbone, name = group[-2:]
-            stacked = f"  + {name}" if block else f"{backbone} + {name}"
-            block.append(MethodRuns(backbone if name == PLAIN else stacked, name, list(runs)))
-        blocks.append(block)
-    return blocks
+    blocks: dict[tuple[str, ...], list[MethodRuns]] = {}
+    for group, runs in runs_by_group(results).items():
+        block, (backbone, name) = blocks.setdefault(group[:-1], []), group[-2:]
+        stacked = f"  + {name}" if block else f"{backbone} + {name}"
+        block.append(MethodRuns(backbone if name == PLAIN else stacked, name, runs))
+    return list(blocks.values())
 
 
 def comparison_table(
@@ -104,7 +107,7 @@ def comparison_cells(results: Sequence[Result], baseline: Sequence[Result] | Non
     """COLUMNS for the runs of one row. Δ is against ``baseline``, empty without one. A failure fills the first cell."""
     values = [metric_values(results, "test", m) for m in METRICS]
     if isinstance(values[0], str):
-        return [failure_text(values[0]), *[None] * (len(COLUMNS) - 1)]
+        return [table_cell(values[0]), *[None] * (len(COLUMNS) - 1)]
     deltas: list[float | str] = [""] * len(METRICS)
     if baseline is not None:
         old = [metric_values(baseline, "test", m) for m in METRICS]

@@ -23,7 +23,7 @@ from crossrec.evaluation.groups import (
 from crossrec.evaluation.lists import exposure, list_values
 from crossrec.evaluation.metrics import PerUser
 from crossrec.evaluation.ranking import rank_together
-from crossrec.experiments.analysis.seed_values import first_failure
+from crossrec.experiments.analysis.seed_values import measure_runs
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out
@@ -101,12 +101,7 @@ def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups
 
 def evaluate_runs(results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
     """Evaluate the runs of one method, one per seed; returns the reason where one failed or is damaged."""
-    if failure := first_failure(results):
-        return failure
-    try:
-        return [run_evaluation(result.folder, datasets[result.cell.config.data]) for result in results]
-    except RunError as error:
-        return f"failed: {error}"
+    return measure_runs(results, lambda result: run_evaluation(result.folder, datasets[result.cell.config.data]))
 
 
 def compare_evaluations(

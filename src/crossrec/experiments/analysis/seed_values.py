@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
+from typing import TypeVar
 
+from crossrec.errors import RunError
 from crossrec.experiments.reporting.tables import CellValue
 from crossrec.experiments.runner.jobs import Result
 
+T = TypeVar("T")
 SeedValues = tuple[float, ...] | float | str
 """A metric of the runs of one method: a number per seed, the number of the only seed, or why there is none."""
 
@@ -36,20 +39,32 @@ def first_failure(results: Sequence[Result]) -> str:
     return next((result.failure for result in results if result.metrics is None), "")
 
 
+def measure_runs(results: Sequence[Result], measure: Callable[[Result], T]) -> list[T] | str:
+    """``measure`` of the runs of one method, one per seed; the reason where one failed or is damaged."""
+    if failure := first_failure(results):
+        return failure
+    try:
+        return [measure(result) for result in results]
+    except RunError as error:
+        return f"failed: {error}"
+
+
+def each_seed(values: tuple[float, ...] | float) -> tuple[float, ...]:
+    """The inverse of ``seed_values``."""
+    return values if isinstance(values, tuple) else (values,)
+
+
 def mean_over_seeds(values: SeedValues) -> float | None:
     """The mean; None where there is no value."""
-    if isinstance(values, str):
-        return None
-    return fmean(values) if isinstance(values, tuple) else float(values)
+    return None if isinstance(values, str) else fmean(each_seed(values))
 
 
 def average_by_seed(values: Sequence[SeedValues]) -> SeedValues:
     """The average of several metrics, seed by seed; the first failure where there is one."""
-    failures = [value for value in values if isinstance(value, str)]
-    if failures or not values:
-        return failures[0] if failures else "none"
-    by_seed = zip(*(value if isinstance(value, tuple) else (value,) for value in values), strict=True)
-    return seed_values([fmean(of_seed) for of_seed in by_seed])
+    numbers = [each_seed(value) for value in values if not isinstance(value, str)]
+    if not values or len(numbers) < len(values):
+        return next((value for value in values if isinstance(value, str)), "none")
+    return seed_values([fmean(of_seed) for of_seed in zip(*numbers, strict=True)])
 
 
 def percent_change(new: SeedValues, old: SeedValues) -> float | str:
@@ -78,14 +93,9 @@ def highest(values: Mapping[str, SeedValues]) -> str | None:
     return max(present, key=present.__getitem__) if present and len(present) == len(means) else None
 
 
-def failure_text(failure: str) -> str:
-    """Why there is no value, for a table."""
-    return "no test pairs" if failure == "none" else failure
-
-
-def table_cell(values: SeedValues) -> CellValue:
+def table_cell(values: CellValue) -> CellValue:
     """Values for a table, or why there are none."""
-    return failure_text(values) if isinstance(values, str) else values
+    return "no test pairs" if values == "none" else values
 
 
 def percent_change_cell(new: SeedValues, old: SeedValues) -> float | str:

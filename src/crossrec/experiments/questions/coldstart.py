@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,27 +12,15 @@ from pydantic import Field
 
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
-from crossrec.errors import ConfigError, RunError
-from crossrec.experiments.analysis.comparison import METRICS, PLAIN
-from crossrec.experiments.analysis.new_item_metrics import (
-    HISTORY,
-    METRIC,
-    NEW,
-    OTHERS,
-    POPULARITY,
-    TRUE,
-    Metrics,
-    among_all,
-    baseline_metrics,
-    by_features,
-    cold_of,
-    run_metrics,
-)
+from crossrec.errors import ConfigError
+from crossrec.experiments.analysis import new_item_metrics
+from crossrec.experiments.analysis.comparison import METRICS, PLAIN, runs_by_group
+from crossrec.experiments.analysis.new_item_metrics import HISTORY, METRIC, NEW, OTHERS, POPULARITY, TRUE, Metrics
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
-    failure_text,
-    first_failure,
+    each_seed,
     mean_over_seeds,
+    measure_runs,
     metric_values,
     percent_change,
     seed_values,
@@ -102,23 +89,19 @@ class NewItemRow:
         return self.model or self.method
 
 
-def _baseline_rows(datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[NewItemRow]:
-    by_seed = [baseline_metrics(dataset, seed) for dataset, seed in zip(datasets, seeds, strict=True)]
-    return _rows("", by_seed)
-
-
 def _model_rows(
     model: str, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
 ) -> list[NewItemRow]:
     """A row per method of a model, or one with its failure."""
-    if not (failure := first_failure(runs)):
-        try:
-            by_seed = [run_metrics(run.folder, datasets[run.cell.config.data], quantiles) for run in runs]
-            others = metric_values(runs, "test", METRIC)
-            return [replace(row, values={**row.values, OTHERS: others}) for row in _rows(model, by_seed)]
-        except RunError as error:
-            failure = f"failed: {error}"
-    return [NewItemRow(model, "", dict.fromkeys(METRICS, failure))]
+
+    def measure(run: Result) -> dict[str, Metrics]:
+        return new_item_metrics.run_metrics(run.folder, datasets[run.cell.config.data], quantiles)
+
+    by_seed = measure_runs(runs, measure)
+    if isinstance(by_seed, str):
+        return [NewItemRow(model, "", dict.fromkeys(METRICS, by_seed))]
+    others = metric_values(runs, "test", METRIC)
+    return [replace(row, values={**row.values, OTHERS: others}) for row in _rows(model, by_seed)]
 
 
 def _rows(model: str, by_seed: Sequence[Mapping[str, Metrics]]) -> list[NewItemRow]:
@@ -137,7 +120,11 @@ def representatives(rows: Sequence[NewItemRow]) -> list[NewItemRow]:
     """
     chosen: dict[str, NewItemRow] = {}
     for row in rows:
-        preferences = (by_features(DEFAULT_METHOD), DEFAULT_METHOD, *(() if " + " in row.model else ("own",)))
+        preferences = (
+            new_item_metrics.by_features(DEFAULT_METHOD),
+            DEFAULT_METHOD,
+            *(() if " + " in row.model else ("own",)),
+        )
         rank = {method: number for number, method in enumerate(preferences)}
         best = chosen.get(row.name)
         if best is None or rank.get(row.method, -1) > rank.get(best.method, -1):
@@ -164,7 +151,7 @@ def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: f
             table_rows.append(RULE)
         values: list[CellValue] = [row.values.get(metric, "–") for metric in METRICS]
         if not row.method:
-            values = [failure_text(str(values[0])), *["–"] * (len(values) - 1)]
+            values = [table_cell(values[0]), *["–"] * (len(values) - 1)]
         table_rows.append([row.model or "–", f"{row.method}{' *' if id(row) in starred else ''}", *values])
     notes = (
         f"{100 * share:g} % of the items are taken out before training, others for every seed, and ranked among "
@@ -193,18 +180,11 @@ def _differences_table(data: str, rows: Sequence[NewItemRow], alone: Sequence[st
 
 def _difference_cells(new: SeedValues, old: SeedValues) -> list[CellValue]:
     """Difference, change in %, and the number of seeds in which ``new`` is higher; or the failure."""
-    for values in (new, old):
-        if isinstance(values, str):
-            return [failure_text(values), None, None]
-    pairs = zip(_each_seed(new), _each_seed(old), strict=True)
-    differences = [new_value - old_value for new_value, old_value in pairs]
+    if isinstance(new, str) or isinstance(old, str):
+        return [table_cell(new if isinstance(new, str) else old), None, None]
+    differences = [new_value - old_value for new_value, old_value in zip(each_seed(new), each_seed(old), strict=True)]
     higher = f"{sum(difference > 0 for difference in differences)} of {len(differences)}"
     return [seed_values(differences), percent_change(new, old), higher]
-
-
-def _each_seed(values: SeedValues) -> Sequence[float]:
-    assert not isinstance(values, str)
-    return values if isinstance(values, tuple) else (values,)
 
 
 def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[float]) -> ResultTable:
@@ -214,14 +194,16 @@ def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[
     table_rows: list[Sequence[CellValue]] = []
     for row in rows:
         if row.model and not row.method:
-            table_rows += [RULE, [row.model, "", failure_text(str(row.values[METRIC])), "–", "–"]]
-        measured = [quantile for quantile in quantiles if among_all(NEW, quantile) in row.values]
+            table_rows += [RULE, [row.model, "", table_cell(row.values[METRIC]), "–", "–"]]
+        measured = [quantile for quantile in quantiles if new_item_metrics.among_all(NEW, quantile) in row.values]
         if not measured:
             continue
         without = row.values[OTHERS]
         table_rows += [RULE, [f"{row.model} ({row.method})", "no new items", "–", table_cell(without), ""]]
         for quantile in measured:
-            new, others = (row.values.get(among_all(items, quantile), "none") for items in (NEW, OTHERS))
+            new, others = (
+                row.values.get(new_item_metrics.among_all(items, quantile), "none") for items in (NEW, OTHERS)
+            )
             change = percent_change(others, without)
             table_rows.append(["", f"quantile {quantile:g}", table_cell(new), table_cell(others), change])
     note = (
@@ -266,7 +248,7 @@ def _figure(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int]) -> Resu
 
 def _findings(data: str, rows: Sequence[NewItemRow], alone: Sequence[str], datasets: Sequence[Dataset]) -> list[str]:
     """The size of what was taken out, and every comparison in words."""
-    cold_items = [cold_of(dataset) for dataset in datasets]
+    cold_items = [new_item_metrics.cold_of(dataset) for dataset in datasets]
     interactions = fmean(len(cold.interactions) for cold in cold_items)
     users = fmean(
         len(np.intersect1d(cold.interactions.user_N, dataset.train.user_N))
@@ -287,10 +269,13 @@ def result(
 ) -> ExperimentResult:
     """Metrics of new items per model and method, differences seed by seed, new items among all, and a figure."""
     by_seed = [datasets[_data(options, shared, seed)] for seed in options.seeds]
-    rows = _baseline_rows(by_seed, options.seeds)
-    for (backbone, name), model_runs in groupby(runs, key=lambda run: run.cell.group):
+    baselines = [
+        new_item_metrics.baseline_metrics(dataset, seed) for dataset, seed in zip(by_seed, options.seeds, strict=True)
+    ]
+    rows = _rows("", baselines)
+    for (backbone, name), model_runs in runs_by_group(runs).items():
         model = backbone if name == PLAIN else f"{backbone} + {name}"
-        rows += _model_rows(model, list(model_runs), datasets, options.quantiles)
+        rows += _model_rows(model, model_runs, datasets, options.quantiles)
     data, alone = by_seed[0].name, (*options.backbones, *options.references)
     return ExperimentResult(
         "Items that nobody has touched: does alignment make better vectors of their content than what else there is?",

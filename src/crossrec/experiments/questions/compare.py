@@ -20,7 +20,7 @@ from crossrec.experiments.analysis.significance_tables import Comparison, Paired
 from crossrec.experiments.analysis.wording import join_words, judge_all, judge_claim, seeds_note, short_metric
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.result import ExperimentResult
-from crossrec.experiments.reporting.tables import RULE, CellValue, ResultTable
+from crossrec.experiments.reporting.tables import CellValue, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.training import SELECTION
 
@@ -175,16 +175,18 @@ def result(
     tables, findings = {}, []
     for data, group in groupby(runs, key=lambda run: run.cell.group[0]):
         data_runs, name = list(group), Path(data).name
-        blocks, comparisons, rows = method_blocks(data_runs), list[Comparison](), list[Sequence[CellValue]]()
+        blocks, comparisons, rows = method_blocks(data_runs), list[Comparison](), []
         for block in blocks:
             evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
             comparisons += block_tests(block, evaluations)
-            rows += [*([RULE] if rows else []), *list_rows(block, evaluations)]
-        tests = PairedTests(comparisons)
+            rows.append(list_rows(block, evaluations))
+        tests, lists = PairedTests(comparisons), join_blocks(rows)
         stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
         tables[stem] = table(data_runs, name)
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
-        tables[f"{stem}-lists"] = lists_table(name, rows, datasets[data_runs[0].cell.config.data], options.seeds)
+        tables[f"{stem}-lists"] = lists_table(
+            name, join_blocks(rows), datasets[data_runs[0].cell.config.data], options.seeds
+        )
         findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 

@@ -13,7 +13,7 @@ from crossrec.data import DataConfig, Dataset
 from crossrec.data.config import Share
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import COLUMNS, METRICS, PLAIN, comparison_cells
+from crossrec.experiments.analysis.comparison import COLUMNS, METRICS, PLAIN, comparison_cells, runs_by_group
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
     average_by_seed,
@@ -27,7 +27,7 @@ from crossrec.experiments.analysis.significance_tables import Pair, PairedTests,
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
 from crossrec.experiments.reporting.figures import legend_below, plot_curve
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.config import RunConfig
 
@@ -129,14 +129,13 @@ class NoiseRuns:
 
     def __init__(self, kind: str, backbone: str, runs: Sequence[Result]) -> None:
         self.kind, self.backbone = kind, backbone
-        by_group: dict[tuple[str, str], list[Result]] = {}
-        for run in runs:
-            run_kind, run_backbone, share, method = run.cell.group
-            if (run_kind, run_backbone) == (kind, backbone):
-                by_group.setdefault((share, method), []).append(run)
-        self.by_share_and_method = by_group
-        self.shares = list(dict.fromkeys(share for share, _ in by_group))
-        self.methods = list(dict.fromkeys(method for _, method in by_group))
+        self.by_share_and_method = {
+            (share, method): of_group
+            for (run_kind, run_backbone, share, method), of_group in runs_by_group(runs).items()
+            if (run_kind, run_backbone) == (kind, backbone)
+        }
+        self.shares = list(dict.fromkeys(share for share, _ in self.by_share_and_method))
+        self.methods = list(dict.fromkeys(method for _, method in self.by_share_and_method))
         self.noisy_shares = [share for share in self.shares if share != percent(0)]
 
     def values(self, share: str, method: str, metric: str = METRIC) -> SeedValues:
@@ -168,7 +167,7 @@ class NoiseRuns:
 
 
 def _table(kind: str, blocks: Sequence[NoiseRuns], data: str, options: RobustnessConfig) -> ResultTable:
-    rows = [row for block in blocks for row in [RULE, *_rows(block)]][1:]
+    rows = join_blocks(map(_rows, blocks))
     drawn = "drawn anew for every seed" if options.redraw else "the same for every seed"
     notes = (
         f"Test metrics{wording.seeds_note(options.seeds)}. Noise is {drawn}; validation and test pairs are as they "

@@ -12,22 +12,11 @@ from crossrec.alignment.config import Temperature, Weight
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import COLUMNS, PLAIN, comparison_cells
-from crossrec.experiments.analysis.seed_values import (
-    SeedValues,
-    is_higher,
-    mean_over_seeds,
-    metric_values,
-    table_cell,
-)
+from crossrec.experiments.analysis.comparison import COLUMNS, PLAIN, comparison_cells, runs_by_group
+from crossrec.experiments.analysis.seed_values import SeedValues, is_higher, mean_over_seeds, metric_values, table_cell
 from crossrec.experiments.analysis.significance_tables import Pair, PairedTests, compare_pairs
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
-from crossrec.experiments.reporting.figures import (
-    COLOURS,
-    legend_below,
-    means_and_deviations,
-    plot_curve,
-)
+from crossrec.experiments.reporting.figures import COLOURS, legend_below, means_and_deviations, plot_curve
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -125,10 +114,7 @@ class Sweep:
 
     def __init__(self, backbone: str, options: SensitivityConfig, runs: Sequence[Result]) -> None:
         self.backbone, self.options, self.parameters = backbone, options, options.parameters
-        self._runs: dict[tuple[str, str], list[Result]] = {}
-        for run in runs:
-            if run.cell.group[0] == backbone:
-                self._runs.setdefault(run.cell.group[1:], []).append(run)  # type: ignore[arg-type]
+        self._runs = {group[1:]: of_group for group, of_group in runs_by_group(runs).items() if group[0] == backbone}
 
     def runs(self, parameter: str, value: float | None = None) -> Sequence[Result]:
         """The runs with a value; of PLAIN and AS_SET_GROUP without one."""

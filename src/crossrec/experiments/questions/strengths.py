@@ -18,7 +18,7 @@ from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.figures import plot_band
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.directory import STRENGTHS_FILE
 from crossrec.types import ID
@@ -55,8 +55,8 @@ def cells(options: StrengthsConfig, shared: SharedSettings) -> list[Cell]:
 class StrengthHistory:
     """The records of one method's runs: a value per seed, for every epoch that all of them have.
 
-    ``failure``: why there are none. ``rule``: the alignment's rule of directions; of a backbone alone, the rule that
-    CROSS would use.
+    Shares of items are in %. ``failure``: why there are no records. ``rule``: the alignment's rule of directions; of a
+    backbone alone, the rule that CROSS would use.
     """
 
     def __init__(self, method: MethodRuns) -> None:
@@ -100,18 +100,22 @@ def _read_history(result: Result) -> list[dict[str, float]] | str:
     if result.metrics is None:
         return result.failure
     path = result.folder / STRENGTHS_FILE
+    problem = "empty"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: float(value) * _scale(name) for name, value in row.items()} for row in csv.DictReader(file)]
+        if rows:
+            return rows
     except OSError as error:
         problem = str(error.strerror)
     except (TypeError, ValueError):
         problem = "damaged"
-    else:
-        if rows:
-            return rows
-        problem = "empty"
     return f"failed: {path}: {problem}; delete the folder, and it is trained again"
+
+
+def _scale(quantity: str) -> float:
+    """100 for shares of items, which are shown in %."""
+    return 1 if quantity.startswith(("mean ", "variance ")) else 100
 
 
 def _strengths_table(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultTable:
@@ -119,21 +123,19 @@ def _strengths_table(data: str, histories: Sequence[StrengthHistory], seeds: Seq
     columns = [Column("model", "left"), Column("modality", "left"), Column("epochs")]
     for group, format in (("mean", ".3f"), ("variance", ".4f"), ("strongest %", ".1f")):
         columns += [Column(epoch, format=format, group=group) for epoch in ("first", f"epoch {EARLY}", "last")]
-    rows: list[Sequence[CellValue]] = []
+    names, blocks = ("mean", "variance", "strongest"), []
     for history in histories:
-        rows += _block_start(history, rows, columns)
+        epochs = (1, EARLY, history.epochs)
+        blocks.append(_failure_row(history, columns))
         for modality in history.modalities:
-            cells: list[CellValue] = [history.title, modality, history.epochs]
-            for name in ("mean", "variance", "strongest"):
-                values = (history.at(epoch, f"{name} {modality}") for epoch in (1, EARLY, history.epochs))
-                cells += [_percent(value) if name == "strongest" else value for value in values]
-            rows.append(cells)
+            cells = [history.at(epoch, f"{name} {modality}") for name in names for epoch in epochs]
+            blocks[-1].append([history.title, modality, history.epochs, *cells])
     notes = (
         "Strength s of a modality: mean cosine of an item's vector and the users of its training pairs (Eq. 1); mean "
         f"and variance over items{seeds_note(seeds)}. Strongest: share of items whose strongest modality it is.",
         "epochs: those that every seed's run has; the last of them is the last shown.",
     )
-    return ResultTable(f"{data}: strength of modalities", columns, rows, notes)
+    return ResultTable(f"{data}: strength of modalities", columns, join_blocks(blocks), notes)
 
 
 def _directions_table(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultTable:
@@ -141,33 +143,23 @@ def _directions_table(data: str, histories: Sequence[StrengthHistory], seeds: Se
     columns = [Column("model", "left"), *(Column(head, "left") for head in ("rule", "one", "other"))]
     for group in ("first epoch", "last epoch"):
         columns += [Column(head, format=".1f", group=group) for head in ("one to other", "other to one", "both")]
-    rows: list[Sequence[CellValue]] = []
+    blocks = []
     for history in histories:
-        rows += _block_start(history, rows, columns)
+        blocks.append(_failure_row(history, columns))
         for m, n in history.pairs:
-            cells: list[CellValue] = [history.title, history.rule.replace("_", "-"), m, n]
-            for epoch in (1, history.epochs):
-                cells += [_percent(history.at(epoch, name)) for name in (f"{m}->{n}", f"{n}->{m}", f"{m}<->{n}")]
-            rows.append(cells)
+            names, epochs = (f"{m}->{n}", f"{n}->{m}", f"{m}<->{n}"), (1, history.epochs)
+            cells = [history.at(epoch, name) for epoch in epochs for name in names]
+            blocks[-1].append([history.title, history.rule.replace("_", "-"), m, n, *cells])
     notes = (
         f"Items with training interactions that support a direction, in %{seeds_note(seeds)}. Nothing is aligned in a "
         "backbone alone: there it is what the dynamic rule would do.",
     )
-    return ResultTable(f"{data}: directions of alignment", columns, rows, notes)
+    return ResultTable(f"{data}: directions of alignment", columns, join_blocks(blocks), notes)
 
 
-def _block_start(
-    history: StrengthHistory, rows: Sequence[Sequence[CellValue]], columns: Sequence[Column]
-) -> list[Sequence[CellValue]]:
-    """A rule where there are rows before, and the failure of a model that has no history."""
-    failure = [[history.title, history.failure, *[None] * (len(columns) - 2)]] if history.failure else []
-    return [*([RULE] if rows else []), *failure]
-
-
-def _percent(values: SeedValues) -> SeedValues:
-    if isinstance(values, str):
-        return values
-    return tuple(100 * share for share in values) if isinstance(values, tuple) else 100 * values
+def _failure_row(history: StrengthHistory, columns: Sequence[Column]) -> list[Sequence[CellValue]]:
+    """The failure of a model that has no history; nothing for the others."""
+    return [[history.title, history.failure, *[None] * (len(columns) - 2)]] if history.failure else []
 
 
 def _strengths_figure(data: str, histories: Sequence[StrengthHistory], seeds: Sequence[int]) -> ResultFigure:
@@ -213,15 +205,10 @@ def _epochs_figure(
 ) -> ResultFigure:
     """Curves over epochs: a row per alignment, a column per panel. The row of a failed model shows the failure."""
     quantities = [quantity for _, curves in panels for quantity, _ in curves]
-
-    def every_epoch(history: StrengthHistory, quantity: str) -> list[SeedValues]:
-        values = history.every_epoch(quantity)
-        return [_percent(value) for value in values] if percent else values
-
     rows: list[Sequence[CellValue]] = []
     for history in histories:
         epochs = range(1, history.epochs + 1)
-        columns = [every_epoch(history, q) if history.has(q) else ["–"] * len(epochs) for q in quantities]
+        columns = [history.every_epoch(q) if history.has(q) else ["–"] * len(epochs) for q in quantities]
         rows += [[history.backbone, history.alignment, *values] for values in zip(epochs, *columns, strict=True)]
     heads = [Column("backbone", "left"), Column("alignment", "left"), Column("epoch"), *map(Column, quantities)]
 
@@ -230,7 +217,7 @@ def _epochs_figure(
         for y, history in enumerate(histories):
             for x, (label, curves) in enumerate(panels):
                 for number, (quantity, name) in enumerate(curves):
-                    values = every_epoch(history, quantity) if history.has(quantity) else []
+                    values = history.every_epoch(quantity) if history.has(quantity) else []
                     plot_band(axes[y][x], range(1, len(values) + 1), values, number, name)
                 if history.failure:
                     axes[y][x].text(0.5, 0.5, history.failure, transform=axes[y][x].transAxes, **FAILURE_STYLE)
@@ -276,7 +263,7 @@ def _direction_findings(history: StrengthHistory) -> list[str]:
     both_ways = [f"{m}<->{n}" for m, n in history.pairs]
     if not both_ways:
         return []
-    first, last = (100 * fmean(history.mean(epoch, name) for name in both_ways) for epoch in (1, history.epochs))
+    first, last = (fmean(history.mean(epoch, name) for name in both_ways) for epoch in (1, history.epochs))
     aligned = "would be aligned" if history.alignment == PLAIN else "are aligned"
     sentences = [
         f"{history.title}: of items and pairs of modalities {first:.1f} % {aligned} both ways after epoch 1, "

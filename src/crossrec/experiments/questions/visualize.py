@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from crossrec.data import DataConfig, Dataset
-from crossrec.errors import RunError
 from crossrec.experiments.analysis import embedding_metrics
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
 from crossrec.experiments.analysis.embedding_metrics import RAW, TEST, TRAIN, UNIT, EmbeddingMetrics
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
-    first_failure,
     is_higher,
     mean_over_seeds,
+    measure_runs,
     percent_change,
     seed_values,
 )
@@ -27,7 +26,7 @@ from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, plot_
 from crossrec.experiments.analysis.wording import all_hold, judge_all, judge_claim, seeds_note
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
@@ -70,7 +69,11 @@ class BackboneEmbeddings:
         self.plain, self.aligned = block
         self.backbone = self.plain.backbone
         self.modalities = (ID, *sorted(dataset.features))
-        self.metrics = {method.name: _metrics_by_seed(method.results, dataset) for method in block}
+
+        def measure(run: Result) -> EmbeddingMetrics:
+            return embedding_metrics.embedding_metrics(open_embeddings(run.folder), dataset)
+
+        self.metrics = {method.name: measure_runs(method.results, measure) for method in block}
 
     def distances(self, length: str, pair: tuple[str, str] | None = None) -> list[SeedValues]:
         """The distance of two modalities, alone and aligned; without ``pair`` the average over all pairs."""
@@ -93,16 +96,6 @@ class BackboneEmbeddings:
 def _read(metrics: Sequence[EmbeddingMetrics], read: Callable[[EmbeddingMetrics], float | None]) -> SeedValues:
     values = [value for value in map(read, metrics) if value is not None and not math.isnan(value)]
     return seed_values(values) if len(values) == len(metrics) else NO_VECTORS
-
-
-def _metrics_by_seed(results: Sequence[Result], dataset: Dataset) -> list[EmbeddingMetrics] | str:
-    """Metrics of every run, or the reason where one failed or is damaged."""
-    if failure := first_failure(results):
-        return failure
-    try:
-        return [embedding_metrics.embedding_metrics(open_embeddings(result.folder), dataset) for result in results]
-    except RunError as error:
-        return f"failed: {error}"
 
 
 def relative_change(new: SeedValues, old: SeedValues) -> float | str:
@@ -151,13 +144,13 @@ def _change_table(
     for group in heads[1:]:
         columns += [Column("alone", format=".3f", group=group), Column(f"+ {alignment}", format=".3f", group=group)]
         columns.append(Column("change in %", format="+.1f", group=group))
-    table_rows: list[Sequence[CellValue]] = []
+    table_blocks = []
     for block, of_block in zip(blocks, rows, strict=True):
-        table_rows += [RULE] if table_rows else []
+        table_blocks.append(list[Sequence[CellValue]]())
         for label, metrics in of_block.items():
             cells = [cell for before, after in metrics for cell in (before, after, relative_change(after, before))]
-            table_rows.append([block.backbone, label, *cells])
-    return ResultTable(title, columns, table_rows, (note,))
+            table_blocks[-1].append([block.backbone, label, *cells])
+    return ResultTable(title, columns, join_blocks(table_blocks), (note,))
 
 
 def _figure(block: BackboneEmbeddings, dataset: Dataset, options: VisualizeConfig) -> ResultFigure:

@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -68,6 +68,14 @@ class ResultTable:
         for number, row in enumerate(self.rows):
             if len(row) not in (0, len(self.columns)):
                 raise ValueError(f"row {number} has {len(row)} cells for {len(self.columns)} columns")
+
+
+def join_blocks(blocks: Iterable[Sequence[Sequence[CellValue]]]) -> list[Sequence[CellValue]]:
+    """The rows of several blocks, with a RULE between two of them."""
+    rows: list[Sequence[CellValue]] = []
+    for block in blocks:
+        rows += [RULE, *block] if rows else block
+    return rows
 
 
 class CellStatistics(NamedTuple):
