@@ -10,11 +10,10 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, fake_evaluation, fake_r
 from crossrec.data import load
 from crossrec.evaluation.groups import popularity_groups
 from crossrec.experiments.analysis.comparison import method_blocks
-from crossrec.experiments.analysis.list_tables import LIST_METRICS, lists_table
 from crossrec.experiments.analysis.run_evaluation import user_groups
 from crossrec.experiments.analysis.significance_tables import PairedTests, compare_methods
 from crossrec.experiments.questions import compare
-from crossrec.experiments.questions.compare import CompareConfig, block_tests, cells
+from crossrec.experiments.questions.compare import LIST_METRICS, CompareConfig, block_tests, cells, lists_table
 
 USERS = 40
 GAIN = {"none": 0.0, "fettle": 0.1, "cross": 0.2}

@@ -12,7 +12,7 @@ from crossrec.evaluation import PairedTest, holm
 from crossrec.evaluation.metrics import PerUser
 from crossrec.experiments.analysis.comparison import MethodRuns
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, compare_evaluations, evaluate_runs
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, rule_by_first_cell
 from crossrec.experiments.runner.jobs import Result
 from crossrec.randomness import numpy_generator
 
@@ -72,16 +72,15 @@ class PairedTests:
         columns = [Column(head, "left") for head in heads]
         columns += [Column(name, format=formats.get(name, ".4f")) for name in numbers]
         rows: list[Sequence[CellValue]] = []
-        for number, comparison in enumerate(self.comparisons):
+        for comparison in self.comparisons:
             labels, test = comparison.labels, comparison.test
-            if number and labels[0] != self.comparisons[number - 1].labels[0]:
-                rows.append(RULE)
             if isinstance(test, str):
                 rows.append([*labels, *[None] * len(numbers), test])
             else:
                 values = (test.users, test.base, test.new, test.difference, test.low, test.high, test.p_t)
                 rows.append([*labels, *values, self.p_holm[labels], self.verdict(*labels)])
-        return ResultTable(title, [*columns, Column("verdict", "left")], rows, (NOTE.format(count=len(self._tests)),))
+        columns.append(Column("verdict", "left"))
+        return ResultTable(title, columns, rule_by_first_cell(rows), (NOTE.format(count=len(self._tests)),))
 
 
 def compare_methods(

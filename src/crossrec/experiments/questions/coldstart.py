@@ -30,7 +30,7 @@ from crossrec.experiments.analysis.wording import describe_change, metric_label,
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name
 from crossrec.experiments.reporting.figures import bar_style, means_and_deviations
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
+from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, rule_by_first_cell
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.recommend.cold_start import DEFAULT_METHOD
 
@@ -120,11 +120,8 @@ def representatives(rows: Sequence[NewItemRow]) -> list[NewItemRow]:
     """
     chosen: dict[str, NewItemRow] = {}
     for row in rows:
-        preferences = (
-            new_item_metrics.by_features(DEFAULT_METHOD),
-            DEFAULT_METHOD,
-            *(() if " + " in row.model else ("own",)),
-        )
+        own = () if " + " in row.model else ("own",)
+        preferences = (new_item_metrics.by_features(DEFAULT_METHOD), DEFAULT_METHOD, *own)
         rank = {method: number for number, method in enumerate(preferences)}
         best = chosen.get(row.name)
         if best is None or rank.get(row.method, -1) > rank.get(best.method, -1):
@@ -146,9 +143,7 @@ def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: f
     starred = {id(row) for row in representatives(rows) if row.model and row.method}
     columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short_metric(m)) for m in METRICS)]
     table_rows: list[Sequence[CellValue]] = []
-    for number, row in enumerate(rows):
-        if number and row.model != rows[number - 1].model:
-            table_rows.append(RULE)
+    for row in rows:
         values: list[CellValue] = [row.values.get(metric, "–") for metric in METRICS]
         if not row.method:
             values = [table_cell(values[0]), *["–"] * (len(values) - 1)]
@@ -159,7 +154,7 @@ def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: f
         "popularity: nobody has touched them, so any order; true popularity is not known of a new item. *: what "
         "figure and differences take of a model.",
     )
-    return ResultTable(f"{data}: items that nobody has touched", columns, table_rows, notes)
+    return ResultTable(f"{data}: items that nobody has touched", columns, rule_by_first_cell(table_rows), notes)
 
 
 def _differences_table(data: str, rows: Sequence[NewItemRow], alone: Sequence[str]) -> ResultTable:
@@ -170,12 +165,10 @@ def _differences_table(data: str, rows: Sequence[NewItemRow], alone: Sequence[st
         columns += [Column(head, format=format, group=short_metric(metric)) for head, format in heads]
     table_rows: list[Sequence[CellValue]] = []
     for new, old in compared_rows(rows, alone):
-        if table_rows and table_rows[-1][0] != new.name:
-            table_rows.append(RULE)
         cells = [c for m in (METRIC, "ndcg@20") for c in _difference_cells(new.values[m], old.values[m])]
         table_rows.append([new.name, old.name, *cells])
     note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
-    return ResultTable(f"{data}: new items, what alignment adds", columns, table_rows, (note,))
+    return ResultTable(f"{data}: new items, what alignment adds", columns, rule_by_first_cell(table_rows), (note,))
 
 
 def _difference_cells(new: SeedValues, old: SeedValues) -> list[CellValue]:
@@ -201,9 +194,8 @@ def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[
         without = row.values[OTHERS]
         table_rows += [RULE, [f"{row.model} ({row.method})", "no new items", "–", table_cell(without), ""]]
         for quantile in measured:
-            new, others = (
-                row.values.get(new_item_metrics.among_all(items, quantile), "none") for items in (NEW, OTHERS)
-            )
+            new = row.values[new_item_metrics.among_all(NEW, quantile)]
+            others = row.values.get(new_item_metrics.among_all(OTHERS, quantile), "none")
             change = percent_change(others, without)
             table_rows.append(["", f"quantile {quantile:g}", table_cell(new), table_cell(others), change])
     note = (

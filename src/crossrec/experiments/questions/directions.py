@@ -14,7 +14,7 @@ from crossrec.experiments.analysis import wording
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
 from crossrec.experiments.analysis.seed_values import finite, highest, percent_change
 from crossrec.experiments.analysis.significance_tables import PairedTests, compare_blocks, versus
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.figures import bar_style, legend_below, plot_grouped_bars
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import ResultTable
@@ -56,20 +56,13 @@ class DirectionsConfig(ExperimentConfig):
 
 def cells(options: DirectionsConfig, shared: SharedSettings) -> list[Cell]:
     """The backbone alone and with every rule, per backbone and seed."""
-    return [
-        Cell(
-            shared.run_config(
-                backbone,
-                PLAIN if rule == PLAIN else options.alignment,
-                seed,
-                alignment_settings={} if rule == PLAIN else _rule_settings(options, shared, backbone, rule),
-            ),
-            group=(backbone, rule),
-        )
-        for backbone in options.backbones
-        for rule in (PLAIN, *options.directions)
-        for seed in options.seeds
-    ]
+    cells: list[Cell] = []
+    for backbone in options.backbones:
+        settings = {rule: _rule_settings(options, shared, backbone, rule) for rule in options.directions}
+        methods: dict[str, tuple[str, dict[str, Any]]] = {PLAIN: (PLAIN, {})}
+        methods |= {rule: (options.alignment, changed) for rule, changed in settings.items()}
+        cells += method_cells(options.model_copy(update={"backbones": (backbone,)}), shared, methods)
+    return cells
 
 
 def _rule_settings(options: DirectionsConfig, shared: SharedSettings, backbone: str, rule: str) -> dict[str, Any]:

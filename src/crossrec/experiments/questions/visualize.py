@@ -26,7 +26,7 @@ from crossrec.experiments.analysis.tsne_plots import ITEMS, PAIRS, PANELS, plot_
 from crossrec.experiments.analysis.wording import all_hold, judge_all, judge_claim, seeds_note
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
-from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
+from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, rule_by_first_cell
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
@@ -144,13 +144,12 @@ def _change_table(
     for group in heads[1:]:
         columns += [Column("alone", format=".3f", group=group), Column(f"+ {alignment}", format=".3f", group=group)]
         columns.append(Column("change in %", format="+.1f", group=group))
-    table_blocks = []
+    table_rows: list[Sequence[CellValue]] = []
     for block, of_block in zip(blocks, rows, strict=True):
-        table_blocks.append(list[Sequence[CellValue]]())
         for label, metrics in of_block.items():
             cells = [cell for before, after in metrics for cell in (before, after, relative_change(after, before))]
-            table_blocks[-1].append([block.backbone, label, *cells])
-    return ResultTable(title, columns, join_blocks(table_blocks), (note,))
+            table_rows.append([block.backbone, label, *cells])
+    return ResultTable(title, columns, rule_by_first_cell(table_rows), (note,))
 
 
 def _figure(block: BackboneEmbeddings, dataset: Dataset, options: VisualizeConfig) -> ResultFigure:

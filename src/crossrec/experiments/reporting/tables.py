@@ -78,6 +78,11 @@ def join_blocks(blocks: Iterable[Sequence[Sequence[CellValue]]]) -> list[Sequenc
     return rows
 
 
+def rule_by_first_cell(rows: Iterable[Sequence[CellValue]]) -> list[Sequence[CellValue]]:
+    """``rows`` with a RULE wherever the first cell changes."""
+    return join_blocks(list(block) for _, block in itertools.groupby(rows, key=lambda row: row[0]))
+
+
 class CellStatistics(NamedTuple):
     """Mean, sample deviation sqrt(Σ (x - mean)² / (n - 1)), and n. The deviation is None for n = 1."""
 
