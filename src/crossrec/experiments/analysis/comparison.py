@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from crossrec.experiments.analysis.seed_values import (
-    SeedValues,
-    metric_values,
-    percent_change,
-    table_cell,
-)
+from crossrec.experiments.analysis.seed_values import SeedValues, metric_values, percent_change, table_cell
 from crossrec.experiments.analysis.wording import short_metric
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Result
@@ -120,15 +115,12 @@ def comparison_cells(results: Sequence[Result], baseline: Sequence[Result] | Non
 
 def figure_table(title: str, blocks: Iterable[Sequence[MethodRuns]], head: str, metrics: Sequence[str]) -> ResultTable:
     """Numbers of a figure: backbone, method (in a column ``head``), metrics, and changes within the block."""
+    columns = [Column("backbone", "left"), Column(head, "left"), *map(Column, metrics)]
+    columns += [Column(f"change of {metric} in %", format="+.1f") for metric in metrics]
     rows = []
     for block in blocks:
         for method in block:
-            values = [method.values(metric) for metric in metrics]
-            changes = [
-                percent_change(new, block[0].values(metric)) for new, metric in zip(values, metrics, strict=True)
-            ]
-            rows.append([method.backbone, method.name, *map(table_cell, values), *changes])
-    columns = [Column("backbone", "left"), Column(head, "left"), *map(Column, metrics)]
-    return ResultTable(
-        title, [*columns, *(Column(f"change of {metric} in %", format="+.1f") for metric in metrics)], rows
-    )
+            values = [table_cell(method.values(metric)) for metric in metrics]
+            changes = [percent_change(method.values(metric), block[0].values(metric)) for metric in metrics]
+            rows.append([method.backbone, method.name, *values, *changes])
+    return ResultTable(title, columns, rows)

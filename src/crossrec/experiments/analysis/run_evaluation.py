@@ -10,16 +10,7 @@ import numpy as np
 
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError, RunError
-from crossrec.evaluation import PairedTest, paired_tests, per_user, top_k
-from crossrec.evaluation.groups import (
-    HEAD,
-    Groups,
-    activity_groups,
-    activity_quantiles,
-    by_item_group,
-    by_user_group,
-    popularity_groups,
-)
+from crossrec.evaluation import PairedTest, groups, paired_tests, per_user, top_k
 from crossrec.evaluation.lists import exposure, list_values
 from crossrec.evaluation.metrics import PerUser
 from crossrec.evaluation.ranking import rank_together
@@ -47,8 +38,8 @@ class RunEvaluation:
     test: PerUser
     valid: PerUser
     item_EK: np.ndarray
-    items: Groups
-    users: Groups
+    items: groups.Groups
+    users: groups.Groups
     of_items: dict[str, PerUser]
     of_users: dict[str, PerUser]
     lists: PerUser
@@ -75,7 +66,7 @@ def run_evaluation(
     of_valid, of_test = rank_together(embeddings.user_US, embeddings.item_IS, [valid, test], depth=depth)
     item_EK, _ = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, train.user_N, train.item_N, depth)
     degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
-    items = popularity_groups(degree_I)
+    items = groups.popularity_groups(degree_I)
     users = user_groups(dataset, user_bounds)
     metrics = per_user(of_test, ks)
     return RunEvaluation(
@@ -86,17 +77,17 @@ def run_evaluation(
         item_EK=item_EK,
         items=items,
         users=users,
-        of_items=by_item_group(of_test, items, ks),
-        of_users=by_user_group(test.user_E, metrics, users),
-        lists=list_values(item_EK, degree_I, ~items.members(HEAD), ks),
+        of_items=groups.by_item_group(of_test, items, ks),
+        of_users=groups.by_user_group(test.user_E, metrics, users),
+        lists=list_values(item_EK, degree_I, ~items.members(groups.HEAD), ks),
         exposure=exposure(item_EK, dataset.num_items, ks),
     )
 
 
-def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> Groups:
+def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> groups.Groups:
     """Group users by training interactions: at ``bounds``, else quarters of those with any, as far as ties allow."""
     degree_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users)
-    return activity_groups(degree_U, bounds or activity_quantiles(degree_U[degree_U > 0]))
+    return groups.activity_groups(degree_U, bounds or groups.activity_quantiles(degree_U[degree_U > 0]))
 
 
 def evaluate_runs(results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
