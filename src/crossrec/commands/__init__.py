@@ -1,1 +1,1 @@
-"""What the commands do: flags are made from the configurations by cyclopts; call, print."""
+"""The commands, a module each: make flags from configurations, call the library, print the result."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic text and JSON, and checkpoints that survive a kill at any instant."""
+"""Write files and folders atomically: each is complete or not there, also after a kill or on a full disk."""
 
 from __future__ import annotations
 
