@@ -17,6 +17,8 @@ from crossrec.experiments.reporting.tables import (
     best_cells,
     cell_statistics,
     format_cell,
+    join_blocks,
+    rule_by_first_cell,
     to_csv,
     to_latex,
     to_markdown,
@@ -234,6 +236,12 @@ def test_without_rows_the_headers_remain():
     assert to_csv(table) == "Model,R@20\n"
     assert to_markdown(table) == "**t**\n\n| Model | R@20 |\n| --: | --: |\n"
     assert to_text(table).split() == ["t", "Model", "R@20", "─" * 12]
+
+
+def test_rules_stand_between_blocks_of_rows():
+    one, two, three = ("a", 1), ("a", 2), ("b", 3)
+    assert join_blocks([[one, two], [three]]) == rule_by_first_cell([one, two, three]) == [one, two, RULE, three]
+    assert join_blocks([]) == rule_by_first_cell([]) == []
 
 
 def test_a_row_of_another_length_is_refused():

@@ -9,6 +9,7 @@ from crossrec.experiments.analysis.wording import (
     all_hold,
     describe_change,
     join_words,
+    judge_all,
     judge_claim,
     metric_label,
     seeds_note,
@@ -77,3 +78,11 @@ def test_a_judgement_says_whether_it_is_beyond_chance(holds, tests, verdict, cer
     assert words.endswith(certainty)
     assert ("chance" in words) == ("chance" in certainty)
     assert ("contrary" in words) == ("contrary" in certainty)
+
+
+def test_a_claim_on_several_cases_names_those_in_which_it_does_not_hold():
+    assert judge_all("bpr", "x is", {"A": True, "B": True}).endswith("x is holds.")
+    assert judge_all("bpr", "x is", {"A": False, "B": None, "C": False}).endswith("does not hold (not A and C).")
+    assert "cannot be judged" in judge_all("bpr", "x is", {"A": True, "B": None})
+    sentence = judge_all("bpr", "x is", {"A": False, "B": False}, ["lower"], exceptions="not at {}", join=", ".join)
+    assert sentence.endswith("does not hold: the contrary is beyond chance (not at A, B).")

@@ -110,10 +110,11 @@ def cells(options: SensitivityConfig, shared: SharedSettings) -> list[Cell]:
 
 
 class Sweep:
-    """The runs on one backbone, by parameter and value."""
+    """The runs on one backbone, by parameter and value. ``points``: every parameter with each of its values."""
 
     def __init__(self, backbone: str, options: SensitivityConfig, runs: Sequence[Result]) -> None:
         self.backbone, self.options, self.parameters = backbone, options, options.parameters
+        self.points = [(parameter, value) for parameter in self.parameters for value in options.values(parameter)]
         self._runs = {group[1:]: of_group for group, of_group in runs_by_group(runs).items() if group[0] == backbone}
 
     def runs(self, parameter: str, value: float | None = None) -> Sequence[Result]:
@@ -135,12 +136,11 @@ class Sweep:
         """CROSS as set against the backbone alone, and every other value against both."""
         plain, as_set = self.runs(PLAIN), self.runs(AS_SET_GROUP)
         yield (AS_SET_GROUP, "", ALONE), as_set, plain
-        for parameter in self.parameters:
-            for value in self.options.values(parameter):
-                label, runs = self.test_label(parameter, value), self.runs(parameter, value)
-                if label != (AS_SET_GROUP, ""):
-                    yield (*label, ALONE), runs, plain
-                    yield (*label, AS_SET), runs, as_set
+        for parameter, value in self.points:
+            label, runs = self.test_label(parameter, value), self.runs(parameter, value)
+            if label != (AS_SET_GROUP, ""):
+                yield (*label, ALONE), runs, plain
+                yield (*label, AS_SET), runs, as_set
 
     def value_as_set(self, parameter: str) -> float:
         """The value of a parameter in CROSS as set."""
@@ -191,8 +191,7 @@ def _figure(sweep: Sweep, data: str) -> ResultFigure:
     parameters = sweep.parameters
     plain = table_cell(sweep.recall(PLAIN))
     rows: list[Sequence[CellValue]] = [[ALONE, "", plain], [AS_SET, "", table_cell(sweep.recall(AS_SET_GROUP))]]
-    for name in parameters:
-        rows += [[SYMBOLS[name], value, table_cell(sweep.recall(name, value))] for value in sweep.options.values(name)]
+    rows += [[SYMBOLS[name], value, table_cell(sweep.recall(name, value))] for name, value in sweep.points]
     columns = [Column("parameter", "left"), Column("value", format="g"), Column(METRIC)]
     numbers = ResultTable(f"{data}: settings of CROSS on {sweep.backbone}", columns, rows)
     width, height = min(PANELS_PER_ROW, len(parameters)), math.ceil(len(parameters) / PANELS_PER_ROW)
@@ -288,13 +287,7 @@ def _learnt_sentence(sweep: Sweep, parameter: str) -> str:
 
 
 def _claims(sweep: Sweep, tests: PairedTests) -> list[str]:
-    plain = sweep.recall(PLAIN)
-    claimed = [
-        (parameter, value)
-        for parameter in sweep.parameters
-        for value in sweep.options.values(parameter)
-        if (parameter, value) in CLAIMED
-    ]
+    plain, claimed = sweep.recall(PLAIN), [point for point in sweep.points if point in CLAIMED]
     if not claimed:
         return []
     claim = "CROSS is above the backbone alone at every value of Figure 11 but β and γ = 0.1"

@@ -39,6 +39,9 @@ NO_VECTORS = "no vectors"
 """In place of a number: the model makes no vectors of that modality."""
 AVERAGE = "average"
 
+ChangeRow = tuple[str, str, Sequence[Sequence[SeedValues]]]
+"""Backbone, label, and for each metric its values alone and aligned."""
+
 
 class VisualizeConfig(ExperimentConfig):
     """Options of ``crossrec visualize``."""
@@ -110,15 +113,14 @@ def _distances_table(blocks: Sequence[BackboneEmbeddings], data: str, options: V
         f"have both{seeds_note(options.seeds)}. At unit length it lies between 0 and 2; as they are, the vectors' "
         "lengths count as well."
     )
-    rows = []
+    rows: list[ChangeRow] = []
     for block in blocks:
         pairs = list(combinations(block.modalities, 2))
         labels = {f"{m} – {n}": (m, n) for m, n in pairs} | ({AVERAGE: None} if pairs else {})
-        rows.append(
-            {label: [block.distances(length, pair) for length in (UNIT, RAW)] for label, pair in labels.items()}
-        )
+        for label, pair in labels.items():
+            rows.append((block.backbone, label, [block.distances(length, pair) for length in (UNIT, RAW)]))
     title = f"{data}: distance between the modalities of an item"
-    return _change_table(title, blocks, rows, ("modalities", UNIT, RAW), options.alignment, note)
+    return _change_table(title, rows, ("modalities", UNIT, RAW), options.alignment, note)
 
 
 def _cosines_table(blocks: Sequence[BackboneEmbeddings], data: str, options: VisualizeConfig) -> ResultTable:
@@ -126,29 +128,27 @@ def _cosines_table(blocks: Sequence[BackboneEmbeddings], data: str, options: Vis
         f"Mean cosine of the vectors of user and item over pairs that interacted{seeds_note(options.seeds)}. Alignment "
         "learns from training pairs; test pairs it has not seen."
     )
-    rows = [{m: [block.cosines(pairs, m) for pairs in (TRAIN, TEST)] for m in block.modalities} for block in blocks]
+    rows: list[ChangeRow] = [
+        (block.backbone, m, [block.cosines(pairs, m) for pairs in (TRAIN, TEST)])
+        for block in blocks
+        for m in block.modalities
+    ]
     title = f"{data}: cosine of users with their items"
-    return _change_table(title, blocks, rows, ("item's", TRAIN, TEST), options.alignment, note)
+    return _change_table(title, rows, ("item's", TRAIN, TEST), options.alignment, note)
 
 
 def _change_table(
-    title: str,
-    blocks: Sequence[BackboneEmbeddings],
-    rows: Sequence[Mapping[str, Sequence[Sequence[SeedValues]]]],
-    heads: Sequence[str],
-    alignment: str,
-    note: str,
+    title: str, rows: Sequence[ChangeRow], heads: Sequence[str], alignment: str, note: str
 ) -> ResultTable:
-    """Two metrics alone and aligned, with their change. ``rows``: per block and label. ``heads``: label and metrics."""
+    """Two metrics alone and aligned, with their change. ``heads``: of the label and of the metrics."""
     columns = [Column("backbone", "left"), Column(heads[0], "left")]
     for group in heads[1:]:
         columns += [Column("alone", format=".3f", group=group), Column(f"+ {alignment}", format=".3f", group=group)]
         columns.append(Column("change in %", format="+.1f", group=group))
     table_rows: list[Sequence[CellValue]] = []
-    for block, of_block in zip(blocks, rows, strict=True):
-        for label, metrics in of_block.items():
-            cells = [cell for before, after in metrics for cell in (before, after, relative_change(after, before))]
-            table_rows.append([block.backbone, label, *cells])
+    for backbone, label, metrics in rows:
+        cells = [cell for before, after in metrics for cell in (before, after, relative_change(after, before))]
+        table_rows.append([backbone, label, *cells])
     return ResultTable(title, columns, rule_by_first_cell(table_rows), (note,))
 
 
