@@ -17,13 +17,27 @@ from torch import Tensor
 from crossrec.ops.sparse import SparseMatrix
 
 
-def bipartite_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
+def bipartite_adjacency(
+    user_T: Tensor,
+    item_T: Tensor,
+    num_users: int,
+    num_items: int,
+    *,
+    item_edges: tuple[Tensor, Tensor] | None = None,
+) -> SparseMatrix:
     """D^-1/2 A D^-1/2 of the user-item graph ("sym"), users first: (U + I, U + I), symmetric.
 
     ``user_T``, ``item_T``: int64 edges; repeated edges count once. Nodes without an edge have empty rows.
+    ``item_edges``: further edges between items, in both directions (GUME, Lin et al. 2024).
     Source: LightGCN (He et al. 2020), Eq. 3.
     """
-    edges = _edges(user_T, item_T, num_users, num_items)
+    edges = interaction_matrix(user_T, item_T, num_users, num_items)
+    if item_edges is not None:
+        between = interaction_matrix(*item_edges, num_items, num_items)
+        between = between.maximum(between.T)
+        matrix = sp.bmat([[None, edges], [edges.T, between]], format="csr")
+        scale = sp.diags(_inverse_root(matrix.sum(1)))
+        return SparseMatrix.from_scipy(scale @ matrix @ scale, symmetric=True, device=user_T.device)
     scaled = sp.diags(_inverse_root(edges.sum(1))) @ edges @ sp.diags(_inverse_root(edges.sum(0)))
     matrix = sp.bmat([[None, scaled], [scaled.T, None]], format="csr")
     return SparseMatrix.from_scipy(matrix, symmetric=True, device=user_T.device)
@@ -31,19 +45,26 @@ def bipartite_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_item
 
 def sum_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
     """A of the user-item graph with entries of 1, not normalised; otherwise as ``bipartite_adjacency``."""
-    edges = _edges(user_T, item_T, num_users, num_items)
+    edges = interaction_matrix(user_T, item_T, num_users, num_items)
     return SparseMatrix.from_scipy(sp.bmat([[None, edges], [edges.T, None]]), symmetric=True, device=user_T.device)
 
 
 def mean_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
     """D^-1 (A + 1) of the user-item graph, the mean over a node and its neighbours; else as ``bipartite_adjacency``."""
-    edges = _edges(user_T, item_T, num_users, num_items)
+    edges = interaction_matrix(user_T, item_T, num_users, num_items)
     loops = sp.bmat([[None, edges], [edges.T, None]]) + sp.identity(num_users + num_items)
     matrix = sp.diags(1.0 / np.asarray(loops.sum(1)).ravel()) @ loops
     return SparseMatrix.from_scipy(matrix, symmetric=False, device=user_T.device)
 
 
-def _edges(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> Any:
+def interaction_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
+    """D_u^-1/2 Y D_i^-1/2, the user-item block of ``bipartite_adjacency``: (U, I)."""
+    edges = interaction_matrix(user_T, item_T, num_users, num_items)
+    scaled = sp.diags(_inverse_root(edges.sum(1))) @ edges @ sp.diags(_inverse_root(edges.sum(0)))
+    return SparseMatrix.from_scipy(scaled, symmetric=False, device=user_T.device)
+
+
+def interaction_matrix(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> Any:
     """The interactions as a scipy CSR matrix of ones, (U, I); repeated ones count once."""
     user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
     edges = sp.csr_matrix((np.ones(len(user)), (user, item)), shape=(num_users, num_items))
@@ -154,6 +175,57 @@ def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, T
     return torch.where(lacking, self_index, index), value.masked_fill(lacking, 0.0)
 
 
+def knn_graph(feature: Tensor, k: int) -> SparseMatrix:
+    """D^-1/2 S D^-1/2 of the kNN graph by content, (I, I): S_ij = cosine of j among i's ``k`` nearest, D its row sums.
+
+    An item is among its own nearest. Negative cosines count as 0; an item without the feature has no edge.
+    Source: LATTICE (Zhang et al. 2021), MGCN (Yu et al. 2023).
+    """
+    index_IK, cosine_IK = knn(feature, k)
+    count, width = index_IK.shape
+    row, value = np.repeat(np.arange(count), width), cosine_IK.clamp_min(0).double().cpu().numpy().ravel()
+    graph = sp.csr_matrix((value, (row, index_IK.cpu().numpy().ravel())), (count, count))
+    graph.eliminate_zeros()
+    scale = sp.diags(_inverse_root(graph.sum(1)))
+    return SparseMatrix.from_scipy(scale @ graph @ scale, symmetric=False, device=feature.device)
+
+
+def agreed_knn_graph(features: Sequence[Tensor], k: int) -> list[SparseMatrix]:
+    """Per modality D^-1/2 S D^-1/2 of the binary kNN graph by content, without the edges that a modality objects to.
+
+    An edge goes where the cosine of its items is below the mean over all pairs in any of the modalities; an item is
+    among its own nearest, and its loop stays. (I, I) each. Source: DA-MRS (Xv et al. 2024).
+    """
+    units = [torch.nn.functional.normalize(f.double()) for f in features]
+    graphs = []
+    for feature in features:
+        index_IK, cosine_IK = knn(feature, k)
+        count = len(feature)
+        row = torch.arange(count, device=feature.device).unsqueeze(1).expand_as(index_IK)
+        stays = (cosine_IK > 0) | (row == index_IK)
+        for unit in units:
+            average = unit.mean(0).square().sum()
+            cosine = torch.stack([(unit * unit[column]).sum(1) for column in index_IK.T], dim=1)
+            stays &= (cosine >= average) | (row == index_IK)
+        edges = interaction_matrix(row[stays], index_IK[stays], count, count)
+        scale = sp.diags(_inverse_root(edges.sum(1)))
+        graphs.append(SparseMatrix.from_scipy(scale @ edges @ scale, symmetric=False, device=feature.device))
+    return graphs
+
+
+def co_occurrence_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
+    """D^-1/2 (C + 1) D^-1/2 with C_ij = the number of users that items i ≠ j have in common: (I, I), symmetric.
+
+    Source: DA-MRS (Xv et al. 2024).
+    """
+    edges = interaction_matrix(user_T, item_T, num_users, num_items)
+    common = (edges.T @ edges).tolil()
+    common.setdiag(1.0)
+    common = common.tocsr()
+    scale = sp.diags(_inverse_root(common.sum(1)))
+    return SparseMatrix.from_scipy(scale @ common @ scale, symmetric=True, device=user_T.device)
+
+
 def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: int) -> Tensor:
     """The ``k`` other items whose training users are most similar, by cosine > 0: (I, k) int64, padded with -1.
 
@@ -199,7 +271,7 @@ def co_interaction_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_ite
     Users without a common item are no neighbours. Among equal counts the search decides. A user without neighbours has
     an empty row. Source: DualGNN (Wang et al. 2021), user co-occurrence graph.
     """
-    edges = _edges(user_T, item_T, num_users, num_items).astype(np.float32)
+    edges = interaction_matrix(user_T, item_T, num_users, num_items).astype(np.float32)
     row, column, count, _ = _most_similar_others(edges, k)
     first = np.searchsorted(row, row)  # index of each row's largest count
     weight = np.exp(count.astype(np.float64) - count[first])

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from crossrec.alignment import Cross, CrossConfig
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
+from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.randomness import torch_generator
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class Objective(nn.Module):
-    """A backbone and, unless alignment is None, CROSS on top of it.
+    """A backbone and, unless alignment is None, CROSS on top of it; between them a content graph, where there is one.
 
     The initial values of the two come from separate generators, so a backbone starts the same with and without
     alignment. CROSS projects the raw features of modalities that the backbone has no vectors for.
@@ -26,7 +27,16 @@ class Objective(nn.Module):
         self.optimizer_settings = {"lr": backbone.learning_rate, "weight_decay": backbone.weight_decay}
         self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
+        self.content_graph = None
+        if alignment is not None and alignment.content_graph and data.features and not self.backbone.has_item_graph:
+            self.content_graph = ContentGraph(
+                data.features,
+                weight=alignment.content_graph,
+                neighbors=alignment.content_neighbors or NEIGHBORS,
+                shares=alignment.content_shares,
+            )
         self.cross = None
+        self.aligning = True
         if alignment is not None and alignment.active:
             modalities = self.backbone.modalities
             self.cross = Cross(
@@ -39,12 +49,34 @@ class Objective(nn.Module):
                 generator=torch_generator(seed, "alignment"),
             )
 
-    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Named terms of one step and their weighted sum. Terms of CROSS are not weighted, the backbone's are."""
+    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Prepare epoch ``epoch``, counted from 1: the backbone's graphs, and whether the alignment takes part."""
+        self.backbone.before_epoch(epoch, generator)
+        if self.cross is not None:
+            last = self.cross.config.alignment_epochs
+            self.aligning = last is None or epoch <= last
+
+    def propagate(self) -> Representations:
+        """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""
         reps: Representations = self.backbone.propagate()
+        return reps if self.content_graph is None else self.content_graph.apply(reps)
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        """Summands of ``reps.item_IS``, (I, S) each, as ``Backbone.parts``; ``content`` has what the graph adds."""
+        if self.content_graph is None:
+            return self.backbone.parts(reps)
+        plain: Representations = self.backbone.propagate()
+        return {**(self.backbone.parts(plain) or {ID: plain.item_IS}), "content": reps.item_IS - plain.item_IS}
+
+    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Named terms of one step and their weighted sum. Terms of CROSS are not weighted, the backbone's are.
+
+        In an epoch without the alignment the step is that of the backbone alone.
+        """
+        reps = self.propagate()
         terms = self.backbone.losses(reps, batch)
         total = torch.stack(list(terms.values())).sum()
-        if self.cross is not None:
+        if self.cross is not None and self.aligning:
             aligned = self.cross(reps, batch)
             total = total + self.cross.total(aligned)
             terms = terms | aligned

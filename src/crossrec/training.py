@@ -112,7 +112,7 @@ def fit(
             break
         started = time.perf_counter()
         objective.train()
-        objective.backbone.before_epoch(epoch, generators["epoch"])
+        objective.before_epoch(epoch, generators["epoch"])
         for group in optimizer.param_groups:
             group["lr"] = objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
@@ -171,7 +171,7 @@ def validate_splits(objective: Objective, splits: Mapping[str, HeldOut]) -> dict
     metrics: dict[str, dict[str, float]] = {name: {} for name in splits}
     if present:
         objective.eval()
-        reps = objective.backbone.propagate()
+        reps = objective.propagate()
         metrics |= evaluate_splits(reps.user_US, reps.item_IS, present)
     return metrics
 

@@ -29,6 +29,8 @@ from .worlds import (
 
 MULTIMODAL = [name for name, kind in BACKBONES.items() if kind.multimodal]
 every = pytest.mark.parametrize("name", BACKBONES)
+BY_ID = {"mgcn", "gume", "damrs"}
+"""Backbones whose vectors of a modality are made of item ids: an item without a trained id has none."""
 
 
 @every
@@ -81,13 +83,16 @@ def test_parts_sum_to_the_scoring_vectors(name):
 def test_content_encoders_reproduce_the_vectors_of_items_without_interactions(name):
     data = world()
     model = backbone(name, data).eval()
-    paths = model.content_encoders()
-    assert set(model.modalities) <= set(paths)
-    assert bool(paths) == model.multimodal
+    encoders = model.content_encoders()
+    if name in BY_ID:
+        assert not encoders
+        return
+    assert set(model.modalities) <= set(encoders)
+    assert bool(encoders) == model.multimodal
     with torch.no_grad():
         reps = model.propagate()
         for modality in model.modalities:
-            encoded = paths[modality](data.features[modality])
+            encoded = encoders[modality](data.features[modality])
             torch.testing.assert_close(encoded[ALONE_ITEM], reps.modality_IL[modality][ALONE_ITEM])
             assert not encoded[SILENT_ITEM].any()
 

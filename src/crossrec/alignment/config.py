@@ -64,6 +64,14 @@ class CrossConfig(Config):
     """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
     """bfloat16: faster contrastive products where the processor has them, to about three digits. Default: float32."""
+    alignment_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Epochs in which the alignment takes part, from the first; all unless given."""
+    content_graph: Weight | None = None
+    """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
+    content_neighbors: Annotated[int, Field(ge=1)] | None = None
+    """K of the content graph, nearest items per item and modality; 10 unless given."""
+    content_shares: dict[str, Weight] | None = None
+    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; equal unless given."""
 
     def weight(self, term: Term) -> float:
         """Weight of a term: α, β or γ."""

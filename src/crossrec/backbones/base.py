@@ -46,6 +46,8 @@ class Backbone(nn.Module, ABC):
 
     config_type: ClassVar[type[BackboneConfig]]
     multimodal: ClassVar[bool] = False
+    has_item_graph: ClassVar[bool] = False
+    """Whether items already receive the vectors of items with similar content: no content graph is put on top."""
 
     def __init__(self, config: BackboneConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__()

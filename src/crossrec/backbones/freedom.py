@@ -53,6 +53,7 @@ class FREEDOM(Backbone):
 
     config_type = FREEDOMConfig
     multimodal = True
+    has_item_graph = True
 
     def __init__(self, config: FREEDOMConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)

@@ -66,6 +66,7 @@ class LATTICE(Backbone):
 
     config_type = LATTICEConfig
     multimodal = True
+    has_item_graph = True
     has_MI: Tensor
     original_index: Tensor
     original_cosine: Tensor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,17 @@ class Ranks:
     rank_P: Ints
 
 
+class Scorer(Protocol):
+    """A recommender that scores all items for some users, by whatever means."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(U, I)."""
+
+    def scores(self, user_E: Ints) -> Tensor:
+        """Scores of all items for these users, (E, I), finite."""
+
+
 def rank_held_out(
     user_US: Tensor, item_IS: Tensor, held: HeldOut, chunk: int = CHUNK, depth: int | None = None
 ) -> Ranks:
@@ -67,10 +78,39 @@ def rank_together(
 
     Raises DataError if the splits have different numbers of users or items.
     """
-    num_users, num_items = parts[0].num_users, parts[0].num_items
-    if any((part.num_users, part.num_items) != (num_users, num_items) for part in parts):
+    _check_shapes(user_US, item_IS, *_shape_of(parts))
+    return _rank(lambda user_E, mask: _masked_scores(user_US, item_IS, user_E, mask, chunk), parts, depth)
+
+
+def rank_scores(scorer: Scorer, parts: Sequence[HeldOut], depth: int | None = None) -> list[Ranks]:
+    """``rank_together`` of a recommender without vectors. Raises DataError if it has other users or items."""
+    if scorer.shape != _shape_of(parts):
+        raise DataError(f"scores of {scorer.shape} users and items cannot rank those of {_shape_of(parts)}")
+
+    def masked_scores(user_E: Ints, mask: tuple[Ints, Ints]) -> Iterator[tuple[int, Tensor]]:
+        for first in range(0, len(user_E), CHUNK):
+            score_IC = scorer.scores(user_E[first : first + CHUNK]).T.contiguous()
+            low, high = np.searchsorted(mask[0], [first, first + CHUNK])
+            score_IC[mask[1][low:high], mask[0][low:high] - first] = -torch.inf
+            yield first, score_IC
+
+    return _rank(masked_scores, parts, depth)
+
+
+def _shape_of(parts: Sequence[HeldOut]) -> tuple[int, int]:
+    """Numbers of users and items of the splits. Raises DataError if they differ."""
+    shapes = {(part.num_users, part.num_items) for part in parts}
+    if len(shapes) > 1:
         raise DataError("splits of different data sets cannot be ranked together")
-    _check_shapes(user_US, item_IS, num_users, num_items)
+    return shapes.pop()
+
+
+def _rank(
+    masked_scores: Callable[[Ints, tuple[Ints, Ints]], Iterator[tuple[int, Tensor]]],
+    parts: Sequence[HeldOut],
+    depth: int | None,
+) -> list[Ranks]:
+    num_users = parts[0].num_users
     user_E, mask = _all_users(parts)
     row_U = np.empty(num_users, dtype=np.int64)
     row_U[user_E] = np.arange(len(user_E))
@@ -78,7 +118,7 @@ def rank_together(
     order = np.argsort(row_P, kind="stable")
     row_P, item_P = row_P[order], np.concatenate([part.item_P for part in parts])[order]
     rank_P = np.empty(len(row_P), dtype=np.int64)
-    for first, score_IC in _masked_scores(user_US, item_IS, user_E, mask, chunk):
+    for first, score_IC in masked_scores(user_E, mask):
         low, high = np.searchsorted(row_P, [first, first + score_IC.shape[1]])
         row_p = torch.from_numpy(row_P[low:high] - first).to(score_IC.device)
         item_p = torch.from_numpy(item_P[low:high]).to(score_IC.device)

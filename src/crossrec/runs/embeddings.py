@@ -80,7 +80,7 @@ class TrainedEmbeddings:
         """Take the vectors of an objective that was trained on ``dataset``. Leaves the objective in ``eval()`` mode."""
         objective.eval()
         model, cross = objective.backbone, objective.cross
-        reps = model.propagate()
+        reps = objective.propagate()
         encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
         aligners: dict[tuple[str, str], Aligner] = {}
         if cross is not None:
@@ -92,7 +92,7 @@ class TrainedEmbeddings:
             for m in cross.modalities:
                 if (key := f"{m}->{ID}") in cross.aligners:
                     aligners[m, ID] = _aligner({k: _to_cpu(x) for k, x in cross.aligners[key].state_dict().items()})
-        features = {m: torch.from_numpy(dataset.features[m]) for m in encoders}
+        features = {m: torch.from_numpy(dataset.features[m]) for m in encoders.keys() | modality_IL.keys()}
         for m in encoders.keys() - modality_IL.keys():
             modality_IL[m] = encoders[m].detached()(features[m])
         user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)
@@ -111,7 +111,7 @@ class TrainedEmbeddings:
             seen_item=item,
             seen_trained=trained,
             modality_IL={m: _to_cpu(modality_IL[m]) * has_content[m] for m in sorted(modality_IL)},
-            part_IS={name: _to_cpu(x) for name, x in model.parts(reps).items()},
+            part_IS={name: _to_cpu(x) for name, x in objective.parts(reps).items()},
             content_encoders={m: encoders[m].detached() for m in sorted(encoders)},
             scalers={m: s for m, s in dataset.scalers.items() if m in encoders},
             aligners=aligners,

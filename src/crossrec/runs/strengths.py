@@ -28,7 +28,7 @@ def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
     Draws no random number.
     """
     objective.eval()
-    reps, cross = objective.backbone.propagate(), objective.cross
+    reps, cross = objective.propagate(), objective.cross
     if cross is None:  # a Cross without terms has no parameters
         cross = Cross(
             reps.item_IL.shape[1],

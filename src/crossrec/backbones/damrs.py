@@ -1,0 +1,174 @@
+"""DA-MRS on LightGCN (Xv, Li, Lin, Li, Du, Liao, Sun, Chen. Improving multi-modal recommender systems by denoising and
+aligning multi-modal content and user feedback, KDD 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+
+from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.graph import agreed_knn_graph, bipartite_adjacency, co_occurrence_graph, propagate_mean
+from crossrec.ops.blockwise import rows_per_block
+from crossrec.ops.vectors import gather_rows, l2_normalize
+from crossrec.types import Batch, Representations, TrainingSet
+
+
+class DAMRSConfig(BackboneConfig):
+    """Settings of DA-MRS on LightGCN."""
+
+    name: ClassVar[str] = "damrs"
+    layers: Annotated[int, Field(ge=0)] = 2
+    """Layers of propagation over the user-item graph."""
+    knn: Annotated[int, Field(ge=1)] = 10
+    """Most similar items per item and modality, itself included."""
+    denoise: bool = True
+    """Weight each pair of the BPR loss by how far the item graphs agree on it."""
+    neighbors: Annotated[int, Field(ge=1)] = 10
+    """Positive items, and next ones, of an item in the neighbour term."""
+    neighbor_weight: Annotated[float, Field(ge=0)] = 0.001
+    """Weight of the neighbour term of each item graph."""
+    neighbor_temperature: Annotated[float, Field(gt=0)] = 0.2
+    """τ of the neighbour term."""
+    kl: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the divergence between preferences by behaviour and by the item graphs."""
+
+
+@dataclass(frozen=True)
+class GraphRepresentations(Representations):
+    """Vectors to score with, LightGCN's items, and the items of each item graph, (I, L) each."""
+
+    behavior_IL: Tensor | None = None
+    graph_items: tuple[Tensor, ...] = ()
+
+
+class DAMRS(Backbone):
+    """LightGCN whose items have what their neighbours by each modality and by co-occurrence have; denoised, aligned.
+
+    h_g = item graph g · id table; item = LightGCN item + mean_g h_g. The graphs: per modality the kNN graph without the
+    edges that some modality finds less similar than its average pair, and the co-occurrence graph with loops.
+    p_g = σ(u · h_g / ‖h_g‖) says what graph g thinks of a pair. loss = mean_b [ w_b softplus(neg - pos) + v_b
+    softplus(pos - neg) ] with w = mean_g p_g · exp(-2 Var_g p_g), and v = max_b(mean p) - mean p where a pair's mean is
+    below the negatives' mean, else 0; + neighbor_weight · Σ_g neighbour term of g + kl · symmetric KL of σ(u · i/‖i‖)
+    and σ(u · h/‖h‖), h = mean_g h_g, over the batch's distinct users × items.
+
+    Hands to the alignment: u and i^ID as scored with, and each modality's h_g as i^m.
+    """
+
+    config_type = DAMRSConfig
+    multimodal = True
+    has_item_graph = True
+
+    def __init__(self, config: DAMRSConfig, data: TrainingSet, generator: torch.Generator) -> None:
+        super().__init__(config, data, generator)
+        self.config, self.modalities = config, tuple(data.features)
+        self.user = xavier_table(data.num_users, config.dim, generator)
+        self.item = xavier_table(data.num_items, config.dim, generator)
+        self.adjacency = bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
+        self.item_graphs = [
+            *agreed_knn_graph(list(data.features.values()), config.knn),
+            co_occurrence_graph(data.user_T, data.item_T, data.num_users, data.num_items),
+        ]
+
+    def propagate(self) -> GraphRepresentations:
+        everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
+        user_UL, behavior_IL = torch.split(everything, [self.num_users, self.num_items])
+        graph_items = tuple(graph @ self.item for graph in self.item_graphs)
+        content = dict(zip(self.modalities, graph_items, strict=False))
+        item_IL = behavior_IL + torch.stack(graph_items).mean(0)
+        return GraphRepresentations(user_UL, item_IL, content, behavior_IL=behavior_IL, graph_items=graph_items)
+
+    def parts(self, reps: Representations) -> dict[str, Tensor]:
+        assert isinstance(reps, GraphRepresentations)
+        assert reps.behavior_IL is not None
+        return {"id": reps.behavior_IL, "content": reps.item_IL - reps.behavior_IL}
+
+    def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        assert isinstance(reps, GraphRepresentations)
+        config = self.config
+        terms = {"bpr": self._denoised_bpr(reps, batch)}
+        item_N = torch.unique(batch.item_B)
+        if config.neighbor_weight:
+            terms["neighbors"] = config.neighbor_weight * neighbor_term(
+                [l2_normalize(item) for item in reps.graph_items],
+                item_N,
+                config.neighbors,
+                config.neighbor_temperature,
+            )
+        if config.kl:
+            user_NL = gather_rows(reps.user_UL, torch.unique(batch.user_B))
+            mean_IL = torch.stack(reps.graph_items).mean(0)
+            assert reps.behavior_IL is not None
+            terms["kl"] = config.kl * symmetric_kl(
+                user_NL @ l2_normalize(gather_rows(reps.behavior_IL, item_N)).T,
+                user_NL @ l2_normalize(gather_rows(mean_IL, item_N)).T,
+            )
+        return terms
+
+    def _denoised_bpr(self, reps: GraphRepresentations, batch: Batch) -> Tensor:
+        user_BL, negative_B = gather_rows(reps.user_UL, batch.user_B), negatives(batch)
+        margin_B = (user_BL * (gather_rows(reps.item_IL, batch.item_B) - gather_rows(reps.item_IL, negative_B))).sum(-1)
+        if not self.config.denoise:
+            return F.softplus(-margin_B).mean()
+        weight_B, reverse_B = confidence(user_BL, reps.graph_items, batch.item_B, negative_B)
+        return (weight_B * F.softplus(-margin_B) + reverse_B * F.softplus(margin_B)).mean()
+
+
+@torch.no_grad()
+def confidence(
+    user_BL: Tensor, graph_items: Sequence[Tensor], item_B: Tensor, negative_B: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights of each pair's loss and of its reversed loss, (B,) each; no gradient. The formula: ``DAMRS``."""
+
+    def preference(index_B: Tensor) -> Tensor:
+        return torch.stack([torch.sigmoid((user_BL * l2_normalize(h[index_B])).sum(-1)) for h in graph_items])
+
+    preference_GB = preference(item_B)
+    mean_B = preference_GB.mean(0)
+    weight_B = mean_B * torch.exp(-2 * preference_GB.var(0, correction=0))
+    doubtful = mean_B < preference(negative_B).mean()
+    return weight_B, torch.where(doubtful, mean_B.max() - mean_B, 0.0)
+
+
+def neighbor_term(units: Sequence[Tensor], item_N: Tensor, count: int, temperature: float) -> Tensor:
+    """Σ_g mean_i [ -log(Σ_P e / Σ e) - log(Σ_Q e / (Σ e - Σ_P e)) ], e_j = exp(cos(h_i, h_j) / τ) over all items j ≠ i.
+
+    ``units``: each graph's items, of length 1, (I, L); ``item_N``: the items i. P of graph g: the ``count`` items of
+    highest summed softmax of all graphs, g counted twice; Q: the ``count`` next of g itself. Block of rows by block of
+    rows; a block is computed again for its gradient.
+    """
+    count = min(count, (len(units[0]) - 1) // 2)
+    if not len(item_N) or count < 1:
+        return units[0][:0].sum()
+    size = rows_per_block(item_N.unsqueeze(1), len(units[0]))
+    blocks = [
+        checkpoint(_neighbor_block, part, count, temperature, *units, use_reentrant=False)
+        for part in torch.split(item_N, size)
+    ]
+    return torch.stack(blocks).sum() / len(item_N)
+
+
+def _neighbor_block(item_R: Tensor, count: int, temperature: float, *units: Tensor) -> Tensor:
+    own = item_R.unsqueeze(1)
+    logits = [(gather_rows(unit, item_R) @ unit.T / temperature).scatter(1, own, -torch.inf) for unit in units]
+    shares = [logit.detach().softmax(1) for logit in logits]
+    everyone = torch.stack(shares).sum(0)
+    losses = []
+    for logit, share in zip(logits, shares, strict=True):
+        positive = (everyone + share).topk(count, dim=1).indices
+        following = logit.detach().scatter(1, positive, -torch.inf).topk(count, dim=1).indices
+        others = logit.scatter(1, positive, -torch.inf).logsumexp(1)
+        near = logit.gather(1, positive).logsumexp(1)
+        losses.append(torch.logaddexp(near, others) - near + others - logit.gather(1, following).logsumexp(1))
+    return torch.stack(losses).sum()
+
+
+def symmetric_kl(left: Tensor, right: Tensor) -> Tensor:
+    """mean of KL(p‖q) + KL(q‖p) of Bernoulli variables p = σ(left), q = σ(right), a scalar: (p - q)(left - right)."""
+    return ((torch.sigmoid(left) - torch.sigmoid(right)) * (left - right)).mean()
