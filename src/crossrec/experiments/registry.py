@@ -28,23 +28,18 @@ class Question:
         return experiment
 
 
-_PACKAGE = "crossrec.experiments.questions"
 QUESTIONS: dict[str, Question] = {
-    "compare": Question(f"{_PACKAGE}.compare", "Backbones x alignments x seeds x data sets (RQ1).", "RQ1"),
-    "ablate": Question(f"{_PACKAGE}.ablate", "Each component of CROSS, alone and with the others (RQ2).", "RQ2"),
-    "directions": Question(
-        f"{_PACKAGE}.directions", "Which way to align modalities: both, one, dynamic or topmost (RQ3).", "RQ3"
-    ),
-    "robustness": Question(f"{_PACKAGE}.robustness", "Missing content and false clicks (RQ4).", "RQ4"),
-    "visualize": Question(
-        f"{_PACKAGE}.visualize", "Vectors of modalities and users, before and after alignment (RQ5).", "RQ5"
-    ),
-    "popularity": Question(f"{_PACKAGE}.popularity", "Who gains, popular items or rare ones (RQ6).", "RQ6"),
-    "sensitivity": Question(f"{_PACKAGE}.sensitivity", "The settings of CROSS, one at a time (RQ7).", "RQ7"),
+    "compare": Question(".compare", "Backbones x alignments x seeds x data sets (RQ1).", "RQ1"),
+    "ablate": Question(".ablate", "Each component of CROSS, alone and with the others (RQ2).", "RQ2"),
+    "directions": Question(".directions", "Which way to align modalities: both, one, dynamic or topmost (RQ3).", "RQ3"),
+    "robustness": Question(".robustness", "Missing content and false clicks (RQ4).", "RQ4"),
+    "visualize": Question(".visualize", "Vectors of modalities and users, before and after alignment (RQ5).", "RQ5"),
+    "popularity": Question(".popularity", "Who gains, popular items or rare ones (RQ6).", "RQ6"),
+    "sensitivity": Question(".sensitivity", "The settings of CROSS, one at a time (RQ7).", "RQ7"),
     "strengths": Question(
-        f"{_PACKAGE}.strengths", "How strong each modality is, and which way items align, by epoch (Fig. 2).", "Fig. 2"
+        ".strengths", "How strong each modality is, and which way items align, by epoch (Fig. 2).", "Fig. 2"
     ),
-    "coldstart": Question(f"{_PACKAGE}.coldstart", "Recommend items without any interactions, by their content alone."),
+    "coldstart": Question(".coldstart", "Recommend items without any interactions, by their content alone."),
 }
 """By name of the command. The order is the one in which a report shows results."""
 
