@@ -217,15 +217,15 @@ def test_state_dict_round_trip_scores_the_same(name):
 def test_before_epoch_draws_from_its_generator_alone(name):
     data = world()
     batch = batches(data)[0]
-    outcomes, states = [], []
+    losses, states = [], []
     for seed in (3, 3):
-        torch.manual_seed(len(outcomes))  # must not matter
+        torch.manual_seed(len(losses))  # must not matter
         model, generator = backbone(name, data).train(), torch_generator(seed, "epoch")
         for epoch in (1, 2):
             model.before_epoch(epoch, generator)
-        outcomes.append({key: value.detach() for key, value in model.losses(model.propagate(), batch).items()})
+        losses.append({key: value.detach() for key, value in model.losses(model.propagate(), batch).items()})
         states.append(generator.get_state())
-    assert same(*outcomes)
+    assert same(*losses)
     assert torch.equal(*states)
 
 

@@ -40,7 +40,7 @@ def measured(monkeypatch):
     items = popularity_groups(np.bincount(dataset.train.item_N, minlength=dataset.num_items))
     changes: dict[str, float | None] = dict(PAPER)
 
-    def outcome(name, seed):
+    def evaluation(name, seed):
         factor = {"none": 0, "CNA&CLA": 1, "cross": 2}[name]
         wave = np.linspace(-0.001, 0.001, 10) * (1 + seed)
 
@@ -56,7 +56,7 @@ def measured(monkeypatch):
 
     def outcomes_of(results, datasets):
         failed = [result.failure for result in results if result.failure]
-        return failed[0] if failed else [outcome(r.cell.group[-1], r.cell.config.training.seed) for r in results]
+        return failed[0] if failed else [evaluation(r.cell.group[-1], r.cell.config.training.seed) for r in results]
 
     monkeypatch.setattr(popularity, "evaluate_runs", outcomes_of)
     return changes

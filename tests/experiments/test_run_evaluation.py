@@ -42,47 +42,47 @@ def runs(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def outcomes(runs, dataset):
+def evaluations(runs, dataset):
     return {name: run_evaluation(folder, dataset, ks=(5, 10, 20)) for name, (folder, _) in runs.items()}
 
 
-def test_metrics_are_those_of_the_run(runs, outcomes):
+def test_metrics_are_those_of_the_run(runs, evaluations):
     for name, (_, metrics) in runs.items():
         for split in ("valid", "test"):
-            means = mean_metrics(getattr(outcomes[name], split))
+            means = mean_metrics(getattr(evaluations[name], split))
             assert {metric: means[metric] for metric in metrics[split]} == metrics[split]
             assert "recall@5" in means
 
 
-def test_lists_agree_with_recall(outcomes, dataset):
-    for outcome in outcomes.values():
-        assert outcome.item_EK.shape == (len(outcome.user_E), 20)
-        for row, user in enumerate(outcome.user_E.tolist()):
+def test_lists_agree_with_recall(evaluations, dataset):
+    for evaluation in evaluations.values():
+        assert evaluation.item_EK.shape == (len(evaluation.user_E), 20)
+        for row, user in enumerate(evaluation.user_E.tolist()):
             held = set(dataset.test.item_N[dataset.test.user_N == user].tolist())
-            assert outcome.test["recall@5"][row] == len(held & set(outcome.item_EK[row, :5].tolist())) / len(held)
+            assert evaluation.test["recall@5"][row] == len(held & set(evaluation.item_EK[row, :5].tolist())) / len(held)
 
 
-def test_groups_and_lists_are_of_the_training_interactions(outcomes, dataset):
-    outcome = outcomes["cross"]
-    assert outcome.items.interactions_G.sum() == outcome.users.interactions_G.sum() == len(dataset.train)
+def test_groups_and_lists_are_of_the_training_interactions(evaluations, dataset):
+    evaluation = evaluations["cross"]
+    assert evaluation.items.interactions_G.sum() == evaluation.users.interactions_G.sum() == len(dataset.train)
     degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
-    head_I = outcome.items.members(HEAD)
+    head_I = evaluation.items.members(HEAD)
     assert degree_I[head_I].min() >= degree_I[~head_I].max()
-    np.testing.assert_allclose(outcome.lists["tail@10"], 1 - head_I[outcome.item_EK[:, :10]].mean(axis=1))
-    assert outcome.exposure["coverage@5"] == len(np.unique(outcome.item_EK[:, :5])) / dataset.num_items
-    means = group_means(outcome.of_users)
-    assert sum(mean.users for mean in means.values()) == len(outcome.user_E)
-    assert group_means(outcome.of_items)[HEAD].users > 0
-    assert len(outcome.users.names) > 2
+    np.testing.assert_allclose(evaluation.lists["tail@10"], 1 - head_I[evaluation.item_EK[:, :10]].mean(axis=1))
+    assert evaluation.exposure["coverage@5"] == len(np.unique(evaluation.item_EK[:, :5])) / dataset.num_items
+    means = group_means(evaluation.of_users)
+    assert sum(mean.users for mean in means.values()) == len(evaluation.user_E)
+    assert group_means(evaluation.of_items)[HEAD].users > 0
+    assert len(evaluation.users.names) > 2
 
 
 def test_user_bounds(runs, dataset):
-    outcome = run_evaluation(runs["none"][0], dataset, user_bounds=(4, 8))
-    assert list(outcome.of_users) == ["≤4", "5–8", ">8"]
+    evaluation = run_evaluation(runs["none"][0], dataset, user_bounds=(4, 8))
+    assert list(evaluation.of_users) == ["≤4", "5–8", ">8"]
 
 
-def test_two_models_are_compared_over_users(outcomes):
-    new, base = outcomes["cross"], outcomes["none"]
+def test_two_models_are_compared_over_users(evaluations):
+    new, base = evaluations["cross"], evaluations["none"]
     generator = numpy_generator(0, "tests")
     tests = compare_evaluations([new], [base], generator, draws=200)
     for metric, test in tests.items():
@@ -98,8 +98,8 @@ def test_two_models_are_compared_over_users(outcomes):
     assert all((test.difference, test.p_t) == (0, 1) for test in same.values())
 
 
-def test_different_users_are_not_compared(outcomes):
-    new, base = outcomes["cross"], outcomes["none"]
+def test_different_users_are_not_compared(evaluations):
+    new, base = evaluations["cross"], evaluations["none"]
     for field in ("user_E", "valid_user_E"):
         reordered = replace(base, **{field: getattr(base, field)[::-1].copy()})
         with pytest.raises(DataError, match="different users"):
@@ -108,10 +108,10 @@ def test_different_users_are_not_compared(outcomes):
 
 def test_without_test_interactions(runs, dataset):
     none = Interactions(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    outcome = run_evaluation(runs["none"][0], replace(dataset, test=none))
-    assert len(outcome.user_E) == len(outcome.test["recall@10"]) == len(outcome.item_EK) == 0
-    assert all(mean.users == 0 for mean in group_means(outcome.of_items).values())
-    assert len(outcome.valid["recall@10"]) == len(outcome.valid_user_E) > 0
+    evaluation = run_evaluation(runs["none"][0], replace(dataset, test=none))
+    assert len(evaluation.user_E) == len(evaluation.test["recall@10"]) == len(evaluation.item_EK) == 0
+    assert all(mean.users == 0 for mean in group_means(evaluation.of_items).values())
+    assert len(evaluation.valid["recall@10"]) == len(evaluation.valid_user_E) > 0
 
 
 def test_data_of_another_run_is_refused(runs, dataset, tmp_path):
@@ -129,10 +129,10 @@ def test_data_of_another_run_is_refused(runs, dataset, tmp_path):
         run_evaluation(tmp_path / "nowhere", dataset)
 
 
-def test_the_page_defines_every_metric_and_field(outcomes):
+def test_the_page_defines_every_metric_and_field(evaluations):
     page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     defined = set(re.findall(r"`([\w@]+)` \|", page.replace("`, `", "` | `")))
-    outcome = outcomes["cross"]
-    metrics = {re.sub(r"@\d+", "@K", name) for name in (*outcome.test, *outcome.lists, *outcome.exposure)}
+    evaluation = evaluations["cross"]
+    metrics = {re.sub(r"@\d+", "@K", name) for name in (*evaluation.test, *evaluation.lists, *evaluation.exposure)}
     assert metrics <= defined
     assert {field.name for field in fields(PairedTest)} - {"users", "new", "base"} <= defined
