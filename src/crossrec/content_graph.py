@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from torch import Tensor
 
 from crossrec.errors import ConfigError
-from crossrec.graph import knn
+from crossrec.graph import knn, modality_shares
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Representations
@@ -47,7 +47,9 @@ class ContentGraph:
         neighbors: int = NEIGHBORS,
         shares: Mapping[str, float] | None = None,
     ) -> None:
-        share = modality_shares(shares, tuple(features))
+        if not features:
+            raise ConfigError("the content graph needs at least one content modality, and this data set has none")
+        share = modality_shares(shares, tuple(features), "--content-shares")
         count = len(next(iter(features.values())))
         total, mass_I = sp.csr_matrix((count, count)), np.zeros(count)
         for modality, feature in features.items():
@@ -82,17 +84,3 @@ def _neighbor_mean(feature: Tensor, k: int) -> sp.csr_matrix:
     row, _ = near_IK.nonzero()
     graph = sp.csr_matrix((np.ones(len(row)), (row, index_IK[near_IK])), (count, count))
     return (sp.diags(1.0 / np.maximum(np.diff(graph.indptr), 1)) @ graph).tocsr()
-
-
-def modality_shares(shares: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
-    """Shares that add up to 1: equal unless given. Raises ConfigError unless they name exactly the modalities."""
-    if not modalities:
-        raise ConfigError("the content graph needs at least one content modality, and this data set has none")
-    if shares is None:
-        return {m: 1 / len(modalities) for m in modalities}
-    if set(shares) != set(modalities) or not sum(shares.values()):
-        raise ConfigError(
-            f"--content-shares names {sorted(shares)}, the data set has {sorted(modalities)}: give each a share, "
-            "not all zero"
-        )
-    return {m: share / sum(shares.values()) for m, share in shares.items()}

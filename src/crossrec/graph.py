@@ -5,7 +5,7 @@ Nothing here takes memory of users² or items².
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossrec.errors import ConfigError
 from crossrec.ops.sparse import SparseMatrix
+from crossrec.ops.vectors import l2_normalize
 
 
 def bipartite_adjacency(
@@ -175,6 +177,20 @@ def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, T
     return torch.where(lacking, self_index, index), value.masked_fill(lacking, 0.0)
 
 
+def modality_shares(weights: Mapping[str, float] | None, modalities: Sequence[str], flag: str) -> dict[str, float]:
+    """Shares of the modalities that sum to 1: equal unless given.
+
+    Raises ConfigError, which names ``flag``, if ``weights`` does not name exactly the modalities or holds zeros only.
+    """
+    if weights is None:
+        return {m: 1 / len(modalities) for m in modalities}
+    if set(weights) != set(modalities) or not sum(weights.values()):
+        raise ConfigError(
+            f"{flag} names {sorted(weights)}, the data set has {sorted(modalities)}: give each a weight, not all zero"
+        )
+    return {m: w / sum(weights.values()) for m, w in weights.items()}
+
+
 def knn_graph(feature: Tensor, k: int) -> SparseMatrix:
     """D^-1/2 S D^-1/2 of the kNN graph by content, (I, I): S_ij = cosine of j among i's ``k`` nearest, D its row sums.
 
@@ -196,7 +212,7 @@ def agreed_knn_graph(features: Sequence[Tensor], k: int) -> list[SparseMatrix]:
     An edge goes where the cosine of its items is below the mean over all pairs in any of the modalities; an item is
     among its own nearest, and its loop stays. (I, I) each. Source: DA-MRS (Xv et al. 2024).
     """
-    units = [torch.nn.functional.normalize(f.double()) for f in features]
+    units = [l2_normalize(f.double()) for f in features]
     graphs = []
     for feature in features:
         index_IK, cosine_IK = knn(feature, k)
@@ -219,9 +235,8 @@ def co_occurrence_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_item
     Source: DA-MRS (Xv et al. 2024).
     """
     edges = interaction_matrix(user_T, item_T, num_users, num_items)
-    common = (edges.T @ edges).tolil()
-    common.setdiag(1.0)
-    common = common.tocsr()
+    common = edges.T @ edges
+    common = common - sp.diags(common.diagonal()) + sp.identity(num_items)
     scale = sp.diags(_inverse_root(common.sum(1)))
     return SparseMatrix.from_scipy(scale @ common @ scale, symmetric=True, device=user_T.device)
 

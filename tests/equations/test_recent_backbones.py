@@ -209,7 +209,7 @@ def test_gume():
     expected = {
         "bpr": expected_bpr(scoring[:USERS], scoring[USERS:]),
         "reg": 0.3 * squares(*batch_rows(scoring[:USERS], scoring[USERS:])),
-        "bm": 0.7 * (contrast(side_user, id_user, 0.4) + contrast(side_item, id_item, 0.4)),
+        "cl": 0.7 * (contrast(side_user, id_user, 0.4) + contrast(side_item, id_item, 0.4)),
         "vt": 0.4 * apart,
         "um": 0.2 * users,
         "extended_reg": 0.5 * squares(extended_item),

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.errors import ConfigError
-from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
+from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, modality_shares, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import gather_rows
@@ -66,7 +65,9 @@ class FREEDOM(Backbone):
         self.edges = (data.user_T, data.item_T)
         self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
         self.pruned = self.adjacency
-        self.item_graph = item_graph(data.features, config.knn, _shares(config.modality_weights, self.modalities))
+        self.item_graph = item_graph(
+            data.features, config.knn, modality_shares(config.modality_weights, self.modalities, "--modality-weights")
+        )
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Prune the user-item graph for the epoch."""
@@ -142,14 +143,3 @@ def item_graph(features: Mapping[str, Tensor], k: int, shares: dict[str, float])
         graph = sp.diags(shares[modality] / np.diff(graph.indptr)) @ graph
         mixed = graph if mixed is None else mixed + graph
     return SparseMatrix.from_scipy(mixed, symmetric=False, device=feature_matrix.device)
-
-
-def _shares(weights: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
-    if weights is None:
-        return {m: 1 / len(modalities) for m in modalities}
-    if set(weights) != set(modalities) or not sum(weights.values()):
-        raise ConfigError(
-            f"--modality-weights names {sorted(weights)}, the data set has {sorted(modalities)}: give each a weight, "
-            "not all zero"
-        )
-    return {m: w / sum(weights.values()) for m, w in weights.items()}

@@ -11,18 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, Linear, xavier_table
-from crossrec.backbones.mgcn import (
-    CommonPart,
-    GatedContent,
-    MGCNConfig,
-    SideRepresentations,
-    batch_contrast,
-    ranking_terms,
-    side_information,
-)
-from crossrec.graph import bipartite_adjacency, interaction_adjacency, knn, knn_graph, propagate_mean
-from crossrec.ops.vectors import gather_rows, l2_normalize
+from crossrec.backbones.base import BackboneConfig, xavier_table
+from crossrec.backbones.mgcn import MGCN, MGCNConfig, SideRepresentations, batch_contrast
+from crossrec.graph import bipartite_adjacency, knn, propagate_mean
+from crossrec.ops.vectors import gather_rows, l2_normalize, zero_like
 from crossrec.types import Batch, Representations, TrainingSet
 
 
@@ -52,15 +44,14 @@ class GUMEConfig(MGCNConfig):
     """Weight of the squared lengths of the batch's extended items."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GUMERepresentations(SideRepresentations):
-    """Those of MGCN, and what the losses compare: the blocks of each modality and the extended users and items."""
+    """Representations of MGCN with the extended users and items, (·, L); None in ``eval()`` mode."""
 
-    blocks: tuple[Tensor, ...] = ()
-    extended: tuple[Tensor, Tensor] | None = None
+    extended: tuple[Tensor, Tensor] | None
 
 
-class GUME(Backbone):
+class GUME(MGCN):
     """MGCN's side information on a graph in which alike items are linked, with further modalities of the users.
 
     Items that are among the k nearest of each other in every modality get an edge of the user-item graph; ids pass
@@ -74,25 +65,16 @@ class GUME(Backbone):
     Hands to the alignment: the id path as u and i^ID, and each modality's explicit item block as i^m.
     """
 
-    config_type = GUMEConfig
-    multimodal = True
-    has_item_graph = True
+    config_type: ClassVar[type[BackboneConfig]] = GUMEConfig
+    config: GUMEConfig
 
     def __init__(self, config: GUMEConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
-        self.config, self.modalities = config, tuple(data.features)
-        self.user = xavier_table(data.num_users, config.dim, generator)
-        self.item = xavier_table(data.num_items, config.dim, generator)
         self.extended_user = nn.ParameterList(
             xavier_table(data.num_users, config.dim, generator) for _ in self.modalities
         )
-        self.gated = nn.ModuleList(GatedContent(f, config.dim, generator) for f in data.features.values())
-        self.common = CommonPart(config.dim, generator)
-        self.prefer = nn.ModuleList(Linear(config.dim, config.dim, generator) for _ in self.modalities)
         edges = (data.user_T, data.item_T, data.num_users, data.num_items)
         self.adjacency = bipartite_adjacency(*edges, item_edges=alike_items(list(data.features.values()), config.knn))
-        self.interactions = interaction_adjacency(*edges)
-        self.item_graphs = [knn_graph(f, config.knn) for f in data.features.values()]
         self.noise_generator: torch.Generator | None = None
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
@@ -100,62 +82,33 @@ class GUME(Backbone):
         self.noise_generator = generator
 
     def propagate(self) -> GUMERepresentations:
-        sizes = [self.num_users, self.num_items]
-        id_path = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
-        blocks = self._explicit()
-        preferences = [torch.sigmoid(prefer(id_path)) for prefer in self.prefer]
-        side = side_information(self.common(blocks), blocks, preferences)
-        extended = None
-        if self.training:
-            tables = [torch.cat([u, b[self.num_users :]]) for u, b in zip(self.extended_user, blocks, strict=True)]
-            mean = torch.stack([propagate_mean(self.adjacency, table, self.config.layers) for table in tables]).mean(0)
-            extended = (mean[: self.num_users], mean[self.num_users :])
-        user_UL, item_IL = torch.split(id_path, sizes)
-        (scoring_UL, scoring_IL), (side_UL, side_IL) = torch.split(id_path + side, sizes), torch.split(side, sizes)
-        content = {m: block[self.num_users :] for m, block in zip(self.modalities, blocks, strict=True)}
-        return GUMERepresentations(
-            user_UL,
-            item_IL,
-            content,
-            (scoring_UL, scoring_IL),
-            side=(side_UL, side_IL),
-            blocks=tuple(blocks),
-            extended=extended,
-        )
+        reps = super().propagate()
+        return GUMERepresentations(**vars(reps), extended=self._extended(reps.blocks) if self.training else None)
 
-    def _explicit(self) -> list[Tensor]:
-        """Each modality's explicit vectors of users and items, (U + I, L)."""
-        blocks = []
-        for gated, graph in zip(self.gated, self.item_graphs, strict=True):
-            item_IL: Tensor = gated(self.item)
-            for _ in range(self.config.item_layers):
-                item_IL = graph @ item_IL
-            blocks.append(torch.cat([self.interactions @ item_IL, item_IL]))
-        return blocks
-
-    def parts(self, reps: Representations) -> dict[str, Tensor]:
-        return {"id": reps.item_IL, "content": reps.item_IS - reps.item_IL}
+    def _extended(self, blocks: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Mean over modalities of LightGCN of the further user table and the explicit items."""
+        tables = [torch.cat([u, b[self.num_users :]]) for u, b in zip(self.extended_user, blocks, strict=True)]
+        layers = [propagate_mean(self.adjacency, table, self.config.layers) for table in tables]
+        mean = torch.stack(layers).mean(0)
+        return mean[: self.num_users], mean[self.num_users :]
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, GUMERepresentations)
-        assert reps.side is not None
         assert reps.extended is not None
-        config, (user_B, item_B) = self.config, (batch.user_B, batch.item_B)
-        side_user, side_item = gather_rows(reps.side[0], user_B), gather_rows(reps.side[1], item_B)
-        behaviour = batch_contrast(side_user, gather_rows(reps.user_UL, user_B), config.temperature)
-        behaviour = behaviour + batch_contrast(side_item, gather_rows(reps.item_IL, item_B), config.temperature)
+        config = self.config
         apart = [
             (left.var() - right.var()).abs() + (left.mean() - right.mean()).abs()
             for left, right in combinations(reps.blocks, 2)
         ]
-        extended_user, extended_item = gather_rows(reps.extended[0], user_B), gather_rows(reps.extended[1], item_B)
+        side_user = gather_rows(reps.side[0], batch.user_B)
+        extended_user = gather_rows(reps.extended[0], batch.user_B)
         users = batch_contrast(extended_user, side_user, config.um_temperature)
         for vector in (side_user, extended_user):
             users = users + batch_contrast(self._noisy(vector), self._noisy(vector), config.um_temperature)
+        extended_item = gather_rows(reps.extended[1], batch.item_B)
         return {
-            **ranking_terms(reps, batch, config.reg),
-            "bm": config.cl * behaviour,
-            "vt": config.vt * (torch.stack(apart).sum() if apart else reps.item_IL[:0].sum()),
+            **super().losses(reps, batch),
+            "vt": config.vt * torch.stack([*apart, zero_like(reps.item_IL)]).sum(),
             "um": config.um * users,
             "extended_reg": config.extended_reg / 2 / len(batch) * extended_item.square().sum(),
         }

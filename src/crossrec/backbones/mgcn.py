@@ -42,11 +42,16 @@ class MGCNConfig(BackboneConfig):
         return self.learning_rate * self.learning_rate_decay ** ((epoch - 1) // self.decay_epochs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SideRepresentations(Representations):
-    """The id path, the vectors to score with, and the part of these that comes from content: user and item, (·, L)."""
+    """The id path, the vectors to score with, and what the losses compare.
 
-    side: tuple[Tensor, Tensor] | None = None
+    ``side``: the part of the vectors that score that comes from content, of users and of items. ``blocks``: each
+    modality's vectors of users and items, (U + I, L).
+    """
+
+    side: tuple[Tensor, Tensor]
+    blocks: tuple[Tensor, ...]
 
 
 class GatedContent(nn.Module):
@@ -102,6 +107,7 @@ class MGCN(Backbone):
     """
 
     config_type: ClassVar[type[BackboneConfig]] = MGCNConfig
+    config: MGCNConfig
     multimodal = True
     has_item_graph = True
 
@@ -126,7 +132,14 @@ class MGCN(Backbone):
         user_UL, item_IL = torch.split(id_path, sizes)
         content = {m: block[self.num_users :] for m, block in zip(self.modalities, blocks, strict=True)}
         scoring, (side_UL, side_IL) = torch.split(id_path + side, sizes), torch.split(side, sizes)
-        return SideRepresentations(user_UL, item_IL, content, (scoring[0], scoring[1]), side=(side_UL, side_IL))
+        return SideRepresentations(
+            user_UL=user_UL,
+            item_IL=item_IL,
+            modality_IL=content,
+            scoring=(scoring[0], scoring[1]),
+            side=(side_UL, side_IL),
+            blocks=tuple(blocks),
+        )
 
     def _blocks(self) -> list[Tensor]:
         """Each modality's vectors of users and items, (U + I, L)."""
@@ -143,7 +156,6 @@ class MGCN(Backbone):
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, SideRepresentations)
-        assert reps.side is not None
         terms = ranking_terms(reps, batch, self.config.reg)
         contrasts = [
             batch_contrast(gather_rows(side, index_B), gather_rows(ids, index_B), self.config.temperature)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.backbones.freedom import _shares, item_graph
+from crossrec.backbones.freedom import item_graph
 from crossrec.backbones.mgcn import batch_contrast
-from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, propagate_mean
+from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, modality_shares, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
@@ -76,7 +76,7 @@ class PGL(Backbone):
         self.edges = (data.user_T, data.item_T)
         self.adjacency = bipartite_adjacency(*self.edges, self.num_users, self.num_items)
         self.principal = self.adjacency
-        shares = _shares(config.modality_weights, self.modalities)
+        shares = modality_shares(config.modality_weights, self.modalities, "--modality-weights")
         self.item_graph = item_graph(data.features, config.knn, shares)
         self.dropout_generator: torch.Generator | None = None
 
