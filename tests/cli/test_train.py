@@ -118,6 +118,7 @@ SPECIAL = {
         ["--modality-weights.image", "1", "--modality-weights.text", "3"],
         {"image": 1.0, "text": 3.0},
     ),
+    "content_shares": (["--content-shares.image", "1", "--content-shares.text", "3"], {"image": 1.0, "text": 3.0}),
     "device": (["--device", "cpu"], "cpu"),
 }
 

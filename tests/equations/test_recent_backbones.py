@@ -332,7 +332,7 @@ def neighbor_loss(tables, items, count, temperature):
 
 
 def test_damrs():
-    model, state = backbone("damrs", knn=3, neighbors=2, neighbor_weight=0.3, kl=0.6, neighbor_temperature=0.5)
+    model, state = backbone("damrs", knn=3, neighbor_items=2, neighbor_weight=0.3, kl=0.6, neighbor_temperature=0.5)
     everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), state["user"] + state["item"], 2)
     user, behavior = everything[:USERS], everything[USERS:]
     graph_items = [ref.multiply(graph, state["item"]) for graph in (*agreed_graphs(3), common_users())]

@@ -30,7 +30,7 @@ class DAMRSConfig(BackboneConfig):
     """Most similar items per item and modality, itself included."""
     denoise: bool = True
     """Weight each pair of the BPR loss by how far the item graphs agree on it."""
-    neighbors: Annotated[int, Field(ge=1)] = 10
+    neighbor_items: Annotated[int, Field(ge=1)] = 10
     """Positive items, and next ones, of an item in the neighbour term."""
     neighbor_weight: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the neighbour term of each item graph."""
@@ -98,7 +98,7 @@ class DAMRS(Backbone):
             terms["neighbors"] = config.neighbor_weight * neighbor_term(
                 [l2_normalize(item) for item in reps.graph_items],
                 item_N,
-                config.neighbors,
+                config.neighbor_items,
                 config.neighbor_temperature,
             )
         if config.kl:

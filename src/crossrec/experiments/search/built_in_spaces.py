@@ -37,8 +37,13 @@ PAPER_BACKBONES: dict[str, Values] = {
     },
     "lattice": {"reg": [0, 1e-5, 1e-4, 1e-3], "learning_rate": [1e-4, 5e-4, 1e-3, 5e-3]},
     "freedom": {"dropout": [0.8, 0.9], "reg": [0, 1e-5, 1e-4, 1e-3]},
+    "mgcn": {"cl": [0.001, 0.01, 0.1]},
+    "gume": {"temperature": [0.2, 0.4], "item_layers": [1, 2], "vt": [0.01, 0.1]},
+    "pgl": {"ssl": [0, 0.05]},
+    "damrs": {"neighbor_weight": [1e-4, 0.001, 0.01], "kl": [0.1, 1]},
 }
-"""The backbones' own settings: the grids behind the paper's tables. NCL has one point."""
+"""The backbones' own settings: the grids behind the paper's tables. NCL has one point. MGCN, GUME, PGL and DA-MRS
+are not in the paper: settings of their own publications, and some beside them."""
 PAPER_WEIGHTS: dict[bool, Values] = {
     False: {"alpha": [1, 10, 100], "beta": [1, 10, 100]},
     True: {"alpha": [1e-4, 1e-3, 1e-2], "beta": [1e-4, 1e-3, 1e-2]},
@@ -109,6 +114,17 @@ WIDE_BACKBONES: dict[str, Values] = {
         "reg": _log(1e-6, 0.1),
         "learning_rate": _RATE,
     },
+    "mgcn": {"knn": _log(5, 30), "cl": _log(1e-4, 1), "reg": _log(1e-6, 0.01), "learning_rate": _RATE},
+    "gume": {
+        "item_layers": {"low": 1, "high": 3},
+        "cl": _log(1e-4, 1),
+        "um": _log(1e-4, 1),
+        "vt": _log(1e-4, 1),
+        "temperature": _log(0.05, 1),
+        "learning_rate": _RATE,
+    },
+    "pgl": {"knn": _log(5, 30), "pruned": {"low": 0, "high": 0.95}, "ssl": _log(1e-4, 1), "learning_rate": _RATE},
+    "damrs": {"knn": _log(5, 30), "neighbor_weight": _log(1e-5, 0.1), "kl": _log(0.01, 10), "learning_rate": _RATE},
 }
 """The backbones' own settings, over their sensible ranges."""
 WIDE_ALIGNMENTS: dict[str, Values] = {
