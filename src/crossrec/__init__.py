@@ -8,7 +8,7 @@ Train a recommender with CROSS on the built-in data set and recommend with it:
 
 Whole runs: ``load`` a ``Dataset``, ``run`` a ``RunConfig``, open a ``Recommender``. Parts of a run: ``Objective``,
 ``fit``, ``HeldOut``, ``evaluate``. In a training loop of your own: ``Cross``, ``CrossConfig``, ``FETTLE``, ``Batch``,
-``Representations``. Every error that a user can cause is a ``CrossrecError``.
+``Representations``, ``ContentGraph``. Every error that a user can cause is a ``CrossrecError``.
 
 Names are imported on first use, because importing torch takes a second.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CrossConfig as CrossConfig,
         FettleConfig as FettleConfig,
     )
+    from crossrec.content_graph import ContentGraph as ContentGraph
     from crossrec.data import DataConfig as DataConfig, Dataset as Dataset, load as load
     from crossrec.errors import CrossrecError as CrossrecError
     from crossrec.evaluation import HeldOut as HeldOut, evaluate as evaluate
