@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from tests.experiments.fake_runs import NO_MEMORY, TINY, fake_evaluation, fake_results, table_rows
 
 from crossrec.data import load
+from crossrec.errors import ConfigError
 from crossrec.evaluation.groups import popularity_groups
+from crossrec.evaluation.metrics import evaluate_splits
 from crossrec.experiments.analysis.comparison import method_blocks
 from crossrec.experiments.analysis.run_evaluation import user_groups
 from crossrec.experiments.analysis.significance_tables import PairedTests, compare_methods
 from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.compare import LIST_METRICS, CompareConfig, block_tests, cells, lists_table
+from crossrec.runs.execute import held_out
 
 USERS = 40
 GAIN = {"none": 0.0, "fettle": 0.1, "cross": 0.2}
@@ -179,3 +183,27 @@ def test_no_test_users(groups):
     rows = compare.list_rows([row], {"none": [empty]})
     assert table_rows(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
     assert block_tests([row], {"none": [empty]}) == []
+
+
+def test_baselines_stand_above_the_backbones(measured):
+    options = CompareConfig(backbones=("bpr",), seeds=(0,), baselines=("popularity", "content"))
+    table = result_of(options, recall).tables["compare"]
+    plain = result_of(CompareConfig(backbones=("bpr",), seeds=(0,)), recall).tables["compare"]
+    assert [row[0] if row else "" for row in table.rows] == [
+        "popularity",
+        "content",
+        "",
+        *(row[0] for row in plain.rows),
+    ]
+    assert table.rows[3:] == plain.rows
+    dataset = load(TINY.data)
+    valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
+    degree_I = torch.from_numpy(np.bincount(dataset.train.item_N, minlength=dataset.num_items)).float().unsqueeze(1)
+    expected = evaluate_splits(torch.ones(dataset.num_users, 1), degree_I, {"valid": valid, "test": test})
+    assert table.rows[0][1:5] == [expected["test"][m] for m in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")]
+    assert table.rows[0][5:] == ["", "", "", "", expected["valid"]["recall@20"], ""]
+
+
+def test_an_unknown_baseline_is_refused():
+    with pytest.raises(ConfigError, match="--baselines: unknown 'popular'; did you mean 'popularity'"):
+        cells(CompareConfig(baselines=("popular",)), TINY)

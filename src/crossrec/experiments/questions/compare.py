@@ -13,19 +13,22 @@ from statistics import fmean
 from pydantic import Field
 
 from crossrec.backbones import BACKBONES
+from crossrec.baselines import BASELINES
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
-from crossrec.evaluation import mean_metrics
+from crossrec.evaluation import mean_metrics, per_user
 from crossrec.evaluation.groups import group_means
+from crossrec.evaluation.ranking import rank_scores
 from crossrec.experiments.analysis.comparison import METRICS, PLAIN, MethodRuns, comparison_table, method_blocks
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs, user_groups
 from crossrec.experiments.analysis.seed_values import finite, percent_change, seed_values
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
 from crossrec.experiments.analysis.wording import join_words, judge_all, judge_claim, seeds_note, short_metric
-from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
+from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.runs.execute import held_out, training_set
 from crossrec.training import SELECTION
 
 TESTED = ("recall@20", "ndcg@20")
@@ -42,10 +45,14 @@ class CompareConfig(ExperimentConfig):
     """Data sets to compare on, one table each; the one of --data unless given."""
     alignments: tuple[str, ...] = Field(default=("none", "fettle", "cross"), min_length=1)
     """Alignments, one row of a block each."""
+    baselines: tuple[str, ...] = ()
+    """Recommenders without training, a row each: popularity, itemknn, ease, content; none unless given."""
 
 
 def cells(options: CompareConfig, shared: SharedSettings) -> list[Cell]:
-    """One cell per data set, backbone, alignment and seed."""
+    """One cell per data set, backbone, alignment and seed. Raises ConfigError for an unknown baseline."""
+    for name in options.baselines:
+        check_name(name, BASELINES, "--baselines")
     return [
         Cell(
             shared.run_config(backbone, alignment, seed, data=shared.data.model_copy(update={"data": data})),
@@ -76,6 +83,19 @@ def table(runs: Sequence[Result], data: str) -> ResultTable:
     row: list[CellValue] = [f"cross v.s. fettle{share}", *[""] * len(METRICS), *averages, "", ""]
     note = "cross v.s. fettle: average over backbones of the change from fettle to cross, in %."
     return replace(comparison, rows=[*comparison.rows, row], footnotes=[*comparison.footnotes, note])
+
+
+def baseline_rows(names: Iterable[str], dataset: Dataset) -> list[Sequence[CellValue]]:
+    """Name, test metrics and validation Recall@20 of recommenders without training, as rows of ``table``."""
+    valid, test = held_out(dataset, dataset.valid), held_out(dataset, dataset.test)
+    rows: list[Sequence[CellValue]] = []
+    for name in names:
+        baseline = BASELINES[name](training_set(dataset), valid)
+        ranks = rank_scores(baseline, [valid, test], depth=20)
+        chosen, final = (mean_metrics(per_user(split, (10, 20))) if len(split.user_E) else {} for split in ranks)
+        metrics = [final.get(metric, "none") for metric in METRICS]
+        rows.append([name, *metrics, *[""] * len(METRICS), chosen.get(SELECTION, "none"), ""])
+    return rows
 
 
 def _cross_against_fettle(block: Sequence[MethodRuns]) -> list[float] | None:
@@ -250,9 +270,13 @@ def result(
             rows.append(list_rows(block, evaluations))
         tests, lists = PairedTests(comparisons), join_blocks(rows)
         stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
+        dataset = datasets[data_runs[0].cell.config.data]
         tables[stem] = table(data_runs, name)
+        if options.baselines:
+            rows_above = join_blocks([baseline_rows(options.baselines, dataset), tables[stem].rows])
+            tables[stem] = replace(tables[stem], rows=rows_above)
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
-        tables[f"{stem}-lists"] = lists_table(name, lists, datasets[data_runs[0].cell.config.data], options.seeds)
+        tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds)
         findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
