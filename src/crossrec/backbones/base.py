@@ -36,6 +36,18 @@ class BackboneConfig(Config):
         return self.learning_rate
 
 
+class DecayedConfig(BackboneConfig):
+    """Settings of a backbone whose learning rate falls in steps."""
+
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
+    """Factor on the learning rate every ``decay_epochs`` epochs."""
+    decay_epochs: Annotated[int, Field(ge=1)] = 50
+    """Epochs with the same learning rate."""
+
+    def learning_rate_at(self, epoch: int) -> float:
+        return self.learning_rate * self.learning_rate_decay ** ((epoch - 1) // self.decay_epochs)
+
+
 class Backbone(nn.Module, ABC):
     """A recommender without a training loop of its own, on which CROSS can be stacked.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import (
     Backbone,
-    BackboneConfig,
+    DecayedConfig,
     FeatureMLP,
     LazyTensors,
     content_encoders,
@@ -26,14 +26,10 @@ from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
-class LATTICEConfig(BackboneConfig):
+class LATTICEConfig(DecayedConfig):
     """Settings of LATTICE."""
 
     name: ClassVar[str] = "lattice"
-    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
-    """Factor of the learning rate, applied every ``decay_epochs`` epochs."""
-    decay_epochs: Annotated[int, Field(ge=1)] = 50
-    """Epochs between two steps of the learning rate."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Layers of propagation over the user-item graph."""
     item_layers: Annotated[int, Field(ge=1)] = 1
@@ -44,9 +40,6 @@ class LATTICEConfig(BackboneConfig):
     """λ, share of the graph of the raw features; the rest is that of the learned one."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the squared lengths of the batch's vectors."""
-
-    def learning_rate_at(self, epoch: int) -> float:
-        return self.learning_rate * self.learning_rate_decay ** ((epoch - 1) // self.decay_epochs)
 
 
 class LATTICE(Backbone):

@@ -10,21 +10,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, Linear, negatives, xavier_table
+from crossrec.backbones.base import Backbone, BackboneConfig, DecayedConfig, Linear, negatives, xavier_table
 from crossrec.graph import bipartite_adjacency, interaction_adjacency, knn_graph, propagate_mean
 from crossrec.losses import bpr, info_nce
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
 
-class MGCNConfig(BackboneConfig):
+class MGCNConfig(DecayedConfig):
     """Settings of MGCN."""
 
     name: ClassVar[str] = "mgcn"
-    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
-    """Factor on the learning rate every ``decay_epochs`` epochs."""
-    decay_epochs: Annotated[int, Field(ge=1)] = 50
-    """Epochs with the same learning rate."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Layers of propagation over the user-item graph."""
     item_layers: Annotated[int, Field(ge=1)] = 1
@@ -37,9 +33,6 @@ class MGCNConfig(BackboneConfig):
     """Weight of the contrast between side information and ids."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
     """τ of the contrast."""
-
-    def learning_rate_at(self, epoch: int) -> float:
-        return self.learning_rate * self.learning_rate_decay ** ((epoch - 1) // self.decay_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)

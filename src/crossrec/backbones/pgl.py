@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.backbones.base import Backbone, DecayedConfig, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.backbones.freedom import item_graph
 from crossrec.backbones.mgcn import batch_contrast
@@ -19,14 +19,10 @@ from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
 
-class PGLConfig(BackboneConfig):
+class PGLConfig(DecayedConfig):
     """Settings of PGL."""
 
     name: ClassVar[str] = "pgl"
-    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
-    """Factor on the learning rate every ``decay_epochs`` epochs."""
-    decay_epochs: Annotated[int, Field(ge=1)] = 50
-    """Epochs with the same learning rate."""
     layers: Annotated[int, Field(ge=0)] = 2
     """Layers of propagation over the user-item graph."""
     item_layers: Annotated[int, Field(ge=0)] = 1
@@ -43,9 +39,6 @@ class PGLConfig(BackboneConfig):
     """Share of the entries that a copy drops."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
     """τ of the contrast."""
-
-    def learning_rate_at(self, epoch: int) -> float:
-        return self.learning_rate * self.learning_rate_decay ** ((epoch - 1) // self.decay_epochs)
 
 
 class PGL(Backbone):
