@@ -207,9 +207,9 @@ def knn_graph(feature: Tensor, k: int) -> SparseMatrix:
 
 
 def agreed_knn_graph(features: Sequence[Tensor], k: int) -> list[SparseMatrix]:
-    """Per modality D^-1/2 S D^-1/2 of the binary kNN graph by content, without the edges that a modality objects to.
+    """Per modality D^-1/2 S D^-1/2 of the binary kNN graph by content, without edges of dissimilar items.
 
-    An edge goes where the cosine of its items is below the mean over all pairs in any of the modalities; an item is
+    An edge is dropped if the cosine of its items is below the mean over all pairs in any modality; an item is
     among its own nearest, and its loop stays. (I, I) each. Source: DA-MRS (Xv et al. 2024).
     """
     units = [l2_normalize(f.double()) for f in features]

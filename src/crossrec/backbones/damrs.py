@@ -49,11 +49,11 @@ class GraphRepresentations(Representations):
 
 
 class DAMRS(Backbone):
-    """LightGCN whose items have what their neighbours by each modality and by co-occurrence have; denoised, aligned.
+    """LightGCN with item graphs by content and by co-occurrence, a denoised BPR loss and two alignment losses.
 
     h_g = item graph g · id table; item = LightGCN item + mean_g h_g. The graphs: per modality the kNN graph without the
     edges that some modality finds less similar than its average pair, and the co-occurrence graph with loops.
-    p_g = σ(u · h_g / ‖h_g‖) says what graph g thinks of a pair. loss = mean_b [ w_b softplus(neg - pos) + v_b
+    p_g = σ(u · h_g / ‖h_g‖) is the preference of a pair by graph g. loss = mean_b [ w_b softplus(neg - pos) + v_b
     softplus(pos - neg) ] with w = mean_g p_g · exp(-2 Var_g p_g), and v = max_b(mean p) - mean p where a pair's mean is
     below the negatives' mean, else 0; + neighbor_weight · Σ_g neighbour term of g + kl · symmetric KL of σ(u · i/‖i‖)
     and σ(u · h/‖h‖), h = mean_g h_g, over the batch's distinct users × items.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crossrec.backbones.base import BackboneConfig, xavier_table
 from crossrec.backbones.mgcn import MGCN, MGCNConfig, SideRepresentations, batch_contrast
 from crossrec.graph import bipartite_adjacency, knn, propagate_mean
+from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import gather_rows, l2_normalize, zero_like
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -52,7 +53,7 @@ class GUMERepresentations(SideRepresentations):
 
 
 class GUME(MGCN):
-    """MGCN's side information on a graph in which alike items are linked, with further modalities of the users.
+    """MGCN on a user-item graph with edges between similar items, and with a further user table per modality.
 
     Items that are among the k nearest of each other in every modality get an edge of the user-item graph; ids pass
     LightGCN on it. The explicit block of a modality is that of MGCN after ``item_layers`` products; side information
@@ -73,9 +74,12 @@ class GUME(MGCN):
         self.extended_user = nn.ParameterList(
             xavier_table(data.num_users, config.dim, generator) for _ in self.modalities
         )
-        edges = (data.user_T, data.item_T, data.num_users, data.num_items)
-        self.adjacency = bipartite_adjacency(*edges, item_edges=alike_items(list(data.features.values()), config.knn))
         self.noise_generator: torch.Generator | None = None
+
+    def _user_item_graph(self, data: TrainingSet) -> SparseMatrix:
+        edges = (data.user_T, data.item_T, data.num_users, data.num_items)
+        item_edges = alike_items(list(data.features.values()), self.config.knn)
+        return bipartite_adjacency(*edges, item_edges=item_edges)
 
     def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Take the generator of the noise."""

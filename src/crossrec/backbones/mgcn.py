@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from crossrec.backbones.base import Backbone, BackboneConfig, DecayedConfig, Linear, negatives, xavier_table
 from crossrec.graph import bipartite_adjacency, interaction_adjacency, knn_graph, propagate_mean
 from crossrec.losses import bpr, info_nce
+from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -112,9 +113,13 @@ class MGCN(Backbone):
         self.gated = nn.ModuleList(GatedContent(f, config.dim, generator) for f in data.features.values())
         self.common = CommonPart(config.dim, generator)
         self.prefer = nn.ModuleList(Linear(config.dim, config.dim, generator) for _ in self.modalities)
-        edges = (data.user_T, data.item_T, data.num_users, data.num_items)
-        self.adjacency, self.interactions = bipartite_adjacency(*edges), interaction_adjacency(*edges)
+        self.adjacency = self._user_item_graph(data)
+        self.interactions = interaction_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
         self.item_graphs = [knn_graph(f, config.knn) for f in data.features.values()]
+
+    def _user_item_graph(self, data: TrainingSet) -> SparseMatrix:
+        """The graph that ids are propagated over."""
+        return bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
 
     def propagate(self) -> SideRepresentations:
         id_path = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
