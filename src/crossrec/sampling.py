@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from crossrec.errors import DataError
+from crossrec.ops.csr import absent_columns
 from crossrec.types import Batch, TrainingSet
+
+ROUNDS = 32
+"""Draws of a negative before the items that a user lacks are listed: a user who has 60 % of the items, more than any of
+MovieLens, is undecided after so many once in ten million draws."""
 
 
 class Sampler:
@@ -20,10 +25,11 @@ class Sampler:
     """
 
     def __init__(self, data: TrainingSet, batch_size: int) -> None:
-        self.batch_size, self.num_items = batch_size, data.num_items
-        self.seen_item = torch.unique(data.item_T)
-        self.seen_pair = torch.unique(data.user_T * data.num_items + data.item_T)
-        distinct_items = torch.bincount(self.seen_pair // data.num_items, minlength=data.num_users)
+        self.batch_size = batch_size
+        self.seen_item, index_T = torch.unique(data.item_T, return_inverse=True)
+        self.seen_key = torch.unique(data.user_T * len(self.seen_item) + index_T)
+        """The training pairs, sorted, as user · number of seen items + index of the item in ``seen_item``."""
+        distinct_items = torch.bincount(self.seen_key // max(1, len(self.seen_item)), minlength=data.num_users)
         usable = distinct_items[data.user_T] < len(self.seen_item)
         self.user_T, self.item_T = data.user_T[usable], data.item_T[usable]
         if not len(self.user_T):
@@ -47,14 +53,37 @@ class Sampler:
             yield Batch(user_T[part], item_T[part], negative_T[part])
 
     def negatives(self, user_T: Tensor, generator: torch.Generator) -> Tensor:
-        """One item per user, uniform over those seen in training but not by that user; int64, shape of ``user_T``."""
-        negative_T = torch.empty_like(user_T)
+        """One item per user, uniform over those seen in training but not by that user; int64, shape of ``user_T``.
+
+        Draws again where a draw is an item of the user. Users who have nearly every item would draw hundreds of times,
+        so what is undecided after ``ROUNDS`` draws is drawn from the items that the user lacks. Raises ValueError for a
+        user who lacks none.
+        """
+        draw_T = torch.empty_like(user_T)
         undecided = torch.arange(len(user_T), device=user_T.device)
-        while len(undecided):
+        for _ in range(ROUNDS):
             draw = torch.randint(len(self.seen_item), (len(undecided),), generator=generator, device=user_T.device)
-            candidate = self.seen_item[draw]
-            negative_T[undecided] = candidate
-            pair = user_T[undecided] * self.num_items + candidate
-            index = torch.searchsorted(self.seen_pair, pair).clamp_max(len(self.seen_pair) - 1)
-            undecided = undecided[self.seen_pair[index] == pair]
+            draw_T[undecided] = draw
+            key = user_T[undecided] * len(self.seen_item) + draw
+            index = torch.searchsorted(self.seen_key, key).clamp_max(len(self.seen_key) - 1)
+            undecided = undecided[self.seen_key[index] == key]
+            if not len(undecided):
+                break
+        else:
+            draw_T[undecided] = self._from_complement(user_T[undecided], generator)
+        negative_T: Tensor = self.seen_item[draw_T]
         return negative_T
+
+    def _from_complement(self, user_N: Tensor, generator: torch.Generator) -> Tensor:
+        """One of the items that each user lacks, uniformly, as index of ``seen_item``, (N,)."""
+        num_seen = len(self.seen_item)
+        user_D, row_N = torch.unique(user_N, return_inverse=True)
+        key_K = self.seen_key[torch.isin(self.seen_key // num_seen, user_D)]
+        row_K = torch.searchsorted(user_D, key_K // num_seen)
+        lacking_N = (num_seen - torch.bincount(row_K, minlength=len(user_D)))[row_N]
+        if not bool(lacking_N.all()):
+            raise ValueError("a user has every item that is seen in training: no negative can be drawn")
+        # the remainder of 62 random bits: uniform to a part in 2^62 / items
+        rank_N = torch.randint(2**62, user_N.shape, generator=generator, device=user_N.device) % lacking_N
+        key, user, rank = (part.cpu().numpy() for part in (key_K, user_N, rank_N))
+        return torch.from_numpy(absent_columns(key, num_seen, user, rank)).to(user_N.device)

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from crossrec.errors import DataError
 from crossrec.randomness import torch_generator
-from crossrec.sampling import Sampler
+from crossrec.sampling import ROUNDS, Sampler
 from crossrec.types import TrainingSet
 
 
@@ -65,6 +65,54 @@ def test_negatives_are_uniform():
         count = torch.bincount(drawn, minlength=9)
         assert set(drawn.tolist()) == set(allowed)
         assert chisquare(count[allowed].numpy()).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("lacking", [2, 7, 60])
+def test_negatives_of_a_user_with_nearly_every_item_are_uniform(lacking):
+    # user 0 lacks a few of 1,000 items, with odd numbers only, and user 1 has three of them
+    absent = torch.randperm(1000, generator=torch.Generator().manual_seed(3))[:lacking].sort().values
+    present = [item for item in range(1000) if item not in absent.tolist()]
+    of_user_1 = [*absent.tolist(), present[5]]
+    pairs = [(0, 2 * item + 1) for item in present] + [(1, 2 * item + 1) for item in of_user_1]
+    sampler = Sampler(training_set(pairs, users=2, items=2001), 100)
+    drawn = sampler.negatives(torch.tensor([0, 1] * 7000), torch_generator(5, "sampling"))
+    count = torch.bincount(drawn[::2], minlength=2001)
+    assert count.nonzero().squeeze(1).tolist() == (2 * absent + 1).tolist()
+    assert chisquare(count[2 * absent + 1].numpy()).pvalue > 1e-3
+    count = torch.bincount(drawn[1::2], minlength=2001)
+    free = [2 * item + 1 for item in range(1000) if item not in of_user_1]
+    assert int(count[free].sum()) == 7000
+    assert chisquare(count[free].numpy()).pvalue > 1e-3
+
+
+def test_a_user_with_nearly_every_item_takes_a_bounded_number_of_draws(monkeypatch):
+    drawn, randint = [], torch.randint
+    monkeypatch.setattr(torch, "randint", lambda *args, **options: drawn.append(args) or randint(*args, **options))
+    pairs = [(0, item) for item in range(3999)] + [(1, 3999), (1, 0)]
+    sampler = Sampler(training_set(pairs, users=2, items=4000), 512)
+    batches = epoch(sampler)
+    assert len(drawn) == ROUNDS + 1
+    assert {n for b in batches for u, n in zip(b.user_B.tolist(), b.negative_B.tolist(), strict=True) if u == 0} == {
+        3999
+    }
+
+
+def test_ordinary_data_draw_what_rejection_alone_draws():
+    pairs = [(user, item) for user in range(30) for item in range(40) if (7 * user + item) % 5]  # 80 % of the items
+    sampler = Sampler(training_set(pairs, users=30, items=40), 100)
+    generator, user_T = torch_generator(0, "sampling"), torch.arange(30).repeat(4)
+    drawn, undecided = torch.empty_like(user_T), torch.arange(len(user_T))
+    while len(undecided):
+        drawn[undecided] = torch.randint(40, (len(undecided),), generator=generator)
+        undecided = undecided[[(int(user_T[n]), int(drawn[n])) in pairs for n in undecided]]
+    assert torch.equal(sampler.negatives(user_T, torch_generator(0, "sampling")), drawn)
+
+
+def test_a_negative_of_a_user_with_every_item_is_refused():
+    with pytest.warns(UserWarning, match="users who know every item"):
+        sampler = Sampler(training_set([(0, 0), (0, 1), (1, 1)], users=2, items=2), 10)
+    with pytest.raises(ValueError, match="every item"):
+        sampler.negatives(torch.tensor([1, 0, 1]), torch_generator(0, "sampling"))
 
 
 def test_the_order_is_uniform():

@@ -9,6 +9,7 @@ import numpy as np
 from crossrec.data.dataset import Interactions
 from crossrec.data.io.features import Scaler, missing_rows
 from crossrec.errors import DataError
+from crossrec.ops.csr import absent_columns
 from crossrec.randomness import numpy_generator
 
 
@@ -57,7 +58,7 @@ def add_false_clicks(
         free_U = num_items - np.bincount(pair_K // num_items, minlength=int(user_T.max()) + 1)
         pending = pending[free_U[user_T[pending]] > 0]
         user_N = user_T[pending]
-        item_N = _free_items(pair_K, num_items, user_N, generator.integers(free_U[user_N]))
+        item_N = absent_columns(pair_K, num_items, user_N, generator.integers(free_U[user_N]))
         new_K, first = np.unique(user_N * num_items + item_N, return_index=True)
         item_T[pending[first]] = item_N[first]
         pair_K = np.sort(np.concatenate([pair_K, new_K]))
@@ -66,18 +67,3 @@ def add_false_clicks(
     if len(drawn) < count:
         raise DataError(f"false_clicks {share:g}: users run out of items they have not taken; give a smaller share")
     return Interactions(np.concatenate([train.user_N, user_T[drawn]]), np.concatenate([train.item_N, item_T[drawn]]))
-
-
-def _free_items(pair_K: np.ndarray, num_items: int, user_N: np.ndarray, rank_N: np.ndarray) -> np.ndarray:
-    """Return the item with index ``rank_N`` (from 0) among the items that the user has not interacted with, (N,).
-
-    ``pair_K``: existing interactions, sorted, as user · num_items + item. Before the j-th item of a user (from 0) there
-    are item - j free items. The result is the rank plus the number of the user's items with at most that many free
-    items before them.
-    """
-    user_K, item_K = np.divmod(pair_K, num_items)
-    start_N = np.searchsorted(user_K, user_N)
-    free_before_K = item_K - (np.arange(len(pair_K)) - np.searchsorted(user_K, user_K))
-    width = num_items + 1
-    used_N = np.searchsorted(user_K * width + free_before_K, user_N * width + rank_N, side="right")
-    return np.asarray(rank_N + used_N - start_N)
