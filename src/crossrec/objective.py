@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment import Cross, CrossConfig
+from crossrec.alignment import Alignment, AlignmentConfig, module_of
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.randomness import torch_generator
@@ -16,13 +16,15 @@ from crossrec.types import ID, Batch, Representations, TrainingSet
 
 
 class Objective(nn.Module):
-    """A backbone and, unless alignment is None, CROSS on top of it; between them a content graph, where there is one.
+    """A backbone and, unless alignment is None, an alignment on top; between them a content graph, where there is one.
 
     The initial values of the two come from separate generators, so a backbone starts the same with and without
-    alignment. CROSS projects the raw features of modalities that the backbone has no vectors for.
+    alignment. The alignment projects the raw features of modalities that the backbone has no vectors for.
     """
 
-    def __init__(self, backbone: BackboneConfig, alignment: CrossConfig | None, data: TrainingSet, seed: int) -> None:
+    def __init__(
+        self, backbone: BackboneConfig, alignment: AlignmentConfig | None, data: TrainingSet, seed: int
+    ) -> None:
         super().__init__()
         self.optimizer_settings = {"lr": backbone.learning_rate, "weight_decay": backbone.weight_decay}
         self.learning_rate_at = backbone.learning_rate_at
@@ -35,14 +37,13 @@ class Objective(nn.Module):
                 neighbors=alignment.content_neighbors or NEIGHBORS,
                 shares=alignment.content_shares,
             )
-        self.cross = None
+        self.cross: Alignment | None = None
         self.aligning = True
         if alignment is not None and alignment.active:
-            modalities = self.backbone.modalities
-            self.cross = Cross(
+            self.cross = module_of(alignment)(
                 backbone.dim,
-                features={m: f for m, f in data.features.items() if m not in modalities},
-                modalities=modalities,
+                features=data.features,
+                modalities=self.backbone.modalities,
                 interactions=(data.user_T, data.item_T),
                 num_items=data.num_items,
                 config=alignment,
@@ -69,7 +70,7 @@ class Objective(nn.Module):
         return {**(self.backbone.parts(plain) or {ID: plain.item_IS}), "content": reps.item_IS - plain.item_IS}
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Named terms of one step and their weighted sum. Terms of CROSS are not weighted, the backbone's are.
+        """Named terms of one step and their weighted sum. Terms of the alignment are not weighted, the backbone's are.
 
         In an epoch without the alignment the step is that of the backbone alone.
         """

@@ -24,7 +24,31 @@ LAMBDA_C_BOUNDS = (0.01, 0.99)
 """A learnable λ_c is clamped to this range before use."""
 
 
-class CrossConfig(Config):
+class AlignmentConfig(Config):
+    """Settings of every alignment. Each alignment adds its own."""
+
+    name: ClassVar[str]
+    """Name of the alignment for ``--alignment``."""
+    alignment_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Epochs in which the alignment takes part, from the first; all unless given."""
+    content_graph: Weight | None = None
+    """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
+    content_neighbors: Annotated[int, Field(ge=1)] | None = None
+    """K of the content graph, nearest items per item and modality; 10 unless given."""
+    content_shares: dict[str, Weight] | None = None
+    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; equal unless given."""
+
+    def weight(self, term: str) -> float:
+        """Weight of a term in the loss."""
+        raise NotImplementedError
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The terms to compute, those with a weight above 0."""
+        raise NotImplementedError
+
+
+class CrossConfig(AlignmentConfig):
     """CROSS: loss = backbone + α (item + tuning) + β (cluster_items + cluster_users) + γ neighbor."""
 
     name: ClassVar[str] = "cross"
@@ -64,23 +88,15 @@ class CrossConfig(Config):
     """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
     """bfloat16: faster contrastive products where the processor has them, to about three digits. Default: float32."""
-    alignment_epochs: Annotated[int, Field(ge=0)] | None = None
-    """Epochs in which the alignment takes part, from the first; all unless given."""
-    content_graph: Weight | None = None
-    """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
-    content_neighbors: Annotated[int, Field(ge=1)] | None = None
-    """K of the content graph, nearest items per item and modality; 10 unless given."""
-    content_shares: dict[str, Weight] | None = None
-    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; equal unless given."""
 
-    def weight(self, term: Term) -> float:
+    def weight(self, term: str) -> float:
         """Weight of a term: α, β or γ."""
         if term in ("item", "tuning"):
             return self.alpha
         return self.gamma if term == "neighbor" else self.beta
 
     @property
-    def active(self) -> tuple[Term, ...]:
+    def active(self) -> tuple[str, ...]:
         """The terms of ``terms`` with a weight above 0."""
         return tuple(term for term in self.terms if self.weight(term) > 0)
 
@@ -99,7 +115,7 @@ FETTLE = FettleConfig()
 """FETTLE with its default settings: ``Cross(64, ..., config=FETTLE)``."""
 
 
-ALIGNMENTS: dict[str, type[CrossConfig] | None] = {"none": None, "fettle": FettleConfig, "cross": CrossConfig}
+ALIGNMENTS: dict[str, type[AlignmentConfig] | None] = {"none": None, "fettle": FettleConfig, "cross": CrossConfig}
 """Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossrec.alignment.base import Alignment
 from crossrec.alignment.batch_view import BatchView, append_neighbors
 from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
@@ -23,7 +24,7 @@ from crossrec.ops.vectors import gather_rows, l2_normalize, unit_rows, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
-class Cross(nn.Module):
+class Cross(Alignment):
     """Named alignment terms for a recommender, to be added to its own loss.
 
     In a training loop of your own::
@@ -45,6 +46,7 @@ class Cross(nn.Module):
     different numbers of items, or none.
     """
 
+    config: CrossConfig
     neighbor_IK: Tensor | None
 
     def __init__(
@@ -106,11 +108,6 @@ class Cross(nn.Module):
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
         return terms | self._cluster_terms(view)
-
-    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """α (item + tuning) + β (cluster_items + cluster_users) + γ neighbor, over the terms given; a scalar."""
-        weighted = [self.config.weight(name) * value for name, value in terms.items()]  # type: ignore[arg-type]
-        return torch.stack(weighted).sum() if weighted else torch.zeros(())
 
     @torch.no_grad()
     def strengths(self, reps: Representations, batch: Batch) -> tuple[Tensor, Tensor]:

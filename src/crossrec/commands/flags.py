@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from cyclopts import App, Parameter
 
-from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.alignment import ALIGNMENTS, AlignmentConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.errors import ConfigError
 
@@ -21,7 +21,7 @@ BackboneName: Any = Literal[tuple(BACKBONES)]
 AlignmentName: Any = Literal[tuple(ALIGNMENTS)]
 
 
-def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[CrossConfig] | None]:
+def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[AlignmentConfig] | None]:
     """Return the configuration types that ``--backbone`` and ``--alignment`` select in a command line."""
     app = App(help_flags=[], version_flags=[], default_parameter=MULTIPLE)
 

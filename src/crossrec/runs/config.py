@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import FieldSerializationInfo, SerializeAsAny, ValidationInfo, field_serializer, field_validator
 
-from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.alignment import ALIGNMENTS, AlignmentConfig, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.config import Config, did_you_mean
@@ -28,7 +28,7 @@ class RunConfig(Config):
 
     data: DataConfig = DataConfig()
     backbone: SerializeAsAny[BackboneConfig] = LightGCNConfig()
-    alignment: SerializeAsAny[CrossConfig] | None = CrossConfig()
+    alignment: SerializeAsAny[AlignmentConfig] | None = CrossConfig()
     training: TrainingConfig = TrainingConfig()
 
     @field_validator("*", mode="before")

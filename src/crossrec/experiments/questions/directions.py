@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
@@ -68,7 +69,7 @@ def cells(options: DirectionsConfig, shared: SharedSettings) -> list[Cell]:
 def _rule_settings(options: DirectionsConfig, shared: SharedSettings, backbone: str, rule: str) -> dict[str, Any]:
     """Settings of the alignment that apply a rule. Raises ConfigError where the rule would change nothing."""
     alignment = shared.run_config(backbone, options.alignment, options.seeds[0]).alignment
-    assert alignment is not None
+    assert isinstance(alignment, CrossConfig)
     item_level = [term for term in alignment.terms if term in ITEM_LEVEL]
     others = [] if options.item_level_only else [term for term in alignment.terms if term not in ITEM_LEVEL]
     if not item_level:

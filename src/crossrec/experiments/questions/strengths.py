@@ -70,7 +70,7 @@ class StrengthHistory:
         self.pairs = list(combinations(self.modalities, 2))
         self._columns = set(columns)
         config = method.results[0].cell.config.alignment
-        self.rule = (config or CrossConfig()).direction
+        self.rule = (config if isinstance(config, CrossConfig) else CrossConfig()).direction
 
     @property
     def title(self) -> str:

@@ -1,0 +1,34 @@
+"""Base class of the alignments: named terms on top of a recommender's vectors, and their weighted sum."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from crossrec.alignment.config import AlignmentConfig
+from crossrec.types import Batch, Representations
+
+
+class Alignment(nn.Module, ABC):
+    """Terms that are added to a recommender's own loss, in training only.
+
+    ``config``: its settings. ``modalities``: what it aligns, the id first. ``projections``: of the raw features of
+    modality m, under the name "m_feat". ``aligners``: f of Equation 3 under the name "m->n". Both may be empty.
+    """
+
+    config: AlignmentConfig
+    modalities: tuple[str, ...]
+    projections: nn.ModuleDict
+    aligners: nn.ModuleDict
+
+    @abstractmethod
+    def forward(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
+        """The terms of ``config.active`` by name, each a scalar, not weighted."""
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Σ weight · term over the terms given, with the weights of ``config.weight``; a scalar."""
+        weighted = [self.config.weight(name) * value for name, value in terms.items()]
+        return torch.stack(weighted).sum() if weighted else torch.zeros(())

@@ -1,0 +1,15 @@
+"""Registry of the alignments' modules, by the type of their settings."""
+
+from __future__ import annotations
+
+from crossrec.alignment.base import Alignment
+from crossrec.alignment.config import AlignmentConfig, CrossConfig
+from crossrec.alignment.cross import Cross
+
+MODULES: dict[type[AlignmentConfig], type[Alignment]] = {CrossConfig: Cross}
+"""The module of each type of settings, and of those derived from it. All take the arguments of ``Cross``."""
+
+
+def module_of(config: AlignmentConfig) -> type[Alignment]:
+    """The module that computes the terms of ``config``."""
+    return next(MODULES[kind] for kind in type(config).__mro__ if kind in MODULES)
