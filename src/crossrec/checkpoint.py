@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from crossrec.data.io.atomic import json_text, read_bytes, read_json, write_bytes_atomic, write_text_atomic
+from crossrec.data.io.atomic import json_text, read_json, write_text_atomic
+from crossrec.data.io.tensor_file import read_tensors, tensor_chunks, write_tensors
 from crossrec.errors import RunError
 
 MANIFEST = "checkpoint.json"
@@ -25,19 +23,16 @@ def save_checkpoint(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor
 
     Three steps: write the tensors to a file named after their content, replace the manifest, which names that file,
     and delete stale files. A kill between any two leaves the previous or the new checkpoint complete. Only one process
-    may write to a folder at a time. Raises RunError if a file cannot be written or the manifest is not plain JSON.
+    may write to a folder at a time. Tensors are digested and written one after the other, without a copy of them all.
+    Raises RunError if a file cannot be written or the manifest is not plain JSON.
     """
-    folder = Path(folder)
-    content = save(
-        {
-            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in tensors.items()
-        }
-    )
-    digest = hashlib.sha256(content).hexdigest()
+    folder, sha256 = Path(folder), hashlib.sha256()
+    for chunk in tensor_chunks(tensors):
+        sha256.update(chunk)
+    digest = sha256.hexdigest()
     file_name = f"tensors-{digest[:16]}.safetensors"
     text = json_text(folder / MANIFEST, {"tensors": file_name, "sha256": digest, "manifest": dict(manifest)})
-    write_bytes_atomic(folder / file_name, content)
+    write_tensors(folder / file_name, tensors)
     write_text_atomic(folder / MANIFEST, text)
     for pattern in ("tensors-*.safetensors", ".tensors-*.tmp", f".{MANIFEST}.*.tmp"):
         for stale in folder.glob(pattern):
@@ -57,10 +52,17 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], 
     except (TypeError, KeyError, ValueError):
         raise RunError(f"{path}: not a checkpoint manifest; delete this folder and train again") from None
     file = path.with_name(Path(name).name)
-    content = read_bytes(file)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise RunError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; delete this folder and train again")
     try:
-        return load(content), manifest
-    except SafetensorError as error:
+        with file.open("rb") as content:
+            intact = hashlib.file_digest(content, "sha256").hexdigest() == digest
+        if not intact:
+            raise RunError(
+                f"{file}: damaged, its sha256 is not the one in {MANIFEST}; delete this folder and train again"
+            )
+        return read_tensors(file), manifest
+    except FileNotFoundError:
+        raise RunError(f"{file}: missing; delete this folder and train again") from None
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise RunError(f"{file}: not a safetensors file ({error}); delete this folder and train again") from None

@@ -125,7 +125,9 @@ def fit(
         progress.epoch = epoch
         value = metrics.get(SELECTION, float(epoch))
         if value > progress.best_value:
-            progress.best_epoch, progress.best_value, state.best = epoch, value, _weights(objective)
+            progress.best_epoch, progress.best_value = epoch, value
+            for name, weights in objective.state_dict().items():
+                state.best[name].copy_(weights)
         progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= patience
         if folder is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
             state.save(folder, identity)

@@ -26,3 +26,7 @@ class Projection(nn.Module):
     def forward(self, item_N: Tensor) -> Tensor:
         """i^m of the given items, (N, L)."""
         return gather_rows(self.feature_matrix, item_N).to(self.weight.dtype) @ self.weight.T
+
+    def all_items(self) -> Tensor:
+        """i^m of every item, (I, L), without a copy of the features."""
+        return self.feature_matrix.to(self.weight.dtype) @ self.weight.T

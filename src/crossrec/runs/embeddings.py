@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from crossrec.alignment.item_level import Aligner
 from crossrec.alignment.projection import Projection
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data import Dataset
-from crossrec.data.io.atomic import write_bytes_atomic
 from crossrec.data.io.features import Scaler
+from crossrec.data.io.tensor_file import write_tensors
 from crossrec.errors import RunError
 from crossrec.types import ID
 
@@ -84,11 +83,10 @@ class TrainedEmbeddings:
         encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
         aligners: dict[tuple[str, str], Aligner] = {}
         if cross is not None:
-            every = torch.arange(dataset.num_items, device=reps.item_IL.device)
-            for name, projection in cross.projections.items():
-                m = name.removesuffix("_feat")
-                modality_IL[m] = projection(every)
-                encoders[m] = ContentEncoder((cast(Projection, projection).weight,))
+            for name, module in cross.projections.items():
+                m, projection = name.removesuffix("_feat"), cast(Projection, module)
+                modality_IL[m] = projection.all_items()
+                encoders[m] = ContentEncoder((projection.weight,))
             for m in cross.modalities:
                 if (key := f"{m}->{ID}") in cross.aligners:
                     aligners[m, ID] = _aligner({k: _to_cpu(x) for k, x in cross.aligners[key].state_dict().items()})
@@ -139,7 +137,7 @@ class TrainedEmbeddings:
             raise RunError(f"{path}: damaged ({error}); delete it, and it is made again from the data set") from None
         return embeddings
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the file atomically. Raises RunError if it cannot be written."""
         tensors: dict[str, Tensor] = {name: getattr(self, name) for name in TENSORS}
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
@@ -166,8 +164,7 @@ class TrainedEmbeddings:
             "scalers": {m: s.unit for m, s in self.scalers.items()},
             "aligners": [list(pair) for pair in self.aligners],
         }
-        content = save({name: x.contiguous() for name, x in tensors.items()}, {"crossrec": json.dumps(header)})
-        write_bytes_atomic(Path(path), content)
+        write_tensors(path, tensors, {"crossrec": json.dumps(header)})
 
     @property
     def num_users(self) -> int:

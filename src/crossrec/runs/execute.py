@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
-from crossrec.data.io.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
+from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
 from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.tensor_file import write_tensors
 from crossrec.devices import torch_device
 from crossrec.errors import RunError
 from crossrec.evaluation import HeldOut
@@ -128,8 +129,7 @@ def run(
             },
         }
         _write_history(out, progress)
-        model = {name: value.cpu().contiguous() for name, value in objective.state_dict().items()}
-        write_bytes_atomic(out / "model.safetensors", save(model, metadata={"identity": identity}))
+        write_tensors(out / "model.safetensors", objective.state_dict(), {"identity": identity})
         TrainedEmbeddings.from_objective(objective, dataset, config, identity).save(out / EMBEDDINGS_FILE)
         write_json_atomic(out / "metrics.json", metrics)
         shutil.rmtree(out / "checkpoint")

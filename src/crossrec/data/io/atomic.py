@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,16 @@ def write_bytes_atomic(path: Path | str, content: bytes) -> None:
 
     Folders are made as needed. Raises RunError where the file cannot be written.
     """
+    write_chunks_atomic(path, [content])
+
+
+def write_chunks_atomic(path: Path | str, chunks: Iterable[bytes | memoryview]) -> None:
+    """``write_bytes_atomic`` of a content that comes in chunks, which are written one after the other."""
     path = Path(path)
     try:
         with draft_file(path) as draft, draft.open("xb") as file:
-            file.write(content)
+            for chunk in chunks:
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         _sync_folder(path.parent)
