@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossrec.alignment import Alignment, AlignmentConfig, module_of
+from crossrec.alignment.schedule import alignment_factor
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.randomness import torch_generator
@@ -38,7 +39,7 @@ class Objective(nn.Module):
                 shares=alignment.content_shares,
             )
         self.cross: Alignment | None = None
-        self.aligning = True
+        self.epoch, self.step, self.steps = 1, 0, 1
         if alignment is not None and alignment.active:
             self.cross = module_of(alignment)(
                 backbone.dim,
@@ -50,12 +51,10 @@ class Objective(nn.Module):
                 generator=torch_generator(seed, "alignment"),
             )
 
-    def before_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Prepare epoch ``epoch``, counted from 1: the backbone's graphs, and whether the alignment takes part."""
+    def before_epoch(self, epoch: int, generator: torch.Generator, steps: int = 1) -> None:
+        """Prepare epoch ``epoch``, counted from 1, of ``steps`` steps, for backbone and schedule of the alignment."""
         self.backbone.before_epoch(epoch, generator)
-        if self.cross is not None:
-            last = self.cross.config.alignment_epochs
-            self.aligning = last is None or epoch <= last
+        self.epoch, self.step, self.steps = epoch, 0, steps
 
     def propagate(self) -> Representations:
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""
@@ -72,13 +71,25 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Named terms of one step and their weighted sum. Terms of the alignment are not weighted, the backbone's are.
 
-        In an epoch without the alignment the step is that of the backbone alone.
+        Counts the steps of the epoch for the alignment's schedule. A step without alignment is that of the backbone
+        alone.
         """
         reps = self.propagate()
         terms = self.backbone.losses(reps, batch)
         total = torch.stack(list(terms.values())).sum()
-        if self.cross is not None and self.aligning:
+        factor = self._next_factor()
+        if self.cross is not None and factor:
             aligned = self.cross(reps, batch)
-            total = total + self.cross.total(aligned)
+            total = total + factor * self.cross.total(aligned)
             terms = terms | aligned
         return terms, total
+
+    def _next_factor(self) -> float:
+        """Factor on the alignment in this step, 0 for none; counts the step."""
+        step, self.step = self.step, self.step + 1
+        if self.cross is None:
+            return 0.0
+        config = self.cross.config
+        return alignment_factor(
+            self.epoch, step, self.steps, epochs=config.alignment_epochs, fade=config.fade, every=config.every
+        )

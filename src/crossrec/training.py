@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import torch
@@ -112,7 +113,7 @@ def fit(
             break
         started = time.perf_counter()
         objective.train()
-        objective.before_epoch(epoch, generators["epoch"])
+        objective.before_epoch(epoch, generators["epoch"], len(sampler))
         for group in optimizer.param_groups:
             group["lr"] = objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
@@ -140,25 +141,29 @@ def fit(
 def _steps(
     objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int
 ) -> dict[str, float]:
-    """Train one epoch and return the mean of every term and of the loss. Reads the values once, at the end."""
-    step_values: list[Tensor] = []
-    names: list[str] = []
-    for batch in batches:
+    """Train one epoch and return the mean of every term, over the steps that have it, and of the loss.
+
+    Reads the values once, at the end.
+    """
+    values: list[Tensor] = []
+    origins: list[tuple[int, str]] = []  # batch and term of every value
+    for number, batch in enumerate(batches, 1):
         terms, loss = objective(batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        names = [*terms, "loss"]
-        step_values.append(torch.stack([*terms.values(), loss]).detach())
-    values = torch.stack(step_values).double()
-    if not bool(torch.isfinite(values).all()):
-        batch_number, column = (~torch.isfinite(values)).nonzero()[0].tolist()
-        value = float(values[batch_number, column])
-        raise TrainingError(
-            f"epoch {epoch}, batch {batch_number + 1}: term '{names[column]}' is {value}; "
-            "try a smaller --learning-rate, --alpha, --beta or --gamma"
-        )
-    return dict(zip(names, values.mean(0).tolist(), strict=True))
+        terms = {**terms, "loss": loss}
+        origins += [(number, name) for name in terms]
+        values.append(torch.stack(list(terms.values())).detach())
+    by_term: dict[str, list[float]] = {}
+    for (number, name), value in zip(origins, torch.cat(values).tolist(), strict=True):
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"epoch {epoch}, batch {number}: term '{name}' is {value}; "
+                "try a smaller --learning-rate, --alpha, --beta or --gamma"
+            )
+        by_term.setdefault(name, []).append(value)
+    return {name: fmean(column) for name, column in by_term.items()}
 
 
 def validate(objective: Objective, held: HeldOut) -> dict[str, float]:

@@ -1,12 +1,16 @@
-"""An alignment that ends after its last epoch leaves the backbone's own steps, bit for bit."""
+"""An alignment that ends, fades or skips steps leaves the other steps to the backbone, bit for bit."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 
 from crossrec.alignment import CrossConfig
+from crossrec.alignment.schedule import alignment_factor
 from crossrec.backbones import BACKBONES
+from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut
 from crossrec.randomness import torch_generator
 from crossrec.training import TrainingConfig, fit
@@ -68,14 +72,79 @@ def test_the_configuration_names_no_new_run_unless_it_is_given():
     from crossrec.runs import RunConfig
 
     plain = RunConfig()
-    assert plain.digest() == RunConfig(alignment=CrossConfig(alignment_epochs=None)).digest()
+    assert plain.digest() == RunConfig(alignment=CrossConfig(alignment_epochs=None, fade=None, every=None)).digest()
     assert plain.digest() != RunConfig(alignment=CrossConfig(alignment_epochs=10)).digest()
+    assert plain.digest() != RunConfig(alignment=CrossConfig(every=2)).digest()
 
 
-def test_a_run_that_is_stopped_in_the_middle_goes_on_bit_equal(tmp_path):
+def factors(count, steps, **settings):
+    return [alignment_factor(e, s, steps, **settings) for e in range(1, count + 1) for s in range(steps)]
+
+
+def test_how_the_alignment_ends():
+    assert factors(2, 2) == [1, 1, 1, 1]
+    assert factors(3, 2, epochs=2) == [1, 1, 1, 1, 0, 0]
+    assert factors(3, 2, epochs=2, fade="linear") == pytest.approx([1, 0.75, 0.5, 0.25, 0, 0])
+    cosine = [(1 + math.cos(math.pi * t / 4)) / 2 for t in range(4)]
+    assert factors(3, 2, epochs=2, fade="cosine") == pytest.approx([*cosine, 0, 0])
+    assert factors(3, 3, every=4) == [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert factors(2, 3, every=2, epochs=1, fade="linear") == pytest.approx([1, 0, 1 / 3, 0, 0, 0])
+    assert factors(2, 2, epochs=0) == [0] * 4
+
+
+@pytest.mark.parametrize("fade", ["linear", "cosine"])
+def test_a_fade_needs_an_end(fade):
+    with pytest.raises(ConfigError, match=r"'fade'.*--alignment-epochs"):
+        CrossConfig.parse({"fade": fade})
+    with pytest.raises(ValueError, match="number of epochs"):
+        alignment_factor(1, fade=fade)
+
+
+def test_a_step_weights_the_alignment_and_a_step_without_is_the_backbones_own():
+    data = world()
+    settings = {"alignment_epochs": 1, "fade": "linear", "every": 2}
+    model = objective("lightgcn", data, CONFIG.model_copy(update=settings))
+    plain = objective("lightgcn", data, None)
+    batch, expected = batches(data)[0], [1, 0, 1 / 2, 0, 0, 0]
+    for number, factor in enumerate(expected):
+        for each in (model, plain):
+            if number % 4 == 0:
+                each.before_epoch(1 + number // 4, torch_generator(0, "epoch"), 4)
+        (terms, gradients), (plain_terms, plain_gradients) = step(model, batch), step(plain, batch)
+        if not factor:
+            assert same(terms, plain_terms)
+            assert same(gradients, plain_gradients)
+            continue
+        own = {name: terms.pop(name) for name in plain_terms if name != "loss"}
+        loss = terms.pop("loss")
+        torch.testing.assert_close(loss, own["bpr"] + own.get("reg", 0) + factor * model.cross.total(terms))
+
+
+def test_history_has_the_mean_over_the_steps_with_alignment():
+    data = world()
+    model = objective("lightgcn", data, CrossConfig(every=2, prototypes_itv=8))
+    seen, forward = [], model.forward
+
+    def recording(batch):
+        terms, loss = forward(batch)
+        seen.append({name: value.item() for name, value in terms.items()})
+        return terms, loss
+
+    model.forward = recording
+    row = fit(model, data, NOBODY, TrainingConfig(epochs=1, batch_size=16, device="cpu")).history[0]
+    values = [terms["item"] for terms in seen if "item" in terms]
+    assert len(seen) > len(values) == (len(seen) + 1) // 2
+    assert row["item"] == pytest.approx(sum(values) / len(values))
+
+
+FADING = CrossConfig(alignment_epochs=3, fade="cosine", every=2, prototypes_itv=8, prototypes_ui=8)
+
+
+@pytest.mark.parametrize("alignment", [CONFIG, FADING], ids=["ends", "fades and skips steps"])
+def test_a_run_that_is_stopped_in_the_middle_goes_on_bit_equal(tmp_path, alignment):
     data = world()
     config = TrainingConfig(epochs=4, batch_size=16, device="cpu", checkpoint_seconds=0)
-    whole = objective("lightgcn", data, CONFIG)
+    whole = objective("lightgcn", data, alignment)
     fit(whole, data, NOBODY, config)
     for stop_after in (1, 2, 3):
         folder = tmp_path / str(stop_after)
@@ -88,8 +157,8 @@ def test_a_run_that_is_stopped_in_the_middle_goes_on_bit_equal(tmp_path):
                 raise StopError
 
         with pytest.raises(StopError):
-            fit(objective("lightgcn", data, CONFIG), data, NOBODY, config, checkpoints=folder, on_epoch=stop)
-        resumed = objective("lightgcn", data, CONFIG)
+            fit(objective("lightgcn", data, alignment), data, NOBODY, config, checkpoints=folder, on_epoch=stop)
+        resumed = objective("lightgcn", data, alignment)
         fit(resumed, data, NOBODY, config, checkpoints=folder)
         assert same(whole.state_dict(), resumed.state_dict())
         assert isinstance(resumed.cross.lambda_f, torch.nn.Parameter)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from crossrec.alignment.clusters import Clusterer
 from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
+from crossrec.alignment.schedule import Fade
 from crossrec.config import Config
 from crossrec.ops.blockwise import Precision
 from crossrec.types import Direction
@@ -31,12 +32,23 @@ class AlignmentConfig(Config):
     """Name of the alignment for ``--alignment``."""
     alignment_epochs: Annotated[int, Field(ge=0)] | None = None
     """Epochs in which the alignment takes part, from the first; all unless given."""
+    fade: Fade | None = None
+    """linear or cosine: the alignment's weight falls to 0 by the end of --alignment-epochs. By default it stays."""
+    every: Annotated[int, Field(ge=1)] | None = None
+    """k: the alignment takes part in every k-th step only, with the same weight; in all steps unless given."""
     content_graph: Weight | None = None
     """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
     content_neighbors: Annotated[int, Field(ge=1)] | None = None
     """K of the content graph, nearest items per item and modality; 10 unless given."""
     content_shares: dict[str, Weight] | None = None
     """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; equal unless given."""
+
+    @field_validator("fade")
+    @classmethod
+    def _fade_has_an_end(cls, value: Fade | None, info: ValidationInfo) -> Fade | None:
+        if value is not None and info.data.get("alignment_epochs") is None:
+            raise ValueError("give --alignment-epochs, the epochs in which the alignment fades out")
+        return value
 
     def weight(self, term: str) -> float:
         """Weight of a term in the loss."""
