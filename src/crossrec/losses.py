@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
 
 from crossrec.ops.blockwise import (
     LOG2E,
@@ -16,6 +18,7 @@ from crossrec.ops.blockwise import (
     exp_kernel_sums,
     exponents_fit,
     inverse_scale,
+    rows_per_block,
     softmax_products,
 )
 from crossrec.ops.vectors import gather_rows, zero_like
@@ -123,6 +126,44 @@ class _InfoNCE(FusedFunction):
         gradients = (grad_anchor, grad_candidate, None, grad_temperature)
         FusedFunction.save(ctx, *zip((anchor_DL, candidate_NL, positive_D, temperature), gradients, strict=True))
         return value.to(anchor_DL.dtype)
+
+
+def graded_neighbor_loss(units: Sequence[Tensor], item_N: Tensor, count: int, temperature: float) -> Tensor:
+    """Σ_g mean_i [ -log(Σ_P e / Σ e) - log(Σ_Q e / (Σ e - Σ_P e)) ], e_j = exp(cos(h_i, h_j) / τ) over all items j ≠ i.
+
+    ``units``: each graph's items, of length 1, (I, L); ``item_N``: the items i. P of graph g: the ``count`` items of
+    highest summed softmax of all graphs, g counted twice; Q: the ``count`` next of g itself. Block of rows by block of
+    rows; a block is computed again for its gradient. Source: DA-MRS (Xv et al. 2024).
+    """
+    count = min(count, (len(units[0]) - 1) // 2)
+    if not len(item_N) or count < 1:
+        return units[0][:0].sum()
+    size = rows_per_block(item_N.unsqueeze(1), len(units[0]))
+    blocks = [
+        checkpoint(_neighbor_block, part, count, temperature, *units, use_reentrant=False)
+        for part in torch.split(item_N, size)
+    ]
+    return torch.stack(blocks).sum() / len(item_N)
+
+
+def _neighbor_block(item_R: Tensor, count: int, temperature: float, *units: Tensor) -> Tensor:
+    own = item_R.unsqueeze(1)
+    logits = [(gather_rows(unit, item_R) @ unit.T / temperature).scatter(1, own, -torch.inf) for unit in units]
+    shares = [logit.detach().softmax(1) for logit in logits]
+    everyone = torch.stack(shares).sum(0)
+    losses = []
+    for logit, share in zip(logits, shares, strict=True):
+        positive = (everyone + share).topk(count, dim=1).indices
+        following = logit.detach().scatter(1, positive, -torch.inf).topk(count, dim=1).indices
+        others = logit.scatter(1, positive, -torch.inf).logsumexp(1)
+        near = logit.gather(1, positive).logsumexp(1)
+        losses.append(torch.logaddexp(near, others) - near + others - logit.gather(1, following).logsumexp(1))
+    return torch.stack(losses).sum()
+
+
+def symmetric_kl(left: Tensor, right: Tensor) -> Tensor:
+    """mean of KL(p‖q) + KL(q‖p) of Bernoulli variables p = σ(left), q = σ(right), a scalar: (p - q)(left - right)."""
+    return ((torch.sigmoid(left) - torch.sigmoid(right)) * (left - right)).mean()
 
 
 def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def test_a_run_directory(backbone, alignment, crossrec, tiny, tmp_path, read):
         assert set(config[part]) - {"name"} == set(kind.model_fields)
     with safe_open(out / "model.safetensors", "pt") as file:
         assert any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118
-        assert any(name.startswith("cross.") for name in file.keys()) == (alignment != "none")  # noqa: SIM118
+        assert any(name.startswith("cross.") for name in file.keys()) == (alignment in ("fettle", "cross"))  # noqa: SIM118
     for stem, count in (("users", 60), ("items", 40)):
         assert pl.read_parquet(out / f"{stem}.parquet")["index"].to_list() == list(range(count))
 

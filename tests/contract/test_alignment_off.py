@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 import crossrec.alignment.cross as cross_module
+import crossrec.alignment.damrs as damrs_module
 from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.alignment.config import DamrsAlignmentConfig
 from crossrec.backbones import BACKBONES
 from crossrec.objective import Objective
 from crossrec.training import TrainingConfig, fit
@@ -14,6 +18,7 @@ from crossrec.types import Batch
 
 from .worlds import objective, same, train, world
 
+ZERO = {"alpha": 0, "beta": 0, "gamma": 0}
 every = pytest.mark.parametrize("name", BACKBONES)
 
 
@@ -26,7 +31,8 @@ def weights(model: Objective) -> dict[str, torch.Tensor]:
 def test_weights_of_zero_do_not_change_training(name, kind):
     data = world()
     plain = objective(name, data, None)
-    zero = objective(name, data, kind(alpha=0, beta=0, gamma=0))
+    weights_of_zero = {"relation_weight": 0, "preference_weight": 0} if kind.name == "damrs" else ZERO
+    zero = objective(name, data, kind(**weights_of_zero))
     assert same(weights(plain), weights(zero))
     assert train(plain, data) == train(zero, data)
     assert same(plain.state_dict(), zero.state_dict())
@@ -40,6 +46,19 @@ def test_a_backbone_starts_the_same_with_and_without_alignment(name):
     train(plain, data, epochs=1)
     train(aligned, data, epochs=1)
     assert not same(weights(plain), weights(aligned)), "the alignment has no effect at all"
+
+
+@every
+@pytest.mark.parametrize("weight", ["relation_weight", "preference_weight"])
+def test_a_term_of_damrs_of_weight_zero_is_not_computed(name, weight, monkeypatch):
+    data = world()
+    off = {"relation_weight": "graded_neighbor_loss", "preference_weight": "symmetric_kl"}
+    one = objective(name, data, DamrsAlignmentConfig(**{weight: 0}))
+    monkeypatch.setattr(damrs_module, off[weight], lambda *_, **__: torch.tensor(float("nan")))
+    [term] = DamrsAlignmentConfig(**{weight: 0}).active
+    steps = train(one, data, epochs=1)
+    assert all(math.isfinite(step["loss"]) and step[term] > 0 for step in steps)
+    assert not set(DamrsAlignmentConfig().active) - {term} & set(steps[0])
 
 
 OFF = {

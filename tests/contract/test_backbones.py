@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from crossrec.alignment import CrossConfig, FettleConfig
+from crossrec.alignment import ALIGNMENTS, CrossConfig, FettleConfig
+from crossrec.alignment.config import DamrsAlignmentConfig
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.errors import ConfigError
 from crossrec.randomness import torch_generator
@@ -116,7 +117,8 @@ def test_losses_are_named_finite_scalars(name):
         assert term.isidentifier()
         assert value.shape == ()
         assert bool(value.isfinite())
-    reserved = {"loss", "epoch", "train_seconds", "eval_seconds", *CrossConfig().terms}
+    reserved = {"loss", "epoch", "train_seconds", "eval_seconds"}
+    reserved |= {term for kind in ALIGNMENTS.values() if kind is not None for term in kind().active}
     assert not reserved & set(terms), "columns of history.csv would clash"
 
 
@@ -169,7 +171,7 @@ def test_initial_values_come_from_the_generator_alone(name):
 
 
 @every
-@pytest.mark.parametrize("alignment", [None, FettleConfig(), CrossConfig()], ids=["none", "fettle", "cross"])
+@pytest.mark.parametrize("alignment", [None, FettleConfig(), CrossConfig(), DamrsAlignmentConfig()], ids=ALIGNMENTS)
 def test_an_epoch_of_training_lowers_the_loss(name, alignment):
     data = world()
     model = objective(name, data, alignment)
@@ -247,7 +249,7 @@ def test_needs_content(name):
 @pytest.mark.parametrize(
     ("name", "count"), [(name, count) for name in BACKBONES for count in range(int(name in MULTIMODAL), 4)]
 )
-@pytest.mark.parametrize("alignment", [None, CrossConfig()], ids=["none", "cross"])
+@pytest.mark.parametrize("alignment", [None, CrossConfig(), DamrsAlignmentConfig()], ids=["none", "cross", "damrs"])
 def test_any_number_of_modalities(name, count, alignment):
     data = world(count)
     model = objective(name, data, alignment)
@@ -256,7 +258,7 @@ def test_any_number_of_modalities(name, count, alignment):
     assert all(p.isfinite().all() for p in model.parameters())
     if alignment is not None:
         assert set(model.cross.modalities) == {"id", *data.features}
-        assert set(alignment.terms) <= set(steps[0])
+        assert set(alignment.active) <= set(steps[0])
 
 
 @every

@@ -51,6 +51,17 @@ def test_the_paper_space_has_the_grids_of_section_7_1(backbone):
     assert set(fettle.values) == {"alpha", "beta", "lambda_f", "lambda_c"}
 
 
+def test_a_name_of_both_is_the_backbone_at_the_top_and_the_alignment_below_one(write_space):
+    content = {"alignment": {"relation_knn": [4]}, "damrs": {"backbone": {"knn": [7]}}}
+    assert space_for(write_space(content), "damrs", "none").values["knn"] == Choice((7,))
+    assert space_for(write_space(content), "damrs", "damrs").values["relation_knn"] == Choice((4,))
+    assert space_for(write_space(content), "bpr", "damrs").values["relation_knn"] == Choice((4,))
+    below = content | {"bpr": {"damrs": {"preference_weight": [0.5]}}}
+    assert set(space_for(write_space(below), "bpr", "damrs").values) == {"preference_weight"}
+    with pytest.raises(ConfigError, match="'damrs' has 'relation_knn'"):
+        space_for(write_space({"damrs": {"relation_knn": [4]}}), "bpr", "damrs")
+
+
 @pytest.fixture
 def write_space(tmp_path):
     def write(content):

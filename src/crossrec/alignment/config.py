@@ -127,8 +127,38 @@ FETTLE = FettleConfig()
 """FETTLE with its default settings: ``Cross(64, ..., config=FETTLE)``."""
 
 
-ALIGNMENTS: dict[str, type[AlignmentConfig] | None] = {"none": None, "fettle": FettleConfig, "cross": CrossConfig}
-"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS."""
+class DamrsAlignmentConfig(AlignmentConfig):
+    """The alignment losses of DA-MRS (Xv et al., KDD 2024); see ``crossrec.alignment.damrs``."""
+
+    name: ClassVar[str] = "damrs"
+    relation_weight: Weight = 0.001
+    """Weight of the alignment by graded item relations, for each item graph."""
+    relation_items: Annotated[int, Field(ge=1)] = 10
+    """Positive items, and next ones, of an item in the alignment by item relations."""
+    relation_temperature: Temperature = 0.2
+    """τ of the alignment by item relations."""
+    relation_knn: Annotated[int, Field(ge=1)] = 10
+    """Most similar items per item and modality in the item graphs, itself included."""
+    preference_weight: Weight = 1.0
+    """Weight of the alignment by user preference."""
+
+    def weight(self, term: str) -> float:
+        """Weight of a term."""
+        return self.relation_weight if term == "item_relations" else self.preference_weight
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The terms with a weight above 0."""
+        return tuple(term for term in ("item_relations", "user_preference") if self.weight(term) > 0)
+
+
+ALIGNMENTS: dict[str, type[AlignmentConfig] | None] = {
+    "none": None,
+    "fettle": FettleConfig,
+    "cross": CrossConfig,
+    "damrs": DamrsAlignmentConfig,
+}
+"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS, DA-MRS's losses."""
 
 
 def default_prototypes(num_items: int) -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from crossrec.alignment.base import Alignment
-from crossrec.alignment.config import AlignmentConfig, CrossConfig
+from crossrec.alignment.config import AlignmentConfig, CrossConfig, DamrsAlignmentConfig
 from crossrec.alignment.cross import Cross
+from crossrec.alignment.damrs import DamrsAlignment
 
-MODULES: dict[type[AlignmentConfig], type[Alignment]] = {CrossConfig: Cross}
-"""The module of each type of settings, and of those derived from it. All take the arguments of ``Cross``."""
+MODULES: dict[type[AlignmentConfig], type[Alignment]] = {
+    CrossConfig: Cross,
+    DamrsAlignmentConfig: DamrsAlignment,
+}
+"""The module of each type of settings, and of those derived from it. They take what ``Objective`` gives."""
 
 
 def module_of(config: AlignmentConfig) -> type[Alignment]:

@@ -11,11 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.checkpoint import checkpoint
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.graph import agreed_knn_graph, bipartite_adjacency, co_occurrence_graph, propagate_mean
-from crossrec.ops.blockwise import rows_per_block
+from crossrec.losses import graded_neighbor_loss, symmetric_kl
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -95,7 +94,7 @@ class DAMRS(Backbone):
         terms = {"bpr": self._denoised_bpr(reps, batch)}
         item_N = torch.unique(batch.item_B)
         if config.neighbor_weight:
-            terms["neighbors"] = config.neighbor_weight * neighbor_term(
+            terms["neighbors"] = config.neighbor_weight * graded_neighbor_loss(
                 [l2_normalize(item) for item in reps.graph_items],
                 item_N,
                 config.neighbor_items,
@@ -134,41 +133,3 @@ def confidence(
     weight_B = mean_B * torch.exp(-2 * preference_GB.var(0, correction=0))
     doubtful = mean_B < preference(negative_B).mean()
     return weight_B, torch.where(doubtful, mean_B.max() - mean_B, 0.0)
-
-
-def neighbor_term(units: Sequence[Tensor], item_N: Tensor, count: int, temperature: float) -> Tensor:
-    """Σ_g mean_i [ -log(Σ_P e / Σ e) - log(Σ_Q e / (Σ e - Σ_P e)) ], e_j = exp(cos(h_i, h_j) / τ) over all items j ≠ i.
-
-    ``units``: each graph's items, of length 1, (I, L); ``item_N``: the items i. P of graph g: the ``count`` items of
-    highest summed softmax of all graphs, g counted twice; Q: the ``count`` next of g itself. Block of rows by block of
-    rows; a block is computed again for its gradient.
-    """
-    count = min(count, (len(units[0]) - 1) // 2)
-    if not len(item_N) or count < 1:
-        return units[0][:0].sum()
-    size = rows_per_block(item_N.unsqueeze(1), len(units[0]))
-    blocks = [
-        checkpoint(_neighbor_block, part, count, temperature, *units, use_reentrant=False)
-        for part in torch.split(item_N, size)
-    ]
-    return torch.stack(blocks).sum() / len(item_N)
-
-
-def _neighbor_block(item_R: Tensor, count: int, temperature: float, *units: Tensor) -> Tensor:
-    own = item_R.unsqueeze(1)
-    logits = [(gather_rows(unit, item_R) @ unit.T / temperature).scatter(1, own, -torch.inf) for unit in units]
-    shares = [logit.detach().softmax(1) for logit in logits]
-    everyone = torch.stack(shares).sum(0)
-    losses = []
-    for logit, share in zip(logits, shares, strict=True):
-        positive = (everyone + share).topk(count, dim=1).indices
-        following = logit.detach().scatter(1, positive, -torch.inf).topk(count, dim=1).indices
-        others = logit.scatter(1, positive, -torch.inf).logsumexp(1)
-        near = logit.gather(1, positive).logsumexp(1)
-        losses.append(torch.logaddexp(near, others) - near + others - logit.gather(1, following).logsumexp(1))
-    return torch.stack(losses).sum()
-
-
-def symmetric_kl(left: Tensor, right: Tensor) -> Tensor:
-    """mean of KL(p‖q) + KL(q‖p) of Bernoulli variables p = σ(left), q = σ(right), a scalar: (p - q)(left - right)."""
-    return ((torch.sigmoid(left) - torch.sigmoid(right)) * (left - right)).mean()

@@ -49,11 +49,13 @@ PAPER_WEIGHTS: dict[bool, Values] = {
     True: {"alpha": [1e-4, 1e-3, 1e-2], "beta": [1e-4, 1e-3, 1e-2]},
 }
 """Weights of the alignment, by whether the backbone is multi-modal."""
+PAPER_DAMRS: Values = {"relation_weight": [1e-4, 0.001, 0.01], "preference_weight": [0.1, 1]}
+"""Settings of DA-MRS's alignment: those of its publication, and some beside them."""
 PAPER_ALIGNMENTS: dict[str, Values] = {
     "fettle": _LAMBDAS,
     "cross": {"gamma": {"of": "alpha"}, **_LAMBDAS, "lambda_n": [0.2, 2, 20], "neighbors": [3, 5, 10]},
 }
-"""Other settings of the alignments."""
+"""Other settings of CROSS and FETTLE."""
 
 _RATE = _log(1e-4, 1e-2)
 _WEIGHT = _log(1e-5, 100)
@@ -137,6 +139,7 @@ WIDE_ALIGNMENTS: dict[str, Values] = {
         "lambda_n": _log(0.05, 20),
         "neighbors": _log(1, 20),
     },
+    "damrs": {"relation_weight": _log(1e-5, 0.1), "preference_weight": _log(0.01, 10), "relation_knn": _log(5, 30)},
 }
 """Settings of the alignments; weights are independent, as those that work on TikTok differ from the paper's grids."""
 
@@ -147,14 +150,15 @@ def paper_space() -> Values:
         name: {
             "backbone": PAPER_BACKBONES.get(name, {}),
             **{key: PAPER_WEIGHTS[kind.multimodal] | values for key, values in PAPER_ALIGNMENTS.items()},
+            "damrs": PAPER_DAMRS,
         }
         for name, kind in BACKBONES.items()
     }
 
 
 def wide_space() -> Values:
-    """The wide ranges, by backbone and by alignment."""
-    return {name: {"backbone": values} for name, values in WIDE_BACKBONES.items()} | WIDE_ALIGNMENTS
+    """The wide ranges by backbone: its own settings under "backbone", and those of each alignment on it."""
+    return {name: {"backbone": values, **WIDE_ALIGNMENTS} for name, values in WIDE_BACKBONES.items()}
 
 
 BUILT_IN = {"paper": paper_space, "wide": wide_space}

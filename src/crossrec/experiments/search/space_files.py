@@ -29,7 +29,7 @@ def read_space(source: str) -> dict[str, Any]:
     values = read_object("--space", Path(source), "backbones, or of 'backbone' and 'alignment'", hint)
     parts = ["backbone", "alignment", *(name for name, kind in ALIGNMENTS.items() if kind)]
     for name, content in values.items():
-        check_name(name, [*parts, *BACKBONES], f"--space {source}")
+        check_name(name, dict.fromkeys([*parts, *BACKBONES]), f"--space {source}")
         if not isinstance(content, dict):
             raise ConfigError(f"--space {source}: '{name}' must hold an object")
         for part in content if name in BACKBONES else ():
@@ -44,14 +44,15 @@ def space_for(source: str, backbone: str, alignment: str) -> Space:
     """The space of a backbone's own settings (alignment "none"), or of an alignment's settings on it.
 
     In a file, entries under the backbone's name take precedence over general ones, and an alignment's name over
-    'alignment'. A part that the file leaves out has an empty space: its settings stay as they are. Raises ConfigError
-    for an unknown setting, a value that the setting does not allow, and values that are no list, range or share.
+    'alignment'. At the top, ``damrs`` is the backbone. A part that the file leaves out has an empty space: its settings
+    stay as they are. Raises ConfigError for an unknown setting, a value that the setting does not allow, and values
+    that are no list, range or share.
     """
     values = read_space(source)
     config_type = BACKBONES[backbone].config_type if alignment == "none" else ALIGNMENTS[alignment]
     assert config_type is not None
     parts = ["backbone"] if alignment == "none" else [alignment, "alignment"]
-    levels = (values.get(backbone, {}), values)
+    levels = (values.get(backbone, {}), {name: content for name, content in values.items() if name not in BACKBONES})
     contents: dict[str, Any] = next((level[part] for level in levels for part in parts if part in level), {})
     where = f"--space {source}: {backbone if alignment == 'none' else f'{alignment} on {backbone}'}"
     for name in contents:
