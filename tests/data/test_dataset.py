@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from crossrec.data import DataConfig, Interactions, describe, load
+from crossrec.errors import RunError
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,11 @@ def test_id_maps_are_written_atomically(tiny, tmp_path, monkeypatch):
     assert items["index"].to_list() == list(range(40))
 
     def half(self, file, *args, **kwargs):
-        file.write_bytes(b"half")
-        raise OSError("disk full")
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunError, match=r"users\.parquet: cannot be written: No space left on device; free some"):
         dataclasses.replace(tiny, item_ids=tiny.item_ids + 1).save_id_maps(tmp_path / "run")
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["items.parquet", "users.parquet"]
     assert pl.read_parquet(tmp_path / "run" / "items.parquet").equals(items)

@@ -99,24 +99,6 @@ def test_a_folder_that_cannot_be_created(folder, tmp_path):
         import_data(folder, tmp_path / "file" / "out")
 
 
-def test_a_failed_rename_restores_the_old_folder(tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "a").write_text("old")
-    rename = Path.rename
-
-    def fail(self: Path, target: Path) -> Path:
-        if self.name.endswith(".tmp"):
-            raise OSError(28, "No space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(RunError, match="No space left"), new_folder(out) as draft:
-        (draft / "a").write_text("new")
-    assert content(out) == {"a": b"old"}
-    assert names(tmp_path) == ["out"]
-
-
 def test_the_card_is_complete_and_can_be_read_back(folder, tmp_path):
     card = import_data(folder, tmp_path / "out", ImportConfig(duplicates="last", min_user_interactions=2))
     assert ImportCard.read(tmp_path / "out") == card

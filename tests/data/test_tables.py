@@ -40,7 +40,7 @@ def test_a_full_disk_is_one_line(ending, tmp_path):
         yield FRAME
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(RunError, match=r"lists\.\w+: cannot be written \(.*No space left on device") as caught:
+    with pytest.raises(RunError, match=r"lists\.\w+: cannot be written: No space left on device; free") as caught:
         write_frames(frames(), path, FRAME.clear())
     assert "\n" not in str(caught.value)
     assert path.read_text() == "as it was"

@@ -275,10 +275,8 @@ def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, encode_texts, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.FeatureStore, "_write", full)
-        with pytest.raises(
-            RunError, match=r"text_feat.npy: cannot be written: No space left on device; is there space"
-        ):
+        patch.setattr(store.RowWriter, "write", full)
+        with pytest.raises(RunError, match=r"text_feat.npy: cannot be written: No space left on device; free some"):
             encode_texts(folder, overwrite=True)
     assert (features(folder) == before).all()
     encode_texts(folder, overwrite=True)

@@ -79,7 +79,7 @@ class Dataset:
     def save_id_maps(self, folder: Path | str) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each atomically.
 
-        Creates the folder if needed. Raises OSError if a file cannot be written.
+        Creates the folder if needed. Raises RunError if a file cannot be written.
         """
         save_id_map(self.user_ids, Path(folder) / "users.parquet")
         save_id_map(self.item_ids, Path(folder) / "items.parquet")

@@ -8,18 +8,19 @@ model are copied, not encoded again.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from crossrec.data.io.atomic import cannot_write, move_into_place, read_json, write_bytes_atomic, write_json_atomic
+from crossrec.data.io.atomic import move_into_place, new_file, read_json, write_json_atomic
 from crossrec.data.io.lock import FILE as LOCK_FILE, FolderLock
+from crossrec.data.io.npy import RowWriter, write_array
+from crossrec.data.io.system_errors import writing
 from crossrec.errors import ConfigError, RunError
 from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, FeatureCard, Mark, inputs_digest
 
@@ -40,23 +41,21 @@ class FeatureStore:
         self.ledger["digest"] = digest_I
         self.folder = path.with_name(f".{path.stem}")
         self.card_path = path.with_suffix(".json")
-        self._file: BinaryIO | None = None
-        self._start, self.dimension = 0, 0
+        self._rows: RowWriter | None = None
+        self.dimension = 0
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the folder of drafts; raises ConfigError where another process has it. Closes the draft at the end."""
         lock = FolderLock(self.folder)
-        with self._writing():
-            self.folder.mkdir(exist_ok=True)
-            lock.path.touch()
         if not lock.acquire():
             raise ConfigError(f"{self.path} is being made by another process; wait for it or stop it")
         try:
             yield
         finally:
-            if self._file is not None:
-                self._file.close()
+            with writing(self.path):
+                if self._rows is not None:
+                    self._rows.file.close()
             lock.release()
             with suppress(OSError):  # not empty: it holds a ledger, or a draft to resume
                 self.folder.rmdir()
@@ -80,7 +79,7 @@ class FeatureStore:
     def begin(self, dimension: int) -> np.ndarray:
         """Open the draft; returns the rows that remain to be encoded."""
         self.dimension = dimension
-        with self._writing():
+        with writing(self.path):
             if not self._reopen():
                 self._create()
         return np.flatnonzero((self.ledger["digest"] != b"") & (self.ledger["marks"] & Mark.DONE == 0))
@@ -91,19 +90,19 @@ class FeatureStore:
             vectors = batch.vectors.astype(self.dtype)
         not_finite = ~np.isfinite(vectors).all(axis=1)
         vectors[not_finite] = 0
-        with self._writing():
-            self._write(batch.rows, vectors)
+        assert self._rows is not None
+        with writing(self.path):
+            self._rows.write(batch.rows, vectors)
         self.ledger["marks"][batch.rows] = batch.marks | np.where(not_finite, Mark.NOT_FINITE, 0) | Mark.DONE
 
     def save(self) -> None:
         """Flush draft and ledger to disk, for a later process to resume from."""
-        assert self._file is not None
-        with self._writing():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        ledger = io.BytesIO()
-        np.save(ledger, self.ledger, allow_pickle=False)
-        write_bytes_atomic(self._draft(".ledger.npy"), ledger.getvalue())
+        assert self._rows is not None
+        with writing(self.path):
+            self._rows.file.flush()
+            os.fsync(self._rows.file.fileno())
+        with new_file(self._draft(".ledger.npy")) as file:
+            write_array(file, self.ledger)
 
     def count(self, marks: int) -> int:
         """Number of rows that have one of the marks."""
@@ -111,9 +110,9 @@ class FeatureStore:
 
     def finish(self, **card: Any) -> FeatureCard:
         """Replace the file by the draft, and write its card."""
-        assert self._file is not None
+        assert self._rows is not None
         self.save()
-        self._file.close()
+        self._rows.file.close()
         feature_card = FeatureCard(
             file=self.path.name,
             items=len(self.ledger),
@@ -150,15 +149,15 @@ class FeatureStore:
         draft = self._load(self._draft(".npy"), self._draft(".ledger.npy"))
         if draft is None or not np.array_equal(draft[1]["digest"], self.ledger["digest"]):
             return False
-        self._file, self._start, self.ledger = self._draft(".npy").open("r+b"), draft[0].offset, draft[1]
+        matrix, self.ledger = draft
+        self._rows = RowWriter(self._draft(".npy").open("r+b"), matrix.offset, matrix.shape, self.dtype)
         return True
 
     def _create(self) -> None:
         """Create a draft of zeros and copy the reusable rows of the existing file and of an older draft."""
         self._draft(".ledger.npy").unlink(missing_ok=True)
         shape = (len(self.ledger), self.dimension)
-        draft = np.lib.format.open_memmap(self._draft(".npy"), mode="w+", dtype=self.dtype, shape=shape)
-        self._file, self._start = self._draft(".npy").open("r+b"), draft.offset
+        self._rows = RowWriter.create(self._draft(".npy").open("w+b"), shape, self.dtype)
         if self.finished_card is not None and self.finished_card.key == self.key:
             self._copy_rows(self.path, self.folder / "ledger.npy", self.finished_card.inputs)
         with suppress(RunError, TypeError, KeyError, AttributeError):
@@ -184,9 +183,10 @@ class FeatureStore:
         nearest = np.searchsorted(ledger["digest"][encoded], self.ledger["digest"][missing]).clip(max=len(encoded) - 1)
         equal = ledger["digest"][encoded[nearest]] == self.ledger["digest"][missing]
         rows, source_rows = missing[equal], encoded[nearest[equal]]
+        assert self._rows is not None
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
-            self._write(rows[block], matrix[source_rows[block]])
+            self._rows.write(rows[block], matrix[source_rows[block]])
         self.ledger["marks"][rows] = ledger["marks"][source_rows]
 
     def _load(self, matrix_path: Path, ledger_path: Path) -> tuple[np.memmap[Any, Any], np.ndarray] | None:
@@ -199,26 +199,11 @@ class FeatureStore:
         fits = ledger.dtype == LEDGER and matrix.shape == (len(ledger), self.dimension) and matrix.dtype == self.dtype
         return (matrix, ledger) if fits else None
 
-    def _write(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        assert self._file is not None
-        stride = self.dimension * self.dtype.itemsize
-        for row, vector in zip(rows.tolist(), vectors, strict=True):
-            self._file.seek(self._start + row * stride)
-            self._file.write(vector.tobytes())
-
     def discard(self) -> None:
         """Delete the draft."""
-        assert self._file is not None
-        self._file.close()
+        assert self._rows is not None
+        self._rows.file.close()
         self._sweep("ledger.npy")
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Raise RunError where the system refuses to write."""
-        try:
-            yield
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
 
     def _sweep(self, *keep: str) -> None:
         """Delete all files of the folder but ``keep`` and the lock."""

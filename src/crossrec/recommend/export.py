@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
 from crossrec.data.io.atomic import new_folder, write_json_atomic
+from crossrec.data.io.npy import write_array
 from crossrec.errors import ConfigError, RunError
 from crossrec.lazy import polars as pl
 from crossrec.recommend.recommender import Recommender
@@ -36,7 +37,8 @@ def export(recommender: Recommender, out: Path | str, index: Index = "none") -> 
         if index != "none":
             _write_index(vectors.item_IS, index, draft / "items.faiss")
         for name, table in tables.items():
-            np.save(draft / f"{name}.npy", table.numpy(), allow_pickle=False)
+            with (draft / f"{name}.npy").open("wb") as file:
+                write_array(file, table.numpy())
         for name, ids in (("user", recommender.users.ids), ("item", recommender.items.ids)):
             vector = pl.Series("vector", tables[name].numpy(), dtype=pl.Array(pl.Float32, tables[name].shape[1]))
             pl.DataFrame([ids.alias("id"), vector]).write_parquet(draft / f"{name}s.parquet")
@@ -57,11 +59,12 @@ def export(recommender: Recommender, out: Path | str, index: Index = "none") -> 
 def _write_index(item_IS: Tensor, kind: Literal["flat", "hnsw"], path: Path) -> None:
     """Write a faiss index by dot product whose ids are item rows. Raises ConfigError where faiss is not installed."""
     try:
-        import faiss
+        faiss: Any = import_module("faiss")
     except ModuleNotFoundError:
         raise ConfigError("an index needs faiss: pip install 'crossrec[knn]', or leave --index out") from None
     width = item_IS.shape[1]
     hnsw = width, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT
     index = faiss.IndexFlatIP(width) if kind == "flat" else faiss.IndexHNSWFlat(*hnsw)
     index.add(item_IS.numpy())
-    faiss.write_index(index, str(path))
+    with path.open("wb") as file:  # faiss itself reports a full disk as a failed assertion
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crossrec.data.io.atomic import new_folder, read_json, write_json_atomic
+from crossrec.data.io.atomic import new_folder, read_bytes, read_json, write_json_atomic
 from crossrec.data.io.features import open_features
 from crossrec.data.io.id_column import read_listing, save_id_map
 from crossrec.data.io.tables import open_table
@@ -103,7 +102,7 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
     with new_folder(out) as draft:
         replace(vectors, identity=identity).save(draft / EMBEDDINGS_FILE)
         save_id_map(recommender.items.ids, draft / "items.parquet")
-        shutil.copy(run / "users.parquet", draft)
+        (draft / "users.parquet").write_bytes(read_bytes(run / "users.parquet"))
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})
         metrics = read_json(run / "metrics.json")
         write_json_atomic(draft / "metrics.json", metrics | {"identity": identity, "extended": extended})

@@ -98,9 +98,5 @@ def _foreign_file(out: Path) -> str | None:
 
 def claim(out: Path, config: RunConfig, identity: str, dataset: Dataset) -> None:
     """Make ``out`` the directory of this run: write its id maps and its configuration."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        dataset.save_id_maps(out)
-    except OSError as error:
-        raise RunError(f"cannot write to the folder {out}: {error.strerror}; give another --out") from None
+    dataset.save_id_maps(out)
     write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity})

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
+from crossrec.data.io import atomic
+from crossrec.data.io.atomic import new_file, new_folder, read_json, write_json_atomic, write_text_atomic
 from crossrec.errors import RunError
 
 
@@ -47,3 +51,137 @@ def test_files_are_as_readable_as_others(tmp_path):
     (tmp_path / "plain").write_text("")
     write_text_atomic(tmp_path / "atomic", "")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+KILLS = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from crossrec.data.io import atomic
+
+out, exchange = Path(sys.argv[1]), sys.argv[2] == "exchange"
+if not exchange:
+    atomic._exchange = lambda one, other: False
+for number in count():
+    child = os.fork()
+    if not child:
+        calls = count()
+        def kill(event, arguments):
+            if event.startswith(("os.", "open", "shutil.", "ctypes.")) and next(calls) == number:
+                os.kill(os.getpid(), 9)
+        sys.addaudithook(kill)
+        if out.suffix:
+            with atomic.new_file(out) as file:
+                file.write(b"%d " % number)
+                file.flush()
+                file.write(b"%d" % number)
+        else:
+            with atomic.new_folder(out) as draft:
+                for name in "ab":
+                    (draft / name).write_text(str(number))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    try:
+        if not exchange:
+            with atomic.new_folder(out):
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    one, other = out.read_text().split() if out.suffix else ((out / name).read_text() for name in "ab")
+    print(number, one, other, *sorted(path.name for path in out.parent.iterdir() if path != out))
+    if status == 0:
+        break
+"""
+"""Writes a file or folder again and again, killed before its first, second, … system call, until it is not killed."""
+
+
+@pytest.mark.parametrize(
+    ("name", "how"), [("file.txt", "exchange"), ("folder", "exchange"), ("folder", "two renames")], ids=str
+)
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path, name, how):
+    out = tmp_path / name
+    if out.suffix:
+        out.write_text("old old")
+    else:
+        out.mkdir()
+        for part in "ab":
+            (out / part).write_text("old")
+    script = subprocess.run([sys.executable, "-c", KILLS, out, how], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in script.stdout.splitlines()]
+    assert len(lines) > 8
+    before = "old"
+    for number, one, other, *_ in lines:
+        assert one == other, "half of each"
+        assert one in (before, number)
+        before = one
+    assert any(drafts for _, _, _, *drafts in lines[:-1]), "a kill leaves a draft"
+    assert lines[-1] == [lines[-1][0]] * 3, "the next success deletes all drafts"
+
+
+def test_the_draft_of_a_living_process_is_left_alone(tmp_path):
+    path = tmp_path / "lists.csv"
+    with new_file(path) as one:
+        one.write(b"one")
+        with new_file(path) as other:
+            other.write(b"other")
+        assert path.read_bytes() == b"other"
+    assert path.read_bytes() == b"one"
+    with new_folder(tmp_path / "a") as one:
+        (one / "file").touch()
+        with new_folder(tmp_path / "a") as other:
+            (other / "other").touch()
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["file"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "lists.csv"]
+
+
+def test_files_that_only_resemble_drafts_are_left_alone(tmp_path):
+    others = [".a.txt.tmp", ".a.txt.notes.tmp", ".a.txt.0123456789ab.txt", ".b.txt.0123456789ab.tmp"]
+    for name in [*others, ".a.txt.0123456789ab.tmp"]:
+        (tmp_path / name).touch()
+    write_text_atomic(tmp_path / "a.txt", "text")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, "a.txt"])
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_failed_rename_keeps_the_old_folder(tmp_path, monkeypatch, exchange):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a").write_text("old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    def refuse(one, other):
+        if exchange:
+            raise OSError(28, "No space left on device")
+        return False
+
+    monkeypatch.setattr(atomic, "_exchange", refuse)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(RunError, match="No space left"), new_folder(out) as draft:
+        (draft / "a").write_text("new")
+    assert [(file.name, file.read_text()) for file in out.iterdir()] == [("a", "old")]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_everything_is_flushed_before_and_after_a_rename(tmp_path, monkeypatch):
+    events, fsync, replace = [], os.fsync, atomic._replace_folder
+
+    def name(descriptor: int) -> str:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        return "draft" if path.name.startswith(".") else path.name
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (events.append(name(descriptor)), fsync(descriptor)))
+    monkeypatch.setattr(atomic, "_replace_folder", lambda *paths: (events.append("rename"), replace(*paths)))
+    monkeypatch.setattr(os, "replace", lambda one, other: (events.append("rename"), one.rename(other)))
+    (tmp_path / "parent").mkdir()
+    write_text_atomic(tmp_path / "parent" / "file", "text")
+    assert events == ["draft", "rename", "parent"]
+    events.clear()
+    with new_folder(tmp_path / "parent" / "folder") as draft:
+        (draft / "below").mkdir()
+        (draft / "below" / "file").touch()
+    assert events == ["below", "file", "draft", "rename", "parent"]

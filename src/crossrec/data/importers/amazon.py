@@ -27,7 +27,7 @@ from crossrec.data.importers.import_source import (
     import_roles,
     table_parts,
 )
-from crossrec.data.io.features import missing_rows
+from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.tables import open_table
 from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import DataError
@@ -160,14 +160,15 @@ def _image_features(path: Path) -> FeatureSource:
     return FeatureSource(match["modality"].lower(), COLUMNS, np.dtype(np.float32), fill, None)
 
 
-def _copy_records(path: Path, ids: pl.Series, target: np.ndarray, on_count: OnCount) -> np.ndarray:
+def _copy_records(path: Path, ids: pl.Series, target: RowWriter, on_count: OnCount) -> None:
     """The ``Fill`` of a ``.b`` file. Raises DataError naming the byte of a damaged record."""
     row_of = {str(item).encode(): row for row, item in enumerate(ids.to_list())}
     byte = 0
     with open_bytes(path) as (file, position):
         while content := file.read(RECORD.itemsize * BATCH):
             record_R = np.frombuffer(content, dtype=RECORD)
-            for item, feature in zip(record_R["item"].tolist(), record_R["feature"], strict=True):
+            row_R = np.full(len(record_R), -1)
+            for index, (item, feature) in enumerate(zip(record_R["item"].tolist(), record_R["feature"], strict=True)):
                 if len(item) != 10 or not item.isalnum():
                     raise DataError(f"{path}, byte {byte}: {item!r} is no item id; the file is damaged, get it again")
                 if item in row_of:
@@ -176,7 +177,7 @@ def _copy_records(path: Path, ids: pl.Series, target: np.ndarray, on_count: OnCo
                             f"{path}, byte {byte}: item {item.decode()} has a feature that is no finite number; "
                             "get the file again"
                         )
-                    target[row_of[item]] = feature
+                    row_R[index] = row_of[item]
                 byte += RECORD.itemsize
+            target.write(row_R[row_R >= 0], record_R["feature"][row_R >= 0])
             on_count(position(), path.stat().st_size)
-    return ~missing_rows(target)

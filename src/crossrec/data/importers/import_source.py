@@ -12,8 +12,9 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.codes import positions
-from crossrec.data.io.features import check_row_counts, missing_rows, open_features
+from crossrec.data.io.features import check_row_counts, open_features
 from crossrec.data.io.id_column import IdListing, find_roles, normalize_name
+from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.text_chunks import ending
@@ -38,9 +39,8 @@ ITEM_COLUMNS = {
 OnCount = Callable[[int, int], None]
 """Called with (amount done, total amount)."""
 
-Fill = Callable[["pl.Series", np.ndarray, OnCount], np.ndarray]
-"""``fill(ids, target, on_count)`` writes the feature row of every id into ``target`` (N, D), leaves zeros for ids
-without one, and returns which ids have one, bool (N,)."""
+Fill = Callable[["pl.Series", RowWriter, OnCount], None]
+"""``fill(ids, target, on_count)`` writes the feature row of every id that has one into ``target`` (N, D)."""
 
 
 @dataclass(frozen=True)
@@ -227,13 +227,12 @@ def complete_source(
 
 
 def _copy_rows(
-    matrix: np.ndarray, keys: pl.Series | None, ids: pl.Series, target: np.ndarray, on_count: OnCount
-) -> np.ndarray:
+    matrix: np.ndarray, keys: pl.Series | None, ids: pl.Series, target: RowWriter, on_count: OnCount
+) -> None:
     """The ``Fill`` of a matrix whose rows belong to the items ``keys``, or to the items 0, 1, 2, …"""
     row_N = ids.to_numpy() if keys is None else positions(ids, keys)
-    in_matrix_N = (row_N >= 0) & (row_N < len(matrix))
-    for start in range(0, len(ids), COPY_ROWS):
-        rows = slice(start, start + COPY_ROWS)
-        target[rows][in_matrix_N[rows]] = matrix[row_N[rows][in_matrix_N[rows]]]
-        on_count(min(start + COPY_ROWS, len(ids)), len(ids))
-    return np.asarray(in_matrix_N & ~missing_rows(target))
+    in_matrix = np.flatnonzero((row_N >= 0) & (row_N < len(matrix)))
+    for start in range(0, len(in_matrix), COPY_ROWS):
+        rows = in_matrix[start : start + COPY_ROWS]
+        target.write(rows, matrix[row_N[rows]])
+        on_count(start + len(rows), len(in_matrix))

@@ -18,6 +18,7 @@ from crossrec.data.importers.read_parts import OnProgress, read_parts
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io.atomic import new_folder
 from crossrec.data.io.codes import positions
+from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.tables import write_frames
 from crossrec.data.sources import FEATURE_END
@@ -237,17 +238,15 @@ def _write_features(
 ) -> list[ModalitySummary]:
     summaries = []
     for features in source.features:
-        target = np.lib.format.open_memmap(
-            draft / f"{features.modality}{FEATURE_END}", "w+", features.dtype, (len(ids), features.columns)
-        )
-        has_feature_N = features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
-        target.flush()
+        with (draft / f"{features.modality}{FEATURE_END}").open("wb") as file:
+            target = RowWriter.create(file, (len(ids), features.columns), features.dtype)
+            features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
         summaries.append(
             ModalitySummary(
                 modality=features.modality,
                 columns=features.columns,
                 dtype=str(features.dtype),
-                missing=int((~has_feature_N).sum()),
+                missing=int((~target.has_values_N).sum()),
             )
         )
     return summaries

@@ -1,17 +1,30 @@
-"""Write files and folders atomically: each is complete or not there, also after a kill or on a full disk."""
+"""Write files and folders atomically: each is complete or not there, also after a kill or on a full disk.
+
+A file or folder is written as a hidden, locked draft beside its name, flushed to disk, and renamed. The kernel frees
+the lock of a process that was killed, and the next writer of the same name deletes its draft.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
+import re
 import shutil
+import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from crossrec.data.io.lock import is_at, lock_descriptor
+from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Constants of renameat2(2)."""
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:
@@ -60,98 +73,174 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_bytes_atomic(path: Path | str, content: bytes) -> None:
-    """Write a file by way of a temporary one in the same folder, flushed to disk and renamed over ``path``.
-
-    Folders are made as needed. Raises RunError where the file cannot be written.
-    """
+    """Replace the file ``path`` by one with this content. Raises RunError as :func:`new_file` does."""
     write_chunks_atomic(path, [content])
 
 
 def write_chunks_atomic(path: Path | str, chunks: Iterable[bytes | memoryview]) -> None:
     """``write_bytes_atomic`` of a content that comes in chunks, which are written one after the other."""
-    path = Path(path)
-    try:
-        with draft_file(path) as draft, draft.open("xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    with new_file(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
 
 
 @contextmanager
-def draft_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden path beside ``path``; rename its file to ``path`` if the block succeeds, delete it otherwise.
+def new_file(path: Path | str) -> Iterator[BinaryIO]:
+    """Yield a file to write. If the block succeeds, the file is flushed to disk and replaces ``path``.
 
-    Missing parent folders are created. Raises OSError if the file system refuses a step.
+    If the block raises, ``path`` stays as it was. Missing parent folders are created. Raises RunError where the system
+    refuses a step, also where a library in the block reports that in an exception of its own.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def move_into_place(draft: Path, path: Path) -> None:
-    """Rename a file that is whole and flushed over ``path``, durably. Raises RunError where that cannot be done."""
-    try:
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(path, _create_file) as (draft, descriptor):
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                yield file
+            os.fsync(descriptor)
+            os.replace(draft, path)
+            _sync(path.parent)
+    _delete_abandoned_drafts(path)
 
 
 @contextmanager
 def new_folder(out: Path | str) -> Iterator[Path]:
-    """Yield a hidden folder beside ``out``; rename it to ``out`` if the block succeeds, delete it otherwise.
+    """Yield a hidden folder beside ``out``. If the block succeeds, it is flushed to disk and takes the name ``out``.
 
-    An existing ``out`` is replaced by two renames and survives any failure. Missing parent folders are created, and
-    removed after a failure if they are empty. Raises RunError if the file system refuses a step.
+    An existing ``out`` is replaced at one instant where the system can exchange two names (Linux), else by two renames.
+    If the block raises, it stays as it was. Missing parent folders are created, and removed after a failure if they are
+    empty. Raises RunError as :func:`new_file` does.
     """
     out = Path(out).absolute()
-    tag = uuid.uuid4().hex[:12]
-    draft, previous = out.with_name(f".{out.name}.{tag}.tmp"), out.with_name(f".{out.name}.{tag}.old")
     missing_parents = [folder for folder in out.parents if not folder.exists()]  # the innermost first
-    done = False
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        for path in draft.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        if out.exists():
-            out.rename(previous)
-        draft.rename(out)
-        done = True
-    except OSError as error:
-        raise RunError(
-            f"{out}: cannot be written ({error.strerror or error}); is there space and permission?"
-        ) from None
-    finally:
-        if done:
-            shutil.rmtree(previous, ignore_errors=True)
-        elif previous.exists():
-            previous.rename(out)
-        shutil.rmtree(draft, ignore_errors=True)
-        for folder in [] if done else missing_parents:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            _recover(out)
+            with _draft(out, _create_folder) as (draft, _):
+                try:
+                    yield draft
+                except RunError as error:  # about a file of the draft
+                    raise RunError(str(error).replace(str(draft), str(out))) from None
+                for path in (*draft.rglob("*"), draft):
+                    _sync(path)
+                _replace_folder(draft, out)
+                _sync(out.parent)
+    except BaseException:
+        for folder in missing_parents:
             with suppress(OSError):
                 folder.rmdir()
+        raise
+    _delete_abandoned_drafts(out)
 
 
-def cannot_write(path: Path, error: OSError) -> RunError:
-    """What to tell a user when the system refuses to write ``path``."""
-    return RunError(f"{path}: cannot be written: {error.strerror or error}; is there space and permission?")
+def move_into_place(draft: Path, path: Path) -> None:
+    """Rename a file that is whole and flushed over ``path``, durably. Raises RunError where that cannot be done."""
+    with writing(path):
+        os.replace(draft, path)
+        _sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets folders be flushed."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _draft(path: Path, create: Callable[[Path], int]) -> Iterator[tuple[Path, int]]:
+    """Create a locked draft of ``path``; at the end, delete what is under its name then, and free the lock.
+
+    ``create`` makes a file or folder and returns a descriptor of it. Yields the draft and the descriptor.
+    """
+    draft, descriptor = _create_locked(path, create)
+    try:
+        yield draft, descriptor
+    finally:
+        _delete(draft)
+        os.close(descriptor)
+
+
+def _create_locked(path: Path, create: Callable[[Path], int]) -> tuple[Path, int]:
+    while True:
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        descriptor = create(draft)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            if lock_descriptor(descriptor) and is_at(draft, descriptor):
+                return draft, descriptor
+        except OSError:  # a file system without locks
+            return draft, descriptor
+        os.close(descriptor)  # another process took the draft for abandoned before it was locked
+
+
+def _create_file(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _create_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY)
+
+
+def _replace_folder(draft: Path, out: Path) -> None:
+    """Give ``draft`` the name ``out``; a previous ``out`` is under the name ``draft`` afterwards, or deleted."""
+    if not out.exists():
+        draft.rename(out)
+    elif not _exchange(draft, out):
+        previous = draft.with_suffix(".old")
+        out.rename(previous)
+        try:
+            draft.rename(out)
+        except OSError:
+            previous.rename(out)
+            raise
+        _delete(previous)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names at one instant; False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _recover(out: Path) -> None:
+    """Give a folder back its name that a process had set aside when it was killed between two renames."""
+    for previous in _drafts(out, "old"):
+        if not out.exists():
+            previous.rename(out)
+
+
+def _delete_abandoned_drafts(path: Path) -> None:
+    """Delete the drafts of ``path`` that nobody has locked, and folders that were set aside for it."""
+    for draft in [*_drafts(path, "tmp"), *_drafts(path, "old")]:
+        with suppress(OSError):  # gone meanwhile, or a file system without locks
+            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if lock_descriptor(descriptor):
+                    _delete(draft)
+            finally:
+                os.close(descriptor)
+
+
+def _drafts(path: Path, ending: str) -> list[Path]:
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12,32}}\.{ending}")
+    return [entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name)]
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrec.config import did_you_mean
-from crossrec.data.io.atomic import draft_file
+from crossrec.data.io.atomic import new_file
 from crossrec.data.io.codes import plain_ids
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
@@ -133,7 +133,7 @@ def read_listing(
 def save_id_map(ids: pl.Series, path: Path | str) -> None:
     """Write ids in row order as Parquet with columns ``index`` and ``id``, atomically.
 
-    Raises OSError if the file cannot be written.
+    Raises RunError if the file cannot be written.
     """
-    with draft_file(Path(path)) as draft:
-        pl.DataFrame({"index": np.arange(len(ids), dtype=np.int64), "id": ids}).write_parquet(draft)
+    with new_file(path) as file:
+        pl.DataFrame({"index": np.arange(len(ids), dtype=np.int64), "id": ids}).write_parquet(file)

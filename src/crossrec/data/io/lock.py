@@ -10,12 +10,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
 FILE = ".lock"
 """Name of the lock file in a folder that is locked."""
 INHERITED = "CROSSREC_LOCK"
 """Environment variable with the file descriptor of a lock that the parent process hands to a child."""
+
+
+def lock_descriptor(descriptor: int) -> bool:
+    """Lock an open file or folder until it is closed, without waiting; False where another process has locked it.
+
+    Raises OSError where the file system has no locks.
+    """
+    import filelock
+
+    return filelock.lock_descriptor(descriptor, blocking=False)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file or folder is the one that is at ``path`` now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 class FolderLock:
@@ -49,7 +68,7 @@ class FolderLock:
             if not self._lock(descriptor):
                 os.close(descriptor)
                 return False
-            if self._is_current(descriptor):
+            if is_at(self.path, descriptor):
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)
@@ -61,7 +80,7 @@ class FolderLock:
     def release(self) -> None:
         """Delete the lock file and free the lock. Does nothing where this process does not hold it."""
         if self._descriptor is not None:
-            if self._is_current(self._descriptor):
+            if is_at(self.path, self._descriptor):
                 self.path.unlink(missing_ok=True)
             self._close()
 
@@ -96,20 +115,14 @@ class FolderLock:
             self.release()
 
     def _open(self) -> int:
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileExistsError:
-            raise RunError(f"{self.folder} is a file: give another --out") from None
-        except OSError as error:
-            raise RunError(f"cannot write to the folder {self.folder}: {error.strerror}; give another --out") from None
 
     def _lock(self, descriptor: int) -> bool:
         """Lock an open file until it is closed, without waiting; False where another process has locked it."""
-        from filelock import lock_descriptor
-
         try:
-            return lock_descriptor(descriptor, blocking=False)
+            return lock_descriptor(descriptor)
         except OSError as error:
             message = (
                 f"{self.folder}: its file system has no file locks ({error.strerror}); write to it from one process"
@@ -120,14 +133,7 @@ class FolderLock:
     def _handed_over(self) -> int | None:
         """The descriptor that the parent process handed over, if it is of this folder's lock."""
         number = os.environ.get(INHERITED, "")
-        return int(number) if number.isdecimal() and self._is_current(int(number)) else None
-
-    def _is_current(self, descriptor: int) -> bool:
-        """Whether an open file is the lock file that is in the folder now."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.path.stat())
-        except OSError:
-            return False
+        return int(number) if number.isdecimal() and is_at(self.path, int(number)) else None
 
     def _in_use(self) -> RunError:
         try:

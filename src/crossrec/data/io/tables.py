@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crossrec.data.io.atomic import draft_file
+from crossrec.data.io.atomic import new_file
 from crossrec.data.io.text_chunks import (
     SEPARATOR_NAMES,
     SEPARATORS,
@@ -195,10 +195,11 @@ def write_frames(
         ".jsonl": lazy.sink_ndjson,
     }
     try:
-        with draft_file(path) as draft, draft.open("wb") as file:  # given a path, polars may create it after an error
+        with new_file(path) as file:
             sinks[path.suffix.lower()](file)
-    except (OSError, PolarsError) as error:
+    except (RunError, PolarsError) as error:
         if raised:  # polars before 2.0 wraps an exception of the frames, even KeyboardInterrupt, in its own
             raise raised[0] from None
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise RunError(f"{path}: cannot be written ({reason}); is there space and permission?") from None
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}: cannot be written ({first_line(str(error))}); choose another ending") from None
