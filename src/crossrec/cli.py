@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import signal
 import sys
 import warnings
@@ -74,7 +76,13 @@ for _name, (_function, _help) in DATA_COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
-    warnings.showwarning = _one_line_warning
+    warnings.showwarning = _show_warning
+    root_logger = logging.getLogger()
+    if not any(isinstance(handler, NoticeHandler) for handler in root_logger.handlers):
+        root_logger.addHandler(NoticeHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character shows its escape
     with contextlib.suppress(ValueError):  # SIGTERM stops like Ctrl-C, with child processes; only the main thread may
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -85,18 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result_action="return_value",
         )
     except CycloptsError as error:
-        return _print_error(_usage_error(error))
+        _notify(_usage_error(error), "error")
+        return USER_ERROR
     except CrossrecError as error:
-        return _print_error(str(error))
+        _notify(str(error), "error")
+        return USER_ERROR
     except KeyboardInterrupt:
-        print("crossrec: stopped; the same command goes on (train: with --resume)", file=sys.stderr)
+        _notify("stopped; the same command goes on (train: with --resume)")
         return INTERRUPTED
     return result if isinstance(result, int) else 0
-
-
-def _print_error(message: str) -> int:
-    print("crossrec: error: " + " ".join(message.split()), file=sys.stderr)
-    return USER_ERROR
 
 
 def _usage_error(error: CycloptsError) -> str:
@@ -109,8 +114,32 @@ def _usage_error(error: CycloptsError) -> str:
         reason = first["msg"].removeprefix("Value error, ")
         return f"{flag} {first.get('input')!r}: {reason}; see --help for what it takes"
     error.verbose = False
-    return f"{str(error).removesuffix('.')}; see --help"
+    return f"{_one_line(error).removesuffix('.')}; see --help"
 
 
-def _one_line_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print("crossrec: warning: " + " ".join(str(message).split()), file=sys.stderr)
+def _notify(message: str, kind: str = "") -> None:
+    from crossrec.console import notify  # rich takes its time
+
+    notify(message, kind)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(line.strip() for line in str(message).split("\n"))
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _notify(_one_line(message), "warning")
+
+
+class NoticeHandler(logging.Handler):
+    """Prints what is logged as notices."""
+
+    KINDS = {logging.INFO: "", logging.WARNING: "warning"}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record, and the traceback of an unexpected error."""
+        from crossrec.console import stderr
+
+        _notify(record.getMessage(), self.KINDS.get(record.levelno, "error"))
+        if record.exc_info:
+            stderr.print(logging.Formatter().formatException(record.exc_info), soft_wrap=True)

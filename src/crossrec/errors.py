@@ -1,8 +1,31 @@
 """Errors that a user can cause and fix. Each message is one line: where, what, what to do."""
 
+SHOWN = "\u200c\u200d\u3000"
+"""Joiners inside words and emoji, and the wide blank: text needs them, though Python calls them not printable."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Write each character of ``text`` that does not print as a Python escape, e.g. ``\x1b``, ``\u202e`` or ``\xa0``.
+
+    These are control characters (C0, C1, line ends, tabs), marks that change the direction of writing, characters
+    without width, unusual blanks, and halves of a surrogate pair. Those in ``keep`` stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in SHOWN or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
 
 class CrossrecError(Exception):
-    """Base of every error a user can cause; the command line prints its message and exits with code 2."""
+    """Base of every error a user can cause; the command line prints its message and exits with code 2.
+
+    Ids and paths in the message are made ``visible``, so that it is one line and steers no terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 class DataError(CrossrecError):

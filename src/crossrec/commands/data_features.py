@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from rich.progress import MofNCompleteColumn, TaskID, TimeRemainingColumn
 from rich.table import Table
 
-from crossrec.commands.console import stdout
 from crossrec.commands.flags import use_threads
 from crossrec.commands.progress import ProgressBar
+from crossrec.console import add_cells, say, stdout
 from crossrec.features import FeatureCard, FeaturesConfig, encode_features
 
 COUNTS = {
@@ -52,14 +52,14 @@ def features(settings: Annotated[FeaturesConfig, Parameter(name="*")], *, thread
 
 def _print_card(card: FeatureCard, speed: str | None) -> None:
     table = Table(title=card.file, title_justify="left", show_header=False)
-    table.add_row("items", f"{card.items:,}")
+    add_cells(table, ("items", f"{card.items:,}"))
     for name, count in card.counts.items():
         if count or name == "encoded":
-            table.add_row(COUNTS[name], f"{count:,}")
-    table.add_row("columns", f"{card.dimension:,} {card.dtype}")
-    table.add_row("model", card.model)
+            add_cells(table, (COUNTS[name], f"{count:,}"))
+    add_cells(table, ("columns", f"{card.dimension:,} {card.dtype}"))
+    add_cells(table, ("model", card.model))
     stdout.print(table)
-    stdout.print(speed or "up to date: model and inputs are those it was made of")
+    say(speed or "up to date: model and inputs are those it was made of")
 
 
 class EncodingProgress(ProgressBar):

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from rich.progress import TaskID, TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
+from crossrec.console import add_cells, say, stdout
 from crossrec.data.importers import ImportCard, ImportConfig, import_data as import_files
 
 Rules = Annotated[ImportConfig, Parameter(name="*")]
@@ -54,10 +54,10 @@ def show(card: ImportCard, out: Path) -> None:
     for name in ("step", "rule", "interactions", "dropped", "users", "items"):
         table.add_column(name, justify="left" if name in ("step", "rule") else "right")
     for row in card.report():
-        table.add_row(*row)
+        add_cells(table, row)
     stdout.print(table)
     for name, value in card.facts():
-        stdout.print(f"{name}: {value}", highlight=False, soft_wrap=True)
+        say(f"{name}: {value}")
     for note in card.notes:
-        stdout.print(note, highlight=False, soft_wrap=True)
-    stdout.print(f"{out}: complete; crossrec data validate --data {out}", highlight=False, soft_wrap=True)
+        say(note)
+    say(f"{out}: complete; crossrec data validate --data {out}")

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crossrec.commands.console import stdout
 from crossrec.commands.flags import flat, parse
 from crossrec.commands.progress import CellProgress
+from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.experiments.execute import run_question
@@ -95,6 +95,6 @@ def print_result(result: ExperimentResult, out: Path) -> None:
     for table in result.tables.values():
         stdout.print(to_rich(table))
     for figure in result.figures:
-        stdout.print(f"figure: {out / figure}.png", soft_wrap=True, highlight=False)
+        say(f"figure: {out / figure}.png")
     for finding in result.findings:
-        stdout.print(finding, highlight=False)
+        say(finding)

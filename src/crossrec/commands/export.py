@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crossrec.console import say
 from crossrec.recommend import Recommender
 from crossrec.recommend.export import Index, export as export_vectors
 
@@ -21,5 +22,5 @@ def export(run: Path, /, *, out: Path, index: Index = "none") -> int:
         Index of the items: exact (flat), approximate (hnsw), or none. Needs crossrec[knn].
     """
     for name in export_vectors(Recommender.open(run), out, index):
-        print(out / name)
+        say(out / name)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crossrec.commands.console import stdout
+from crossrec.console import say
 from crossrec.recommend import ColdStartMethod
 from crossrec.recommend.cold_start import DEFAULT_METHOD
 from crossrec.recommend.extend import extend as extend_run
@@ -30,10 +30,10 @@ def extend(run: Path, /, *, data: str, out: Path, how: ColdStartMethod = DEFAULT
         Above 0.5 puts new items into more lists, and others into fewer.
     """
     summary = extend_run(run, data, out, how=how, quantile=quantile)
-    stdout.print(f"new items: {summary.added:,}; items of the run that nobody has taken: {summary.untouched:,}")
+    say(f"new items: {summary.added:,}; items of the run that nobody has taken: {summary.untouched:,}")
     left_out = summary.left_out
     if left_out:
         names = ", ".join(map(str, left_out[:5])) + (", …" if len(left_out) > 5 else "")
-        stdout.print(f"left out, without features: {len(left_out):,} ({names})", highlight=False, soft_wrap=True)
-    print(out)
+        say(f"left out, without features: {len(left_out):,} ({names})")
+    say(out)
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crossrec.commands.console import stdout
 from crossrec.commands.progress import ProgressBar
+from crossrec.console import add_cells, say, stdout
 from crossrec.data.io.id_column import find_id_column
 from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
@@ -75,7 +75,7 @@ def deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, out
     with ProgressBar(MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("users", total=users)
         write_frames(frames, out, empty, lambda frame: bar.advance(task, frame[key].n_unique() if key else users))
-    print(out)
+    say(out)
     return 0
 
 
@@ -84,7 +84,7 @@ def _print(lists: pl.DataFrame) -> None:
     for name in lists.columns:
         table.add_column(name, justify="right" if name in ("rank", "score") else "left")
     for row in lists.head(MAX_PRINTED).rows():
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+        add_cells(table, (f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row))
     stdout.print(table)
     if lists.height > MAX_PRINTED:
-        stdout.print(f"{MAX_PRINTED} of {lists.height} rows; --out FILE writes them all")
+        say(f"{MAX_PRINTED} of {lists.height} rows; --out FILE writes them all")

@@ -13,7 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from crossrec.commands.console import stderr
+from crossrec.console import stderr
+from crossrec.errors import visible
 
 if TYPE_CHECKING:
     from crossrec.experiments.runner.jobs import Cell
@@ -41,7 +42,7 @@ class ProgressBar(Progress):
     def print_line(self, line: str) -> None:
         """Print a line where stderr is no terminal, and no bar is drawn."""
         if self.disable:
-            stderr.print(line, highlight=False, soft_wrap=True)
+            stderr.print(visible(line), soft_wrap=True)
 
 
 class CellProgress(ProgressBar):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crossrec.console import say
 from crossrec.experiments.reporting.html import write_report
 
 
@@ -17,5 +18,5 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
     out
         File to write; report.html in the folder by default.
     """
-    print(write_report(folder, out))
+    say(write_report(folder, out))
     return 0

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.commands.console import stderr
+from crossrec.console import stderr
 from crossrec.errors import ConfigError
 from crossrec.serving.config import MIN_TOKEN, ServeConfig
 
@@ -56,13 +56,13 @@ def serve(
     from crossrec.serving.hot_swap import ServedRun
     from crossrec.serving.server import serve as run_service
 
-    logging.basicConfig(level=logging.WARNING, format="crossrec: %(message)s")
+    logging.getLogger("crossrec.serving").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # do not log invalid requests
     runs = [ServedRun(folder, items, pictures) for folder in (run, other) if folder is not None]
     labels = " and ".join(served.current.card["label"] for served in runs)
 
     def on_start(address: str) -> None:
-        stderr.print(f"crossrec serves {labels} on {address} until Ctrl-C", highlight=False, soft_wrap=True)
+        stderr.print(f"crossrec serves {labels} on {address} until Ctrl-C", soft_wrap=True)
 
     run_service(runs, settings, on_start)
     return 0

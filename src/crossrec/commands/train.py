@@ -10,8 +10,8 @@ from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
 
 from crossrec.commands import flags
-from crossrec.commands.console import stdout
 from crossrec.commands.progress import STATE, ProgressBar
+from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.runs.config import RunConfig, load_config
@@ -127,9 +127,5 @@ def print_metrics(label: str, metrics: dict[str, Any], out: Path) -> None:
     unmeasured = [name for split, name in (("valid", "validation"), ("test", "test")) if not metrics[split]]
     if unmeasured:
         splits = " and ".join(unmeasured)
-        stdout.print(
-            f"No {splits} metrics: no user has such rows and training rows; label rows, or give users three or more"
-        )
-    stdout.print(
-        f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}"
-    )
+        say(f"No {splits} metrics: no user has such rows and training rows; label rows, or give users three or more")
+    say(f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}")

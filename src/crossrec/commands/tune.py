@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from crossrec.commands.console import stderr, stdout
 from crossrec.commands.experiments import print_result, run_with_flags
 from crossrec.commands.progress import CellProgress
+from crossrec.console import say, stderr
 from crossrec.experiments.execute import refuse_data_folder
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.reporting.provenance import provenance
@@ -43,7 +43,7 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     refuse_data_folder(out, datasets)
     stages = plan_stages(options, shared, dataset)
     for stage in stages:
-        stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", highlight=False, soft_wrap=True)
+        stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", soft_wrap=True)
     with CellProgress("settings", sum(stage.size for stage in stages)) as progress:
 
         def on_trial(trial: Trial, best: Trial | None) -> None:
@@ -63,5 +63,5 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     write_result(summary, out, "tune", provenance(results, datasets, out, all_options, seconds))
     print_result(summary, out)
     for path in paths:
-        stdout.print(f"written: {path}", soft_wrap=True, highlight=False)
+        say(f"written: {path}")
     return 0 if all(map(best_trial, trials.values())) else 1

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from crossrec.errors import DataError
+from crossrec.errors import DataError, visible
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Findings(list[Finding]):
 
     def error(self, message: str) -> None:
         """Add a problem that stops ``load``."""
-        self.append(Finding("error", " ".join(message.split())))
+        self.append(Finding("error", visible(message)))
 
     def warn(self, message: str) -> None:
         """Add a problem that does not stop ``load``."""
-        self.append(Finding("warning", " ".join(message.split())))
+        self.append(Finding("warning", visible(message)))
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ class ServedRun:
         self._state, self.refused = state, None
         self.current, self.since = loaded, utc_time(time.time())
         self.swaps += 1
-        log.warning("serving %s, run %s", loaded.card["label"], loaded.card["identity"])
+        log.info("serving %s, run %s", loaded.card["label"], loaded.card["identity"])
         return True
 
     def _load(self, run: Path) -> RecommendationService:
@@ -109,7 +109,7 @@ def warm_up(recommender: Recommender) -> None:
         if encoders:
             recommender.item_from_features({m: np.zeros(e.weights[0].shape[1]) for m, e in encoders.items()})
     except ConfigError as error:  # the run cannot answer such requests, and says so to clients
-        log.info("%s", error)
+        log.debug("%s", error)
     if not all(np.isfinite(series.to_numpy()).all() for series in scores):
         raise RunError("scores are not finite: the run is damaged, train again")
 

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 
 import rich.table
 from rich import box
-from rich.console import Console
 from rich.text import Text
 
+from crossrec.console import PlainConsole
 from crossrec.data.io.atomic import write_text_atomic
+from crossrec.errors import visible
 
 CellValue = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
@@ -138,23 +139,25 @@ def to_rich(table: ResultTable) -> rich.table.Table:
     The first column, which names the row, is folded last. Long failures become footnotes: "failed [1]".
     """
     best = best_cells(table)
-    out = rich.table.Table(title=Text(table.title), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False)
+    out = rich.table.Table(
+        title=Text(visible(table.title)), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False
+    )
     failures = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
     footnote_failures = dict.fromkeys(cell for cell in failures if len(cell) > LONG_FAILURE)
     references = {failure: f"failed [{number}]" for number, failure in enumerate(footnote_failures, 1)}
     notes = [*(f"[{number}] {failure}" for number, failure in enumerate(footnote_failures, 1)), *table.footnotes]
-    out.caption = Text("\n".join(notes)) if notes else None
+    out.caption = Text("\n".join(map(visible, notes))) if notes else None
     grouped = any(column.group for column in table.columns)
     for x, column in enumerate(table.columns):
         header = f"{column.group}\n{column.header}" if grouped else column.header
-        out.add_column(Text(header), justify=column.align, overflow="fold", no_wrap=x == 0)
+        out.add_column(Text(visible(header, keep="\n")), justify=column.align, overflow="fold", no_wrap=x == 0)
     for y, row in enumerate(table.rows):
         texts = []
         for x, (column, cell) in enumerate(zip(table.columns, row, strict=False)):
             mark = "*" if (y, x) in best else ""
             text = format_cell(cell, column.format)
             text = references.get(text, text) if x else text
-            texts.append(Text(mark + text, style="bold" if (y, x) in best else ""))
+            texts.append(Text(mark + visible(text), style="bold" if (y, x) in best else ""))
         out.add_row(*texts) if row else out.add_section()
     return out
 
@@ -162,7 +165,8 @@ def to_rich(table: ResultTable) -> rich.table.Table:
 def to_text(table: ResultTable, width: int = 100) -> str:
     """Write plain text of at most ``width`` columns, without colours. Cells that do not fit are folded."""
     file = io.StringIO()
-    Console(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False).print(to_rich(table))
+    console = PlainConsole(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False)
+    console.print(to_rich(table))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n") + "\n"
 
 
