@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crossrec.alignment import Alignment, AlignmentConfig, module_of
+from crossrec.alignment.balance import balanced
 from crossrec.alignment.schedule import alignment_factor
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
@@ -58,7 +59,9 @@ class Objective(nn.Module):
 
     def propagate(self) -> Representations:
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""
-        reps: Representations = self.backbone.propagate()
+        return self._with_graph(self.backbone.propagate())
+
+    def _with_graph(self, reps: Representations) -> Representations:
         return reps if self.content_graph is None else self.content_graph.apply(reps)
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
@@ -74,13 +77,14 @@ class Objective(nn.Module):
         Counts the steps of the epoch for the alignment's schedule. A step without alignment is that of the backbone
         alone.
         """
-        reps = self.propagate()
+        plain: Representations = self.backbone.propagate()
+        reps = self._with_graph(plain)
         terms = self.backbone.losses(reps, batch)
         total = torch.stack(list(terms.values())).sum()
         factor = self._next_factor()
         if self.cross is not None and factor:
-            aligned = self.cross(reps, batch)
-            total = total + factor * self.cross.total(aligned)
+            aligned, aligned_total = balanced(self.cross, reps, batch, total, plain=plain)
+            total = total + factor * aligned_total
             terms = terms | aligned
         return terms, total
 

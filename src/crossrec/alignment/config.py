@@ -36,6 +36,10 @@ class AlignmentConfig(Config):
     """linear or cosine: the alignment's weight falls to 0 by the end of --alignment-epochs. By default it stays."""
     every: Annotated[int, Field(ge=1)] | None = None
     """k: the alignment takes part in every k-th step only, with the same weight; in all steps unless given."""
+    conflicts: Literal["project"] | None = None
+    """project: leave out the part of each row's alignment gradient that points against the backbone's (PCGrad)."""
+    gradient_share: Annotated[float, Field(gt=0)] | None = None
+    """ρ: scale the alignment in each step so that its gradient on users and items has ρ times the backbone's norm."""
     content_graph: Weight | None = None
     """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
     content_neighbors: Annotated[int, Field(ge=1)] | None = None

@@ -123,30 +123,29 @@ class MGCN(Backbone):
 
     def propagate(self) -> SideRepresentations:
         id_path = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.config.layers)
-        blocks = self._blocks()
+        items = self._item_blocks()
+        blocks = [torch.cat([self.interactions @ item_IL, item_IL]) for item_IL in items]
         preferences = [torch.sigmoid(prefer(id_path)) for prefer in self.prefer]
         side = side_information(self.common(blocks), blocks, preferences)
         sizes = [self.num_users, self.num_items]
-        user_UL, item_IL = torch.split(id_path, sizes)
-        content = {m: block[self.num_users :] for m, block in zip(self.modalities, blocks, strict=True)}
-        scoring, (side_UL, side_IL) = torch.split(id_path + side, sizes), torch.split(side, sizes)
+        (user_UL, item_IL), (side_UL, side_IL) = torch.split(id_path, sizes), torch.split(side, sizes)
         return SideRepresentations(
             user_UL=user_UL,
             item_IL=item_IL,
-            modality_IL=content,
-            scoring=(scoring[0], scoring[1]),
+            modality_IL=dict(zip(self.modalities, items, strict=True)),
+            scoring=(user_UL + side_UL, item_IL + side_IL),
             side=(side_UL, side_IL),
             blocks=tuple(blocks),
         )
 
-    def _blocks(self) -> list[Tensor]:
-        """Each modality's vectors of users and items, (U + I, L)."""
+    def _item_blocks(self) -> list[Tensor]:
+        """Each modality's vectors of items, (I, L)."""
         blocks = []
         for gated, graph in zip(self.gated, self.item_graphs, strict=True):
             item_IL: Tensor = gated(self.item)
             for _ in range(self.config.item_layers):
                 item_IL = graph @ item_IL
-            blocks.append(torch.cat([self.interactions @ item_IL, item_IL]))
+            blocks.append(item_IL)
         return blocks
 
     def parts(self, reps: Representations) -> dict[str, Tensor]:
