@@ -78,6 +78,30 @@ def strength(pairs: Pairs, user: Mapping[int, Vector], item: Mapping[int, Vector
     return {i: mean(cosine(user[u], item[i]) for u, j in pairs if j == i) for i in distinct_items(pairs)}
 
 
+def strength_by_rank(pairs: Pairs, user: Mapping[int, Vector], item: Mapping[int, Vector]) -> dict[int, float]:
+    """Mean over an item's pairs of the share of the batch's users with a lower cosine than the pair's user."""
+    users = sorted({u for u, _ in pairs})
+
+    def share(u: int, i: int) -> float:
+        return mean(float(v != u and cosine(user[v], item[i]) < cosine(user[u], item[i])) for v in users)
+
+    return {i: mean(share(u, i) for u, j in pairs if j == i) for i in distinct_items(pairs)}
+
+
+def strength_by_zscore(pairs: Pairs, user: Mapping[int, Vector], item: Mapping[int, Vector]) -> dict[int, float]:
+    """Mean over an item's pairs of (cosine - its mean over the batch's users) / its unbiased deviation over them."""
+    users, scores = sorted({u for u, _ in pairs}), {}
+    for i in distinct_items(pairs):
+        cosines = [cosine(user[v], item[i]) for v in users]
+        deviation = math.sqrt(variance(cosines))
+        own = [cosine(user[u], item[i]) for u, j in pairs if j == i]
+        scores[i] = mean((value - mean(cosines)) / deviation for value in own) if deviation > 0 else 0.0
+    return scores
+
+
+SCALES = {None: strength, "rank": strength_by_rank, "zscore": strength_by_zscore}
+
+
 def variance(values: Sequence[float]) -> float:
     """Unbiased variance; 0 for one value."""
     if len(values) == 1:
@@ -301,6 +325,7 @@ class World:
         self.learn_lambda_f = True
         self.learn_lambda_c = True
         self.rule = "dynamic"
+        self.scale: str | None = None
         self.negatives = "neighborhoods"
         self.clusterer = "sinkhorn"
         self.rounds = 3
@@ -330,7 +355,8 @@ class Constants:
         self.user = user
         self.target = {m: {i: list(world.vector(m, i)) for i in items} for m in names}
         self.strength = {m: strength(world.pairs, user, self.target[m]) for m in names}
-        table = [[self.strength[m][i] for i in items] for m in names]
+        self.scaled = {m: SCALES[world.scale](world.pairs, user, self.target[m]) for m in names}
+        table = [[self.scaled[m][i] for i in items] for m in names]
         self.supported = {
             (names[m], names[n]): [i for at, i in enumerate(items) if supports(table, world.rule, m, n, at)]
             for m, n in itertools.permutations(range(len(names)), 2)

@@ -13,6 +13,8 @@ OPTIONS = {
     "topmost": {"direction": "topmost"},
     "one way": {"direction": "one_way"},
     "bidirectional": {"direction": "bidirectional"},
+    "strength by rank": {"strength_scale": "rank"},
+    "strength by z-score": {"strength_scale": "zscore"},
     "ffn": {"aligner": "ffn"},
     "negatives as printed": {"negatives": "items"},
     "kmeans": {"clusterer": "kmeans"},
@@ -55,13 +57,14 @@ def test_only_projected_and_only_unprojected_modalities():
     check(make(6, projected=(), unprojected=("sound", "scent")))
 
 
-def test_strengths_and_directions():
+@pytest.mark.parametrize("scale", [None, "rank", "zscore"])
+def test_strengths_and_directions(scale):
     for rule in ("dynamic", "one_way", "topmost", "bidirectional"):
-        case = make(3, direction=rule)
+        case = make(3, direction=rule, strength_scale=scale)
         held = ref.Constants(case.world())
         strengths, supported = case.cross.strengths(case.reps, case.batch)
         names = case.world().modalities
-        close(strengths, [list(held.strength[name].values()) for name in names])
+        close(strengths, [list(held.scaled[name].values()) for name in names])
         items = ref.distinct_items(case.world().pairs)
         for m, one in enumerate(names):
             for n, other in enumerate(names):

@@ -92,6 +92,7 @@ class Case:
             learn_lambda_f=config.learn_lambda_f,
             learn_lambda_c=config.learn_lambda_c,
             rule=config.direction,
+            scale=config.strength_scale,
             negatives=config.negatives,
             clusterer=config.clusterer,
             rounds=config.sinkhorn_rounds,

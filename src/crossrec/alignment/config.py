@@ -11,6 +11,7 @@ from crossrec.alignment.clusters import Clusterer
 from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
 from crossrec.alignment.schedule import Fade
+from crossrec.alignment.strength import StrengthScale
 from crossrec.config import Config
 from crossrec.ops.blockwise import Precision
 from crossrec.types import Direction
@@ -78,6 +79,8 @@ class CrossConfig(AlignmentConfig):
     """γ, weight of neighbour-level alignment (Eq. 9)."""
     direction: Direction = "dynamic"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
+    strength_scale: Literal["cosine"] | StrengthScale | None = None
+    """Strength in the direction rule: cosine (Eq. 1), or rank or zscore of an item's users among the batch's users."""
     lambda_f: Temperature = 0.1
     """λ_f, temperature of Eq. 4; its initial value if it is learnt."""
     lambda_c: Temperature = 0.2
@@ -104,6 +107,11 @@ class CrossConfig(AlignmentConfig):
     """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
     """bfloat16: faster contrastive products where the processor has them, to about three digits. Default: float32."""
+
+    @field_validator("strength_scale")
+    @classmethod
+    def _none_for_cosine(cls, value: str | None) -> str | None:
+        return None if value == "cosine" else value  # the same run, so the same digest
 
     def weight(self, term: str) -> float:
         """Weight of a term: α, β or γ."""

@@ -16,7 +16,7 @@ from crossrec.alignment.direction import directions
 from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
-from crossrec.alignment.strength import mean_preference, strength
+from crossrec.alignment.strength import mean_preference, strength, strength_by_rank, strength_by_zscore
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
@@ -113,18 +113,17 @@ class Cross(Alignment):
     def strengths(self, reps: Representations, batch: Batch) -> tuple[Tensor, Tensor]:
         """s_i^m of the batch's distinct items, (M, N), and the directions they support, boolean (M, M, N) (Figure 2).
 
-        The batch may hold all training pairs there are.
+        The strengths are on the scale of ``config.strength_scale``. The batch may hold all training pairs there are.
         """
         view = self._view(reps, batch, with_neighbors=False)
-        _, strengths = self._strengths(view)
-        strength_MN = torch.stack(list(strengths.values()))
+        strength_MN = self._scaled(view, self._strengths(view)[1])
         return strength_MN, directions(strength_MN, self.config.direction)
 
     def _item_terms(self, view: BatchView) -> dict[str, Tensor]:
         """Item-level loss and direction tuning, whichever are active."""
         config, terms = self.config, dict[str, Tensor]()
         preference_NL, strengths = self._strengths(view)
-        supported = self._supported(directions(torch.stack(list(strengths.values())), config.direction))
+        supported = self._supported(directions(self._scaled(view, strengths), config.direction))
         aligned = {
             (m, n): l2_normalize(self.aligners[f"{m}->{n}"](view.item_DL(m, row_D), normalized=True))
             for (m, n), row_D in supported.items()
@@ -149,6 +148,16 @@ class Cross(Alignment):
             view.distinct_user_L, view.index_B, len(view.item_N), user_index_B=view.user_index_B, normalized=True
         )
         return preference_NL, {m: strength(preference_NL, v, normalized=True) for m, v in view.item.items()}
+
+    def _scaled(self, view: BatchView, strengths: Mapping[str, Tensor]) -> Tensor:
+        """s^m of every modality on the scale that the direction rule uses, (M, N)."""
+        user_DL, scale = view.distinct_user_L, self.config.strength_scale
+        if scale == "rank":
+            pairs = (view.index_B, view.user_index_B)
+            strengths = {m: strength_by_rank(user_DL, v, *pairs) for m, v in view.item.items()}
+        elif scale == "zscore":
+            strengths = {m: strength_by_zscore(user_DL, v, strengths[m]) for m, v in view.item.items()}
+        return torch.stack(list(strengths.values()))
 
     def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
         """Rows of the items that support each direction. On a GPU this waits once for all directions."""

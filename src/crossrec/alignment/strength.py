@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from crossrec.ops.vectors import counts, unit_rows
+
+StrengthScale = Literal["rank", "zscore"]
 
 PAIRS = 1 << 18
 """Pairs whose users' vectors are gathered at a time: 64 MB at L = 64."""
@@ -38,6 +42,46 @@ def strength(preference_NL: Tensor, item_NL: Tensor, *, normalized: bool = False
     The paper writes a raw dot product; Equation 2 needs the cosine (docs/deviations.md).
     """
     return (preference_NL.detach() * unit_rows(item_NL, normalized=normalized).detach()).sum(-1)
+
+
+RANKED_USERS = 4096
+"""Most users that ``strength_by_rank`` compares a pair's user with."""
+_RANK_NUMBERS = 1 << 22
+"""Most cosines that ``strength_by_rank`` has in memory at a time."""
+
+
+def strength_by_rank(user_DL: Tensor, item_NL: Tensor, index_B: Tensor, user_index_B: Tensor) -> Tensor:
+    """Mean over the pairs (u, i) of the share of the batch's users v with cos(v, i^m) < cos(u, i^m), (N,), in [0, 1).
+
+    The rank of an item's own users among all, so modalities are on one scale; 0 for an item without content.
+    ``user_DL``: the D distinct users of the batch; ``item_NL``: i^m of its N distinct items, both of length 1 or 0;
+    ``index_B``, ``user_index_B``: int64, which of the items and users each pair is of. With more than ``RANKED_USERS``
+    users, evenly spaced ones stand for all. Works in blocks of pairs. No gradient.
+    """
+    user_DL, item_NL = user_DL.detach(), item_NL.detach()
+    row_R = torch.arange(0, len(user_DL), max(1, -(-len(user_DL) // RANKED_USERS)), device=user_DL.device)
+    other_RL, total_N = user_DL[row_R], item_NL.new_zeros(len(item_NL))
+    block = max(1, _RANK_NUMBERS // max(1, len(row_R)))
+    for index, user_index in zip(torch.split(index_B, block), torch.split(user_index_B, block), strict=True):
+        own_BL = item_NL[index]
+        cosine_B = (own_BL * user_DL[user_index]).sum(-1)
+        below_BR = (own_BL @ other_RL.T < cosine_B.unsqueeze(1)) & (row_R != user_index.unsqueeze(1))
+        total_N.index_add_(0, index, below_BR.sum(1).to(total_N.dtype) / len(row_R))
+    return total_N / counts(index_B, len(item_NL), torch.int64).clamp_min(1)
+
+
+def strength_by_zscore(user_DL: Tensor, item_NL: Tensor, strength_N: Tensor) -> Tensor:
+    """(s_i^m - mean_v cos(v, i^m)) / std_v cos(v, i^m) over the batch's users v, (N,); no gradient.
+
+    ``user_DL``, ``item_NL``: as in ``strength_by_rank``; ``strength_N``: s^m of Equation 1. The standard deviation is
+    the unbiased one, from the users' L × L covariance. 0 where it is 0, as for one user or an item without content.
+    """
+    user_DL, item_NL = user_DL.detach(), item_NL.detach()
+    mean_L = user_DL.mean(0)
+    centered_DL = user_DL - mean_L
+    covariance_LL = centered_DL.T @ centered_DL / max(1, len(user_DL) - 1)
+    deviation_N = ((item_NL @ covariance_LL) * item_NL).sum(-1).clamp_min(0).sqrt()
+    return torch.where(deviation_N > 0, (strength_N.detach() - item_NL @ mean_L) / deviation_N, 0.0)
 
 
 def compensation(strength_N: Tensor) -> Tensor:

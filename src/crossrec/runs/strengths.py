@@ -15,8 +15,8 @@ def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
 
     s_i^m is Equation 1 over *all* training pairs of item i, with the vectors that recommend (``eval()`` mode). The
     direction rule is applied to all items at once; a training step applies it to those of its batch. Items without
-    content of modality m have s_i^m = 0 and count, as they do in training. The rule is that of the alignment. A
-    backbone without CROSS or FETTLE gets the dynamic rule, which shows where items would align.
+    content of modality m have s_i^m = 0 and count, as they do in training. Rule and scale of strengths are those of the
+    alignment. A backbone without CROSS or FETTLE gets the dynamic rule, which shows where items would align.
 
     Returns, for all modalities m, n:
 

@@ -131,8 +131,9 @@ def _strengths_table(data: str, histories: Sequence[StrengthHistory], seeds: Seq
             cells = [history.at(epoch, f"{name} {modality}") for name in names for epoch in epochs]
             blocks[-1].append([history.title, modality, history.epochs, *cells])
     notes = (
-        "Strength s of a modality: mean cosine of an item's vector and the users of its training pairs (Eq. 1); mean "
-        f"and variance over items{seeds_note(seeds)}. Strongest: share of items whose strongest modality it is.",
+        "Strength s of a modality: mean cosine of an item's vector and the users of its training pairs (Eq. 1), on the "
+        f"scale of --strength-scale if given; mean and variance over items{seeds_note(seeds)}. Strongest: share of "
+        "items whose strongest modality it is.",
         "epochs: those that every seed's run has; the last of them is the last shown.",
     )
     return ResultTable(f"{data}: strength of modalities", columns, join_blocks(blocks), notes)
