@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from crossrec.data import DataConfig, load
+from crossrec.features.image_files import read_image
+from crossrec.features.ledger import Mark
 
 
 def table(folder, names):
@@ -106,9 +108,12 @@ def test_broken_pictures_are_zero_and_counted(tmp_path, vit, picture, encode):
     features = np.load(tmp_path / "image_feat.npy")
     assert features.any(axis=1).tolist() == [name == "whole.jpg" for name in names]
     assert card.counts == {
-        **{"encoded": 1, "no_picture": 2, "lost": 4, "broken": 6, "too_large": 3},
-        **{"converted": 0, "frames": 0, "turned": 0, "not_finite": 0},
+        **{"encoded": 1, "no_picture": 2, "placeholder": 0, "lost": 4, "broken": 6, "too_large": 3},
+        **{"one_colour": 0, "converted": 0, "frames": 0, "turned": 0, "not_finite": 0},
     }
+    assert card.failed[:3] == ("truncated.jpg: broken", "empty.jpg: broken", "text.jpg: broken")
+    assert len(card.failed) == 13
+    assert {"bomb.png: too large", "narrow.png: too large", "gone.jpg: lost", "nul\0.jpg: lost"} < set(card.failed)
 
 
 def test_every_image_mode_becomes_upright_rgb(tmp_path, vit, picture, encode):
@@ -196,3 +201,136 @@ def test_a_picture_that_has_changed_is_encoded_again(tmp_path, vit, picture, enc
     picture(2).save(tmp_path / "2.png")
     encode(tmp_path, **settings, overwrite=True)
     np.testing.assert_allclose(np.load(tmp_path / "image_feat.npy"), before, atol=1e-6)
+
+
+GREY = np.arange(0, 252, 4, dtype=np.uint8).reshape(7, 9)
+"""Grey from black to nearly white."""
+
+
+def tiff(array, **tags):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "TIFF", tiffinfo={int(tag[1:]): value for tag, value in tags.items()})
+    return buffer.getvalue()
+
+
+def unsigned(content):
+    """The same TIFF, whose numbers are declared as unsigned."""
+    entry = struct.pack("<HHI", 339, 3, 1)
+    assert content.count(entry + b"\2") == 1
+    return content.replace(entry + b"\2", entry + b"\1")
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+DEEP = {
+    "16 bits": (tiff(GREY.astype(np.uint16) << 8), GREY),
+    "16 bits, PNG": (encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), GREY),
+    "16 bits, PPM": (encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "PPM"), GREY),
+    "12 bits in 16": (tiff(GREY.astype(np.uint16) << 4), GREY),
+    "8 bits in 16": (tiff(GREY.astype(np.uint16)), GREY),
+    "16 bits, white is zero": (tiff(GREY.astype(np.uint16) << 8, t262=0), 255 - GREY),
+    "32 bits": (tiff(GREY.astype(np.int32) << 23), GREY),
+    "16 bits in 32": (tiff(GREY.astype(np.int32) << 8), GREY),
+    "8 bits in 32": (tiff(GREY.astype(np.int32)), GREY),
+    "32 bits below zero": (tiff((GREY.astype(np.int32) << 8) - 1000), GREY),
+    "32 bits unsigned": (unsigned(tiff((GREY.astype(np.uint32) << 24).view(np.int32))), GREY),
+    "decimals to 1": (tiff(GREY.astype(np.float32) / 248), (GREY / 248 * 255).round()),
+    "decimals to 255": (tiff(GREY.astype(np.float32)), (GREY / 248 * 255).round()),
+    "decimals from -1000 to 1000": (tiff(GREY.astype(np.float32) / 248 * 2000 - 1000), (GREY / 248 * 255).round()),
+    "decimals beyond 1e38": (tiff((GREY.astype(np.float32) / 124 - 1) * 3e38), (GREY / 248 * 255).round()),
+    "not all numbers": (
+        tiff(np.where(GREY == 8, np.nan, GREY).astype(np.float32)),
+        (np.where(GREY == 8, 0, GREY) / 248 * 255).round(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_grey_of_many_bits_is_scaled(kind, tmp_path):
+    content, expected = DEEP[kind]
+    (tmp_path / "a.tif").write_bytes(content)
+    image, marks = read_image(tmp_path / "a.tif")
+    assert marks == Mark.CONVERTED
+    assert image.mode == "RGB"
+    for channel in range(3):
+        assert np.abs(np.asarray(image)[..., channel].astype(int) - expected).max() <= 1
+
+
+def test_grey_of_many_bits_is_turned_upright(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.rot90(GREY).astype(np.float32) / 248, t274=6))
+    image, marks = read_image(tmp_path / "a.tif")
+    assert Mark.TURNED in marks
+    assert np.abs(np.asarray(image)[..., 0].astype(int) - (GREY / 248 * 255).round()).max() <= 1
+
+
+COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
+
+
+def modes():
+    colour, clear = Image.fromarray(COLOUR), Image.fromarray(COLOUR).convert("RGBA")
+    clear.putpixel((0, 0), (9, 9, 9, 0))
+    on_white = COLOUR.copy()
+    on_white[0, 0] = 255
+    palette = colour.convert("P", palette=Image.Palette.ADAPTIVE, colors=63)
+    see_through = Image.fromarray(GREY).convert("LA")
+    see_through.putpixel((0, 0), (9, 0))
+    grey_on_white = np.repeat(GREY[..., None], 3, axis=2)
+    grey_on_white[0, 0] = 255
+    moving = {"save_all": True, "append_images": [Image.new("RGB", colour.size, "red")]}
+    return {
+        "colour": (colour, "PNG", {}, COLOUR, Mark(0)),
+        "alpha": (clear, "PNG", {}, on_white, Mark.CONVERTED),
+        "grey and alpha": (see_through, "PNG", {}, grey_on_white, Mark.CONVERTED),
+        "palette": (palette, "PNG", {}, np.asarray(palette.convert("RGB")), Mark.CONVERTED),
+        "four inks": (colour.convert("CMYK"), "TIFF", {}, COLOUR, Mark.CONVERTED),
+        "four inks, JPEG": (colour.convert("CMYK"), "JPEG", {"quality": 100}, COLOUR, Mark.CONVERTED),
+        "lightness": (colour.convert("LAB"), "TIFF", {}, COLOUR, Mark.CONVERTED),
+        "moving": (colour, "WEBP", {**moving, "lossless": True}, COLOUR, Mark.FRAMES),
+        "moving PNG": (colour, "PNG", moving, COLOUR, Mark.FRAMES),
+        "pages": (colour, "TIFF", moving, COLOUR, Mark.FRAMES),
+        "nothing seen": (
+            Image.new("RGBA", colour.size, (0, 0, 0, 0)),
+            "PNG",
+            {},
+            np.full_like(COLOUR, 255),
+            Mark.CONVERTED | Mark.ONE_COLOUR,
+        ),
+        "one colour": (
+            Image.new("L", colour.size, 7),
+            "PNG",
+            {},
+            np.full_like(COLOUR, 7),
+            Mark.CONVERTED | Mark.ONE_COLOUR,
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", modes())
+def test_every_mode_keeps_its_colours(kind, tmp_path):
+    image, format, options, expected, marks = modes()[kind]
+    (tmp_path / "a.png").write_bytes(encoded(image, format, **options))
+    rgb, read_marks = read_image(tmp_path / "a.png")
+    assert read_marks == marks
+    tolerance = 40 if format == "JPEG" else 30 if kind == "lightness" else 0
+    assert np.abs(np.asarray(rgb).astype(int) - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    "content", [tiff(np.full((3, 3), np.nan, np.float32)), tiff(GREY.astype(np.float32))[:-50]], ids=["nan", "cut"]
+)
+def test_decimals_that_are_no_picture(content, tmp_path):
+    (tmp_path / "a.tif").write_bytes(content)
+    assert read_image(tmp_path / "a.tif") == (None, Mark.BROKEN)
+
+
+def test_a_word_for_no_picture_is_counted(tmp_path, vit, picture, encode):
+    picture(1).save(tmp_path / "a.png")
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "b.png")
+    table(tmp_path, ["a.png", "nan", "None", "N/A", "", None, "b.png"])
+    card = encode(tmp_path, image="picture", image_model=str(vit))
+    assert np.load(tmp_path / "image_feat.npy").any(axis=1).tolist() == [True] + 5 * [False] + [True]
+    assert (card.counts["no_picture"], card.counts["placeholder"], card.counts["one_colour"]) == (5, 3, 1)

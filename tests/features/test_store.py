@@ -67,7 +67,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, encode_texts, enc
     card = encode_texts(folder)
     assert encode.seen[0] == ("text", 15, 24)
     assert (features(folder) == encode_texts.expected).all()
-    assert card.counts == {"encoded": 24, "no_text": 0, "cut": 0, "not_finite": 0}
+    assert card.counts == {"encoded": 24, "no_text": 0, "placeholder": 0, "cut": 0, "not_finite": 0}
     assert sorted(file.name for file in (folder / ".text_feat").iterdir()) == ["ledger.npy"]
 
 
@@ -136,7 +136,7 @@ def test_only_changed_texts_are_encoded(tmp_path, encode_texts, encode):
     assert (after[unchanged] == before[:20][::-1][unchanged]).all()
     encode_texts(write(tmp_path / "fresh", [*texts[:4], "a green hat", *texts[5:], "a new one"]))
     np.testing.assert_allclose(after, features(tmp_path / "fresh"), atol=1e-5)
-    assert card.counts == {"encoded": 21, "no_text": 0, "cut": 0, "not_finite": 0}
+    assert card.counts == {"encoded": 21, "no_text": 0, "placeholder": 0, "cut": 0, "not_finite": 0}
 
 
 def test_a_stopped_run_is_reused_after_texts_change(tmp_path, encode_texts, encode):

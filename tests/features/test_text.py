@@ -30,7 +30,7 @@ def test_a_real_encoder_end_to_end(shop, minilm, encode):
     assert load(DataConfig(data=str(shop), feature_scaling="l2")).features["text"] == pytest.approx(features, abs=1e-5)
     assert FeatureCard.parse(json.loads((shop / "text_feat.json").read_text())) == card
     assert (card.items, card.dimension, card.dtype, card.sources) == (9, 384, "float32", ("title",))
-    assert card.counts == {"encoded": 9, "no_text": 0, "cut": 0, "not_finite": 0}
+    assert card.counts == {"encoded": 9, "no_text": 0, "placeholder": 0, "cut": 0, "not_finite": 0}
     assert card.rule == "Transformer → Pooling → Normalize"
     assert encode.seen[0] == ("text", 0, 9)
     assert encode.seen[-1] == ("text", 9, 9)
@@ -99,7 +99,8 @@ def test_a_vector_that_is_not_finite_becomes_zero_and_is_counted(shop, bert, enc
 
     monkeypatch.setattr(SentenceEncoder, "_vectors", spoil)
     card = encode(shop, text=("title",), text_model=str(bert))
-    assert card.counts == {"encoded": 6, "no_text": 0, "cut": 0, "not_finite": 3}
+    assert card.counts == {"encoded": 6, "no_text": 0, "placeholder": 0, "cut": 0, "not_finite": 3}
+    assert card.failed == ("sku-3: not finite", "sku-4: not finite", "sku-5: not finite")
     assert (~np.load(shop / "text_feat.npy").any(axis=1)).tolist() == [False] * 3 + [True] * 3 + [False] * 3
 
 
@@ -140,3 +141,42 @@ def test_both_modalities_in_one_call(shop, bert, vit, picture):
     assert [card.modality for card in encode_features(config)] == ["text", "image"]
     loaded = load(DataConfig(data=str(shop)))
     assert {name: matrix.shape for name, matrix in loaded.features.items()} == {"image": (9, 16), "text": (9, 24)}
+
+
+WORDS_FOR_NONE = ["null", "nan", "NaN", "None", "NONE", "N/A", "n/a", "<NA>", "#N/A", "NaT", "-", "--", "(none)", "nil"]
+SHOWS_NOTHING = ["", " ", "\t\n", "\u200b", "\ufeff\u2060 \u00ad", "\u3000\xa0", "\u2800", "\x00"]
+EMPTY_VALUES = [[], {}, [""], [None], [[]], ["\u200b"], None, "[]", "{}", "[[]]", '[""]']
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_a_text_that_says_nothing_is_none(format, tmp_path, bert, encode):
+    texts = ["vase", *WORDS_FOR_NONE, *SHOWS_NOTHING, "nanotube"]
+    items = pl.DataFrame({"item": range(len(texts)), "text": texts})
+    path = tmp_path / f"items.{format}"
+    {"jsonl": items.write_ndjson, "csv": items.write_csv, "parquet": items.write_parquet}[format](path)
+    card = encode(tmp_path, text=("text",), text_model=str(bert))
+    features = np.load(tmp_path / "text_feat.npy")
+    assert np.flatnonzero(features.any(axis=1)).tolist() == [0, len(texts) - 1]
+    np.testing.assert_allclose(features[[0, -1]], direct(bert, ["vase", "nanotube"]), atol=1e-5)
+    assert (card.counts["encoded"], card.counts["no_text"]) == (2, len(texts) - 2)
+    assert card.counts["placeholder"] == len(WORDS_FOR_NONE)
+
+
+def test_values_of_json_lines_without_text_are_none_and_lists_are_joined(tmp_path, bert, encode):
+    values = [*EMPTY_VALUES, ["oak", "tall", None, 3, True], "[Deluxe] box", ["nan"], "a [b]", 7]
+    lines = [json.dumps({"item": f"i{n}", "text": value}) for n, value in enumerate(values)]
+    (tmp_path / "items.jsonl").write_text("\n".join(lines) + "\n")
+    card = encode(tmp_path, text=("text",), text_model=str(bert))
+    features, first = np.load(tmp_path / "text_feat.npy"), len(EMPTY_VALUES)
+    assert features.any(axis=1).tolist() == first * [False] + [True, True, False, True, True]
+    expected = direct(bert, ["oak tall 3 true", "[Deluxe] box", "a [b]", "7"])
+    np.testing.assert_allclose(features[[first, first + 1, first + 3, first + 4]], expected, atol=1e-5)
+    assert (card.counts["encoded"], card.counts["no_text"]) == (4, first + 1)
+
+
+def test_a_word_for_none_leaves_the_other_columns(tmp_path, bert, encode):
+    frame = pl.DataFrame({"item": ["a", "b"], "title": ["vase", "None"], "text": ["nan", "\u200bof glass\u200b"]})
+    frame.write_csv(tmp_path / "items.csv")
+    card = encode(tmp_path, text=("title", "text"), text_model=str(bert))
+    np.testing.assert_allclose(np.load(tmp_path / "text_feat.npy"), direct(bert, ["vase", "of glass"]), atol=1e-5)
+    assert (card.counts["no_text"], card.counts["placeholder"]) == (0, 2)

@@ -13,6 +13,7 @@ from crossrec.commands.flags import use_threads
 from crossrec.commands.progress import ProgressBar
 from crossrec.console import add_cells, say, stdout
 from crossrec.features import FeatureCard, FeaturesConfig, encode_features
+from crossrec.features.ledger import FAILED, Mark
 
 COUNTS = {
     "encoded": "with a vector",
@@ -22,6 +23,8 @@ COUNTS = {
     "broken": "picture broken, or no picture",
     "too_large": "picture too large or too narrow",
     "not_finite": "vector not finite",
+    "placeholder": "a word for none, such as nan: taken for empty",
+    "one_colour": "picture of one colour",
     "cut": "text cut at the model's length",
     "converted": "picture turned into RGB",
     "frames": "picture of several frames, the first taken",
@@ -59,6 +62,10 @@ def _print_card(card: FeatureCard, speed: str | None) -> None:
     add_cells(table, ("columns", f"{card.dimension:,} {card.dtype}"))
     add_cells(table, ("model", card.model))
     stdout.print(table)
+    for name in card.failed:
+        say(f"no vector: {name}")
+    if more := sum(card.counts.get(str(mark.name).lower(), 0) for mark in Mark if mark & FAILED) - len(card.failed):
+        say(f"no vector: {more:,} more")
     say(speed or "up to date: model and inputs are those it was made of")
 
 

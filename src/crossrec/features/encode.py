@@ -27,6 +27,8 @@ from crossrec.lazy import torch
 METHOD = 1
 """Version of the encoding: raise it when the same model gives other vectors of the same inputs than before."""
 CHECKPOINT_SECONDS = 10.0
+NAMED = 20
+"""Failed inputs that a card names."""
 Inputs = TextInputs | ImageInputs
 Encoder = SentenceEncoder | ImageEncoder
 OnProgress = Callable[[str, int, int], None]
@@ -129,17 +131,19 @@ def _finish(inputs: Inputs, store: FeatureStore, rule: str) -> FeatureCard:
     """Move the file into place and write its card. Raises DataError where no item has a vector."""
     counts = {
         "encoded": store.count(Mark.DONE) - store.count(FAILED),
-        inputs.empty_count: int(np.count_nonzero(inputs.digest_I == b"")),
+        **inputs.counts,
         **{str(mark.name).lower(): store.count(mark) for mark in (*inputs.marks, Mark.NOT_FINITE)},
     }
     if not counts["encoded"]:
         store.discard()
         reasons = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         raise DataError(f"{store.path}: no item got a vector ({reasons}); nothing is written")
+    failed = np.flatnonzero(store.ledger["marks"] & FAILED)[:NAMED]
     packages = ("torch", "transformers", *inputs.packages)
     return store.finish(
         modality=inputs.modality,
         counts=counts,
+        failed=tuple(f"{inputs.name(row)}: {_reason(store.ledger['marks'][row])}" for row in failed),
         sources=inputs.sources,
         settings=inputs.settings,
         model=inputs.model.name,
@@ -149,3 +153,8 @@ def _finish(inputs: Inputs, store: FeatureStore, rule: str) -> FeatureCard:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"crossrec": __version__, **{name: version(name) for name in packages}},
     )
+
+
+def _reason(marks: int) -> str:
+    """The mark of a failure in words."""
+    return next(str(mark.name).lower().replace("_", " ") for mark in Mark if mark & FAILED & marks)

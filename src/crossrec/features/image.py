@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Prepared = tuple[dict[str, Tensor] | None, Mark]
 
 PREPARATION = ("preprocessor_config.json", "processor_config.json")
+READING = 2
+"""Version of how picture files are read: raise it when the same file becomes another picture than before."""
 SHARED, POOLED, MEAN = "features shared with text", "pooled output", "mean of last hidden states"
 
 
@@ -36,8 +38,8 @@ class ImageInputs:
     Raises ConfigError without a model or the packages that it needs, DataError where no picture is found.
     """
 
-    kind, empty_count, packages = "image", "no_picture", ("pillow",)
-    marks = (Mark.LOST, Mark.BROKEN, Mark.TOO_LARGE, Mark.CONVERTED, Mark.FRAMES, Mark.TURNED)
+    kind, packages = "image", ("pillow",)
+    marks = (Mark.LOST, Mark.BROKEN, Mark.TOO_LARGE, Mark.ONE_COLOUR, Mark.CONVERTED, Mark.FRAMES, Mark.TURNED)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         if config.image_model is None:
@@ -47,8 +49,10 @@ class ImageInputs:
         self.folder = config.pictures or items.folder
         if not self.folder.is_dir():
             raise DataError(f"--pictures {self.folder}: no such folder")
-        self.names = (
-            names_by_column(items, config.image, self.folder) if config.image else names_by_item_id(items, self.folder)
+        self.names, placeholders = (
+            names_by_column(items, config.image, self.folder)
+            if config.image
+            else (names_by_item_id(items, self.folder), 0)
         )
         stamps = [file_stamp(self.folder / name) if name else None for name in self.names]
         if not any(stamps):
@@ -63,7 +67,8 @@ class ImageInputs:
             ],
             dtype=DIGEST,
         )
-        self.settings: dict[str, Any] = {}
+        self.counts = {"no_picture": self.names.count(""), "placeholder": placeholders}
+        self.settings: dict[str, Any] = {"reading": READING}
 
     @cached_property
     def model(self) -> ModelFolder:
@@ -73,6 +78,10 @@ class ImageInputs:
     def order(self, rows: np.ndarray) -> np.ndarray:
         """Keep the order of ``rows``."""
         return rows
+
+    def name(self, row: int) -> str:
+        """What to call the input of a row: the name of the picture."""
+        return self.names[row]
 
     def encoder(self) -> ImageEncoder:
         """Load the model."""

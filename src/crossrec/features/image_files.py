@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,17 +25,23 @@ MAX_PIXELS = 90_000_000
 MAX_RATIO = 50
 """Pictures with more pixels, or a longer side so many times the shorter, are not read: they would fill the memory."""
 ORIENTATION = 0x0112
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+SAMPLE_FORMAT, SIGNED = 339, 2
+"""Tags of TIFF that Pillow does not apply to grey of more than 8 bits, and their values."""
 URL = re.compile(r"data:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[str]:
-    """Picture file of each item, relative to ``folder``, from a column: the first of a list, "" for an empty cell.
+def names_by_column(items: CatalogueItems, column: str, folder: Path) -> tuple[list[str], int]:
+    """Return (picture file of each item, relative to ``folder``, "" for none; how many cells hold a word for none).
+
+    The names are those of a column, of a list the first.
 
     Raises DataError for a URL, and for a file outside of the folder.
     """
     names: list[str] = []
     base = os.path.abspath(folder)
-    for item, cell in enumerate(items.text(column, first=True).to_list()):
+    cells, placeholders = items.text(column, first=True)
+    for item, cell in enumerate(cells.to_list()):
         if cell is None:
             names.append("")
             continue
@@ -46,7 +53,7 @@ def names_by_column(items: CatalogueItems, column: str, folder: Path) -> list[st
                 f"{items.location(item)}: {column} '{cell[:80]}' is outside of {folder}; --pictures names it"
             )
         names.append(PurePath(name).as_posix())
-    return names
+    return names, placeholders
 
 
 def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str]:
@@ -82,7 +89,10 @@ def file_stamp(path: Path) -> str | None:
 
 
 def read_image(path: Path) -> tuple[PILImage | None, Mark]:
-    """Read the first frame of a picture as RGB, turned upright, on white. None, with the reason, where it cannot be."""
+    """Read the first frame of a picture as RGB, turned upright, on white. None, with the reason, where it cannot be.
+
+    A picture that is of one colour gets a mark: nothing may be in it, or nothing of it may have survived.
+    """
     from PIL import Image, ImageOps
 
     if file_stamp(path) is None:
@@ -96,9 +106,13 @@ def read_image(path: Path) -> tuple[PILImage | None, Mark]:
                 return None, Mark.TOO_LARGE
             marks = Mark.CONVERTED if image.mode != "RGB" else Mark(0)
             marks |= Mark.FRAMES if getattr(image, "n_frames", 1) > 1 else Mark(0)
+            tags = getattr(image, "tag_v2", {})
+            upright: PILImage = image
             if _turned(image):
-                return _rgb(ImageOps.exif_transpose(image)), marks | Mark.TURNED
-            return _rgb(image), marks
+                upright, marks = ImageOps.exif_transpose(image), marks | Mark.TURNED
+            rgb = _rgb(_grey_of_8_bits(upright, tags) if image.mode[0] in "IF" else upright)
+            is_blank = all(low == high for low, high in cast("tuple[tuple[int, int], ...]", rgb.getextrema()))
+            return rgb, marks | Mark.ONE_COLOUR if is_blank else marks
     except Image.DecompressionBombError:
         return None, Mark.TOO_LARGE
     except MemoryError:
@@ -116,13 +130,33 @@ def _turned(image: PILImage) -> bool:
 
 
 def _rgb(image: PILImage) -> PILImage:
-    """Convert to RGB: transparent parts become white, 16-bit grey keeps its upper 8 bits."""
+    """Convert to RGB: transparent parts become white."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image.convert("RGBA"))
         return white.convert("RGB")
     return image.convert("RGB")
+
+
+def _grey_of_8_bits(image: PILImage, tags: Mapping[int, Any]) -> PILImage:
+    """Scale grey of 16 bits, 32 bits or decimals to 8 bits; ``tags``: those of a TIFF. Pillow would cut off instead.
+
+    Whole numbers keep the upper 8 of the bits that the largest needs. Decimals are scaled from their smallest to their
+    largest. Raises ValueError where no pixel is a finite number.
+    """
+    from PIL import Image
+
+    grey = np.asarray(image)
+    if image.mode == "F":
+        is_finite = np.isfinite(grey)
+        low, high = np.float64(grey[is_finite].min()), np.float64(grey[is_finite].max())
+        share = (np.where(is_finite, grey, low) - low) / (high - low or 1)
+        return Image.fromarray((255 * share).round().astype(np.uint8))
+    if grey.dtype == np.int32 and tags.get(SAMPLE_FORMAT, (1,))[0] != SIGNED:
+        grey = grey.view(np.uint32)
+    if grey.min() < 0:
+        grey = grey.astype(np.int64) - grey.min()
+    eight_bits = (grey >> max(0, int(grey.max()).bit_length() - 8)).astype(np.uint8)
+    return Image.fromarray(255 - eight_bits if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else eight_bits)

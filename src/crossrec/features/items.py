@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from crossrec.data.io.blank import says_nothing, strip_invisible
 from crossrec.data.io.codes import plain_ids, positions
 from crossrec.data.io.features import open_features
 from crossrec.data.io.id_column import IdListing, find_column, read_listing
@@ -18,6 +20,8 @@ from crossrec.errors import DataError
 from crossrec.features.config import FeaturesConfig
 from crossrec.lazy import polars as pl
 
+JSON_LINES = (".jsonl", ".ndjson")
+
 
 @dataclass(frozen=True)
 class CatalogueItems:
@@ -28,15 +32,18 @@ class CatalogueItems:
     listing: IdListing | None
     row_I: np.ndarray
 
-    def text(self, column: str, *, first: bool = False) -> pl.Series:
-        """Cells of a column by item as text, (I,); null where a cell is empty or the table lacks the item.
+    def text(self, column: str, *, first: bool = False) -> tuple[pl.Series, int]:
+        """Return (cells of a column by item as text, (I,); how many of them stand for a missing one by a word).
 
+        A cell is null where it shows nothing or a word for nothing such as ``nan``, and where the table lacks the item.
         Numbers, dates, booleans and the elements of a list are written as text; ``first``: only the first element of a
         list. Raises DataError naming the column where it holds another type.
         """
         assert self.listing is not None
         rows = pl.Series(self.row_I)
         cells = self.listing.frame[column].gather(rows.set(rows < 0, None))
+        if self.listing.table.kind in JSON_LINES:
+            cells = _join_json_lists(cells, first)
         if first and isinstance(cells.dtype, pl.List):
             cells = cells.list.first()
         kind = cells.dtype
@@ -46,8 +53,9 @@ class CatalogueItems:
             raise DataError(f"{self.column(column)} holds {kind}; give a column of text, numbers or lists of them")
         if kind.is_float():
             cells = cells.fill_nan(None)
-        text = cells.cast(pl.String).str.strip_chars()
-        return text.set(text == "", None)
+        text = strip_invisible(cells.cast(pl.String))
+        missing = says_nothing(text)
+        return text.set(missing, None), int((missing & (text != "")).sum())
 
     def column(self, column: str) -> str:
         """File and column, for error messages."""
@@ -58,6 +66,24 @@ class CatalogueItems:
         """File and line (or row) of an item, for error messages."""
         assert self.listing is not None
         return self.listing.location(int(self.row_I[item]))
+
+
+def _join_json_lists(cells: pl.Series, first: bool) -> pl.Series:
+    """Write lists of JSON Lines, which are read as text such as '["a", "b"]', as Parquet's lists are written."""
+    if not cells.str.starts_with("[").any():
+        return cells
+    return pl.Series(cells.name, [_join_json_list(cell, first) for cell in cells.to_list()], dtype=pl.String)
+
+
+def _join_json_list(cell: str | None, first: bool) -> str | None:
+    try:
+        elements = json.loads(cell) if cell and cell.startswith("[") else None
+    except (ValueError, RecursionError):
+        elements = None
+    if not isinstance(elements, list) or any(isinstance(element, list | dict) for element in elements):
+        return cell
+    elements = [element for element in elements if element is not None][: 1 if first else None]
+    return " ".join(element if isinstance(element, str) else json.dumps(element) for element in elements)
 
 
 def read_items(config: FeaturesConfig) -> CatalogueItems:

@@ -40,6 +40,8 @@ class FeatureCard(Config):
     """Digest of all texts, or of the names, sizes and times of all pictures."""
     sha256: str
     """Digest of the file."""
+    failed: tuple[str, ...] = ()
+    """The first items or pictures whose row is zero because they could not be read or encoded, with the reason."""
 
 
 class Mark(IntFlag):
@@ -54,6 +56,7 @@ class Mark(IntFlag):
     BROKEN = 64
     TOO_LARGE = 128
     NOT_FINITE = 256
+    ONE_COLOUR = 512
 
 
 FAILED = Mark.LOST | Mark.BROKEN | Mark.TOO_LARGE | Mark.NOT_FINITE

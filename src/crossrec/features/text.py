@@ -27,20 +27,21 @@ class TextInputs:
     Raises ConfigError without a model or the packages that it needs, DataError where no item has a text.
     """
 
-    kind, empty_count, packages = "text", "no_text", ("sentence-transformers",)
+    kind, packages = "text", ("sentence-transformers",)
     marks = (Mark.CUT,)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:
         if config.text_model is None:
             raise ConfigError("--text: give --text-model too, e.g. sentence-transformers/all-MiniLM-L6-v2")
         require_packages("sentence_transformers")
-        self.config, self.modality, self.sources = config, config.text_name, config.text
-        columns = [items.text(name) for name in config.text]
+        self.config, self.modality, self.sources, self.ids = config, config.text_name, config.text, items.ids
+        columns, placeholders = zip(*(items.text(name) for name in config.text), strict=True)
         joined = pl.concat_str(columns, separator="\n", ignore_nulls=True).fill_null("")  # "" where all are null
         self.texts: list[str] = pl.select(joined).to_series().to_list()
         self.digest_I = np.array([input_digest(text.encode()) if text else b"" for text in self.texts], dtype=DIGEST)
         if not any(self.texts):
             raise DataError(f"{items.column(config.text[0])} is empty for every item; name columns with text")
+        self.counts = {"no_text": self.texts.count(""), "placeholder": sum(placeholders)}
         self.settings = {"prompt": config.text_prompt, "tokens": config.text_tokens}
 
     @cached_property
@@ -52,6 +53,10 @@ class TextInputs:
         """Sort rows by length, longest first: batches need little padding, and memory runs out at once if at all."""
         length = np.array([len(self.texts[row]) for row in rows], dtype=np.int64)
         return np.asarray(rows[np.argsort(-length, kind="stable")])
+
+    def name(self, row: int) -> str:
+        """What to call the input of a row: the item's id."""
+        return str(self.ids[int(row)])
 
     def encoder(self) -> SentenceEncoder:
         """Load the model."""
