@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -153,5 +154,16 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("text")
     for folder in (tmp_path / "file", tmp_path / "file" / "cell"):
         FolderLock(folder).check()
-        with pytest.raises(RunError, match=rf"{folder}: cannot be written: (File exists|Not a directory)"):
+        with pytest.raises(RunError, match=f"{folder}: a file is in the way; give another --out"):
             FolderLock(folder).acquire()
+
+
+def test_who_holds_the_lock_is_not_judged_by_what_the_file_says(tmp_path):
+    """Another host may have the same name and a process of the same number."""
+    lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
+    tmp_path.joinpath(FILE).write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    assert lock.acquire(), "the process lives, but it does not hold the lock"
+    tmp_path.joinpath(FILE).write_text(f"process {2**22 + 1} on {socket.gethostname()}")
+    assert not other.acquire(), "no such process here, but the lock is held"
+    with pytest.raises(RunError, match="in use"):
+        other.check()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
+import pytest
 from tests.cli import tuning
 
 from crossrec.data import DataConfig
@@ -50,3 +53,25 @@ def test_a_cell_that_trains_is_locked_and_a_stopped_pool_unlocks_it(tmp_path, mo
         assert not other.acquire()
     assert not (tmp_path / CELL.name / FILE).exists()
     assert other.acquire()
+
+
+PROGRESS = "print('bpr epoch 3: loss 0.5', flush=True); import os, sys"
+
+
+@pytest.mark.parametrize(
+    ("script", "failure"),
+    [
+        (f"{PROGRESS}; os.kill(os.getpid(), 9)", "killed by SIGKILL, as the kernel does where memory runs out"),
+        (f"{PROGRESS}; os.kill(os.getpid(), 11)", "killed by SIGSEGV"),
+        (f"{PROGRESS}; os.kill(os.getpid(), 40)", "killed by signal 40"),
+        (f"{PROGRESS}; sys.exit('crossrec: error: no space')", "no space"),
+        (f"{PROGRESS}; sys.exit(3)", r"exit code 3; .*log.txt ends with: bpr epoch 3: loss 0.5"),
+        ("import sys; sys.exit(2)", r"exit code 2; .*log.txt ends with: nothing"),
+    ],
+)
+def test_a_failure_says_what_ended_the_process(tmp_path, monkeypatch, script, failure):
+    monkeypatch.setattr(module, "train_command", lambda folder, threads: [sys.executable, "-S", "-E", "-c", script])
+    with Pool(tmp_path, Datasets()) as pool:
+        (result,) = pool.run([CELL])
+    assert result.metrics is None
+    assert re.fullmatch(f"failed: {failure}", result.failure), result.failure

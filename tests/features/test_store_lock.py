@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from crossrec.errors import ConfigError
+from crossrec.features import FeaturesConfig, encode_features
 from crossrec.features.ledger import DIGEST, EncodedBatch, Mark
 from crossrec.features.store import FeatureStore
 
 ENCODE = """
 import sys; from pathlib import Path; import numpy as np
+from crossrec.features import FeaturesConfig, encode_features
 from crossrec.features.ledger import DIGEST, EncodedBatch, Mark
 from crossrec.features.store import FeatureStore
 store = FeatureStore(Path(sys.argv[1]), "key", np.array([b"a", b"b"], DIGEST), "float32")
@@ -49,3 +51,22 @@ def test_a_file_that_was_not_begun_leaves_no_folder(tmp_path):
     with FeatureStore(tmp_path / "text_feat.npy", "key", np.array([b"a"], DIGEST), "float32").lock():
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_command_is_refused_and_touches_nothing(shop, bert):
+    def snapshot():
+        return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in shop.rglob("*")}
+
+    config = FeaturesConfig(data=str(shop), text=("title",), text_model=str(bert), device="cpu")
+    seen = []
+
+    def meanwhile(*progress):
+        before = snapshot()
+        with pytest.raises(ConfigError, match=r"text_feat.npy is being made by another process"):
+            encode_features(config)
+        assert snapshot() == before
+        seen.append(progress)
+
+    encode_features(config, meanwhile)
+    assert len(seen) > 1
+    assert sorted(file.name for file in (shop / ".text_feat").iterdir()) == ["ledger.npy"]

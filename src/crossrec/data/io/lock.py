@@ -116,8 +116,11 @@ class FolderLock:
 
     def _open(self) -> int:
         with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            except (FileExistsError, NotADirectoryError):
+                raise RunError(f"{self.folder}: a file is in the way; give another --out") from None
 
     def _lock(self, descriptor: int) -> bool:
         """Lock an open file until it is closed, without waiting; False where another process has locked it."""

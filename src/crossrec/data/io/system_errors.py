@@ -29,7 +29,5 @@ def writing(path: Path) -> Iterator[None]:
         if number is None and not isinstance(error, OSError):
             raise
         reason = str(error) if number is None else os.strerror(number)
-        advice = (
-            "free some space there, or choose another folder" if number in FULL else "choose another folder or name"
-        )
+        advice = "free some space there, or choose another folder" if number in FULL else "choose another path"
         raise RunError(f"{path}: cannot be written: {reason}; {advice}") from None

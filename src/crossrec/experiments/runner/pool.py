@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,12 +15,15 @@ from typing import Self
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import read_json, write_json_atomic
 from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.system_errors import writing
 from crossrec.experiments.runner.jobs import Cell, Result
 
 POLL_SECONDS = 0.2
 """Time between two checks of the processes."""
 MAX_RETRY_SECONDS = 5.0
 """Longest time between two attempts at a cell that another worker trains; the first one is 0.1 s."""
+ERROR = "crossrec: error: "
+"""What the command line writes before an error."""
 
 
 class Pool:
@@ -178,7 +182,7 @@ class TrainingProcess:
     def start(cls, cell: Cell, lock: FolderLock, threads: int) -> Self:
         folder = lock.folder
         write_json_atomic(folder / "cell.json", cell.config.model_dump(mode="json"))
-        with open(folder / "log.txt", "wb") as log:
+        with writing(folder / "log.txt"), open(folder / "log.txt", "wb") as log:
             command = train_command(folder, threads)
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **lock.for_child())
         return cls(cell, lock, process)
@@ -193,15 +197,23 @@ class TrainingProcess:
             log.unlink(missing_ok=True)
             (folder / "cell.json").unlink(missing_ok=True)
             return Result(self.cell, folder, read_json(folder / "metrics.json"))
-        lines = log.read_text(errors="replace").strip().splitlines()
-        reason = lines[-1].removeprefix("crossrec: error: ") if lines else f"exit code {code}"
-        return Result(self.cell, folder, failure=f"failed: {reason}")
+        return Result(self.cell, folder, failure=f"failed: {_failure(code, log)}")
 
 
 def train_command(folder: Path, threads: int) -> list[str]:
     """The command that trains the cell of a folder, whose ``cell.json`` holds the configuration."""
     command = [sys.executable, "-m", "crossrec", "train", "--config", str(folder / "cell.json"), "--out", str(folder)]
     return [*command, "--resume", "--threads", str(threads)]
+
+
+def _failure(code: int, log: Path) -> str:
+    """Why a process ended with this exit code, given what it wrote: the signal, or the last line of an error."""
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return f"killed by {name}" + (", as the kernel does where memory runs out" if name == "SIGKILL" else "")
+    lines = log.read_text(errors="replace").strip().splitlines()
+    errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    return errors[-1] if errors else f"exit code {code}; {log} ends with: {lines[-1] if lines else 'nothing'}"
 
 
 def _count_epochs(folder: Path) -> int:
