@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from crossrec._version import __version__
 from crossrec.errors import CrossrecError
@@ -76,6 +76,7 @@ for _name, (_function, _help) in DATA_COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
     root_logger = logging.getLogger()
     if not any(isinstance(handler, NoticeHandler) for handler in root_logger.handlers):
@@ -87,13 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = app(
-            list(sys.argv[1:] if arguments is None else arguments),
+            tokens,
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
         )
     except CycloptsError as error:
-        _notify(_usage_error(error), "error")
+        _notify(_usage_error(error, tokens), "error")
         return USER_ERROR
     except CrossrecError as error:
         _notify(str(error), "error")
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _usage_error(error: CycloptsError) -> str:
+def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> str:
     """A usage error in one line, with the first message of pydantic for a value out of range."""
     cause = error.__cause__ or error.__context__
     if cause is not None and type(cause).__name__ == "ValidationError" and hasattr(cause, "errors"):
@@ -114,7 +115,19 @@ def _usage_error(error: CycloptsError) -> str:
         reason = first["msg"].removeprefix("Value error, ")
         return f"{flag} {first.get('input')!r}: {reason}; see --help for what it takes"
     error.verbose = False
-    return f"{_one_line(error).removesuffix('.')}; see --help"
+    return f"{_one_line(error).removesuffix('.')}{_hyphen_hint(error, tokens)}; see --help"
+
+
+def _hyphen_hint(error: CycloptsError, tokens: Sequence[str]) -> str:
+    """How to write a value that begins with a hyphen, if the unknown option stands where a flag may have a value."""
+    token = error.token.keyword if isinstance(error, UnknownOptionError) else None
+    if token is None or token not in tokens:
+        return ""
+    before = tokens[: tokens.index(token)]
+    flags = [other for other in before if other.startswith("--") and "=" not in other]
+    if not flags or (token.startswith("--") and before[-1] != flags[-1]):
+        return ""
+    return f"; if {token} is a value, write {flags[-1]}={token}"
 
 
 def _notify(message: str, kind: str = "") -> None:

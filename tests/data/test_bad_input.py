@@ -25,6 +25,12 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
 def spoilt(row: int, column: int, value: float) -> np.ndarray:
     matrix = np.eye(3)
     matrix[row, column] = value
@@ -107,7 +113,7 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/a.parquet, row 2: split 'holdout' is no split; use 0, 1, 2 or train, valid, test",
     ),
-    "missing label": ({"a.csv": "user,item,split\na,b,0\na,c,\n"}, {}, "/a.csv, line 3: split is no split"),
+    "missing label": ({"a.csv": "user,item,split\na,b,0\na,c,\n"}, {}, "/a.csv, line 3: split is empty; fill the cell"),
     "duplicate": (
         {"a.inter": INTER + "0\t1\t0\n"},
         {},
@@ -134,7 +140,25 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/a.csv, line 3: 3 fields where the header has 4",
     ),
-    "open quote": ({"a.csv": 'user,item\na,"b\nc,d\n'}, {}, "/a.csv: cannot be read ("),
+    "open quote": (
+        {"a.csv": 'user,item\nx,"y"\na,"b\nc,d\n'},
+        {},
+        "/a.csv, line 3: a quote opens here and is not closed at the end of its cell; close it",
+    ),
+    "open quote before other quotes": (
+        {"a.csv": 'user,item\nx,"y""z"\na,"b ""c"" d\nc,"d"\n'},
+        {},
+        "/a.csv, line 3: a quote opens here and is not closed at the end of its cell",
+    ),
+    "text after a quote": ({"a.csv": 'user,item\n\na,"b" c\n'}, {}, "/a.csv, line 3: a quote opens here and is not"),
+    "inch marks": (
+        {"a.csv": 'user,item,title\na,b,"ok, 5"""\nc,d,27" screen\ne,f,28" screen\n'},
+        {},
+        "/a.csv, line 3: a quote inside a cell that is not in quotes; quote the cell and double the quotes inside: "
+        '"27"" screen"',
+    ),
+    "quote after a blank": ({"a.tsv": 'user\titem\na\t "b"\n'}, {}, "/a.tsv, line 2: a quote inside a cell"),
+    "open quote in the header": ({"a.csv": 'user,"item\na,b\n'}, {}, "/a.csv, line 1: a quote opens here and is"),
     "null id": (
         {"a.inter": INTER + "\t2\t2\n"},
         {},
@@ -172,9 +196,78 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "/a.jsonl, line 201: not a JSON object",
     ),
     "json array": ({"a.jsonl": '[{"user":1,"item":"a"}]'}, {}, "/a.jsonl, line 1: not a JSON object"),
-    "not parquet": ({"a.parquet": "user,item\n"}, {}, "/a.parquet: cannot be read ("),
+    "not parquet": ({"a.parquet": "user,item\n"}, {}, "/a.parquet: not a Parquet file; give it the ending of its"),
     "latin-1": ({"a.csv": b"user,item\na,b\n\xe9,c\n"}, {}, "/a.csv, line 3: not UTF-8 text; save the file as UTF-8"),
     "utf-16": ({"a.csv": "user,item\na,b\n".encode("utf-16")}, {}, "/a.csv, line 1: not UTF-8 text"),
+    "utf-16 without a mark": (
+        {"a.csv": "user,item\na,b\n".encode("utf-16-le")},
+        {},
+        "/a.csv, line 1: a NUL byte, which no text has; save the file as UTF-8 text",
+    ),
+    "nul byte": ({"a.csv": 'user,item\r"a\n",b\r\r\nc\0,d\n'}, {}, "/a.csv, line 4: a NUL byte"),
+    "nul byte in json lines": ({"a.jsonl": '{"user": 1, "item": 2}\n\0\n'}, {}, "/a.jsonl, line 2: a NUL byte"),
+    "half of a surrogate pair": (
+        {"a.jsonl": '{"user": 1, "item": "\\u00e9"}\n{"user": 2, "item": "\\ud800"}\n'},
+        {},
+        "/a.jsonl, line 2: a \\u… that stands for no character; mend it",
+    ),
+    "not a number in json lines": (
+        {"a.jsonl": '{"user": 1, "item": 2}\n{"user": 2, "item": 3, "stars": NaN}\n'},
+        {},
+        "/a.jsonl, line 2: NaN is no value of JSON; write null or leave the key out",
+    ),
+    "infinity in json lines": (
+        {"a.jsonl": '{"user": 1, "item": 2}\n' * 300 + '{"user": 2, "item": 3, "stars": -Infinity}\n'},
+        {},
+        "/a.jsonl, line 301: -Infinity is no value of JSON",
+    ),
+    "number beyond 64 bits in json lines": (
+        {"a.jsonl": '{"user": 1, "item": 2}\n\n{"user": 2, "item": 3, "stars": 1e999}\n{"user": 2, "item": 4}\n'},
+        {},
+        "/a.jsonl, line 3: a number or text of this JSON is out of range; mend it",
+    ),
+    "zip archive": ({"a.csv": b"PK\x03\x04rest"}, {}, "/a.csv: not text but a zip archive (so is an Excel workbook);"),
+    "parquet under another name": (
+        {"a.csv": parquet(pl.DataFrame({"user": [1], "item": [2]}))},
+        {},
+        "/a.csv: not text but a Parquet file; let its name end in .parquet",
+    ),
+    "bzip2": ({"a.csv": b"BZh91AY"}, {}, "/a.csv: not text but compressed with bzip2; unpack it with bunzip2, or"),
+    "zipped parquet": ({"a.parquet.gz": b"?"}, {}, "/a.parquet.gz: Parquet is compressed already and not read from"),
+    "double colons": (
+        {"a.csv": "1::1193::5::978300760\n"},
+        {},
+        "/a.csv, line 1: the header is separated by double colons, a .csv file is by commas; replace them, e.g. with "
+        "sed 's/::/,/g'",
+    ),
+    "blanks": (
+        {"a.tsv": "user item rating\na b 5\n"},
+        {},
+        "/a.tsv, line 1: the header is separated by blanks, a .tsv file is by tabs; replace them, "
+        r"e.g. with sed 's/ /\t/g'",
+    ),
+    "semicolons and decimal commas": (
+        {"a.csv": "user;item;price,EUR\n"},
+        {},
+        "/a.csv, line 1: the header is separated by semicolons, a .csv file is by commas; change",
+    ),
+    "note for Excel": ({"a.csv": "sep=,\nuser,item\na,b\n"}, {}, "/a.csv, line 1: 'sep=' is a note for Excel, not the"),
+    "comment": (
+        {"a.csv": "# exported 2024-05-31, by Ann\nuser,item\na,b\n"},
+        {},
+        "/a.csv, line 1: a comment ('# exported 2024-05-31') where the header should be; delete the line",
+    ),
+    "no header": (
+        {"a.csv": "ann,12,5\nbob,13,4\n"},
+        {},
+        "/a.csv, line 1: numbers where the names of columns should be ('ann, 12, 5'); add a header above the rows",
+    ),
+    "files of RecBole": (
+        {"ml.inter": "user_id:token\titem_id:token\n1\t2\n"},
+        {"user_column": "user_id:token", "item_column": "item_id:token"},
+        "/ml.inter, line 1: columns with types ('user_id:token'), as in the files of RecBole; make a data folder of "
+        "them: crossrec data import ",
+    ),
     "no training rows": (
         {"a.inter": "userID\titemID\tx_label\n0\t0\t1\n0\t1\t2\n"},
         {},
@@ -193,7 +286,8 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "bad times": (
         {"a.csv": "user,item,time\na,b,3\na,c,soon\na,d,\n"},
         {"split": "time"},
-        "/a.csv, line 3: time 'soon' is no time; use numbers or ISO dates such as 2024-05-31T12:00:00 (2 such rows)",
+        "/a.csv, line 3: time 'soon' is no time; use numbers, ISO dates such as 2024-05-31T12:00:00, or --time-format "
+        "(2 such rows)",
     ),
     "time of a wrong type": (
         {"a.parquet": pl.DataFrame({"user": [1], "item": [1], "time": [True]})},
@@ -304,6 +398,11 @@ ITEMS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {**LOG, "items.csv": "item,x\nc,1\n,2\nb,1\n"},
         {},
         "/items.csv, line 3: item is empty; fill it in",
+    ),
+    "listed without a header": (
+        {"log.csv": "user,item\na,17\na,18\n", "items.csv": "17\n18\n"},
+        {},
+        "/items.csv, line 1: numbers where the names of columns should be ('17'); add a header above the rows",
     ),
     "nothing listed": ({**LOG, "items.csv": "item\n"}, {}, "/items.csv: a header but no rows; list the item ids"),
     "no id column": ({**LOG, "items.csv": "name,price\nc,1\n"}, {}, "/items.csv: no item column; known: name, price"),

@@ -59,7 +59,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "time": (
         {"a.csv": "user,item,time\na,b,5\na,c,soon\n"},
         {},
-        "/a.csv, line 3: time 'soon' is no time; use numbers or",
+        "/a.csv, line 3: time 'soon' is no time; use numbers,",
     ),
     "time of another kind": (
         {"a.csv": "user,item,time\na,b,5\n", "b.csv": "user,item,time\na,c,2024-05-31\n"},

@@ -12,6 +12,7 @@ from rich.table import Table
 from crossrec.commands.progress import ProgressBar
 from crossrec.console import add_cells, say, stdout
 from crossrec.data.io.id_column import find_id_column
+from crossrec.data.io.open_text import ending
 from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
@@ -29,7 +30,7 @@ def read_ids(arguments: Sequence[str], id_map: IdMap, flag: str) -> list[Any]:
     Raises DataError naming an unknown id with its flag, or with its file and line.
     """
     path = Path(arguments[0]) if len(arguments) == 1 else Path()
-    if path.suffix.lower() in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None:
+    if ending(path) in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None:
         return _ids_in_file(path, id_map, flag)
     for id in arguments:
         if id_map.row(id) is None:
@@ -43,7 +44,7 @@ def _ids_in_file(path: Path, id_map: IdMap, flag: str) -> list[Any]:
     line_of: Callable[[int], str] = "line {}".format
     if path.suffix.lower() == ".txt":
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError):
             raise DataError(f"{flag} {path}: cannot be read; save it as UTF-8 text, an id a line") from None
         ids = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]

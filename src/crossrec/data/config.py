@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from crossrec.config import Config
+from crossrec.data.io.times import check_time_format
 
 Scaling = Literal["standardize_l2", "l2", "standardize", "none"]
 Split = Literal["auto", "given", "random", "time", "leave_one_out"]
 Duplicates = Literal["error", "drop"]
+TimeFormat = Annotated[str, AfterValidator(check_time_format)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -43,6 +45,9 @@ class DataConfig(Config):
 
     time_column: str | None = None
     """Column of times (numbers or ISO dates); default: timestamp or time."""
+
+    time_format: TimeFormat | None = None
+    """Form of dates by the directives of strptime, such as %d/%m/%Y; default: numbers or ISO dates."""
 
     duplicates: Duplicates = "error"
     """Whether a repeated (user, item) pair is an error, or all its rows but the first are dropped."""

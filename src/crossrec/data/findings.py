@@ -25,8 +25,10 @@ class Findings(list[Finding]):
     """A list of problems, in the order of their discovery."""
 
     def error(self, message: str) -> None:
-        """Add a problem that stops ``load``."""
-        self.append(Finding("error", visible(message)))
+        """Add a problem that stops ``load``, once."""
+        finding = Finding("error", visible(message))
+        if finding not in self:
+            self.append(finding)
 
     def warn(self, message: str) -> None:
         """Add a problem that does not stop ``load``."""

@@ -12,6 +12,7 @@ from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.holdout_items import hold_out_items
 from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features
+from crossrec.data.io.header import types_in_header
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.row_numbers import assign_rows
@@ -63,7 +64,7 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
 def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
     """Generate a built-in set, which has neither columns nor a split or times."""
     recipe = RECIPES[config.data]
-    for setting in ("user_column", "item_column", "split_column", "time_column"):
+    for setting in ("user_column", "item_column", "split_column", "time_column", "time_format"):
         if getattr(config, setting) is not None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
     if config.split in ("given", "time"):
@@ -88,6 +89,8 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
         with findings.attempt():
             features[modality] = open_features(source.features[modality])
     table = open_table(source.table)
+    if problem := types_in_header(table.path, table.columns):
+        raise DataError(f"{table.path}, line 1: {problem}")
     if table.bom:
         findings.warn(f"{table.path}, line 1: starts with a byte-order mark (ignored); save as UTF-8 without BOM")
     log = read_log(table, config, findings, row_indices=source.row_indices)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossrec.config import did_you_mean
+from crossrec.data.io.open_text import broken_link, ending, stem, uncompressed
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
 
@@ -33,7 +34,7 @@ class Source:
     @property
     def row_indices(self) -> bool:
         """Whether ids in the table are row numbers (the MMRec layout)."""
-        return self.table.suffix.lower() == INTER
+        return ending(self.table) == INTER
 
 
 def locate(data: str) -> Source:
@@ -42,16 +43,17 @@ def locate(data: str) -> Source:
     Raises DataError if nothing has this name, or if a folder holds no interaction file or several candidates.
     """
     path = existing(data)
-    name, table = (path.resolve().name, _table_in(path)) if path.is_dir() else (path.stem, path)
-    if table.suffix.lower() not in (INTER, *SUFFIXES):
+    table = _table_in(path) if path.is_dir() else path
+    name = path.resolve().name if path.is_dir() else uncompressed(path).stem
+    if ending(table) not in (INTER, *SUFFIXES):
         raise DataError(f"{path}: not a known kind of interaction file; use one of {INTER} {' '.join(SUFFIXES)}")
     features = feature_files(visible_files(table.parent))
-    return Source(name, table, None if table.suffix.lower() == INTER else items_file(table.parent), features)
+    return Source(name, table, None if ending(table) == INTER else items_file(table.parent), features)
 
 
 def items_file(folder: Path) -> Path | None:
     """Return the table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
-    paths = [path for path in visible_files(folder) if path.stem.lower() == "items" and path.suffix.lower() in SUFFIXES]
+    paths = [path for path in visible_files(folder) if stem(path) == "items" and ending(path) in SUFFIXES]
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
         raise DataError(f"{folder}: more than one items file ({names}); keep one of them")
@@ -78,8 +80,14 @@ def name_problem(modality: str) -> str | None:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files of a folder without hidden ones, sorted."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    """The files of a folder without hidden ones, sorted. Raises DataError for a broken link to a table or features."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    for entry in entries:
+        if (ending(entry) in (INTER, *SUFFIXES) or entry.name.endswith(FEATURE_END)) and (
+            problem := broken_link(entry)
+        ):
+            raise DataError(f"{entry}: {problem}")
+    return [entry for entry in entries if entry.is_file()]
 
 
 def existing(data: str) -> Path:
@@ -91,6 +99,8 @@ def existing(data: str) -> Path:
     bare = Path(data).name == data
     if data and home and bare and (home / data).exists():
         return home / data
+    if data and (problem := broken_link(path)):
+        raise DataError(f"data '{data}': {problem}")
     folder = home if bare and home else path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     candidates = [*RECIPES, *names] if bare else names
@@ -102,9 +112,9 @@ def existing(data: str) -> Path:
 
 def _table_in(folder: Path) -> Path:
     paths = visible_files(folder)
-    inter = [path for path in paths if path.suffix.lower() == INTER]
-    tables = [path for path in paths if path.suffix.lower() in SUFFIXES and path.stem.lower() not in ("items", "users")]
-    named = [path for path in tables if path.stem.lower() == "interactions"]
+    inter = [path for path in paths if ending(path) == INTER]
+    tables = [path for path in paths if ending(path) in SUFFIXES and stem(path) not in ("items", "users")]
+    named = [path for path in tables if stem(path) == "interactions"]
     candidates = [*inter, *named] or tables
     if not candidates:
         raise DataError(
@@ -113,6 +123,7 @@ def _table_in(folder: Path) -> Path:
     if len(candidates) > 1:
         names = ", ".join(path.name for path in candidates)
         raise DataError(
-            f"{folder}: more than one interaction file ({names}); name the file to use instead of the folder"
+            f"{folder}: more than one interaction file ({names}); name the file to use instead of the folder, or make "
+            "one data folder of all with crossrec data import"
         )
     return candidates[0]

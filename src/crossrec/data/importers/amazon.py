@@ -28,8 +28,8 @@ from crossrec.data.importers.import_source import (
     table_parts,
 )
 from crossrec.data.io.npy import RowWriter
+from crossrec.data.io.open_text import open_bytes
 from crossrec.data.io.tables import open_table
-from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -62,7 +62,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
         raise DataError(f"{files.where}: no reviews_*.json.gz; the metadata alone hold no interactions")
     table = open_table(reviews)
     return ImportSource(
-        table_parts([table], import_roles(table, config)),
+        table_parts([table], import_roles(table, config), config),
         [] if images is None else [_image_features(images)],
         None if meta is None else lambda ids, on_count: read_meta(meta, ids, on_count),
         used=[*filter(None, (reviews, meta, images))],

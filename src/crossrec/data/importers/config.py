@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from crossrec.config import Config
+from crossrec.data.config import TimeFormat
 
 Kind = Literal["auto", "tables", "recbole", "mmrec", "json", "amazon"]
 
@@ -29,6 +31,9 @@ class ImportConfig(Config):
     time_column: str | None = None
     """Column of times; default: timestamp, time, datetime or date; an empty name leaves times out."""
 
+    time_format: TimeFormat | None = None
+    """Form of dates by the directives of strptime, such as %d/%m/%Y; default: numbers or ISO dates."""
+
     rating_column: str | None = None
     """Column of ratings; default: rating, overall, score or stars; an empty name leaves ratings out."""
 
@@ -39,7 +44,8 @@ class ImportConfig(Config):
     """Table of items (plain tables only); default: items.* beside the interactions."""
 
     bad_rows: Literal["error", "drop"] = "error"
-    """Whether a row with an empty id or an unreadable rating, time or split is an error, or dropped and counted."""
+    """Whether a row with an empty id, an unreadable rating, time or split, or a wrong number of fields is an error, or
+    dropped and counted."""
 
     since: str | None = None
     """Earliest time to keep: a number in the unit of the column, or an ISO date."""
@@ -77,10 +83,12 @@ class ImportConfig(Config):
 
 
 def parse_bound(text: str) -> int | float | datetime:
-    """Parse a bound of the time window: a number or an ISO date. Raises ValueError for anything else."""
+    """Parse a bound of the time window: a finite number or an ISO date. Raises ValueError for anything else."""
     for kind in (int, float, datetime.fromisoformat):
         try:
-            return kind(text)
+            bound = kind(text)
         except ValueError:
             continue
+        if isinstance(bound, datetime) or math.isfinite(bound):
+            return bound
     raise ValueError("neither a number nor an ISO date such as 2014-05-31")

@@ -8,10 +8,11 @@ from pathlib import Path
 from crossrec.config import did_you_mean
 from crossrec.data.importers import amazon, json_lists, mmrec, plain_tables, recbole
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ImportSource, SourceFiles, stem
+from crossrec.data.importers.import_source import ImportSource, SourceFiles
+from crossrec.data.io.header import types_in_header
+from crossrec.data.io.open_text import broken_link, ending, stem
 from crossrec.data.io.tables import open_table
-from crossrec.data.io.text_chunks import ending
-from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES
+from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, visible_files
 from crossrec.errors import DataError
 
 IMPORTERS: dict[str, Callable[[SourceFiles, ImportConfig], ImportSource]] = {
@@ -37,12 +38,14 @@ def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
     """
     paths: list[Path] = []
     for source in map(Path, sources):
+        if problem := broken_link(source):
+            raise DataError(f"{source}: {problem}")
         if not source.exists():
             siblings = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
             hint = did_you_mean(source.name, siblings) if siblings else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
         folder = source if source.is_dir() else source.parent
-        entries = [entry for entry in sorted(folder.iterdir()) if entry.is_file() and entry.name[0] not in "._"]
+        entries = [entry for entry in visible_files(folder) if not entry.name.startswith("_")]
         if source.is_dir():
             paths += entries
         else:
@@ -81,8 +84,8 @@ def detect(files: SourceFiles, config: ImportConfig) -> str:
         elif json_lists.is_lists(path):
             signs.setdefault("json", path)
         elif ending(path) == INTER:
-            typed = all(":" in column for column in open_table(path).columns)
-            signs.setdefault("recbole" if typed else "mmrec", path)
+            has_types = types_in_header(path, open_table(path).columns)
+            signs.setdefault("recbole" if has_types else "mmrec", path)
         elif ending(path) in SUFFIXES and stem(path) == "interactions":
             signs.setdefault("tables", path)
     if not signs and any(ending(path) in SUFFIXES and stem(path) not in ("items", "users") for path in files.paths):

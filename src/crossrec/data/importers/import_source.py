@@ -17,7 +17,6 @@ from crossrec.data.io.id_column import IdListing, find_roles, normalize_name
 from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
-from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import feature_files
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -126,11 +125,15 @@ def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False)
     return find_roles(table, names, required)
 
 
-def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str | None] = (None,)) -> list[LogPart]:
+def table_parts(
+    tables: list[Table], roles: dict[str, str], config: ImportConfig, splits: Sequence[str | None] = (None,)
+) -> list[LogPart]:
     """Combine tables into one log; ``roles``: columns of the first; ``splits``: the split of each table, if known.
 
-    Raises DataError if the formats differ or a later table lacks a column of the first.
+    Malformed records are dropped and counted if ``config`` drops bad rows. Raises DataError if the formats differ or a
+    later table lacks a column of the first.
     """
+    drop_malformed = config.bad_rows == "drop"
     first = tables[0]
     for table in tables[1:]:
         if table.kind != first.kind:
@@ -142,18 +145,14 @@ def table_parts(tables: list[Table], roles: dict[str, str], splits: Sequence[str
                     f"{did_you_mean(column, table.columns)}; rename it, or name the files to read"
                 )
     return [
-        LogPart(table.path, roles, partial(_role_blocks, table, roles), table.typed, split)
+        LogPart(table.path, roles, partial(_role_blocks, table, roles, drop_malformed), table.typed, split)
         for table, split in zip(tables, splits, strict=True)
     ]
 
 
-def _role_blocks(table: Table, roles: dict[str, str]) -> Iterator[Block]:
-    return (by_role(block, roles) for block in table.blocks(list(dict.fromkeys(roles.values()))))
-
-
-def stem(path: Path) -> str:
-    """The file name in lower case, without its extension and ``.gz``."""
-    return path.name.lower().removesuffix(".gz").removesuffix(ending(path))
+def _role_blocks(table: Table, roles: dict[str, str], drop_malformed: bool) -> Iterator[Block]:
+    blocks = table.blocks(list(dict.fromkeys(roles.values())), drop_malformed=drop_malformed)
+    return (by_role(block, roles) for block in blocks)
 
 
 def file_splits(names: Sequence[str], config: ImportConfig) -> list[str | None]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import ImportSource, LogPart, SourceFiles, complete_source
+from crossrec.data.io.open_text import open_bytes
 from crossrec.data.io.tables import Block
-from crossrec.data.io.text_chunks import open_bytes
 from crossrec.errors import ConfigError, DataError
 from crossrec.lazy import polars as pl
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import ImportSource, SourceFiles, complete_source, import_roles, table_parts
+from crossrec.data.io.open_text import ending
 from crossrec.data.io.tables import open_table
-from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
 from crossrec.errors import DataError
 
@@ -19,4 +19,4 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     if path is None:
         raise DataError(f"{files.where}: no {INTER} file; an MMRec folder has one")
     table = open_table(path)
-    return complete_source(files, [path], table_parts([table], import_roles(table, config)))
+    return complete_source(files, [path], table_parts([table], import_roles(table, config), config))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table, stem
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table
 from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.open_text import ending, stem
 from crossrec.data.io.tables import open_table
-from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -36,7 +36,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     log_tables = [open_table(path) for path in log_paths]
     splits = import_source.file_splits([stem(path) for path in log_paths], config)
     roles = import_source.import_roles(log_tables[0], config, has_split=splits[0] is not None)
-    parts = import_source.table_parts(log_tables, roles, splits)
+    parts = import_source.table_parts(log_tables, roles, config, splits)
     users_path = files.at_most_one("table of users", lambda path: _is_table(path, "users"))
     users = None if users_path is None else (users_path, _read_entities(users_path, "user", roles["user"]))
     items = None if items_path is None else (items_path, _read_entities(items_path, "item", roles["item"]))

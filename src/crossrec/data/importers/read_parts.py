@@ -12,10 +12,11 @@ from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.import_source import ImportSource, LogPart
 from crossrec.data.importers.rules import TimeWindow
-from crossrec.data.io.codes import WHOLE, IdEncoder, TimeEncoder
+from crossrec.data.io.codes import WHOLE, IdEncoder
 from crossrec.data.io.features import no_feature_row
-from crossrec.data.io.parse_log import EMPTY, LABELS, NO_ROWS, InteractionLog, LogRows
+from crossrec.data.io.parse_log import LABELS, NO_ROWS, InteractionLog, LogRows
 from crossrec.data.io.tables import Block
+from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -54,7 +55,7 @@ class _PartReader:
     def __init__(self, source: ImportSource, config: ImportConfig) -> None:
         self.source, self.config = source, config
         self.ids = {"user": IdEncoder(), "item": IdEncoder()}
-        self.times = TimeEncoder()
+        self.times = TimeEncoder(config.time_format)
         self.window = TimeWindow(config, self.times)
         self.chunks: dict[str, list[np.ndarray]] = {}
         self.num_rows = self.num_usable = 0
@@ -63,7 +64,9 @@ class _PartReader:
     def add(self, part: LogPart, block: Block) -> None:
         """Check and encode the rows of a block; keep those inside the time window."""
         rows = LogRows.of(part.path, part.columns, part.typed, block)
-        self.num_rows += len(rows)
+        self.num_rows += len(rows) + block.malformed
+        if block.malformed:
+            self.bad_counts["line of a wrong form"] += block.malformed
         values: dict[str, pl.Series] = {}
         usable_N = np.ones(len(rows), dtype=bool)
         for role, column in part.columns.items():
@@ -72,7 +75,7 @@ class _PartReader:
                 raise rows.error(role, bad, f"{reason}{HINTS.get(role, '')} (or drop such rows: bad_rows drop)")
             bad_N = bad.to_numpy()
             if count := int((bad_N & usable_N).sum()):
-                self.bad_counts[f"{column} {'is empty' if reason == EMPTY else 'cannot be read'}"] += count
+                self.bad_counts[f"{column} {'is empty' if role in self.ids else 'cannot be read'}"] += count
                 usable_N &= ~bad_N
         if not usable_N.all():
             rows = rows.filter(usable_N)
@@ -95,6 +98,7 @@ class _PartReader:
         path = self.source.parts[0].path
         if not self.num_rows:
             raise DataError(f"{path}: {NO_ROWS}")
+        self.times.check_units()
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in self.bad_counts.items())
         if not self.num_usable:
             raise DataError(f"{path}: bad_rows drop leaves none of {self.num_rows:,} rows ({reasons}); mend the file")
@@ -121,6 +125,10 @@ class _PartReader:
         )
         if self.window.rule:
             steps.add("time window", self.window.rule, *log.sizes())
+            if len(log) == self.num_usable:
+                steps.notes.append(f"{self.window.rule} leaves out no row: {self.window.range_text()}")
+            if self.times.is_local:
+                steps.notes.append("the times have no time zone: they are read as UTC")
         return log
 
     def _encode_ids(self, rows: LogRows, role: str) -> np.ndarray:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from crossrec.data.importers import import_source
 from crossrec.data.importers.config import ImportConfig
-from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table, file_splits, stem
+from crossrec.data.importers.import_source import ImportSource, SourceFiles, entity_table, file_splits
 from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.open_text import ending, stem
 from crossrec.data.io.tables import Table, open_table
-from crossrec.data.io.text_chunks import ending
 from crossrec.data.sources import INTER
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -56,7 +56,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     user_path = files.at_most_one(f"{USER} file", lambda path: ending(path) == USER)
     items = None if item_path is None else (item_path, _read_entities(item_path, "item", roles["item"]))
     users = None if user_path is None else (user_path, _read_entities(user_path, "user", roles["user"]))
-    parts = import_source.table_parts(tables, roles, splits)
+    parts = import_source.table_parts(tables, roles, config, splits)
     return import_source.complete_source(files, log_paths, parts, items, users)
 
 

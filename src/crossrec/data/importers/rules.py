@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from crossrec.data.importers.config import ImportConfig, parse_bound
-from crossrec.data.io.codes import TimeEncoder, code_counts, row_spans
+from crossrec.data.io.codes import code_counts, row_spans
 from crossrec.data.io.parse_log import InteractionLog
+from crossrec.data.io.times import PER_SECOND, TimeEncoder, digit_format, unit_of
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError
 from crossrec.lazy import polars as pl
@@ -49,28 +50,39 @@ class TimeWindow:
 def _encode_bound(times: TimeEncoder, text: str, setting: str, largest: float) -> float:
     """Encode a bound of the window like the times that ``times`` has encoded.
 
-    Numbers are in the unit of the column. In a column of numbers, a date stands for seconds since 1970, or for milli-,
-    micro- or nanoseconds if ``largest``, one of the times, is too large for the coarser unit; without a time zone it is
-    UTC. Raises ConfigError for a number in a column of dates.
+    Numbers are in the unit of the column. In a column of numbers, a date stands for seconds, milli-, micro- or
+    nanoseconds since 1970, whichever unit ``largest``, one of the times, is in; without a time zone it is UTC. Raises
+    ConfigError for a number in a column of dates, and where the bound and the times are in different units or in none.
     """
     dtype = times.dtype
     assert dtype is not None
     bound = parse_bound(text)
+    unit = unit_of(largest)
     if not isinstance(bound, datetime):
         if dtype.is_temporal():
             raise ConfigError(f"{setting} {text}: the times are dates; give an ISO date such as 2014-05-31")
+        if None not in (unit, bound_unit := unit_of(bound)) and unit != bound_unit:
+            raise ConfigError(
+                f"{setting} {text}: the times seem to be in {unit}, such as {largest:.0f}, and this in {bound_unit}; "
+                "give it in the same unit, or as an ISO date"
+            )
         return bound
     moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     if dtype == pl.Date:
         return microseconds / (24 * 3600 * 10**6)
     if isinstance(dtype, pl.Datetime):
-        unit = {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
+        per_second = {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
     elif dtype.is_temporal():
         raise ConfigError(f"{setting} {text}: the times are of type {dtype}, not dates; leave {setting} out")
+    elif unit in PER_SECOND:
+        per_second = PER_SECOND[unit]
     else:
-        unit = next((unit for unit in (1, 10**3, 10**6) if largest < unit * 10**11), 10**9)
-    seconds, rest = divmod(microseconds * unit, 10**6)
+        example = f"{setting} {text}: the times are numbers such as {largest:.15g}"
+        if form := digit_format(largest):
+            raise ConfigError(f"{example}, which seem to be dates; say so with --time-format {form}")
+        raise ConfigError(f"{example}, which are no (milli-, micro-, nano-)seconds since 1970; give a number")
+    seconds, rest = divmod(microseconds * per_second, 10**6)
     return seconds + rest / 10**6 if rest else seconds
 
 

@@ -1,4 +1,4 @@
-"""Encode ids and times as numbers block by block: no Python object per row, memory only for distinct ids."""
+"""Encode ids as numbers block by block: no Python object per row, memory only for distinct ids."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class IdEncoder:
             ids = texts.cast(pl.Int64, strict=False)
             ids = texts.cast(pl.UInt64) if ids.null_count() else ids
         elif dtype.is_temporal():
-            ids = _from_physical(texts, dtype)
+            ids = from_physical(texts, dtype)
         else:
             ids = texts if dtype in (pl.String, pl.Boolean) else texts.cast(dtype)
         ids = plain_ids(ids, typed=typed)
@@ -76,54 +76,9 @@ class IdEncoder:
         return ids[order], position
 
 
-class TimeEncoder:
-    """Encode times as int64 or float64 that sort like the times. ``dtype``: type of the times, once known."""
-
-    def __init__(self) -> None:
-        self.dtype: pl.DataType | None = None
-
-    def encode(self, cells: pl.Series) -> pl.Series:
-        """Return the number of every time; null for a cell that is no time or of another kind than those before."""
-        if cells.dtype == pl.String:
-            cells = cells.str.strip_chars()
-            cells = cells.cast(pl.Float64, strict=False) if self.dtype == pl.Float64 else parse_times(cells)
-        elif cells.dtype.is_float():
-            cells = cells.cast(pl.Float64).fill_nan(None)
-        elif cells.dtype.is_integer():
-            cells = cells.cast(pl.Int64, strict=False)
-        if self.dtype is None and cells.null_count() < len(cells):
-            self.dtype = cells.dtype
-        if self.dtype == pl.Int64 and cells.dtype == pl.Float64:
-            self.dtype = pl.Float64()
-        elif self.dtype == pl.Float64 and cells.dtype == pl.Int64:
-            cells = cells.cast(pl.Float64)
-        if cells.dtype != self.dtype or not (cells.dtype.is_numeric() or cells.dtype.is_temporal()):
-            return pl.repeat(None, len(cells), dtype=pl.Int64, eager=True)
-        return cells if cells.dtype.is_float() else cells.to_physical().cast(pl.Int64)
-
-    def decode(self, numbers: np.ndarray) -> pl.Series:
-        """Invert :meth:`encode`: the times in their original type."""
-        assert self.dtype is not None
-        return _from_physical(pl.Series("time", numbers), self.dtype)
-
-
-def _from_physical(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+def from_physical(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Invert ``to_physical`` for a series of type ``dtype``."""
     return values.cast(pl.Series(dtype=dtype).to_physical().dtype).cast(dtype)
-
-
-def parse_times(text: pl.Series) -> pl.Series:
-    """Parse text as whole numbers, else decimals, else ISO dates; null where the best parse of the column fails."""
-    parses = []
-    for kind in (pl.Int64, pl.Float64, pl.Datetime):
-        try:
-            parsed = text.str.to_datetime(strict=False) if kind is pl.Datetime else text.cast(kind, strict=False)
-        except pl.exceptions.PolarsError:  # no cell looks like a date
-            continue
-        if not parsed.null_count():
-            return parsed
-        parses.append(parsed)
-    return min(parses, key=lambda parsed: parsed.null_count())
 
 
 def index_ids(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:

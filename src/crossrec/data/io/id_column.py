@@ -12,6 +12,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.io.atomic import new_file
 from crossrec.data.io.codes import plain_ids
+from crossrec.data.io.header import header_problem, numbers_in_header
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -39,7 +40,7 @@ def find_column(table: Table, role: str, name: str | None, *, required: bool) ->
     if name is not None:
         if name in table.columns:
             return name
-        raise DataError(f"{table.path}: no column '{name}'{did_you_mean(name, table.columns)}")
+        raise _no_column(table, f"no column '{name}'{did_you_mean(name, table.columns)}")
     candidates = [column for column in table.columns if normalize_name(column) in COLUMN_NAMES[role]]
     if len(candidates) == 1:
         return candidates[0]
@@ -49,9 +50,14 @@ def find_column(table: Table, role: str, name: str | None, *, required: bool) ->
         )
     if not required:
         return None
-    raise DataError(
-        f"{table.path}: no {role} column{did_you_mean(f'{role}_id', table.columns)} ({role}_column names it)"
-    )
+    hint = did_you_mean(f"{role}_id", table.columns)
+    raise _no_column(table, f"no {role} column{hint} ({role}_column names it)")
+
+
+def _no_column(table: Table, message: str) -> DataError:
+    """The error for a missing column: what is wrong with the whole header, else ``message``."""
+    problem = header_problem(table.path, table.columns)
+    return DataError(f"{table.path}, line 1: {problem}" if problem else f"{table.path}: {message}")
 
 
 def find_roles(
@@ -83,6 +89,8 @@ def find_id_column(table: Table, role: str = "item", preferred: str | None = Non
         return preferred
     other_names = COLUMN_NAMES["item" if role == "user" else "user"]
     if len(table.columns) == 1 and normalize_name(table.columns[0]) not in other_names:
+        if problem := numbers_in_header(table.path, table.columns):
+            raise DataError(f"{table.path}, line 1: {problem}")
         return table.columns[0]
     column = find_column(table, role, None, required="id" not in table.columns)
     return "id" if column is None else column

@@ -9,9 +9,10 @@ import numpy as np
 
 from crossrec.data.config import DataConfig
 from crossrec.data.findings import Findings
-from crossrec.data.io.codes import TimeEncoder, code_counts, empty_cells, index_ids, plain_ids
+from crossrec.data.io.codes import code_counts, empty_cells, index_ids, plain_ids
 from crossrec.data.io.id_column import find_roles
 from crossrec.data.io.tables import Block, Table
+from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -27,7 +28,6 @@ EMPTY = "is empty; fill the cell in or delete the row"
 NO_NUMBER = "is no number; mend it"
 NO_ROWS = "a header but no rows; add interactions"
 NO_SPLIT = "is no split; use 0, 1, 2 or train, valid, test"
-NO_TIME = "is no time; use numbers or ISO dates such as 2024-05-31T12:00:00"
 NO_ROW_INDEX = "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything"
 
 
@@ -112,14 +112,29 @@ class LogRows:
                 raise self._type_error(role, "ids are numbers or text")
             return cells, empty_cells(cells), EMPTY
         if role == "time":
-            if not (cells.dtype.is_numeric() or cells.dtype.is_temporal() or cells.dtype in (pl.String, pl.Null)):
-                raise self._type_error(role, "times are numbers or dates")
-            values, reason = times.encode(cells), NO_TIME
+            values, reason = self._parse_times(cells, times), times.unusable
         elif role == "rating":
             values, reason = parse_numbers(cells), NO_NUMBER
         else:
             values, reason = parse_labels(cells), NO_SPLIT
-        return values, values.is_null(), reason
+        bad = values.is_null()
+        if bad.any() and cells[int(bad.arg_max() or 0)] is None:
+            reason = EMPTY
+        return values, bad, reason
+
+    def _parse_times(self, cells: pl.Series, times: TimeEncoder) -> pl.Series:
+        """Parse times, null where a cell is unusable. Raises DataError for the first time in another form."""
+        is_time = cells.dtype.is_numeric() or cells.dtype.is_temporal() or cells.dtype in (pl.String, pl.Null)
+        if not is_time or cells.dtype == pl.Time:
+            raise self._type_error("time", "times are numbers or dates")
+        try:
+            values, other_form, reason = times.encode(cells)
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from None
+        if other_form is not None:
+            self._check("time", other_form, reason)
+        times.note_units(values, lambda row: f"{self.path}, {self.block.location(int(self.row_N[row]))}")
+        return values
 
     def values(self, role: str, times: TimeEncoder) -> pl.Series:
         """The parsed values of a role. Raises DataError naming the first unusable cell and counting the others."""
@@ -169,7 +184,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
     rows = LogRows.of(table.path, roles, table.typed, by_role(block, roles))
     if not len(rows):
         raise DataError(f"{table.path}: {NO_ROWS}")
-    times = TimeEncoder()
+    times = TimeEncoder(config.time_format)
     values: dict[str, np.ndarray] = {}
     ids: dict[str, pl.Series] = {}
     for role in roles:
@@ -179,6 +194,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
                 ids[role], values[role] = index_ids(plain_ids(cells, typed=table.typed))
             else:
                 values[role] = rows.values(role, times).to_numpy()
+                times.check_units()
     if len(values) < len(roles):
         return None
     return InteractionLog(

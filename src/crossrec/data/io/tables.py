@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossrec.data.io.atomic import new_file
-from crossrec.data.io.text_chunks import (
-    SEPARATOR_NAMES,
-    SEPARATORS,
-    blank_rows,
-    ending,
-    first_line,
-    read_chunks,
-    read_header,
-)
+from crossrec.data.io.header import check_header
+from crossrec.data.io.open_text import ending, first_line, open_bytes, reading
+from crossrec.data.io.text_chunks import MalformedRecordError, TextChunk, read_chunks, read_header
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.lazy import polars as pl
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
 """File extensions that :func:`write_frames` supports."""
+PARQUET = b"PAR1"
+"""First bytes of a Parquet file."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +24,15 @@ class Block:
     """Consecutive rows of a table. ``frame``: the rows; a blank line of a text file is a row of nulls.
 
     ``location(row)``: the position of a row of the frame in its file, e.g. 'line 7'. ``blank_rows()``: rows that are
-    blank lines. ``bytes_read``: bytes of the file read so far.
+    blank lines. ``bytes_read``: bytes of the file read so far. ``malformed``: records left out because they are
+    malformed.
     """
 
     frame: pl.DataFrame = field(repr=False)
     location: Callable[[int], str]
     blank_rows: Callable[[], list[int]]
     bytes_read: int
+    malformed: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,17 +66,17 @@ class Table:
         """Read all rows of the named columns as one block. Raises DataError as :meth:`blocks` does."""
         return Block(self.read(columns), self.location, self.blank_rows, self.path.stat().st_size)
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str], *, drop_malformed: bool = False) -> Iterator[Block]:
         """Read the named columns in blocks of some 100,000 rows, in order; memory does not grow with the file.
 
-        Raises DataError naming the line if a line has the wrong number of fields or does not match the file's
-        extension.
+        Raises DataError naming the line if the file does not match its extension, or if a record has the wrong number
+        of fields or is no JSON object. ``drop_malformed`` leaves such records out and counts them.
         """
         if self.typed:
             yield from self._row_groups(columns)
             return
         for chunk in read_chunks(self.path, self.columns):
-            yield Block(chunk.read(columns), chunk.location, chunk.blank_rows, chunk.bytes_read)
+            yield _block(chunk, columns, drop_malformed)
 
     def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
         size, first = self.path.stat().st_size, 0
@@ -98,19 +95,34 @@ class Table:
 
     def location(self, row: int) -> str:
         """The position of row ``row`` (from 0): 'line 7' of a text file, header counted, or 'row 6' of Parquet."""
-        if not self.typed:
-            for index, (line, _) in enumerate(self._records()):
-                if index == row:
-                    return f"line {line}"
-        return f"row {row + 1}"
+        return next(
+            (chunk.location(row - first) for first, chunk in self._chunks() if row < first + len(chunk)),
+            f"row {row + 1}",
+        )
 
     def blank_rows(self) -> list[int]:
         """Rows of :meth:`read` that are blank lines."""
-        return [] if self.typed else blank_rows(self._records())
+        return [first + row for first, chunk in self._chunks() for row in chunk.blank_rows()]
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        for chunk in read_chunks(self.path, self.columns):
-            yield from chunk.records()
+    def _chunks(self) -> Iterator[tuple[int, TextChunk]]:
+        """Yield (its first row, chunk) of a text file."""
+        first = 0
+        for chunk in [] if self.typed else read_chunks(self.path, self.columns):
+            yield first, chunk
+            first += len(chunk)
+
+
+def _block(chunk: TextChunk, columns: Sequence[str], drop_malformed: bool) -> Block:
+    """Parse a chunk as a block."""
+    malformed = 0
+    try:
+        frame = chunk.read(columns)
+    except MalformedRecordError:
+        if not drop_malformed:
+            raise
+        chunk, malformed = chunk.without_malformed()
+        frame = chunk.read(columns)
+    return Block(frame, chunk.location, chunk.blank_rows, chunk.bytes_read, malformed)
 
 
 def _row_locations(first: int) -> Callable[[int], str]:
@@ -120,29 +132,28 @@ def _row_locations(first: int) -> Callable[[int], str]:
 def open_table(path: Path | str) -> Table:
     """Read the column names of ``path``. Raises DataError if the file is empty, damaged or repeats a column name."""
     path = Path(path)
-    kind = ending(path)
-    try:
+    with reading(path):
         if path.stat().st_size == 0:
             raise _empty(path)
-        if kind == ".parquet":
-            return Table(path, list(pl.read_parquet_schema(path)))
-        columns, bom = read_header(path)
-    except (pl.exceptions.PolarsError, OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({first_line(str(error))}); write the file again") from None
+    if ending(path) == ".parquet":
+        return Table(path, _parquet_columns(path))
+    columns, bom = read_header(path)
     if not columns:
         raise _empty(path)
-    separator = next((other for other in SEPARATOR_NAMES if len(columns) == 1 and other in columns[0]), None)
-    if separator and kind in SEPARATORS:
-        raise DataError(
-            f"{path}, line 1: the header is separated by {SEPARATOR_NAMES[separator]}, a {kind} file is by "
-            f"{SEPARATOR_NAMES[SEPARATORS[kind]]}; change the separators or the ending"
-        )
-    for column in columns:
-        if columns.count(column) > 1:
-            raise DataError(
-                f"{path}, line 1: column '{column}' occurs {columns.count(column)} times; rename all but one"
-            )
+    check_header(path, columns)
     return Table(path, columns, bom)
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    if path.suffix.lower() == ".gz":
+        raise DataError(f"{path}: Parquet is compressed already and not read from gzip; unpack it with gunzip")
+    with open_bytes(path) as (file, _):
+        if file.read(len(PARQUET)) != PARQUET:
+            raise DataError(f"{path}: not a Parquet file; give it the ending of its format, such as .csv")
+    try:
+        return list(pl.read_parquet_schema(path))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(str(error))}); write the file again") from None
 
 
 def _empty(path: Path) -> DataError:

@@ -3,118 +3,90 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import Any
 
+import numpy as np
+
+from crossrec.data.io.header import SEPARATOR_NAMES, SEPARATORS
+from crossrec.data.io.open_text import SAVE_AS_UTF8, ending, first_line, open_text
+from crossrec.data.io.records import QuoteError, Records, split_lines, split_records
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
-if TYPE_CHECKING:
-    import _csv
-
-SEPARATORS = {".inter": "\t", ".item": "\t", ".user": "\t", ".tsv": "\t", ".csv": ","}
-"""File extension → column separator; text files with other extensions hold one JSON object per line."""
-SEPARATOR_NAMES = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 UNQUOTED = (".inter", ".item", ".user")
-BOM = b"\xef\xbb\xbf"
 HEADER_BYTES = 2**16  # bytes of the first read for column names
 CHUNK_BYTES = 2**24  # bytes of a text file parsed at a time
 MAX_RECORD_BYTES = 2**28  # longest record accepted
 HEADER_RECORDS = 100  # JSON lines read for column names
 
 
-def ending(path: Path) -> str:
-    """The lower-case extension of a file; for a compressed file, the extension before ``.gz``."""
-    inner = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return inner.suffix.lower()
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """Open a file for reading bytes, decompressing ``.gz``; yields (file, function that returns the bytes read so far).
-
-    Raises DataError if the file cannot be read or its compressed data are truncated.
-    """
-    try:
-        with path.open("rb") as raw:
-            if path.suffix.lower() == ".gz":
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield cast("IO[bytes]", unpacked), raw.tell
-            else:
-                yield raw, raw.tell
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: truncated or damaged ({first_line(str(error))}); get the file again") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and its rights") from None
+class MalformedRecordError(DataError):
+    """A record with a wrong number of fields, or a line that is no JSON object. The message names its line."""
 
 
 def read_header(path: Path) -> tuple[list[str], bool]:
     """Return (column names of a text file, whether it starts with a byte-order mark).
 
-    Raises DataError naming the line if the start of the file does not match its extension; csv.Error on a broken
-    header.
+    Raises DataError naming the line if the start of the file does not match its extension.
     """
     kind = ending(path)
-    with open_bytes(path) as (file, _):
+    with open_text(path, quoted=_is_quoted(kind)) as (file, _):
         content = more = file.read(HEADER_BYTES)
-        while more and not _has_header(content, kind):
+        while more and len(content) <= MAX_RECORD_BYTES and not _holds_header(content, kind):
             more = file.read(len(content))
             content += more
-    bom = content.startswith(BOM)
-    content = content.removeprefix(BOM)
-    cut = content.rfind(b"\n") + 1
-    try:
-        text = (content[:cut] or content).decode()
-    except UnicodeDecodeError as error:
-        raise TextChunk(path, [], content, 1, b"", 0).parse_error(str(error)) from None
-    lines = io.StringIO(text, newline="")
+        bom = file.bom
     if kind in SEPARATORS:
-        return next((fields for fields in _csv_reader(lines, kind) if fields), []), bom
+        header = content[: _header_end(content, kind) or len(content)]
+        chunk = TextChunk(path, [], header, 1, 0)
+        if not chunk.records.fields_R.any():
+            return [], bom
+        try:
+            rows = csv.reader(io.StringIO(chunk.text(), newline="\n"), **_csv_format(kind))
+            return next(fields for fields in rows if fields), bom
+        except csv.Error as error:
+            raise DataError(f"{path}, line 1: the header cannot be read ({error}); mend it") from None
     columns: dict[str, None] = {}
-    for number, line in zip(range(1, HEADER_RECORDS + 1), lines, strict=False):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise DataError(f"{path}, line {number}: not a JSON object; write one {{...}} a line")
-            columns |= dict.fromkeys(record)
+    malformed: MalformedRecordError | None = None
+    lines = content[: content.rfind(b"\n") + 1 or len(content)].split(b"\n")
+    for number, line in enumerate(lines[:HEADER_RECORDS], 1):
+        try:
+            columns |= dict.fromkeys(_parse_object(line, f"{path}, line {number}") if line.strip() else ())
+        except MalformedRecordError as error:  # an error, or dropped, when the rows are read
+            malformed = malformed or error
+    if malformed and not columns:
+        raise malformed
     return list(columns), bom
 
 
 def read_chunks(path: Path, columns: list[str]) -> Iterator[TextChunk]:
     """Yield a text file in chunks of complete records, without its header.
 
-    A line end inside quotes does not end a record. Like polars, this counts quotes: a line end with an odd number of
-    quotes before it is inside quotes. Raises DataError if the file cannot be read or a record does not end.
+    A line end inside quotes does not end a record. Raises DataError if the file cannot be read or a record does not
+    end.
     """
     kind = ending(path)
-    quoted = kind in SEPARATORS and kind not in UNQUOTED
-    with open_bytes(path) as (file, position):
-        rest, line, header, at_start = b"", 1, b"", True
+    with open_text(path, quoted=_is_quoted(kind)) as (file, position):
+        rest, line, in_header = b"", 1, kind in SEPARATORS
         while True:
             more = file.read(max(CHUNK_BYTES, len(rest)))
             content, last = rest + more, not more
-            if at_start:
-                content, at_start = content.removeprefix(BOM), False
-                if kind in SEPARATORS:
-                    header, content = _split_header(content, kind)
-                    line += header.count(b"\n")
-            cut = len(content) if last else _last_record_end(content, quoted)
+            if in_header and (end := _header_end(content, kind)):
+                line += content.count(b"\n", 0, end)
+                content, in_header = content[end:], False
+            cut = 0 if in_header else len(content) if last else _last_record_end(content, kind)
             if not cut and len(content) > MAX_RECORD_BYTES:
                 raise DataError(
                     f"{path}, line {line}: a row that does not end within {MAX_RECORD_BYTES >> 20} MB; close its quote"
                 )
             if cut:
-                yield TextChunk(path, columns, content[:cut], line, header, position())
+                yield TextChunk(path, columns, content[:cut], line, position())
                 line += content.count(b"\n", 0, cut)
             rest = content[cut:]
             if last:
@@ -123,133 +95,219 @@ def read_chunks(path: Path, columns: list[str]) -> Iterator[TextChunk]:
 
 @dataclass(frozen=True)
 class TextChunk:
-    """Complete records of a text file, as bytes.
+    """Complete records of a text file, as bytes whose lines end as in :class:`TextFile`.
 
-    ``columns``: names from the header of the file. ``line``: number of the first line. ``header``: header bytes that
-    polars parses in front of ``content``. ``bytes_read``: bytes of the file read so far.
+    ``columns``: names from the header of the file. ``line``: number of the first line. ``bytes_read``: bytes of the
+    file read so far.
     """
 
     path: Path
     columns: list[str]
     content: bytes = field(repr=False)
     line: int
-    header: bytes
     bytes_read: int
 
-    def read(self, columns: Sequence[str]) -> pl.DataFrame:
-        """Parse the named columns. Raises DataError naming the line of the first malformed record."""
-        kind = ending(self.path)
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def kind(self) -> str:
+        """The extension that names the file format."""
+        return ending(self.path)
+
+    @cached_property
+    def records(self) -> Records:
+        """The records; a blank line is a record without fields, but none in JSON Lines.
+
+        Raises DataError naming the line of a quote that is not closed, or stands inside a cell that is not in quotes.
+        """
+        if self.kind not in SEPARATORS:
+            return split_lines(self.content)
         try:
-            if kind not in SEPARATORS:
-                return pl.read_ndjson(self.content, schema=dict.fromkeys(columns, pl.String))
+            return split_records(self.content, SEPARATORS[self.kind], quoted=_is_quoted(self.kind))
+        except QuoteError as error:
+            raise DataError(f"{self._line_at(error.position)}: {error}") from None
+
+    def read(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Parse the named columns: one row for each of :attr:`records`.
+
+        Raises MalformedRecordError naming the line of the first malformed record, DataError for other damage.
+        """
+        if self.kind not in SEPARATORS:
+            return self._read_json(columns)
+        separator = SEPARATORS[self.kind]
+        header = separator.join(map(str, range(len(self.columns)))).encode()
+        try:
             frame = pl.read_csv(
-                self.header + self.content,
-                separator=SEPARATORS[kind],
-                quote_char=None if kind in UNQUOTED else '"',
+                header + b"\n" + self.content,
+                separator=separator,
+                quote_char='"' if _is_quoted(self.kind) else None,
                 infer_schema=False,
             )
         except pl.exceptions.PolarsError as error:
-            raise self.parse_error(str(error)) from None
-        if frame[self.columns[-1]].null_count() and not self._all_complete(frame.height):
-            self._check_field_counts()
-        return frame.select(columns)
+            self._check_records()
+            raise self._unreadable(first_line(str(error))) from None
+        if not self._is_regular(frame.height):
+            self._check_records(frame.height)
+        return frame.select(pl.col(str(self.columns.index(column))).alias(column) for column in columns)
+
+    def without_malformed(self) -> tuple[TextChunk, int]:
+        """Return (the chunk with a blank line for each line of its malformed records, number of these records)."""
+        records, pieces, start = self.records, [], 0
+        malformed = self._malformed()
+        for record in malformed:
+            first, end = int(records.start_R[record]), int(records.end_R[record])
+            pieces += [self.content[start:first], b"\n" * self.content.count(b"\n", first, end)]
+            start = end
+        return replace(self, content=b"".join([*pieces, self.content[start:]])), len(malformed)
 
     def location(self, row: int) -> str:
         """The line on which a row of :meth:`read` starts, e.g. 'line 7'."""
-        lines = (line for index, (line, _) in enumerate(self.records()) if index == row)
-        return f"line {next(lines, self.line)}"
+        return f"line {self.line + int(self.records.line_R[row])}"
 
     def blank_rows(self) -> list[int]:
         """Rows of :meth:`read` that are blank lines."""
-        return blank_rows(self.records())
+        rows: list[int] = np.flatnonzero(self.records.fields_R == 0).tolist()
+        return rows
 
-    def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (first line, fields) of every row. Slow: for error messages only. A blank .csv line has no fields."""
-        kind, previous_line = ending(self.path), self.line - 1
-        lines = io.StringIO(self.content.decode(errors="replace"), newline="")
-        if kind not in SEPARATORS:
-            yield from ((number, [text]) for number, text in enumerate(lines, self.line) if text.strip())
-            return
-        reader = _csv_reader(lines, kind)
+    def text(self) -> str:
+        """The content as text. Raises DataError naming the first line that is not UTF-8."""
         try:
-            for fields in reader:
-                yield previous_line + 1, fields
-                previous_line = self.line - 1 + reader.line_num
-        except csv.Error:  # an unclosed quote consumes the rest
-            return
+            return self.content.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._line_at(error.start)}: {SAVE_AS_UTF8}") from None
 
-    def parse_error(self, reason: str) -> DataError:
-        """The error for the first line that is not UTF-8, is no JSON object, or has the wrong number of fields."""
-        path, kind = self.path, ending(self.path)
-        for number, raw in enumerate(self.content.split(b"\n"), self.line):
+    def _is_regular(self, rows: int) -> bool:
+        """Whether counting shows that there is a row for each line, with the right number of fields."""
+        if _is_quoted(self.kind) and b'"' in self.content:
+            return False
+        separators = self.content.count(SEPARATORS[self.kind].encode())
+        return rows == _count_lines(self.content) and separators == rows * (len(self.columns) - 1)
+
+    def _check_records(self, rows: int | None = None) -> None:
+        """Raise DataError for the first malformed record, or if there are not as many records as parsed ``rows``."""
+        self.text()
+        if len(malformed := self._malformed()):
+            record = int(malformed[0])
+            raise MalformedRecordError(
+                f"{self.path}, {self.location(record)}: {self.records.fields_R[record]} fields where the header has "
+                f"{len(self.columns)}; mend the line (columns are separated by {_separator_name(self.kind)})"
+            )
+        if rows not in (None, len(self.records)):
+            raise self._unreadable(f"{rows} of {len(self.records)} rows could be parsed")
+
+    def _malformed(self) -> np.ndarray:
+        """Indices of the records with a wrong number of fields, or that are no JSON objects."""
+        if self.kind in SEPARATORS:
+            return np.flatnonzero(~np.isin(self.records.fields_R, (0, len(self.columns))))
+        records = zip(self.records.start_R.tolist(), self.records.end_R.tolist(), strict=True)
+        return np.flatnonzero([not _is_object(self.content[start:end]) for start, end in records])
+
+    def _read_json(self, columns: Sequence[str]) -> pl.DataFrame:
+        schema = dict.fromkeys(columns, pl.String)
+        try:
+            frame = pl.read_ndjson(self.content, schema=schema)
+        except pl.exceptions.PolarsError:
+            raise self._json_error(schema) from None
+        if frame.height != _count_lines(self.content) and frame.height != len(self.records):
+            raise self._unreadable(f"{frame.height} of {len(self.records)} rows could be parsed")
+        if b"\\u" in self.content:
+            has_nul = frame.select(pl.any_horizontal(pl.all().str.contains("\0", literal=True).fill_null(False)))
+            if (cells := has_nul.to_series()).any():
+                where = self.location(int(cells.arg_max() or 0))
+                raise MalformedRecordError(f"{self.path}, {where}: a \\u… that stands for no character; mend it")
+        return frame
+
+    def _json_error(self, schema: Any) -> DataError:
+        """The error for the first line that cannot be parsed, to Python's parser or to that of polars."""
+        self.text()
+        for row in range(len(self.records)):
+            line = self.content[self.records.start_R[row] : self.records.end_R[row]]
             try:
-                text = raw.decode()
-                if kind not in SEPARATORS and text.strip() and not isinstance(json.loads(text), dict):
-                    raise ValueError
-            except UnicodeDecodeError:
-                return DataError(f"{path}, line {number}: not UTF-8 text; save the file as UTF-8")
-            except (ValueError, RecursionError):
-                return DataError(f"{path}, line {number}: not a JSON object; write one {{...}} a line")
-        if kind in SEPARATORS:
-            try:
-                self._check_field_counts()
+                _parse_object(line, f"{self.path}, {self.location(row)}")
             except DataError as error:
                 return error
-        return DataError(f"{path}: cannot be read ({first_line(reason)}); check its quotes and line ends")
+        low, high = 0, len(self.records)  # the first `low` lines can be parsed, the first `high` cannot
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                pl.read_ndjson(self.content[: self.records.end_R[middle - 1]], schema=schema)
+                low = middle
+            except pl.exceptions.PolarsError:
+                high = middle
+        return DataError(f"{self.path}, {self.location(low)}: a number or text of this JSON is out of range; mend it")
 
-    def _all_complete(self, rows: int) -> bool:
-        """Whether the number of separators rules out short lines; polars has refused long lines already."""
-        kind = ending(self.path)
-        unquoted = kind in UNQUOTED or b'"' not in self.content
-        return unquoted and self.content.count(SEPARATORS[kind].encode()) == rows * (len(self.columns) - 1)
+    def _line_at(self, position: int) -> str:
+        line = self.line + self.content.count(b"\n", 0, position)
+        return f"{self.path}, line {line}"
 
-    def _check_field_counts(self) -> None:
-        """Raise DataError for the first record whose number of fields differs from that of the header."""
-        for line, fields in self.records():
-            if fields and len(fields) != len(self.columns):
-                raise DataError(
-                    f"{self.path}, line {line}: {len(fields)} fields where the header has {len(self.columns)}; "
-                    f"mend the line (columns are separated by {SEPARATOR_NAMES[SEPARATORS[ending(self.path)]]})"
-                )
-
-
-def blank_rows(records: Iterator[tuple[int, list[str]]]) -> list[int]:
-    """Indices of the records that are blank lines."""
-    return [row for row, (_, fields) in enumerate(records) if not fields]
+    def _unreadable(self, reason: str) -> DataError:
+        return DataError(f"{self.path}, from line {self.line}: cannot be read ({reason}); check its quotes")
 
 
-def first_line(reason: str) -> str:
-    """The first line of another library's message, at most 200 characters."""
-    return reason.strip().splitlines()[0][:200] if reason.strip() else "no reason given"
+def _parse_object(line: bytes, where: str) -> dict[str, Any]:
+    """Parse a line as a JSON object. Raises DataError, which starts with ``where``, if it is none."""
+    constants: list[str] = []
+    try:
+        record = json.loads(line.decode(), parse_constant=constants.append)
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: {SAVE_AS_UTF8}") from None
+    except (ValueError, RecursionError):
+        record = None
+    if constants:
+        raise MalformedRecordError(f"{where}: {constants[0]} is no value of JSON; write null or leave the key out")
+    if not isinstance(record, dict):
+        raise MalformedRecordError(f"{where}: not a JSON object; write one {{...}} a line")
+    return record
 
 
-def _has_header(content: bytes, kind: str) -> bool:
+def _is_object(line: bytes) -> bool:
+    try:
+        return bool(_parse_object(line, "") or True)
+    except MalformedRecordError:
+        return False
+
+
+def _is_quoted(kind: str) -> bool:
+    return kind in SEPARATORS and kind not in UNQUOTED
+
+
+def _separator_name(kind: str) -> str:
+    return SEPARATOR_NAMES[SEPARATORS[kind]]
+
+
+def _csv_format(kind: str) -> Any:
+    return {
+        "delimiter": SEPARATORS[kind],
+        "quoting": csv.QUOTE_MINIMAL if _is_quoted(kind) else csv.QUOTE_NONE,
+    }
+
+
+def _count_lines(content: bytes) -> int:
+    return content.count(b"\n") + (not content.endswith(b"\n"))
+
+
+def _holds_header(content: bytes, kind: str) -> bool:
     """Whether the start of a file is long enough to hold all column names."""
-    if kind not in SEPARATORS:
-        return content.count(b"\n") > HEADER_RECORDS
-    return bool(content[: _last_record_end(content, kind not in UNQUOTED)].removeprefix(BOM).strip())
+    return bool(_header_end(content, kind)) if kind in SEPARATORS else content.count(b"\n") > HEADER_RECORDS
 
 
-def _last_record_end(content: bytes, quoted: bool) -> int:
+def _header_end(content: bytes, kind: str) -> int:
+    """The position after the first record that is not blank; 0 if the content does not hold all of it."""
+    end, quotes = len(content) - len(content.lstrip(b"\r\n")), 0
+    while newline := content.find(b"\n", end) + 1:
+        quotes += content.count(b'"', end, newline)
+        end = newline
+        if quotes % 2 == 0 or not _is_quoted(kind):
+            return end
+    return 0
+
+
+def _last_record_end(content: bytes, kind: str) -> int:
     """The position after the last line end that ends a record; 0 if there is none."""
     end = content.rfind(b"\n") + 1
-    odd = quoted and content.count(b'"', 0, end) % 2
+    odd = _is_quoted(kind) and content.count(b'"', 0, end) % 2
     while end and odd:
         start = content.rfind(b"\n", 0, end - 1) + 1
         odd, end = (odd + content.count(b'"', start, end)) % 2, start
     return end
-
-
-def _split_header(content: bytes, kind: str) -> tuple[bytes, bytes]:
-    """Split into (header with its line end, remaining bytes); blank lines before a header belong to it."""
-    reader = _csv_reader(io.StringIO(content.decode(errors="replace"), newline=""), kind)
-    next((fields for fields in reader if fields), None)
-    lines = content.split(b"\n", reader.line_num)
-    rest = lines.pop() if len(lines) > reader.line_num else b""
-    return b"\n".join(lines) + b"\n", rest
-
-
-def _csv_reader(file: Iterator[str], kind: str) -> _csv.Reader:
-    return csv.reader(
-        file, delimiter=SEPARATORS[kind], quoting=csv.QUOTE_NONE if kind in UNQUOTED else csv.QUOTE_MINIMAL
-    )

@@ -1,0 +1,247 @@
+"""Read times: numbers in one unit, or dates in ISO form or in a form that is given.
+
+No order of day and month is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from crossrec.data.io.codes import from_physical
+from crossrec.errors import DataError
+from crossrec.lazy import polars as pl
+
+NO_TIME = "is no time; use numbers, ISO dates such as 2024-05-31T12:00:00, or --time-format"
+ISO = (
+    r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
+    r"(?:[Tt ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)? ?([Zz]|UTC|[+-]\d{2}(?::?\d{2})?)?)?$"
+)
+"""Year, month, day and perhaps hour, minute, second, fraction of a second, time zone."""
+DAY_OR_MONTH_FIRST = r"^\d{1,2}([-/.])\d{1,2}[-/.]\d{2,4}\b"
+DAY_BEFORE_MONTH = r"^\d{4}[-/.](1[3-9]|2\d|3[01])[-/.](0?[1-9]|1[0-2])\b"
+
+DIGITS = "digits of a date"
+DIGIT_FORMATS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Number of digits → form of a date that is written as a number."""
+UNITS = {
+    "days since 1970": (5e3, 8e4),
+    DIGITS: (19_000_101, 21_001_231),
+    "seconds": (1e8, 4.2e9),
+    "milliseconds": (1e11, 4.2e12),
+    "microseconds": (1e14, 4.2e15),
+    "nanoseconds": (1e17, 4.2e18),
+}
+"""Unit → the numbers that times between 1973 and 2100 are in it (days: 1983 to 2189)."""
+PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+
+def digit_format(number: float) -> str | None:
+    """The form of a date between 1980 and 2100 that ``number`` shows by its digits, such as 20240531; None if none."""
+    digits = f"{number:.0f}"
+    form = DIGIT_FORMATS.get(len(digits))
+    try:
+        return form if form and 1980 <= datetime.strptime(digits, form).year <= 2100 else None
+    except ValueError:
+        return None
+
+
+def unit_of(number: float) -> str | None:
+    """The unit in which ``number`` is a time of our days, None if in none."""
+    if digit_format(number):
+        return DIGITS
+    return next((unit for unit, (low, high) in UNITS.items() if low <= number <= high), None)
+
+
+@dataclass
+class TimeEncoder:
+    """Encode times as int64 or float64 that sort like the times.
+
+    ``time_format``: form of dates, by the directives of ``strptime``; None reads numbers and ISO dates. ``dtype``: type
+    of the times, once known. Dates with a time zone are converted to UTC; others are taken to be in UTC.
+    """
+
+    time_format: str | None = None
+    dtype: pl.DataType | None = None
+    _has_zone: bool | None = None
+    _is_between_units: np.ndarray = field(default_factory=lambda: np.zeros(len(UNITS) + 1, dtype=bool), repr=False)
+    _examples: dict[str, tuple[int | float, Callable[[], str]]] = field(default_factory=dict, repr=False)
+
+    def encode(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
+        """Return (the number of every time, null for an unusable cell; cells in another form; what to do about them).
+
+        A cell in another form holds a date whose day and month could be exchanged, or a date with a time zone among
+        dates without one: a mistake of the column, not of the row. Raises DataError if the column has another type than
+        in the files before.
+        """
+        if self.time_format is not None and cells.dtype.is_temporal():
+            raise DataError(f"column '{cells.name}' holds {cells.dtype}, no text; leave time_format out")
+        other_form, reason = None, ""
+        if self.time_format is not None or cells.dtype == pl.String:
+            values, other_form, reason = self._parse(cells)
+        elif cells.dtype.is_decimal():
+            values = cells.cast(pl.Float64)
+        elif cells.dtype.is_integer():
+            values = cells.cast(pl.Int64, strict=False)
+        else:
+            values = cells
+        if values.dtype.is_float():
+            values = _finite(values.cast(pl.Float64))
+        if values.null_count() == len(values):
+            return pl.repeat(None, len(cells), dtype=pl.Int64, eager=True), other_form, reason
+        if self.dtype is None or (self.dtype == pl.Int64 and values.dtype == pl.Float64):
+            self.dtype = values.dtype
+        elif self.dtype == pl.Float64 and values.dtype == pl.Int64:
+            values = values.cast(pl.Float64)
+        if values.dtype != self.dtype:
+            raise DataError(
+                f"column '{cells.name}' holds {values.dtype} here and {self.dtype} in the files before; give it one "
+                "type in all files"
+            )
+        return values if values.dtype.is_float() else values.to_physical().cast(pl.Int64), other_form, reason
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the times are dates without a time zone."""
+        return isinstance(self.dtype, pl.Datetime) and self.dtype.time_zone is None
+
+    @property
+    def unusable(self) -> str:
+        """What to do about a cell that is no time."""
+        return NO_TIME if self.time_format is None else f"is no time in the form {self.time_format} (--time-format)"
+
+    def decode(self, numbers: np.ndarray) -> pl.Series:
+        """Invert :meth:`encode`: the times in their original type."""
+        assert self.dtype is not None
+        return from_physical(pl.Series("time", numbers), self.dtype)
+
+    def note_units(self, numbers: pl.Series, location: Callable[[int], str]) -> None:
+        """Remember which units the numbers of a block are in. ``location(row)``: file and line of a row."""
+        if self.dtype is None or not self.dtype.is_numeric():
+            return
+        values = numbers.cast(pl.Float64).to_numpy()
+        edges = np.array([*UNITS.values()]).ravel()
+        bin_N = np.searchsorted(edges, np.nan_to_num(values, nan=0.0), side="right")
+        for index in np.unique(bin_N):  # odd: within a unit; even: between two
+            if index % 2 == 0:
+                self._is_between_units[index // 2] = True
+            elif (unit := list(UNITS)[index // 2]) not in self._examples:
+                row = int(np.argmax(bin_N == index))
+                self._examples[unit] = numbers[row], partial(location, row)
+
+    def check_units(self) -> None:
+        """Raise DataError if the numbers are times in two units: none lies between them."""
+        units = [unit for unit in UNITS if unit in self._examples]
+        for unit, larger in pairwise(units):
+            first, second = (list(UNITS).index(name) for name in (unit, larger))
+            if not self._is_between_units[first + 1 : second + 1].any():
+                (low, where_low), (high, where_high) = self._examples[unit], self._examples[larger]
+                raise DataError(
+                    f"{where_high()}: time {high} seems to be in {larger}, but {low} ({where_low()}) in {unit}; write "
+                    "all times in one unit"
+                )
+
+    def _parse(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
+        """Parse text as :meth:`encode` does."""
+        if cells.dtype.is_float():
+            cells = cells.cast(pl.Int64, strict=False)
+        text = cells.cast(pl.String).str.strip_chars()
+        if self.time_format is not None:
+            swapped = exchange_day_and_month(self.time_format)
+            values = parse_dates(text, self.time_format)
+            fits = values.is_null() & parse_dates(text, swapped).is_not_null()
+            return values, fits, f"does not fit --time-format {self.time_format}, but {swapped}; give the right one"
+        number = _parse_numbers(text)
+        if self.dtype is not None and self.dtype.is_numeric():
+            return number, *_ambiguous(text, number)
+        if self.dtype is None and number.null_count() <= (text.fill_null("") == "").sum():
+            return number, None, ""
+        values, has_zone = _parse_iso(text)
+        if self.dtype is None and values.null_count() > number.null_count():
+            return number, *_ambiguous(text, number)
+        other_form, reason = _ambiguous(text, values)
+        if not other_form.any() and (zoned := has_zone.drop_nulls()).len():
+            if self._has_zone is None:
+                self._has_zone = bool(zoned[0])
+            other_form = (has_zone != self._has_zone).fill_null(False)
+            has, lacks = ("a", "none") if self._has_zone is False else ("no", "one")
+            reason = f"has {has} time zone, and times before have {lacks}; write all with a zone (such as Z) or none"
+        return values.dt.replace_time_zone("UTC") if self._has_zone else values, other_form, reason
+
+
+def parse_dates(text: pl.Series, time_format: str) -> pl.Series:
+    """Parse dates in a form given by the directives of ``strptime``; null where the text does not fit."""
+    if time_format.endswith("%z"):
+        text = text.str.replace("[Zz]$", "+0000")
+    if "%H" in time_format and "%M" not in time_format:  # polars reads hours with minutes only
+        text, time_format = text + ":00", f"{time_format}:%M"
+    try:
+        return text.str.to_datetime(time_format.replace(".%f", "%.f"), strict=False, time_unit="us")
+    except pl.exceptions.PolarsError:
+        return pl.repeat(None, len(text), dtype=pl.Datetime("us"), eager=True)
+
+
+def check_time_format(time_format: str) -> str:
+    """Return the form. Raises ValueError unless dates written in it can be read again, with year, month and day."""
+    written = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(time_format)
+    (read,) = parse_dates(pl.Series([written]), time_format).to_list()
+    if read is None or (read.year, read.month, read.day) != (2001, 2, 3):
+        raise ValueError("no form of dates; write year, month and day, such as %d/%m/%Y or %m/%d/%Y %H:%M:%S")
+    return time_format
+
+
+def exchange_day_and_month(time_format: str) -> str:
+    """The form with %d and %m exchanged."""
+    return re.sub("%[dm]", lambda match: {"%d": "%m", "%m": "%d"}[match[0]], time_format)
+
+
+def _finite(values: pl.Series) -> pl.Series:
+    return pl.select(pl.when(values.is_finite()).then(values)).to_series()
+
+
+def _parse_numbers(text: pl.Series) -> pl.Series:
+    """Parse whole numbers as Int64, or as Float64 where there are decimals; null for other text, NaN and infinity."""
+    whole = text.cast(pl.Int64, strict=False)
+    decimal = _finite(text.cast(pl.Float64, strict=False))
+    return whole if whole.null_count() <= decimal.null_count() else decimal
+
+
+def _parse_iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return (moments in UTC, null where the text is no ISO date; whether a moment has a time zone, null likewise)."""
+    names = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone")
+    parts = text.str.extract_groups(ISO).struct.unnest()
+    parts.columns = list(names)
+    two = {name: pl.col(name).fill_null("0").str.zfill(2) for name in names[3:6]}
+    date = pl.concat_str([pl.col("year"), pl.col("month").str.zfill(2), pl.col("day").str.zfill(2)], separator="-")
+    clock = pl.concat_str([two["hour"], two["minute"], two["second"]], separator=":")
+    written = pl.concat_str([date, pl.lit("T"), clock, pl.lit("."), pl.col("fraction").fill_null("0")])
+    sign = pl.when(pl.col("zone").str.starts_with("-")).then(-1).otherwise(1)
+    hours, minutes = (pl.col("zone").str.extract(r"^[+-](\d{2}):?(\d{2})?$", group).cast(pl.Int64) for group in (1, 2))
+    offset = pl.duration(minutes=sign * (hours.fill_null(0) * 60 + minutes.fill_null(0)))
+    moment = written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us") - offset
+    frame = parts.select(moment.alias("moment"), pl.col("zone").is_not_null().alias("has_zone"))
+    moments = frame["moment"]
+    return moments, pl.select(pl.when(moments.is_not_null()).then(frame["has_zone"])).to_series()
+
+
+def _ambiguous(text: pl.Series, values: pl.Series) -> tuple[pl.Series, str]:
+    """Return (which unusable cells are dates that begin with a day or a month, what to do about the first)."""
+    unusable = values.is_null()
+    day_or_month_first = (unusable & text.str.contains(DAY_OR_MONTH_FIRST)).fill_null(False)
+    if day_or_month_first.any():
+        cell = str(text[int(day_or_month_first.arg_max() or 0)])
+        sign = re.sub(r"\d", "", cell)[0]
+        year = "%Y" if re.match(r"\d+\D\d+\D\d{4}", cell) else "%y"
+        forms = [f"{sign.join(parts)}" for parts in (("%d", "%m", year), ("%m", "%d", year))]
+        return day_or_month_first, (
+            f"may begin with its day or with its month; say which with --time-format {forms[0]} or {forms[1]}, with "
+            "%H:%M:%S for a time of day"
+        )
+    day_before_month = (unusable & text.str.contains(DAY_BEFORE_MONTH)).fill_null(False)
+    return day_before_month, "has its day before its month; say so with --time-format %Y-%d-%m"
