@@ -21,7 +21,8 @@ class Objective(nn.Module):
     """A backbone and, unless alignment is None, an alignment on top; between them a content graph, where there is one.
 
     The initial values of the two come from separate generators, so a backbone starts the same with and without
-    alignment. The alignment projects the raw features of modalities that the backbone has no vectors for.
+    alignment. The alignment projects the raw features of modalities that the backbone has no vectors for, and all its
+    features where the data set has some for the alignment alone.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class Objective(nn.Module):
         self.cross: Alignment | None = None
         self.epoch, self.step, self.steps = 1, 0, 1
         if alignment is not None and alignment.active:
+            apart = data.alignment_features is not None
             self.cross = module_of(alignment)(
                 backbone.dim,
-                features=data.features,
-                modalities=self.backbone.modalities,
+                features=data.alignment_features if apart else data.features,
+                modalities=() if apart else self.backbone.modalities,
                 interactions=(data.user_T, data.item_T),
                 num_items=data.num_items,
                 config=alignment,

@@ -83,7 +83,8 @@ class TrainingSet:
     """Training pairs and content features: all that a model may learn from. Holds no validation or test label.
 
     ``user_T``, ``item_T``: int64, the T training interactions. ``features``: raw content features per modality,
-    (I, D_m) floating point; an item without the feature has a row of zeros.
+    (I, D_m) floating point; an item without the feature has a row of zeros. ``alignment_features``: the same for the
+    alignment, where it has its own (knock-outs).
     """
 
     num_users: int
@@ -91,8 +92,18 @@ class TrainingSet:
     user_T: Tensor
     item_T: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    alignment_features: Mapping[str, Tensor] | None = None
 
     def to(self, device: torch.device | str) -> TrainingSet:
         """The same set with its tensors on ``device``."""
-        features = {name: feature.to(device) for name, feature in self.features.items()}
-        return replace(self, user_T=self.user_T.to(device), item_T=self.item_T.to(device), features=features)
+
+        def moved(features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: feature.to(device) for name, feature in features.items()}
+
+        return replace(
+            self,
+            user_T=self.user_T.to(device),
+            item_T=self.item_T.to(device),
+            features=moved(self.features),
+            alignment_features=None if self.alignment_features is None else moved(self.alignment_features),
+        )

@@ -100,6 +100,33 @@ def test_a_cell_with_noise_in_a_process_of_its_own_beside_one_that_is_done(cross
 
 
 @pytest.mark.slow
+def test_content_knocked_out(crossrec, here, tmp_path, read):
+    flags = [*FLAGS[:-3], "--seeds", 0, "--backbones", "vbpr", "--knockouts", "shuffled", "--sides", "alignment"]
+    answer = crossrec("knockout", *flags, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    saved = read(tmp_path / "knockout.json")
+    assert [entry["name"] for entry in saved["tables"]] == ["knockout", "knockout-tests"]
+    rows = table(tmp_path / "knockout.csv")
+    assert [(row["model"].strip(), row["backbone sees"], row["alignment sees"]) for row in rows] == [
+        ("vbpr", "as it is", "–"),
+        ("vbpr", "shuffled", "–"),
+        ("+ cross", "as it is", "as it is"),
+        ("+ cross", "as it is", "as it is, apart"),
+        ("+ cross", "as it is", "shuffled"),
+    ]
+    # VBPR hands over no vectors of its own, so that being apart changes nothing
+    assert rows[2]["R@20"] == rows[3]["R@20"]
+    tests = table(tmp_path / "knockout-tests.csv")
+    assert [(row["new model"], row["base model"]) for row in tests][-1] == (
+        "cross, alignment shuffled",
+        "alone, as it is",
+    )
+    assert float(tests[-1]["new"]) == pytest.approx(float(rows[4]["R@20"]), abs=1e-12)
+    assert float(tests[-1]["base"]) == pytest.approx(float(rows[0]["R@20"]), abs=1e-12)
+    assert saved["findings"][-1].startswith("vbpr + cross: the gain ")
+
+
+@pytest.mark.slow
 def test_items_without_interactions(crossrec, tmp_path, read):
     flags = [*FLAGS[:-3], "--seeds", 1, "--threads", 1, "--backbones", "bpr", "--empty-references", "--share", 0.25]
     answer = crossrec("coldstart", *flags, "--quantiles", 0.9, "--out", tmp_path)
@@ -154,6 +181,9 @@ MISTAKES = {
     "items without content": ("coldstart", ["--empty-modalities"], ["no features"]),
     "items taken out twice": ("coldstart", ["--cold-items", "0.1"], ["--cold-items", "--share"]),
     "no such reference": ("coldstart", ["--references", "vbrp"], ["--references", "vbrp", "'vbpr'"]),
+    "nothing to knock out": ("knockout", ["--empty-modalities"], ["no content", "_feat.npy"]),
+    "no such knock-out": ("knockout", ["--knockouts", "shuffeld"], ["--knockouts", "shuffeld", "shuffled"]),
+    "knocked out twice": ("knockout", ["--content", "noise"], ["--content", "leave"]),
     "a share of the data": ("ablate", ["--missing-content", "2"], ["--missing-content", "2"]),
 }
 

@@ -9,10 +9,11 @@ import sys
 import pytest
 from tests.cli import tuning
 
-from crossrec.data import DataConfig
+from crossrec.data import DataConfig, load
 from crossrec.data.io.lock import FILE, FolderLock
+from crossrec.errors import DataError
 from crossrec.experiments.experiment import SharedSettings
-from crossrec.experiments.runner import pool as module
+from crossrec.experiments.runner import jobs, pool as module
 from crossrec.experiments.runner.jobs import Cell, Datasets
 from crossrec.experiments.runner.pool import Pool
 
@@ -75,3 +76,18 @@ def test_a_failure_says_what_ended_the_process(tmp_path, monkeypatch, script, fa
         (result,) = pool.run([CELL])
     assert result.metrics is None
     assert re.fullmatch(f"failed: {failure}", result.failure), result.failure
+
+
+def test_data_sets_beyond_the_last_few_are_read_again(monkeypatch):
+    read = []
+    monkeypatch.setattr(jobs, "load", lambda config: read.append(config.split_seed) or load(config))
+    configs = [DataConfig(data="synthetic-tiny", split_seed=seed) for seed in range(jobs.DATASETS_IN_MEMORY + 1)]
+    datasets = Datasets()
+    first = [datasets[config].fingerprint() for config in configs for _ in range(2)][::2]
+    assert read == [0, 1, 2, 3, 4], "once each, while it is in use"
+    assert list(datasets) == configs
+    assert [dataset.fingerprint() for dataset in datasets.values()] == first
+    assert read[5:] == [0, 1, 2, 3, 4]
+    with pytest.raises(DataError):
+        datasets[DataConfig(data="nowhere")]
+    assert len(datasets) == len(configs)

@@ -22,5 +22,5 @@ def test_every_question_is_a_command_and_an_experiment_with_a_public_configurati
 def test_a_report_shows_the_questions_of_the_paper_then_the_search_then_others():
     assert list(SECTIONS.items()) == [
         *((f"RQ{n}", name)[::-1] for n, name in enumerate(list(QUESTIONS)[:7], 1)),
-        *(("strengths", "Fig. 2"), ("tune", "Section 7.1"), ("coldstart", "")),
+        *(("strengths", "Fig. 2"), ("tune", "Section 7.1"), ("coldstart", ""), ("knockout", "")),
     ]

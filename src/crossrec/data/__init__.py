@@ -5,7 +5,7 @@ from crossrec.data.dataset import ColdItems, Dataset, Interactions
 from crossrec.data.description import Description, describe
 from crossrec.data.findings import Finding
 from crossrec.data.importers import ImportCard, ImportConfig, import_data
-from crossrec.data.loading import data_folder, load, validate
+from crossrec.data.loading import data_folder, load, modalities_of, validate
 
 __all__ = [
     "ColdItems",
@@ -20,5 +20,6 @@ __all__ = [
     "describe",
     "import_data",
     "load",
+    "modalities_of",
     "validate",
 ]

@@ -14,6 +14,8 @@ Split = Literal["auto", "given", "random", "time", "leave_one_out"]
 Duplicates = Literal["error", "drop"]
 TimeFormat = Annotated[str, AfterValidator(check_time_format)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Replacement = Literal["shuffled", "constant", "noise"]
+"""What can stand in for the features of all items in a knock-out."""
 
 
 class DataConfig(Config):
@@ -58,14 +60,28 @@ class DataConfig(Config):
     false_clicks: Share | None = None
     """Random interactions added to training, as a share of the training rows (Section 7.5)."""
 
+    content: Replacement | None = None
+    """Replace the features of all items: shuffled among the items, the same for all, or noise (knockout)."""
+
+    alignment_content: Literal["original"] | Replacement | None = None
+    """Features for the alignment, which projects them itself; default: what the backbone sees (knockout)."""
+
+    alignment_modalities: tuple[str, ...] | None = None
+    """Modalities for the alignment, which projects them itself; default: those of the backbone (knockout)."""
+
     corruption_seed: Annotated[int, Field(ge=0)] | None = None
-    """Seed of missing content and false clicks; default: 0."""
+    """Seed of missing content, false clicks and replaced content; default: 0."""
 
     cold_items: Share | None = None
     """Share of the items with training rows to hold out with all their interactions (coldstart)."""
 
     cold_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the draw of cold items; default: 0."""
+
+    @property
+    def alignment_is_apart(self) -> bool:
+        """Whether the alignment has features of its own."""
+        return self.alignment_content is not None or self.alignment_modalities is not None
 
     @field_validator("missing_content", "false_clicks", "cold_items")
     @classmethod

@@ -1,4 +1,4 @@
-"""Corrupt a data set for the robustness experiment (Section 7.5): replace features by noise, add false clicks."""
+"""Corrupt a data set: noise for features and false clicks (Section 7.5), and features that say nothing (knock-outs)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from crossrec.data.config import Replacement
 from crossrec.data.dataset import Interactions
 from crossrec.data.io.features import Scaler, missing_rows
 from crossrec.errors import DataError
@@ -37,6 +38,35 @@ def replace_features(features: Mapping[str, np.ndarray], share: float, seed: int
             copy[row] = columns.centre_D + deviation_D * generator.standard_normal(copy.shape[1])
         noisy[modality] = copy
     return noisy
+
+
+def replace_content(features: Mapping[str, np.ndarray], how: Replacement, seed: int) -> dict[str, np.ndarray]:
+    """Replace the raw features, (I, D_m) for each modality, of all items by others that say nothing about them.
+
+    - ``shuffled``: every item with content gets all the features of another one, at random: what goes together in
+      different modalities still does. What the other one lacks is lacking.
+    - ``constant``: all items get the features of one item, drawn for each modality.
+    - ``noise``: ``replace_features`` with a share of 1.
+
+    An item without any feature stays without; with ``constant`` and ``noise`` so does one that lacks a modality.
+    Raises DataError if there is no modality.
+    """
+    if not features:
+        raise DataError(f"content or alignment_content '{how}': there are no features to replace; leave it out")
+    if how == "noise":
+        return replace_features(features, 1.0, seed)
+    present = {modality: ~missing_rows(matrix) for modality, matrix in features.items()}
+    replaced = {modality: np.array(matrix) for modality, matrix in features.items()}
+    if how == "shuffled":  # along a random circle, so that nobody keeps its own
+        order = numpy_generator(seed, "shuffled").permutation(np.flatnonzero(np.logical_or.reduce([*present.values()])))
+        for modality, matrix in features.items():
+            replaced[modality][order] = matrix[np.roll(order, 1)]
+    else:
+        for modality, matrix in features.items():
+            rows = np.flatnonzero(present[modality])
+            if len(rows):
+                replaced[modality][rows] = matrix[numpy_generator(seed, f"constant {modality}").choice(rows)]
+    return replaced
 
 
 def add_false_clicks(

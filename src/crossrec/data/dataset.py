@@ -54,7 +54,8 @@ class Dataset:
     ``features``: modality → float32 (I, D_m), C-contiguous and scaled; an item without the feature has a row of zeros.
     ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows dropped because
     ``duplicates="drop"``. ``scalers``: modality → the scaling of its raw features. ``cold``: items held out by
-    ``cold_items``; the other fields and the fingerprint do not contain them.
+    ``cold_items``; the other fields and the fingerprint do not contain them. ``alignment_features``: as ``features``,
+    for the alignment, where it has its own (knock-outs).
     """
 
     name: str
@@ -69,6 +70,12 @@ class Dataset:
     dropped_duplicates: int = 0
     scalers: dict[str, Scaler] = field(default_factory=dict)
     cold: ColdItems | None = None
+    alignment_features: dict[str, np.ndarray] | None = None
+
+    @property
+    def all_features(self) -> dict[str, np.ndarray]:
+        """The features of every modality as the alignment sees them, or the backbone where the alignment does not."""
+        return self.features | (self.alignment_features or {})
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{split} {len(getattr(self, split)):,}" for split in ("train", "valid", "test"))
@@ -98,9 +105,10 @@ class Dataset:
             for array in (part.user_N, part.item_N):
                 digest.update(f"|{len(part)}|".encode())
                 digest.update(np.ascontiguousarray(array, dtype="<i8").data)
-        for modality, matrix in sorted(self.features.items()):
-            digest.update(f"|{modality} {matrix.shape}|".encode())
-            digest.update(np.ascontiguousarray(matrix, dtype="<f4").data)
+        for prefix, features in (("", self.features), ("alignment ", self.alignment_features or {})):
+            for modality, matrix in sorted(features.items()):
+                digest.update(f"|{prefix}{modality} {matrix.shape}|".encode())
+                digest.update(np.ascontiguousarray(matrix, dtype="<f4").data)
         return digest.hexdigest()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from crossrec.data.config import DataConfig
-from crossrec.data.corrupt import add_false_clicks, replace_features
+from crossrec.data.config import DataConfig, Replacement
+from crossrec.data.corrupt import add_false_clicks, replace_content, replace_features
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.holdout_items import hold_out_items
@@ -22,6 +23,9 @@ from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 from crossrec.randomness import numpy_generator
+
+GENERATED_MODALITIES = ("image", "text")
+"""Modalities of the built-in sets."""
 
 
 def load(config: DataConfig) -> Dataset:
@@ -43,6 +47,17 @@ def validate(config: DataConfig) -> list[Finding]:
     findings = Findings()
     _assemble(config, findings)
     return list(findings)
+
+
+def modalities_of(config: DataConfig) -> list[str]:
+    """Return the modalities of the data set that ``config`` names, those to use, without reading it.
+
+    Raises DataError as :func:`load` does, where there is no such data set or modality.
+    """
+    if config.data in RECIPES:
+        return choose_modalities(GENERATED_MODALITIES, config.modalities, f"data '{config.data}'")
+    source = locate(config.data)
+    return choose_modalities(list(source.features), config.modalities, str(source.table.parent))
 
 
 def data_folder(config: DataConfig) -> Path | None:
@@ -69,7 +84,7 @@ def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
     if config.split in ("given", "time"):
         findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
-    modalities = choose_modalities(["image", "text"], config.modalities, f"data '{config.data}'")
+    modalities = _modalities(config, GENERATED_MODALITIES, f"data '{config.data}'")
     if findings.errors:
         return None
     generated = generate(recipe)
@@ -83,7 +98,7 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
     source = locate(config.data)
     modalities: list[str] = []
     with findings.attempt():
-        modalities = choose_modalities(list(source.features), config.modalities, str(source.table.parent))
+        modalities = _modalities(config, list(source.features), str(source.table.parent))
     features: dict[str, np.ndarray] = {}
     for modality in modalities:
         with findings.attempt():
@@ -132,6 +147,19 @@ def _finish(
         held_out = (splits[VALID], splits[TEST])
         splits[TRAIN] = add_false_clicks(splits[TRAIN], held_out, len(item_ids), config.false_clicks, seed)
     scalers = {modality: Scaler.fit(matrix, config.feature_scaling) for modality, matrix in features.items()}
+
+    def scaled(modalities: Sequence[str], content: Replacement | None) -> dict[str, np.ndarray]:
+        seen = {modality: features[modality] for modality in modalities}
+        seen = seen if content is None else replace_content(seen, content, seed)
+        return {modality: scalers[modality](matrix) for modality, matrix in seen.items()}
+
+    available = list(features)
+    of_backbone = choose_modalities(available, config.modalities, name)
+    alignment_features = None
+    if config.alignment_is_apart:
+        wanted = config.modalities if config.alignment_modalities is None else config.alignment_modalities
+        content = None if config.alignment_content == "original" else config.alignment_content
+        alignment_features = scaled(choose_modalities(available, wanted, name), content)
     return Dataset(
         name=name,
         num_users=len(log.user_ids),
@@ -139,13 +167,20 @@ def _finish(
         train=splits[TRAIN],
         valid=splits[VALID],
         test=splits[TEST],
-        features={modality: scalers[modality](matrix) for modality, matrix in features.items()},
+        features=scaled(of_backbone, config.content),
         user_ids=log.user_ids.alias("id"),
         item_ids=item_ids.alias("id"),
         dropped_duplicates=dropped,
         scalers=scalers,
         cold=cold,
+        alignment_features=alignment_features,
     )
+
+
+def _modalities(config: DataConfig, available: Sequence[str], where: str) -> list[str]:
+    """Modalities to read, sorted: those of the backbone and of the alignment. Raises DataError for a missing one."""
+    chosen = choose_modalities(available, config.modalities, where)
+    return sorted({*chosen, *choose_modalities(available, config.alignment_modalities or (), where)})
 
 
 def _repeated(log: InteractionLog, table: Table, config: DataConfig, findings: Findings) -> np.ndarray:

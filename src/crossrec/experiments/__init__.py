@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crossrec.experiments.questions.coldstart import ColdstartConfig as ColdstartConfig
     from crossrec.experiments.questions.compare import CompareConfig as CompareConfig
     from crossrec.experiments.questions.directions import DirectionsConfig as DirectionsConfig
+    from crossrec.experiments.questions.knockout import KnockoutConfig as KnockoutConfig
     from crossrec.experiments.questions.popularity import PopularityConfig as PopularityConfig
     from crossrec.experiments.questions.robustness import RobustnessConfig as RobustnessConfig
     from crossrec.experiments.questions.sensitivity import SensitivityConfig as SensitivityConfig

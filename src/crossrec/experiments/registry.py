@@ -40,6 +40,7 @@ QUESTIONS: dict[str, Question] = {
         ".strengths", "How strong each modality is, and which way items align, by epoch (Fig. 2).", "Fig. 2"
     ),
     "coldstart": Question(".coldstart", "Recommend items without any interactions, by their content alone."),
+    "knockout": Question(".knockout", "Does a gain come from content, or from a better loss? Content knocked out."),
 }
 """By name of the command. The order is the one in which a report shows results."""
 

@@ -90,7 +90,7 @@ class TrainedEmbeddings:
             for m in cross.modalities:
                 if (key := f"{m}->{ID}") in cross.aligners:
                     aligners[m, ID] = _aligner({k: _to_cpu(x) for k, x in cross.aligners[key].state_dict().items()})
-        features = {m: torch.from_numpy(dataset.features[m]) for m in encoders.keys() | modality_IL.keys()}
+        features = {m: torch.from_numpy(dataset.all_features[m]) for m in encoders.keys() | modality_IL.keys()}
         for m in encoders.keys() - modality_IL.keys():
             modality_IL[m] = encoders[m].detached()(features[m])
         user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)

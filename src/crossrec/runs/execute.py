@@ -42,12 +42,14 @@ RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
 
 def training_set(dataset: Dataset) -> TrainingSet:
     """Return all that a model may learn from: training pairs and features, no held-out pair."""
+    own = dataset.alignment_features
     return TrainingSet(
         dataset.num_users,
         dataset.num_items,
         torch.from_numpy(dataset.train.user_N),
         torch.from_numpy(dataset.train.item_N),
         {name: torch.from_numpy(feature) for name, feature in dataset.features.items()},
+        None if own is None else {name: torch.from_numpy(feature) for name, feature in own.items()},
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from crossrec.data import DataConfig, Dataset, load
 from crossrec.runs.config import RunConfig
+
+DATASETS_IN_MEMORY = 4
+"""Data sets that an experiment keeps: one of many knock-outs has as many copies of the features."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,23 @@ class Result:
     failure: str = ""
 
 
-class Datasets(dict[DataConfig, Dataset]):
-    """Data sets by configuration; each is read on first access. Raises DataError as ``load`` does."""
+class Datasets(Mapping[DataConfig, Dataset]):
+    """Data sets by configuration, each read at its first access. Raises DataError as ``load`` does.
 
-    def __missing__(self, config: DataConfig) -> Dataset:
-        dataset = self[config] = load(config)
+    The last ``DATASETS_IN_MEMORY`` stay in memory; another one is read again. Iterates over those accessed so far.
+    """
+
+    def __init__(self) -> None:
+        self._configs: dict[DataConfig, None] = {}
+        self._load = lru_cache(DATASETS_IN_MEMORY)(load)
+
+    def __getitem__(self, config: DataConfig) -> Dataset:
+        dataset = self._load(config)
+        self._configs[config] = None
         return dataset
+
+    def __iter__(self) -> Iterator[DataConfig]:
+        return iter(self._configs)
+
+    def __len__(self) -> int:
+        return len(self._configs)
