@@ -5,6 +5,8 @@ No other file of the training path knows both a backbone and an alignment.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class Objective(nn.Module):
         self, backbone: BackboneConfig, alignment: AlignmentConfig | None, data: TrainingSet, seed: int
     ) -> None:
         super().__init__()
-        self.optimizer_settings = {"lr": backbone.learning_rate, "weight_decay": backbone.weight_decay}
+        self.weight_decay = backbone.weight_decay
         self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.content_graph = None
@@ -58,6 +60,11 @@ class Objective(nn.Module):
         """Prepare epoch ``epoch``, counted from 1, of ``steps`` steps, for backbone and schedule of the alignment."""
         self.backbone.before_epoch(epoch, generator)
         self.epoch, self.step, self.steps = epoch, 0, steps
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters for Adam; ``lr_factor`` multiplies a group's learning rate."""
+        backbone = {"params": list(self.backbone.parameters()), "weight_decay": self.weight_decay, "lr_factor": 1.0}
+        return [backbone, *([] if self.cross is None else self.cross.parameter_groups())]
 
     def propagate(self) -> Representations:
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""

@@ -97,10 +97,7 @@ def fit(
     """
     folder = None if checkpoints is None else Path(checkpoints)
     sampler = Sampler(data, config.batch_size)
-    parameters = [{"params": list(objective.backbone.parameters()), **objective.optimizer_settings}]
-    if objective.cross is not None:
-        parameters.append({"params": list(objective.cross.parameters()), "lr": objective.optimizer_settings["lr"]})
-    optimizer = torch.optim.Adam(parameters, fused=True)
+    optimizer = torch.optim.Adam(objective.parameter_groups(), fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
     state = _State(objective, optimizer, generators, Progress(), _weights(objective))
@@ -115,7 +112,7 @@ def fit(
         objective.train()
         objective.before_epoch(epoch, generators["epoch"], len(sampler))
         for group in optimizer.param_groups:
-            group["lr"] = objective.learning_rate_at(epoch)
+            group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
         trained = time.perf_counter()
         metrics = validate(objective, valid)

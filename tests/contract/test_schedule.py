@@ -137,7 +137,9 @@ def test_history_has_the_mean_over_the_steps_with_alignment():
     assert row["item"] == pytest.approx(sum(values) / len(values))
 
 
-FADING = CrossConfig(alignment_epochs=3, fade="cosine", every=2, prototypes_itv=8, prototypes_ui=8)
+FADING = CrossConfig(
+    alignment_epochs=3, fade="cosine", every=2, temperature_gradient="weighted", prototypes_itv=8, prototypes_ui=8
+)
 
 
 @pytest.mark.parametrize("alignment", [CONFIG, FADING], ids=["ends", "fades and skips steps"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,3 +33,7 @@ class Alignment(nn.Module, ABC):
         """Σ weight · term over the terms given, with the weights of ``config.weight``; a scalar."""
         weighted = [self.config.weight(name) * value for name, value in terms.items()]
         return torch.stack(weighted).sum() if weighted else torch.zeros(())
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters for an optimiser of torch; ``lr_factor`` multiplies a group's learning rate."""
+        return [{"params": list(self.parameters()), "lr_factor": 1.0}]

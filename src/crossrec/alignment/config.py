@@ -91,6 +91,8 @@ class CrossConfig(AlignmentConfig):
     """Learn λ_f within [0.001, 0.5], as the official losses do."""
     learn_lambda_c: bool = True
     """Learn λ_c within [0.01, 0.99], as the official losses do."""
+    temperature_gradient: Literal["weighted"] | None = None
+    """weighted: multiply the learning rate of λ_f by α, that of λ_c by β, since Adam does not see a loss's weight."""
     neighbors: Annotated[int, Field(ge=1)] = 5
     """K, neighbours per item (Section 6.1)."""
     prototypes_itv: Annotated[int, Field(ge=1)] | None = None

@@ -109,6 +109,16 @@ class Cross(Alignment):
             terms["neighbor"] = self._neighbor_term(view)
         return terms | self._cluster_terms(view)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """As ``Alignment.parameter_groups``; with ``temperature_gradient`` λ_f and λ_c have the factors α and β."""
+        weighted = {}
+        if self.config.temperature_gradient == "weighted":
+            temperatures = {"item": self.lambda_f, "cluster_items": self.lambda_c}
+            weighted = {t: self.config.weight(term) for term, t in temperatures.items() if t is not None}
+        others = [p for p in self.parameters() if p not in weighted]
+        groups = [{"params": [t], "lr_factor": weight} for t, weight in weighted.items()]
+        return [{"params": others, "lr_factor": 1.0}, *groups]
+
     @torch.no_grad()
     def strengths(self, reps: Representations, batch: Batch) -> tuple[Tensor, Tensor]:
         """s_i^m of the batch's distinct items, (M, N), and the directions they support, boolean (M, M, N) (Figure 2).
