@@ -54,6 +54,35 @@ def test_equal_shares_unless_given():
     assert torch.equal(ContentGraph(features)(item), equal(item))
 
 
+def test_shares_follow_the_training_feedback():
+    """Each modality's share is in proportion to its lift above 1; loops from the definition."""
+    generator = torch.Generator().manual_seed(1)
+    features = {"image": torch.randn(12, 4, generator=generator), "text": torch.randn(12, 4, generator=generator)}
+    users = [[i, nearest(features["text"], i, 1)[0]] for i in range(12)] + [[0, 5, 7], [3, 3, 9], [2, 8]]
+    pairs = [(user, item) for user, items in enumerate(users) for item in items]
+    interactions = tuple(torch.tensor(pairs).T)
+    table = torch.zeros(len(users), 12, dtype=torch.float64)
+    table[interactions] = 1.0
+    unit = torch.nn.functional.normalize(table, dim=0)
+    cosine = unit.T @ unit
+    average = (cosine.sum() - cosine.trace()) / (12 * 11)
+    excess = {}
+    for name, feature in features.items():
+        edges = [cosine[i, j] for i in range(12) for j in nearest(feature, i, 2)]
+        excess[name] = max(float(sum(edges) / len(edges) / average) - 1, 0.0)
+    graph = ContentGraph(features, neighbors=2, interactions=interactions)
+    assert excess["text"] > excess["image"]
+    assert graph.shares == pytest.approx({name: value / sum(excess.values()) for name, value in excess.items()})
+
+
+def test_shares_are_equal_where_feedback_says_nothing():
+    features = {"image": torch.eye(4) + 0.1, "text": torch.eye(4).flip(0) + 0.3}
+    alone = (torch.arange(4), torch.arange(4))
+    assert ContentGraph(features, interactions=alone).shares == {"image": 0.5, "text": 0.5}
+    given = ContentGraph(features, interactions=alone, shares={"image": 1, "text": 3})
+    assert given.shares == {"image": 0.25, "text": 0.75}
+
+
 @pytest.mark.parametrize(
     ("features", "shares", "message"),
     [
@@ -94,7 +123,8 @@ def test_the_objective_puts_it_around_backbones_without_an_item_graph(name):
         before, after = plain.propagate(), graph.propagate()
         parts = graph.parts(after)
     assert type(after) is type(before)
-    target = before.item_IS if graph.content_graph is None else ContentGraph(data.features)(before.item_IS)
+    content = ContentGraph(data.features, interactions=(data.user_T, data.item_T))
+    target = before.item_IS if graph.content_graph is None else content(before.item_IS)
     torch.testing.assert_close(after.item_IS, target)
     assert after.user_US.shape[0] == USERS
     if parts:

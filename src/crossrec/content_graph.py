@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from torch import Tensor
 
 from crossrec.errors import ConfigError
-from crossrec.graph import knn, modality_shares
+from crossrec.graph import knn, modality_shares, unit_columns
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Representations
@@ -26,15 +26,16 @@ class ContentGraph:
 
     In an own training loop::
 
-        graph = ContentGraph({"image": image, "text": text})
+        graph = ContentGraph({"image": image, "text": text}, interactions=(user, item))
         item_vectors = graph(item_vectors)  # in every step, and before recommending
 
     ``features``: raw content features by modality, (I, D_m); a row of zeros is a missing feature. ``weight``: w.
-    ``neighbors``: K. ``shares``: of each modality, such as image 0.1 and text 0.9; equal unless given. A modality's K
-    nearest other items have equal weights that add up to the modality's share; an item that lacks a modality has the
-    shares of the others; an item without content keeps its own vector. The graph is linear and constant: it passes
-    gradients to the neighbours and has no parameters. Raises ConfigError if ``shares`` does not name exactly the
-    modalities of ``features``, or if there are none.
+    ``neighbors``: K. ``shares``: of each modality, such as image 0.1 and text 0.9. Unless given, they come from
+    ``interactions``, the training pairs (user, item), int64 (T,), by ``feedback_shares``; they are equal without them.
+    A modality's K nearest other items have equal weights that add up to the modality's share; an item that lacks a
+    modality has the shares of the others; an item without content keeps its own vector. The graph is linear and
+    constant: it passes gradients to the neighbours and has no parameters. Raises ConfigError if ``shares`` does not
+    name exactly the modalities of ``features``, or if there are none.
 
     The frozen item graph of FREEDOM (Zhou and Shen 2023), made a part that any backbone can have.
     """
@@ -46,16 +47,19 @@ class ContentGraph:
         weight: float = 1.0,
         neighbors: int = NEIGHBORS,
         shares: Mapping[str, float] | None = None,
+        interactions: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if not features:
             raise ConfigError("the content graph needs at least one content modality, and this data set has none")
-        share = modality_shares(shares, tuple(features), "--content-shares")
+        means = {modality: _neighbor_mean(feature, neighbors) for modality, feature in features.items()}
+        if shares is None and interactions is not None:
+            shares = feedback_shares(means, interactions)
+        self.shares = modality_shares(shares, tuple(features), "--content-shares")
         count = len(next(iter(features.values())))
         total, mass_I = sp.csr_matrix((count, count)), np.zeros(count)
-        for modality, feature in features.items():
-            mean = _neighbor_mean(feature, neighbors)
-            total = total + share[modality] * mean
-            mass_I += share[modality] * (np.diff(mean.indptr) > 0)
+        for modality, mean in means.items():
+            total = total + self.shares[modality] * mean
+            mass_I += self.shares[modality] * (np.diff(mean.indptr) > 0)
         scale = np.divide(weight, mass_I, out=np.zeros(count), where=mass_I > 0)
         device = next(iter(features.values())).device
         self.matrix = SparseMatrix.from_scipy(sp.diags(scale) @ total, symmetric=False, device=device)
@@ -73,6 +77,26 @@ class ContentGraph:
         if reps.normalized:  # the directions of the vectors that score
             return replace(reps, item_IL=l2_normalize(self(reps.item_IS)), scoring=scoring)
         return replace(reps, item_IL=self(reps.item_IL), scoring=scoring)
+
+
+def feedback_shares(
+    graphs: Mapping[str, sp.csr_matrix], interactions: tuple[Tensor, Tensor]
+) -> dict[str, float] | None:
+    """Shares by how much more users the neighbours by content have in common than items have on average.
+
+    lift_m = (mean of Equation 7's cosine over the edges of modality m's graph, (I, I)) / (its mean over all pairs of
+    different items). A modality's share is in proportion to lift_m - 1, and 0 where that is negative. None if no
+    modality is above 1. ``interactions``: training pairs (user, item), int64 (T,).
+    """
+    count = next(iter(graphs.values())).shape[0]
+    unit = unit_columns(*interactions, count)
+    pairs = float(np.square(unit.sum(axis=1)).sum() - unit.power(2).sum()) / max(count * (count - 1), 1)
+    excess = {}
+    for modality, graph in graphs.items():
+        row, column = graph.nonzero()
+        edges = float(unit[:, row].multiply(unit[:, column]).sum()) / max(len(row), 1)
+        excess[modality] = max(edges / pairs - 1, 0.0) if pairs else 0.0
+    return excess if any(excess.values()) else None
 
 
 def _neighbor_mean(feature: Tensor, k: int) -> sp.csr_matrix:

@@ -241,6 +241,15 @@ def co_occurrence_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_item
     return SparseMatrix.from_scipy(scale @ common @ scale, symmetric=True, device=user_T.device)
 
 
+def unit_columns(user_T: Tensor, item_T: Tensor, num_items: int) -> sp.csc_matrix:
+    """The binary matrix of training interactions with columns of length 1: (U, I). Items without users are zeros."""
+    user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
+    num_users = int(user.max()) + 1 if len(user) else 0
+    columns = sp.csr_matrix((np.ones(len(user)), (item, user)), shape=(num_items, num_users))
+    columns.data[:] = 1.0
+    return (sp.diags(_inverse_root(columns.sum(1))) @ columns).T.tocsc()
+
+
 def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: int) -> Tensor:
     """The ``k`` other items whose training users are most similar, by cosine > 0: (I, k) int64, padded with -1.
 
@@ -248,14 +257,9 @@ def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: i
     of their index where the similarity is equal and the search returned them. An item with fewer than ``k`` neighbours
     has -1 in the remaining columns.
     """
-    user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
-    num_users = int(user.max()) + 1 if len(user) else 0
-    if not num_users or k <= 0:
+    if not len(user_T) or k <= 0:
         return torch.full((num_items, max(k, 0)), -1, dtype=torch.int64)
-    columns = sp.csr_matrix((np.ones(len(user)), (item, user)), shape=(num_items, num_users))
-    columns.data[:] = 1.0
-    columns = (sp.diags(_inverse_root(columns.sum(1))) @ columns).tocsr()
-    row, column, _, rank = _most_similar_others(columns, k)
+    row, column, _, rank = _most_similar_others(unit_columns(user_T, item_T, num_items).T.tocsr(), k)
     neighbors = np.full((num_items, k), -1, dtype=np.int64)
     neighbors[row, rank] = column
     return torch.from_numpy(neighbors).to(user_T.device)

@@ -41,6 +41,7 @@ class Objective(nn.Module):
                 weight=alignment.content_graph,
                 neighbors=alignment.content_neighbors or NEIGHBORS,
                 shares=alignment.content_shares,
+                interactions=(data.user_T, data.item_T),
             )
         self.cross: Alignment | None = None
         self.epoch, self.step, self.steps = 1, 0, 1

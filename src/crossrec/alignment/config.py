@@ -46,7 +46,7 @@ class AlignmentConfig(Config):
     content_neighbors: Annotated[int, Field(ge=1)] | None = None
     """K of the content graph, nearest items per item and modality; 10 unless given."""
     content_shares: dict[str, Weight] | None = None
-    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; equal unless given."""
+    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; by training feedback unless given."""
 
     @field_validator("fade")
     @classmethod
