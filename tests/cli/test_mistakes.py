@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 TRAIN = {
@@ -206,3 +207,38 @@ def test_a_modality_name_that_torch_does_not_allow(crossrec, mmrec):
     for backbone in ("lightgcn", "freedom"):
         line = crossrec("train", "--data", mmrec, "--backbone", backbone, "--out", "out").mistake
         assert "resnet.50_feat.npy" in line
+
+
+def test_features_that_are_too_large_to_train_with(crossrec, mmrec, features):
+    for name, spoilt in features.items():
+        matrix = spoilt.astype(np.float32)
+        matrix[3, 1] = -1e30
+        np.save(mmrec / f"{name}_feat.npy", matrix)
+    flags = ("--data", mmrec, "--feature-scaling", "none")
+    line = crossrec("train", *flags, "--backbone", "vbpr", "--out", "out").mistake
+    for part in ("data 'shop': modality 'scent'", "up to 1e+30", "scale them with --feature-scaling standardize_l2"):
+        assert part in line
+    assert "learning" not in line
+    warnings = crossrec("data", "validate", *flags)
+    assert warnings.code == 2
+    assert f"{mmrec}/sound_feat.npy: modality 'sound' has values up to 1e+30, too large to train with" in warnings.err
+    assert crossrec("data", "describe", "--data", mmrec).code == 0
+    assert crossrec("data", "validate", "--data", mmrec).code == 0
+
+
+HYPHENS = {
+    "alone": (["recommend", "run", "--users", "-u7"], "if -u7 is a value, write --users=-u7"),
+    "after others": (["recommend", "run", "--users", "a", "-u7", "b"], "if -u7 is a value, write --users=-u7"),
+    "after another flag": (["recommend", "run", "--k=3", "--history", "-x"], "if -x is a value, write --history=-x"),
+    "two hyphens": (["similar", "run", "--of", "--x7"], "if --x7 is a value, write --of=--x7"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "hint"), HYPHENS.values(), ids=HYPHENS)
+def test_ids_that_begin_with_a_hyphen(arguments, hint, crossrec):
+    assert hint in crossrec(*arguments).mistake
+    for flag in ("--users", "--history", "--of"):  # what the hint says is accepted: the next mistake is another
+        command = "similar" if flag == "--of" else "recommend"
+        assert "run: no such folder" in crossrec(command, "run", f"{flag}=-u7", f"{flag}=--u8").mistake
+    for typo in (["train", "--data", "x", "--epcohs", "3"], ["serve", "run", "-q"]):
+        assert "is a value" not in crossrec(*typo).mistake

@@ -151,3 +151,18 @@ def test_json_lines_of_a_wrong_form_are_dropped_and_counted(put):
     assert card.steps[0].interactions == 5
     assert card.steps[1].rule == "3 × line of a wrong form"
     assert pl.read_parquet(folder.parent / "out" / "interactions.parquet").rows() == [(1, 2), (4, 5)]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_files_of_recbole_and_lists_of_users(end, put):
+    files = {
+        "ml.inter": 'user_id:token\titem_id:token\nu1\ta"\nu1\tb\nu2\ta"\n',
+        "ml.item": 'item_id:token\tname:token_seq\nb\tBig b\na"\tSmall a\n',
+        "ml.user": "user_id:token\tage:float\nu2\t31\nu1\t30\n",
+    }
+    folder = put({name: text.replace("\n", end) for name, text in files.items()})
+    card = import_data(folder, folder.parent / "out")
+    assert card.steps[0].interactions == 3
+    tables = {name: pl.read_parquet(folder.parent / "out" / f"{name}.parquet") for name in ("items", "users")}
+    assert tables["items"].rows() == [("b", "Big b"), ('a"', "Small a")]
+    assert tables["users"].rows() == [("u1", 30.0), ("u2", 31.0)]

@@ -12,7 +12,7 @@ from rich.table import Table
 from crossrec.commands.progress import ProgressBar
 from crossrec.console import add_cells, say, stdout
 from crossrec.data.io.id_column import find_id_column
-from crossrec.data.io.open_text import ending
+from crossrec.data.io.open_text import ending, read_lines
 from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
@@ -42,12 +42,8 @@ def _ids_in_file(path: Path, id_map: IdMap, flag: str) -> list[Any]:
     if not path.is_file():
         raise DataError(f"{flag} {path}: no such file")
     line_of: Callable[[int], str] = "line {}".format
-    if path.suffix.lower() == ".txt":
-        try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError):
-            raise DataError(f"{flag} {path}: cannot be read; save it as UTF-8 text, an id a line") from None
-        ids = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
+    if ending(path) == ".txt":
+        ids = [(n, line.strip()) for n, line in enumerate(read_lines(path), 1) if line.strip()]
     else:
         table = open_table(path)
         column = find_id_column(table, id_map.what)

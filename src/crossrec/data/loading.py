@@ -12,7 +12,7 @@ from crossrec.data.corrupt import add_false_clicks, replace_content, replace_fea
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.holdout_items import hold_out_items
-from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features
+from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features, too_large
 from crossrec.data.io.header import types_in_header
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
@@ -227,6 +227,9 @@ def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], fin
             f"{source.table}: the highest item is {last}, but the features have {dataset.num_items} rows; the "
             f"further ones stay as items without interactions; delete the rows if they are none"
         )
+    for modality, matrix in dataset.all_features.items():
+        if problem := too_large(modality, matrix):
+            findings.warn(f"{source.features[modality]}: {problem}")
     for modality, matrix in features.items():
         missing_I = missing_rows(matrix)
         if count := int(missing_I.sum()):

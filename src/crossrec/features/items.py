@@ -12,6 +12,7 @@ from crossrec.data.io.blank import says_nothing, strip_invisible
 from crossrec.data.io.codes import plain_ids, positions
 from crossrec.data.io.features import open_features
 from crossrec.data.io.id_column import IdListing, find_column, read_listing
+from crossrec.data.io.open_text import ending
 from crossrec.data.io.tables import open_table
 from crossrec.data.row_numbers import no_row_index
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_file, locate
@@ -130,7 +131,7 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
 def has_row_indices(path: Path) -> bool:
     """Whether a data folder or file has the MMRec layout, where ids are row numbers."""
     files = [path] if path.is_file() else [file for file in path.iterdir() if not file.name.startswith(".")]
-    return any(file.suffix.lower() == INTER for file in files)
+    return any(ending(file) == INTER for file in files)
 
 
 def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series:

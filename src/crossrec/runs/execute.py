@@ -23,10 +23,11 @@ from safetensors.torch import load_file
 from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
+from crossrec.data.io.features import too_large
 from crossrec.data.io.lock import FolderLock
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.devices import torch_device
-from crossrec.errors import RunError
+from crossrec.errors import DataError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig, load_config
@@ -41,7 +42,13 @@ RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def training_set(dataset: Dataset) -> TrainingSet:
-    """Return all that a model may learn from: training pairs and features, no held-out pair."""
+    """Return all that a model may learn from: training pairs and features, no held-out pair.
+
+    Raises DataError for features that are too large to train with.
+    """
+    for modality, matrix in dataset.all_features.items():
+        if problem := too_large(modality, matrix):
+            raise DataError(f"data '{dataset.name}': {problem}")
     own = dataset.alignment_features
     return TrainingSet(
         dataset.num_users,

@@ -14,6 +14,7 @@ from crossrec.data.config import Scaling
 from crossrec.errors import DataError
 
 BLOCK = 4096  # rows converted to float64 at a time
+MAX_VALUE = 1e6  # of features to train with: squares and sums of them are far from the limits of float32
 _MAGIC = b"\x93NUMPY"
 
 
@@ -85,6 +86,17 @@ def open_features(path: Path | str) -> np.ndarray:
                 f"finite 32-bit number; replace it, or make the row all zero if the item has no feature"
             )
     return matrix
+
+
+def too_large(modality: str, matrix: np.ndarray) -> str | None:
+    """What to do about scaled features with values that no training bears; None if all are at most MAX_VALUE."""
+    largest = max(-float(matrix.min(initial=0)), float(matrix.max(initial=0)))
+    if largest <= MAX_VALUE:
+        return None
+    return (
+        f"modality '{modality}' has values up to {largest:.3g}, too large to train with (more than {MAX_VALUE:.0e}); "
+        "scale them with --feature-scaling standardize_l2"
+    )
 
 
 def missing_rows(matrix: np.ndarray) -> np.ndarray:

@@ -139,6 +139,17 @@ class TextFile:
         return b'"'.join(parts)
 
 
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a small text file. Raises DataError naming the line if it cannot be read as text."""
+    with open_text(path, quoted=False) as (file, _):
+        content = b"".join(iter(lambda: file.read(2**20), b""))
+    try:
+        return content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise DataError(f"{path}, line {line}: {SAVE_AS_UTF8}") from None
+
+
 @contextmanager
 def open_text(path: Path, *, quoted: bool) -> Iterator[tuple[TextFile, Callable[[], int]]]:
     """Open a text file; yields (file, function that returns the bytes read so far). Raises as :func:`open_bytes`."""
