@@ -51,7 +51,7 @@ def test_every_reader_of_an_items_table_chooses_the_same_column(case, put):
     if text["text"]:
         items = read_items(FeaturesConfig(data=str(folder), **text, **named))
         assert items.ids.to_list() == IDS
-        assert items.text(text["text"][0]).to_list() == [f"{text['text'][0]} {name}" for name in IDS]
+        assert items.text(text["text"][0])[0].to_list() == [f"{text['text'][0]} {name}" for name in IDS]
 
     import_data(folder, folder.parent / "out", ImportConfig(**named))
     assert pl.read_parquet(folder.parent / "out" / "items.parquet")["item"].to_list() == IDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -44,10 +45,13 @@ def test_lists_of_all_users_in_a_file(crossrec, tiny, tiny_run, tmp_path, ending
 
 def test_ids_as_arguments_in_a_table_and_in_a_text_file(crossrec, text, text_run, tmp_path):
     (tmp_path / "users.csv").write_text("customer_id,age\nAnn-3,7\n\nAnn-1,8\n")
-    (tmp_path / "users.txt").write_text("Ann-3\n\nAnn-1\n")
+    (tmp_path / "users.txt").write_bytes(b"\xef\xbb\xbfAnn-3\r\r\n\rAnn-1")
+    (tmp_path / "packed.txt.gz").write_bytes(gzip.compress(b"Ann-3\nAnn-1\n"))
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(b"user\rAnn-3\rAnn-1\r"))
     expected = text.recommend(["Ann-3", "Ann-1"], 2)
-    for number, users in enumerate((["Ann-3", "Ann-1"], [tmp_path / "users.csv"], [tmp_path / "users.txt"])):
-        out = tmp_path / f"{number}.parquet"
+    for name in ("", "users.csv", "users.txt", "packed.txt.gz", "packed.csv.gz"):
+        users = [tmp_path / name] if name else ["Ann-3", "Ann-1"]
+        out = tmp_path / f"lists-{name}.parquet"
         assert crossrec("recommend", text_run, "--k", 2, "--users", *users, "--out", out)[0] == 0
         assert pl.read_parquet(out).equals(expected)
 
@@ -77,6 +81,7 @@ MISTAKES = {
     "unknown in a file": (["--users", "users.csv"], "users.csv, line 3: user 77 is none of the 60"),
     "empty cell": (["--allow", "items.jsonl"], "items.jsonl, line 2: item"),
     "unknown line": (["--deny", "items.txt"], "items.txt, line 4: item x is none of the 40"),
+    "no text": (["--deny", "latin.txt"], "latin.txt, line 2: not UTF-8 text; save the file as UTF-8"),
     "column": (["--users", "items.jsonl"], "no user column"),
     "k": (["--k", 0], "k = 0"),
     "both": (["--users", 1, "--history", 2], "--users and --history"),
@@ -96,6 +101,7 @@ def test_mistakes_are_one_line_and_write_nothing(crossrec, tiny_run, tmp_path, f
     (here / "twice.csv").write_text("item,category\n1,tea\n1,pots\n")
     (here / "items.jsonl").write_text('{"item": 3, "x": 1}\n{"item": null, "x": 1}\n')
     (here / "items.txt").write_text("3\n\n5\nx\n")
+    (here / "latin.txt").write_bytes(b"3\n\xe9\n")
     (here / "lists.csv").write_text("as it was")
     before = {path.name: path.read_bytes() for path in here.iterdir()}
     out = [] if "--out" in flags else ["--out", "lists.csv"]
