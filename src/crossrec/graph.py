@@ -153,28 +153,28 @@ _KNN_NUMBERS = 1 << 26
 """Most cosines that ``knn`` has in memory at a time."""
 
 
-def knn(feature_matrix: Tensor, k: int, *, block: int = 1024) -> tuple[Tensor, Tensor]:
+def knn(feature_matrix: Tensor, k: int, *, rows: Tensor | None = None, block: int = 1024) -> tuple[Tensor, Tensor]:
     """The ``k`` items of highest cosine per item, the item itself included, and their cosines: (I, k) each.
 
-    ``feature_matrix``: (I, D). An item without the feature (a row of zeros) has only itself as neighbour, k times, with
-    cosine 0. Works in blocks of at most ``block`` rows and 256 MB of cosines.
+    ``feature_matrix``: (I, D). ``rows``: the items to search for, int64 (R,), all unless given. An item without the
+    feature (a row of zeros) has only itself as neighbour, k times, with cosine 0. Works in blocks of at most ``block``
+    rows and 256 MB of cosines.
     """
     block = max(1, min(block, _KNN_NUMBERS // max(1, len(feature_matrix))))
     norm = torch.linalg.vector_norm(feature_matrix, dim=1, keepdim=True)
     missing = norm.squeeze(1) == 0
     unit = feature_matrix / norm.masked_fill(norm == 0, 1.0)
-    k = min(k, len(unit))
+    k, rows = min(k, len(unit)), torch.arange(len(unit), device=unit.device) if rows is None else rows
     indices, cosines = [], []
-    for start in range(0, len(unit), block):
-        cosine = unit[start : start + block] @ unit.T
+    for row_B in torch.split(rows, block):
+        cosine = unit[row_B] @ unit.T
         cosine[:, missing] = -torch.inf
         top = cosine.topk(k, dim=1)
         indices.append(top.indices)
         cosines.append(top.values)
     index, value = torch.cat(indices), torch.cat(cosines)
-    self_index = torch.arange(len(unit), device=unit.device).unsqueeze(1)
-    lacking = ~torch.isfinite(value) | missing.unsqueeze(1)
-    return torch.where(lacking, self_index, index), value.masked_fill(lacking, 0.0)
+    lacking = ~torch.isfinite(value) | missing[rows].unsqueeze(1)
+    return torch.where(lacking, rows.unsqueeze(1), index), value.masked_fill(lacking, 0.0)
 
 
 def modality_shares(weights: Mapping[str, float] | None, modalities: Sequence[str], flag: str) -> dict[str, float]:

@@ -203,6 +203,25 @@ def neighbors(training: Pairs, num_items: int, k: int, i: int) -> list[int]:
     return [j for score, j in sorted(scored) if score < 0][:k]
 
 
+def filled_neighbors(
+    present: Sequence[int], features: Mapping[str, Matrix], shares: Mapping[str, float], k: int, i: int
+) -> list[int]:
+    """The neighbours, then the nearest others by Σ share · cosine over item i's modalities, up to K in all.
+
+    The sum is divided by √(shares of i's modalities · shares of the other's), which makes it a cosine.
+    """
+    held = {
+        j: sum(shares[m] for m in features if norm(features[m][j])) for j in range(len(next(iter(features.values()))))
+    }
+
+    def similarity(j: int) -> float:
+        weighted = math.fsum(shares[m] * cosine(table[i], table[j]) for m, table in features.items())
+        return weighted / math.sqrt(held[i] * held[j]) if held[i] and held[j] else 0.0
+
+    others = [j for j in held if j != i and j not in present and similarity(j) > 0]
+    return [*present, *sorted(others, key=lambda j: -similarity(j))][:k]
+
+
 def neighborhood(vectors: Sequence[Vector]) -> list[float]:
     """Equation 8: mean of the L2-normalised vectors of the neighbours."""
     return [mean(column) for column in zip(*[unit(vector) for vector in vectors], strict=True)]

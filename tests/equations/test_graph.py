@@ -69,6 +69,16 @@ def test_knn(block):
     close(cosine, 1 - distance, 1e-7)
 
 
+def test_knn_of_some_items():
+    feature = randn(3, 9, 4)
+    feature[2] = 0
+    rows = torch.tensor([7, 2, 0])
+    index, cosine = knn(feature, 3)
+    some_index, some_cosine = knn(feature, 3, rows=rows, block=2)
+    assert torch.equal(some_index, index[rows])
+    close(some_cosine, cosine[rows])
+
+
 def test_knn_without_the_feature():
     table = randn(6, 5, 3)
     table[2] = 0

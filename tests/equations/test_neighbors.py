@@ -9,7 +9,9 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from crossrec.alignment.neighbors import neighbor_loss, neighborhood
+from crossrec.alignment import Cross, CrossConfig
+from crossrec.alignment.neighbors import fill_with_content, neighbor_loss, neighborhood
+from crossrec.errors import ConfigError
 from crossrec.graph import co_occurrence_neighbors
 
 from . import reference as ref
@@ -119,3 +121,63 @@ def test_neighbor_loss_without_items_and_with_unknown_negatives():
         loss.backward()
     with pytest.raises(ValueError, match="strangers"):
         neighbor_loss(randn(0, 2, 3), randn(1, 2, 3), temperature=0.2, negatives="strangers")
+
+
+SHARES = {"sound": 0.2, "scent": 0.8}
+
+
+def sparse_world(k=3, items=12):
+    """Neighbours of which some are missing, and features of which some are missing."""
+    features = {"sound": randn(1, items, 4), "scent": randn(2, items, 3)}
+    features["sound"][4] = features["scent"][5] = 0
+    for feature in features.values():
+        feature[6] = 0
+    table = torch.stack([torch.randperm(items, generator=generator(i))[:k] for i in range(items)])
+    table[table == torch.arange(items).unsqueeze(1)] = items - 1
+    table[items - 1] = torch.arange(k)
+    table[torch.arange(k) >= (torch.arange(items) % (k + 1)).unsqueeze(1)] = -1
+    return table, features
+
+
+@pytest.mark.parametrize("shares", [None, SHARES])
+@pytest.mark.parametrize("k", [1, 3])
+def test_content_fills_missing_neighbors(k, shares):
+    table, features = sparse_world(k)
+    filled = fill_with_content(table, features, shares)
+    shares = shares or dict.fromkeys(features, 0.5)
+    listed = {m: numbers(feature) for m, feature in features.items()}
+    for i, row in enumerate(table.tolist()):
+        present = [j for j in row if j >= 0]
+        expected = ref.filled_neighbors(present, listed, shares, k, i)
+        assert filled[i].tolist() == expected + [-1] * (k - len(expected))
+    assert (filled[6] == table[6]).all()  # no content
+    has_content = torch.arange(12) != 6
+    assert (filled[has_content, 0] >= 0).all()
+
+
+def test_content_of_few_items_and_full_tables():
+    two = {"sound": torch.tensor([[1.0, 0.0], [1.0, 1.0]])}
+    assert fill_with_content(torch.full((2, 3), -1), two).tolist() == [[1, -1, -1], [0, -1, -1]]
+    full = torch.tensor([[1], [0]])
+    assert torch.equal(fill_with_content(full, two), full)
+    opposite = {"sound": torch.tensor([[1.0, 0.0], [-1.0, 0.0]])}
+    assert (fill_with_content(torch.full((2, 1), -1), opposite) == -1).all()
+
+
+def test_the_alignment_fills_neighbors_by_all_modalities():
+    table, features = sparse_world()
+    options = {"features": {m: f.float() for m, f in features.items()}, "neighbors": table, "modalities": ("scent",)}
+    config = CrossConfig(fill_neighbors=True, content_shares=SHARES)
+    assert torch.equal(Cross(4, config=config, **options).neighbor_IK, fill_with_content(table, features, SHARES))
+    assert torch.equal(Cross(4, **options).neighbor_IK, table)
+    with pytest.raises(ConfigError, match="--content-shares"):
+        Cross(4, config=CrossConfig(fill_neighbors=True, content_shares={"sound": 1}), **options)
+    without = Cross(4, config=config, neighbors=table)
+    assert torch.equal(without.neighbor_IK, table)
+
+
+def test_no_filling_is_the_default_and_names_no_other_run():
+    from crossrec.runs import RunConfig
+
+    digests = [RunConfig(alignment=CrossConfig(fill_neighbors=value)).digest() for value in (None, False, True)]
+    assert digests[0] == digests[1] != digests[2]

@@ -46,7 +46,8 @@ class AlignmentConfig(Config):
     content_neighbors: Annotated[int, Field(ge=1)] | None = None
     """K of the content graph, nearest items per item and modality; 10 unless given."""
     content_shares: dict[str, Weight] | None = None
-    """Share of each modality in the content graph, e.g. image 0.1 and text 0.9; by training feedback unless given."""
+    """Share of each modality, e.g. image 0.1 and text 0.9. Content graph: by training feedback unless given;
+    --fill-neighbors: equal."""
 
     @field_validator("fade")
     @classmethod
@@ -95,6 +96,8 @@ class CrossConfig(AlignmentConfig):
     """weighted: multiply the learning rate of λ_f by α, that of λ_c by β, since Adam does not see a loss's weight."""
     neighbors: Annotated[int, Field(ge=1)] = 5
     """K, neighbours per item (Section 6.1)."""
+    fill_neighbors: bool | None = None
+    """Fill the neighbours that an item lacks (Eq. 7) with the nearest items by content."""
     prototypes_itv: Annotated[int, Field(ge=1)] | None = None
     """P of C^ITV, prototypes shared by the items' modalities. By default chosen by the number of items."""
     prototypes_ui: Annotated[int, Field(ge=1)] | None = None
@@ -109,6 +112,11 @@ class CrossConfig(AlignmentConfig):
     """Assignment of codes: optimal transport (Eq. 10) or k-means."""
     precision: Precision | None = None
     """bfloat16: faster contrastive products where the processor has them, to about three digits. Default: float32."""
+
+    @field_validator("fill_neighbors")
+    @classmethod
+    def _none_for_no(cls, value: bool | None) -> bool | None:
+        return value or None
 
     @field_validator("strength_scale")
     @classmethod

@@ -14,7 +14,7 @@ from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
 from crossrec.alignment.direction import directions
 from crossrec.alignment.item_level import Aligner, item_level_loss
-from crossrec.alignment.neighbors import neighbor_loss, neighborhood
+from crossrec.alignment.neighbors import fill_with_content, neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength, strength_by_rank, strength_by_zscore
 from crossrec.alignment.tuning import direction_tuning_loss
@@ -38,7 +38,8 @@ class Cross(Alignment):
     ``dim``: L. ``features``: raw content features per modality, (I, D_m); each gets a learned linear projection.
     ``modalities``: further content modalities, whose (I, L) vectors come with every ``Representations.modality_IL``.
     ``interactions``: all training pairs (user, item), int64 (T,), from which Equation 7 finds each item's neighbours;
-    or ``neighbors``, a table (I, K) of them with -1 for none. ``num_items``: I, needed if no other argument implies it.
+    or ``neighbors``, a table (I, K) of them with -1 for none. With ``config.fill_neighbors`` the nearest by all of
+    ``features`` fill those that are missing. ``num_items``: I, needed if no other argument implies it.
     ``generator`` draws the initial values. The modalities are ``id`` plus features plus modalities, in this order.
 
     Raises ValueError if the neighbour term is active without interactions and neighbours; if a modality's name is
@@ -63,7 +64,8 @@ class Cross(Alignment):
     ) -> None:
         super().__init__()
         self.config = config = config or CrossConfig()
-        features = {name: f for name, f in (features or {}).items() if name not in modalities}
+        content = features or {}
+        features = {name: f for name, f in content.items() if name not in modalities}
         self.modalities = _checked((ID, *features, *modalities))
         num_items = _number_of_items(num_items, features, interactions, neighbors)
         active = config.active
@@ -85,11 +87,15 @@ class Cross(Alignment):
         self.codebook_ui = _codebook(count, dim, generator) if "cluster_users" in active else None
         self._workspace = Workspace()
 
-        if "neighbor" in active and neighbors is None:
+        if "neighbor" not in active:
+            neighbors = None
+        elif neighbors is None:
             if interactions is None:
                 raise ValueError("the neighbour term needs interactions=(user, item) or neighbors=; or leave it out")
             neighbors = co_occurrence_neighbors(*interactions, num_items, config.neighbors)
-        self.register_buffer("neighbor_IK", neighbors if "neighbor" in active else None, persistent=False)
+        if neighbors is not None and config.fill_neighbors and content:
+            neighbors = fill_with_content(neighbors, content, config.content_shares)
+        self.register_buffer("neighbor_IK", neighbors, persistent=False)
 
     def forward(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         """The terms of ``config.active`` by name, each a scalar, not weighted.

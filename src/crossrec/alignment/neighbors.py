@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -9,11 +10,35 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from crossrec.graph import knn, modality_shares
 from crossrec.losses import info_nce, logsumexp_dot
 from crossrec.ops.blockwise import Precision
 from crossrec.ops.vectors import l2_normalize, unit_rows, zero_like
 
 Negatives = Literal["neighborhoods", "items"]
+
+
+def fill_with_content(
+    neighbor_IK: Tensor, features: Mapping[str, Tensor], shares: Mapping[str, float] | None = None
+) -> Tensor:
+    """The neighbours, those that items lack filled with the nearest other items by content, (I, K) int64.
+
+    ``neighbor_IK``: of each item, -1 for none. ``features``: raw content features by modality, (I, D_m). Nearest is by
+    the cosine of the modalities side by side: Σ_m share_m cos_m / √(a b), where a and b are the sums of the shares of
+    those that either item has. Only items with a cosine > 0 fill. ``shares`` of the modalities: equal unless given.
+    What an item has stays and comes first. Raises ConfigError if ``shares`` does not name exactly the modalities.
+    """
+    share, k = modality_shares(shares, tuple(features), "--content-shares"), neighbor_IK.shape[1]
+    row_R = (neighbor_IK < 0).any(1).nonzero().squeeze(1)
+    content = torch.cat([l2_normalize(feature) * share[m] ** 0.5 for m, feature in features.items()], dim=1)
+    near_RC, cosine_RC = knn(content, k + 1, rows=row_R)  # the item itself is among them
+    present_RK = neighbor_IK[row_R]
+    is_new_RC = (near_RC.unsqueeze(2) != present_RK.unsqueeze(1)).all(2) & (near_RC != row_R.unsqueeze(1))
+    choice = torch.cat([present_RK, near_RC.masked_fill(~is_new_RC | (cosine_RC <= 0), -1)], dim=1)
+    order = (choice < 0).byte().argsort(dim=1, stable=True)
+    filled_IK = neighbor_IK.clone()
+    filled_IK[row_R] = choice.gather(1, order)[:, :k]
+    return filled_IK
 
 
 def neighborhood(table_RL: Tensor, neighbor_NK: Tensor, *, normalized: bool = False) -> Tensor:
