@@ -46,8 +46,7 @@ class AlignmentConfig(Config):
     content_neighbors: Annotated[int, Field(ge=1)] | None = None
     """K of the content graph, nearest items per item and modality; 10 unless given."""
     content_shares: dict[str, Weight] | None = None
-    """Share of each modality, e.g. image 0.1 and text 0.9. Content graph: by training feedback unless given;
-    --fill-neighbors: equal."""
+    """Shares of modalities, e.g. image 0.1 text 0.9. Default: in the graph by feedback, for --fill-neighbors equal."""
 
     @field_validator("fade")
     @classmethod
@@ -80,7 +79,7 @@ class CrossConfig(AlignmentConfig):
     """γ, weight of neighbour-level alignment (Eq. 9)."""
     direction: Direction = "dynamic"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
-    strength_scale: Literal["cosine"] | StrengthScale | None = None
+    strength_scale: StrengthScale | None = None
     """Strength in the direction rule: cosine (Eq. 1), or rank or zscore of an item's users among the batch's users."""
     lambda_f: Temperature = 0.1
     """λ_f, temperature of Eq. 4; its initial value if it is learnt."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crossrec.ops.vectors import counts, unit_rows
 
-StrengthScale = Literal["rank", "zscore"]
+StrengthScale = Literal["cosine", "rank", "zscore"]
 
 PAIRS = 1 << 18
 """Pairs whose users' vectors are gathered at a time: 64 MB at L = 64."""
