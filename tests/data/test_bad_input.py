@@ -262,6 +262,11 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/a.csv, line 1: numbers where the names of columns should be ('ann, 12, 5'); add a header above the rows",
     ),
+    "no header above text": (
+        {"a.csv": "ann,tea\nbob,rye\n"},
+        {"user_column": "ann"},
+        "/a.csv: no item column; known: ann, tea (item_column names it); if its first line is a row, add a",
+    ),
     "files of RecBole": (
         {"ml.inter": "user_id:token\titem_id:token\n1\t2\n"},
         {"user_column": "user_id:token", "item_column": "item_id:token"},

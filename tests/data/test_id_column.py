@@ -78,7 +78,8 @@ def test_tables_without_an_id_column_are_refused_by_every_reader(put):
         with pytest.raises(DataError) as caught:
             read()
         messages.add(str(caught.value))
-    assert messages == {f"{path}: no item column; known: name, price (item_column names it)"}
+    hint = "known: name, price (item_column names it); if its first line is a row, add a header above it"
+    assert messages == {f"{path}: no item column; {hint}"}
 
 
 def test_several_well_known_names_are_ambiguous(tmp_path):

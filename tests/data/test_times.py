@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crossrec.data import DataConfig, ImportConfig, import_data, load
+from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io import text_chunks
 from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import ConfigError, CrossrecError, DataError
@@ -300,6 +300,17 @@ def test_bounds_that_do_not_suit_the_times(case, put):
 def test_bounds_that_are_no_times(bound):
     with pytest.raises(ValueError, match="neither a number nor an ISO date"):
         ImportConfig(until=bound)
+
+
+def test_times_that_stand_for_a_missing_one_are_told(put):
+    times = ["1717113600", "0", "-1", "1717113700"]
+    card, left = imported(put, times, until="2024-06-01")
+    assert left == [0, 1, 2, 3]
+    doubt = "times that are 0 or -1: 2, read as 1970; delete these rows if they have no time"
+    assert card.notes[0] == doubt
+    config = DataConfig(data=str(put({}) / "log.csv"), split="leave_one_out")
+    assert f"warning: {config.data}: {doubt}" in map(str, validate(config))
+    assert not any("1970" in note for note in imported(put, ["-1", "0", "1", "2"])[0].notes)
 
 
 def test_a_clock_of_its_own_may_cross_units(put):

@@ -48,7 +48,7 @@ class ImportConfig(Config):
     dropped and counted."""
 
     since: str | None = None
-    """Earliest time to keep: a number in the unit of the column, or an ISO date."""
+    """Earliest time to keep: a number in the unit of the column, or an ISO date (in UTC without a time zone)."""
 
     until: str | None = None
     """First time to drop, in the form of since."""

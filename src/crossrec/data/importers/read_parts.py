@@ -123,6 +123,8 @@ class _PartReader:
             columns.get("split"),
             self.times,
         )
+        if doubt := self.times.doubt():
+            steps.notes.append(doubt)
         if self.window.rule:
             steps.add("time window", self.window.rule, *log.sizes())
             if len(log) == self.num_usable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.io.atomic import new_file
 from crossrec.data.io.codes import plain_ids
-from crossrec.data.io.header import header_problem, numbers_in_header
+from crossrec.data.io.header import SEPARATORS, header_problem, numbers_in_header
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -56,8 +57,12 @@ def find_column(table: Table, role: str, name: str | None, *, required: bool) ->
 
 def _no_column(table: Table, message: str) -> DataError:
     """The error for a missing column: what is wrong with the whole header, else ``message``."""
-    problem = header_problem(table.path, table.columns)
-    return DataError(f"{table.path}, line 1: {problem}" if problem else f"{table.path}: {message}")
+    if problem := header_problem(table.path, table.columns):
+        return DataError(f"{table.path}, line 1: {problem}")
+    names = set(map(normalize_name, table.columns))
+    is_perhaps_row = table.kind in SEPARATORS and names.isdisjoint(chain.from_iterable(COLUMN_NAMES.values()))
+    hint = "; if its first line is a row, add a header above it" if is_perhaps_row else ""
+    return DataError(f"{table.path}: {message}{hint}")
 
 
 def find_roles(

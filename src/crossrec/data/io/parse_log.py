@@ -195,6 +195,8 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
             else:
                 values[role] = rows.values(role, times).to_numpy()
                 times.check_units()
+                if doubt := times.doubt():
+                    findings.warn(f"{table.path}: {doubt}")
     if len(values) < len(roles):
         return None
     return InteractionLog(

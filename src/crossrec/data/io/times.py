@@ -71,6 +71,7 @@ class TimeEncoder:
     dtype: pl.DataType | None = None
     _has_zone: bool | None = None
     _is_between_units: np.ndarray = field(default_factory=lambda: np.zeros(len(UNITS) + 1, dtype=bool), repr=False)
+    _num_blank: int = 0
     _examples: dict[str, tuple[int | float, Callable[[], str]]] = field(default_factory=dict, repr=False)
 
     def encode(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
@@ -126,6 +127,7 @@ class TimeEncoder:
         if self.dtype is None or not self.dtype.is_numeric():
             return
         values = numbers.cast(pl.Float64).to_numpy()
+        self._num_blank += int(np.isin(values, (0, -1)).sum())
         edges = np.array([*UNITS.values()]).ravel()
         bin_N = np.searchsorted(edges, np.nan_to_num(values, nan=0.0), side="right")
         for index in np.unique(bin_N):  # odd: within a unit; even: between two
@@ -146,6 +148,12 @@ class TimeEncoder:
                     f"{where_high()}: time {high} seems to be in {larger}, but {low} ({where_low()}) in {unit}; write "
                     "all times in one unit"
                 )
+
+    def doubt(self) -> str | None:
+        """What is doubtful about the numbers: some are 0 or -1, as programs write for a missing time."""
+        if not self._num_blank or not PER_SECOND.keys() & self._examples.keys():
+            return None
+        return f"times that are 0 or -1: {self._num_blank:,}, read as 1970; delete these rows if they have no time"
 
     def _parse(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
         """Parse text as :meth:`encode` does."""
