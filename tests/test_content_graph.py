@@ -130,3 +130,37 @@ def test_the_objective_puts_it_around_backbones_without_an_item_graph(name):
     if parts:
         torch.testing.assert_close(torch.stack(list(parts.values())).sum(0), after.item_IS)
         assert all(len(part) == ITEMS for part in parts.values())
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_an_item_that_is_removed_and_added_as_new_gets_the_same(k):
+    generator = torch.Generator().manual_seed(3)
+    features = {name: torch.randn(9, width, generator=generator) for name, width in (("image", 5), ("text", 3))}
+    features["image"][2] = features["image"][5] = features["text"][5] = 0.0
+    item, shares = torch.randn(9, 4, generator=generator), {"image": 1, "text": 3}
+    whole = ContentGraph(features, weight=0.7, neighbors=k, shares=shares).matrix @ item
+    for removed in range(9):
+        others = [i for i in range(9) if i != removed]
+        graph = ContentGraph({m: f[others] for m, f in features.items()}, weight=0.7, neighbors=k, shares=shares)
+        new = graph.of_new_items({m: f[[removed]] for m, f in features.items()}, item[others])
+        torch.testing.assert_close(new[0], whole[removed])
+    assert not graph.of_new_items({"image": torch.zeros(2, 5)}, item[others]).any()
+
+
+def test_a_new_item_with_one_modality_has_the_share_of_that_one():
+    generator = torch.Generator().manual_seed(4)
+    features = {name: torch.randn(6, 4, generator=generator) for name in ("image", "text")}
+    item, new = torch.randn(6, 3, generator=generator), torch.randn(2, 4, generator=generator)
+    graph = ContentGraph(features, neighbors=2, shares={"image": 0.1, "text": 0.9})
+    alone = ContentGraph({"text": features["text"]}, neighbors=2)
+    torch.testing.assert_close(graph.of_new_items({"text": new}, item), alone.of_new_items({"text": new}, item))
+    assert graph.of_new_items({"text": new[:0]}, item).shape == (0, 3)
+
+
+def test_many_new_items_are_compared_block_by_block(monkeypatch):
+    generator = torch.Generator().manual_seed(5)
+    graph = ContentGraph({"image": torch.randn(7, 4, generator=generator)}, neighbors=2)
+    new, item = {"image": torch.randn(10, 4, generator=generator)}, torch.randn(7, 3, generator=generator)
+    expected_rows = graph.of_new_items(new, item)
+    monkeypatch.setattr("crossrec.content_graph._NUMBERS", 21)
+    torch.testing.assert_close(graph.of_new_items(new, item), expected_rows)

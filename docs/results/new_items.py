@@ -26,6 +26,7 @@ from crossrec.data import Dataset, load
 from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut, evaluate
 from crossrec.recommend.cold_start import ColdStart, ColdStartMethod
+from crossrec.recommend.new_item_graph import NewItemGraph
 from crossrec.runs.config import load_config
 from crossrec.runs.directory import open_embeddings
 
@@ -36,16 +37,19 @@ def main(runs: list[str]) -> None:
     torch.set_num_threads(1)
     metrics_by_method = defaultdict(list)
     for run in map(Path, runs):
-        dataset, embeddings = load(load_config(run / "config.json").data), open_embeddings(run)
+        config, embeddings = load_config(run / "config.json"), open_embeddings(run)
+        dataset = load(config.data)
+        graph = NewItemGraph.of(config, embeddings, dataset)
         touched_items = np.random.default_rng(0).permutation(np.unique(dataset.train.item_N))
         for part in map(np.sort, np.array_split(touched_items, PARTS)):
             held_out, item_index = held_out_of(part, dataset), torch.from_numpy(part)
             untouched = replace(embeddings, degree_I=embeddings.degree_I.index_fill(0, item_index, 0))
-            cold_start = ColdStart(untouched)
+            cold_start = ColdStart(untouched, graph=graph)
+            graph_NS = None if graph is None else graph.of_run(item_index)
             content = {modality: vectors[item_index] for modality, vectors in embeddings.modality_IL.items()}
             for method in get_args(ColdStartMethod):
                 try:
-                    item_NS = cold_start.item_vectors(content, method)
+                    item_NS = cold_start.item_vectors(content, method, graph_NS=graph_NS)
                 except ConfigError:  # this run has no such vectors
                     continue
                 item_NS = torch.cat([item_NS, torch.zeros_like(item_NS[:1])])

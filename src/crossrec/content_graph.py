@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from torch import Tensor
 
 from crossrec.errors import ConfigError
 from crossrec.graph import knn, modality_shares, unit_columns
 from crossrec.ops.sparse import SparseMatrix
+from crossrec.ops.topk import stable_topk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Representations
 
 Reps = TypeVar("Reps", bound=Representations)
 NEIGHBORS = 10
 """K, nearest items per item and modality, unless given."""
+_NUMBERS = 1 << 26
+"""Most cosines of new items in memory at a time."""
 
 
 class ContentGraph:
@@ -51,18 +56,46 @@ class ContentGraph:
     ) -> None:
         if not features:
             raise ConfigError("the content graph needs at least one content modality, and this data set has none")
-        means = {modality: _neighbor_mean(feature, neighbors) for modality, feature in features.items()}
-        if shares is None and interactions is not None:
-            shares = feedback_shares(means, interactions)
-        self.shares = modality_shares(shares, tuple(features), "--content-shares")
-        count = len(next(iter(features.values())))
-        total, mass_I = sp.csr_matrix((count, count)), np.zeros(count)
+        self.features, self.weight, self.neighbors = features, weight, neighbors
+        self._interactions = interactions if shares is None else None
+        self._given_shares = modality_shares(shares, tuple(features), "--content-shares")
+
+    @cached_property
+    def _means(self) -> dict[str, sp.csr_matrix]:
+        """The mean over an item's neighbours by modality, (I, I)."""
+        return {modality: _neighbor_mean(feature, self.neighbors) for modality, feature in self.features.items()}
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The shares of the modalities, which add up to 1."""
+        if self._interactions is None:
+            return self._given_shares
+        shares = feedback_shares(self._means, self._interactions)
+        return modality_shares(shares, tuple(self.features), "--content-shares")
+
+    @cached_property
+    def matrix(self) -> SparseMatrix:
+        """w · A, (I, I)."""
+        return self._weighted(self._means)
+
+    def of_new_items(self, features: Mapping[str, Tensor], item: Tensor) -> Tensor:
+        """w · A item of N items that are not in the graph, (N, L), by the same rule and with the same shares.
+
+        ``features``: their features by modality, (N, D_m), scaled as those of the graph; a modality may be missing.
+        ``item``: vectors of the graph's items before the graph is applied, (I, L).
+        """
+        means = {m: _neighbor_mean(self.features[m], self.neighbors, f) for m, f in features.items()}
+        return self._weighted(means) @ item
+
+    def _weighted(self, means: Mapping[str, sp.csr_matrix]) -> SparseMatrix:
+        """The modalities' means by their shares, of those that an item has, times w."""
+        shape, device = next(iter(means.values())).shape, next(iter(self.features.values())).device
+        total, mass_N = sp.csr_matrix(shape), np.zeros(shape[0])
         for modality, mean in means.items():
             total = total + self.shares[modality] * mean
-            mass_I += self.shares[modality] * (np.diff(mean.indptr) > 0)
-        scale = np.divide(weight, mass_I, out=np.zeros(count), where=mass_I > 0)
-        device = next(iter(features.values())).device
-        self.matrix = SparseMatrix.from_scipy(sp.diags(scale) @ total, symmetric=False, device=device)
+            mass_N += self.shares[modality] * (np.diff(mean.indptr) > 0)
+        scale = np.divide(self.weight, mass_N, out=np.zeros(shape[0]), where=mass_N > 0)
+        return SparseMatrix.from_scipy(sp.diags(scale) @ total, symmetric=False, device=device)
 
     def __call__(self, item: Tensor) -> Tensor:
         """item + w · A item, same shape as ``item``, (I, L)."""
@@ -99,12 +132,27 @@ def feedback_shares(
     return excess if any(excess.values()) else None
 
 
-def _neighbor_mean(feature: Tensor, k: int) -> sp.csr_matrix:
-    """1/n in the columns of each item's n ≤ ``k`` nearest other items with the feature: (I, I)."""
-    index_IK, cosine_IK = (part.cpu().numpy() for part in knn(feature, k + 1))
-    count = len(index_IK)
-    other_IK = (index_IK != np.arange(count)[:, None]) & (cosine_IK != 0)
-    near_IK = other_IK & (other_IK.cumsum(axis=1) <= k)
-    row, _ = near_IK.nonzero()
-    graph = sp.csr_matrix((np.ones(len(row)), (row, index_IK[near_IK])), (count, count))
+def _neighbor_mean(feature: Tensor, k: int, new: Tensor | None = None) -> sp.csr_matrix:
+    """1/n in the columns of each item's n ≤ ``k`` nearest other items with the feature: (I, I); of ``new``: (N, I)."""
+    near = knn(feature, k + 1) if new is None else _nearest(new, feature, k)
+    index_NK, cosine_NK = (part.cpu().numpy() for part in near)
+    other_NK = cosine_NK != 0
+    if new is None:
+        other_NK &= index_NK != np.arange(len(index_NK))[:, None]
+    near_NK = other_NK & (other_NK.cumsum(axis=1) <= k)
+    row, _ = near_NK.nonzero()
+    graph = sp.csr_matrix((np.ones(len(row)), (row, index_NK[near_NK])), (len(index_NK), len(feature)))
     return (sp.diags(1.0 / np.maximum(np.diff(graph.indptr), 1)) @ graph).tocsr()
+
+
+def _nearest(new: Tensor, feature: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` items of ``feature``, (I, D), of highest cosine to each of ``new``, (N, D), and the cosines: (N, k).
+
+    The lower index of equal cosines comes first. What has no feature has cosine 0.
+    """
+    unit_ID, parts = l2_normalize(feature), []
+    missing_I = ~feature.any(1)
+    for block in torch.split(l2_normalize(new), max(1, _NUMBERS // max(1, len(feature)))):
+        index, cosine = stable_topk((block @ unit_ID.T).masked_fill(missing_I, -torch.inf), k)
+        parts.append((index, cosine.masked_fill(~cosine.isfinite(), 0.0)))
+    return torch.cat([index for index, _ in parts]), torch.cat([cosine for _, cosine in parts])

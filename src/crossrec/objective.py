@@ -5,6 +5,7 @@ No other file of the training path knows both a backbone and an alignment.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,24 @@ from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.randomness import torch_generator
 from crossrec.types import ID, Batch, Representations, TrainingSet
+
+
+def content_graph(
+    backbone: BackboneConfig,
+    alignment: AlignmentConfig | None,
+    features: Mapping[str, Tensor],
+    interactions: tuple[Tensor, Tensor],
+) -> ContentGraph | None:
+    """The content graph that the settings put around the backbone; None if there is none."""
+    if alignment is None or not alignment.content_graph or not features or BACKBONES[backbone.name].has_item_graph:
+        return None
+    return ContentGraph(
+        features,
+        weight=alignment.content_graph,
+        neighbors=alignment.content_neighbors or NEIGHBORS,
+        shares=alignment.content_shares,
+        interactions=interactions,
+    )
 
 
 class Objective(nn.Module):
@@ -34,15 +53,7 @@ class Objective(nn.Module):
         self.weight_decay = backbone.weight_decay
         self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
-        self.content_graph = None
-        if alignment is not None and alignment.content_graph and data.features and not self.backbone.has_item_graph:
-            self.content_graph = ContentGraph(
-                data.features,
-                weight=alignment.content_graph,
-                neighbors=alignment.content_neighbors or NEIGHBORS,
-                shares=alignment.content_shares,
-                interactions=(data.user_T, data.item_T),
-            )
+        self.content_graph = content_graph(backbone, alignment, data.features, (data.user_T, data.item_T))
         self.cross: Alignment | None = None
         self.epoch, self.step, self.steps = 1, 0, 1
         if alignment is not None and alignment.active:

@@ -56,7 +56,7 @@ def extend(
     recommender = Recommender.open(run)
     extended = recommender.with_untouched(how, quantile=quantile)
     untouched = int(extended.vectors.has_vector.sum() - recommender.vectors.has_vector.sum())
-    ids, features = _items(str(data), list(recommender.cold_start.embeddings.content_encoders))
+    ids, features = _items(str(data), list(recommender.cold_start.widths))
     new_N = np.flatnonzero([recommender.items.row(id) is None for id in ids])
     raw = {m: np.asarray(matrix[new_N]) for m, matrix in features.items()}
     has_N = np.logical_or.reduce([matrix.any(axis=1) for matrix in raw.values()])

@@ -21,6 +21,7 @@ from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import ItemTable
+from crossrec.recommend.new_item_graph import NewItemGraph
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.embeddings import TrainedEmbeddings
 
@@ -45,9 +46,16 @@ class Recommender:
     """
 
     def __init__(
-        self, vectors: TrainedEmbeddings, users: IdMap, items: IdMap, item_table: ItemTable | None = None
+        self,
+        vectors: TrainedEmbeddings,
+        users: IdMap,
+        items: IdMap,
+        item_table: ItemTable | None = None,
+        *,
+        run: Path | None = None,
     ) -> None:
-        self.vectors, self.users, self.items, self.item_table = vectors, users, items, item_table
+        """``run``: the folder of the run; if it has a content graph, new items need it."""
+        self.vectors, self.users, self.items, self.item_table, self.run = vectors, users, items, item_table, run
         self._indexes: dict[str, CosineIndex] = {}
 
     def __repr__(self) -> str:
@@ -66,7 +74,7 @@ class Recommender:
         vectors = open_embeddings(run)
         user_ids = IdMap.read(run / "users.parquet", "user", vectors.num_users)
         item_ids = IdMap.read(run / "items.parquet", "item", vectors.num_items)
-        return cls(vectors, user_ids, item_ids, None if items is None else ItemTable.read(items, item_ids))
+        return cls(vectors, user_ids, item_ids, None if items is None else ItemTable.read(items, item_ids), run=run)
 
     @property
     def label(self) -> str:
@@ -270,8 +278,13 @@ class Recommender:
 
     @cached_property
     def cold_start(self) -> ColdStart:
-        """Computes item vectors from content. Raises ConfigError where the run has no content vectors."""
-        return ColdStart(self.vectors)
+        """Computes item vectors from content.
+
+        Raises ConfigError where the run has no content vectors, RunError where it has a content graph and its data set
+        cannot be read.
+        """
+        graph = None if self.run is None else NewItemGraph.open(self.run, self.vectors)
+        return ColdStart(self.vectors, graph=graph)
 
     def item_from_features(
         self, features: Mapping[str, Any], how: ColdStartMethod = DEFAULT_METHOD, *, quantile: float = 0.5
@@ -282,8 +295,7 @@ class Recommender:
         ``how``, ``quantile``: see ``ColdStart``. Raises ConfigError where the run has no content vectors, DataError for
         an unknown modality, a wrong length or a number that is not finite.
         """
-        modality_NL = self.cold_start.content_vectors({m: [row] for m, row in features.items()})
-        return self.cold_start.item_vectors(modality_NL, how, quantile)[0]
+        return self.cold_start.new_vectors({m: [row] for m, row in features.items()}, how, quantile)[0][0]
 
     def with_items(
         self,
@@ -300,11 +312,9 @@ class Recommender:
         """
         ids = list(ids)
         items = self.items.extended(ids)
-        modality_NL = self.cold_start.content_vectors(features)
-        count = len(next(iter(modality_NL.values())))
-        if count != len(ids):
-            raise DataError(f"{len(ids)} ids and {count} rows of features: one row an item")
-        vector_NS = self.cold_start.item_vectors(modality_NL, how, quantile)
+        vector_NS, modality_NL = self.cold_start.new_vectors(features, how, quantile)
+        if len(vector_NS) != len(ids):
+            raise DataError(f"{len(ids)} ids and {len(vector_NS)} rows of features: one row an item")
         return self._with(append_items(self.vectors, vector_NS, modality_NL), items)
 
     def with_untouched(self, how: ColdStartMethod = DEFAULT_METHOD, *, quantile: float = 0.5) -> Recommender:
@@ -316,12 +326,13 @@ class Recommender:
         if not len(row_N):
             return self
         modality_NL = {m: x_IL[row_N] for m, x_IL in self.vectors.modality_IL.items()}
-        vector_NS = self.cold_start.item_vectors(modality_NL, how, quantile)
+        graph_NS = None if self.cold_start.graph is None else self.cold_start.graph.of_run(row_N)
+        vector_NS = self.cold_start.item_vectors(modality_NL, how, quantile, graph_NS=graph_NS)
         return self._with(replace_items(self.vectors, row_N, vector_NS), self.items)
 
     def _with(self, vectors: TrainedEmbeddings, items: IdMap) -> Recommender:
         item_table = None if self.item_table is None else self.item_table.widened(len(items))
-        other = Recommender(vectors, self.users, items, item_table)
+        other = Recommender(vectors, self.users, items, item_table, run=self.run)
         vars(other).update(cold_start=self.cold_start)  # its maps stay fitted on the items of the run
         return other
 

@@ -181,9 +181,15 @@ class TrainedEmbeddings:
         return trained if self.from_content_I is None else trained | self.from_content_I
 
     def matches(self, dataset: Dataset) -> bool:
-        """Whether a data set has the run's users, items, training pairs and validation pairs."""
+        """Whether a data set has the run's users, items, training pairs and validation pairs.
+
+        Items that were added to the run after training do not count.
+        """
         seen = self.seen_indptr, self.seen_item, self.seen_trained
-        return self.num_items == dataset.num_items and all(map(torch.equal, seen, _seen_items(dataset)))
+        added = self.num_items - dataset.num_items
+        if added < 0 or (added and self.from_content_I is None):
+            return False
+        return all(map(torch.equal, seen, _seen_items(dataset)))
 
     def project(self, features: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """i^m, (N, L), of raw features (N, D_m) by modality. New features get the run's scaling and projection."""

@@ -19,6 +19,8 @@ from crossrec.experiments.analysis.comparison import METRICS
 from crossrec.ops.vectors import l2_normalize
 from crossrec.randomness import torch_generator
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
+from crossrec.recommend.new_item_graph import NewItemGraph
+from crossrec.runs.config import load_config
 from crossrec.runs.directory import open_embeddings
 
 METRIC = "recall@20"
@@ -115,15 +117,18 @@ def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ())
     if not embeddings.matches(dataset):
         raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
-    from_features = ColdStart(replace(embeddings, modality_IL=features))
+    graph = NewItemGraph.of(load_config(folder / "config.json"), embeddings, dataset)
+    graph_CS = None if graph is None else graph(cold_of(dataset).features)
+    from_features = ColdStart(replace(embeddings, modality_IL=features), graph=graph)
     makers: dict[str, Callable[[float], Tensor]] = {
-        by_features(method): partial(from_features.item_vectors, scaled_features(dataset), method)
+        by_features(method): partial(from_features.item_vectors, scaled_features(dataset), method, graph_NS=graph_CS)
         for method in ("neighbors", DEFAULT_METHOD)
     }
-    if embeddings.modality_IL:
-        from_content, content = ColdStart(embeddings), embeddings.project(cold_of(dataset).features)
-        methods: tuple[ColdStartMethod, ...] = get_args(ColdStartMethod)
-        makers |= {method: partial(from_content.item_vectors, content, method) for method in methods}
+    if embeddings.modality_IL or graph is not None:
+        from_content = ColdStart(embeddings, graph=graph)
+        raw = {m: x for m, x in cold_of(dataset).features.items() if m in embeddings.content_encoders}
+        content, methods = embeddings.project(raw), tuple[ColdStartMethod, ...](get_args(ColdStartMethod))
+        makers |= {m: partial(from_content.item_vectors, content, m, graph_NS=graph_CS) for m in methods}
     metrics = {}
     for method, make in makers.items():
         try:
