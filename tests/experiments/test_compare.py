@@ -204,6 +204,19 @@ def test_baselines_stand_above_the_backbones(measured):
     assert table.rows[0][5:] == ["", "", "", "", expected["valid"]["recall@20"], ""]
 
 
+def test_a_baseline_that_does_not_fit_has_its_reason_in_the_table(monkeypatch):
+    monkeypatch.setattr("crossrec.baselines.EASE_MEMORY", 24 * 30**2)
+    bare = load(TINY.data.model_copy(update={"modalities": ()}))
+    ease, content, popular = compare.baseline_rows(("ease", "content", "popularity"), bare)
+    assert ease[:2] == [
+        "ease",
+        "failed: baseline 'ease': 40 items need 0 GiB, and it takes at most 30 items; leave it out of --baselines",
+    ]
+    assert content[1].startswith("failed: baseline 'content': the data set has no content modality")
+    assert len(ease) == len(content) == len(popular)
+    assert popular[1] > 0
+
+
 def test_an_unknown_baseline_is_refused():
     with pytest.raises(ConfigError, match="--baselines: unknown 'popular'; did you mean 'popularity'"):
         cells(CompareConfig(baselines=("popular",)), TINY)

@@ -15,11 +15,18 @@ from pydantic import Field
 from crossrec.backbones import BACKBONES
 from crossrec.baselines import BASELINES
 from crossrec.data import DataConfig, Dataset
-from crossrec.errors import DataError
+from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import mean_metrics, per_user
 from crossrec.evaluation.groups import group_means
 from crossrec.evaluation.ranking import rank_scores
-from crossrec.experiments.analysis.comparison import METRICS, PLAIN, MethodRuns, comparison_table, method_blocks
+from crossrec.experiments.analysis.comparison import (
+    COLUMNS,
+    METRICS,
+    PLAIN,
+    MethodRuns,
+    comparison_table,
+    method_blocks,
+)
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs, user_groups
 from crossrec.experiments.analysis.seed_values import finite, percent_change, seed_values
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
@@ -86,11 +93,18 @@ def table(runs: Sequence[Result], data: str) -> ResultTable:
 
 
 def baseline_rows(names: Iterable[str], dataset: Dataset) -> list[Sequence[CellValue]]:
-    """Name, test metrics and validation Recall@20 of recommenders without training, as rows of ``table``."""
+    """Name, test metrics and validation Recall@20 of recommenders without training, as rows of ``table``.
+
+    The reason fills the row of one that this data set is too large for, or has no content for.
+    """
     valid, test = held_out(dataset, dataset.valid), held_out(dataset, dataset.test)
     rows: list[Sequence[CellValue]] = []
     for name in names:
-        baseline = BASELINES[name](training_set(dataset), valid)
+        try:
+            baseline = BASELINES[name](training_set(dataset), valid)
+        except ConfigError as error:
+            rows.append([name, f"failed: {error}", *[None] * (len(COLUMNS) - 1)])
+            continue
         ranks = rank_scores(baseline, [valid, test], depth=20)
         chosen, final = (mean_metrics(per_user(split, (10, 20))) if len(split.user_E) else {} for split in ranks)
         metrics = [final.get(metric, "none") for metric in METRICS]
