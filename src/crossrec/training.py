@@ -113,7 +113,7 @@ def fit(
         objective.before_epoch(epoch, generators["epoch"], len(sampler))
         for group in optimizer.param_groups:
             group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)
-        means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), epoch)
+        means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), len(sampler), epoch)
         trained = time.perf_counter()
         metrics = validate(objective, valid)
         seconds = {"train_seconds": trained - started, "eval_seconds": time.perf_counter() - trained}
@@ -136,13 +136,14 @@ def fit(
 
 
 def _steps(
-    objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], epoch: int
+    objective: Objective, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], steps: int, epoch: int
 ) -> dict[str, float]:
     """Train one epoch and return the mean of every term, over the steps that have it, and of the loss.
 
-    Reads the values once, at the end.
+    Reads the values once, at the end. Until then they share one tensor: a small one that outlives its step would lie
+    where the step's large ones were, so that those of the next step do not fit there, and memory would grow.
     """
-    values: list[Tensor] = []
+    values = torch.empty(0)
     origins: list[tuple[int, str]] = []  # batch and term of every value
     for number, batch in enumerate(batches, 1):
         terms, loss = objective(batch)
@@ -150,10 +151,14 @@ def _steps(
         loss.backward()
         optimizer.step()
         terms = {**terms, "loss": loss}
+        row = torch.stack(list(terms.values())).detach()
+        end = len(origins) + len(row)
+        if end > len(values):
+            values = torch.cat([values.to(row), row.new_empty(steps * len(row))])
+        values[len(origins) : end] = row
         origins += [(number, name) for name in terms]
-        values.append(torch.stack(list(terms.values())).detach())
     by_term: dict[str, list[float]] = {}
-    for (number, name), value in zip(origins, torch.cat(values).tolist(), strict=True):
+    for (number, name), value in zip(origins, values[: len(origins)].tolist(), strict=True):
         if not math.isfinite(value):
             raise TrainingError(
                 f"epoch {epoch}, batch {number}: term '{name}' is {value}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 
@@ -212,3 +213,18 @@ def test_a_device_that_the_machine_lacks_is_an_error():
         torch_device("cuda:99")
     assert torch_device("cpu") == torch.device("cpu")
     assert torch_device(TrainingConfig().device).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_no_tensor_outlives_its_step(world, monkeypatch):
+    """A small tensor that stays lies between large ones that go: the next step's would not fit there."""
+    objective, data, valid = world
+    live, forward = [], objective.forward
+
+    def counted(batch):
+        live.append(sum(issubclass(type(part), torch.Tensor) for part in gc.get_objects()))
+        return forward(batch)
+
+    monkeypatch.setattr(objective, "forward", counted)
+    fit(objective, data, valid, TrainingConfig(epochs=1, batch_size=50, device="cpu"))
+    assert len(live) > 6
+    assert live[-1] == live[3]
