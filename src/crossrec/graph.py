@@ -16,6 +16,7 @@ from torch import Tensor
 
 from crossrec.errors import ConfigError
 from crossrec.ops.sparse import SparseMatrix
+from crossrec.ops.topk import stable_topk
 from crossrec.ops.vectors import l2_normalize
 
 
@@ -156,23 +157,26 @@ _KNN_NUMBERS = 1 << 26
 def knn(feature_matrix: Tensor, k: int, *, rows: Tensor | None = None, block: int = 1024) -> tuple[Tensor, Tensor]:
     """The ``k`` items of highest cosine per item, the item itself included, and their cosines: (I, k) each.
 
-    ``feature_matrix``: (I, D). ``rows``: the items to search for, int64 (R,), all unless given. An item without the
-    feature (a row of zeros) has only itself as neighbour, k times, with cosine 0. Works in blocks of at most ``block``
-    rows and 256 MB of cosines.
+    ``feature_matrix``: (I, D). ``rows``: the items to search for, int64 (R,), all unless given. An item comes first
+    among its own neighbours, then the lower index of equal cosines. An item without the feature (a row of zeros) has
+    only itself as neighbour, k times, with cosine 0. Works in blocks of at most ``block`` rows and 256 MB of cosines.
     """
     block = max(1, min(block, _KNN_NUMBERS // max(1, len(feature_matrix))))
     norm = torch.linalg.vector_norm(feature_matrix, dim=1, keepdim=True)
     missing = norm.squeeze(1) == 0
     unit = feature_matrix / norm.masked_fill(norm == 0, 1.0)
     k, rows = min(k, len(unit)), torch.arange(len(unit), device=unit.device) if rows is None else rows
-    indices, cosines = [], []
+    indices, cosines, own = [], [], []
     for row_B in torch.split(rows, block):
-        cosine = unit[row_B] @ unit.T
+        cosine, itself = unit[row_B] @ unit.T, row_B.unsqueeze(1)
+        own.append(cosine.gather(1, itself))
+        cosine.scatter_(1, itself, torch.inf)
         cosine[:, missing] = -torch.inf
-        top = cosine.topk(k, dim=1)
-        indices.append(top.indices)
-        cosines.append(top.values)
+        nearest_index, nearest_cosine = stable_topk(cosine, k)
+        indices.append(nearest_index)
+        cosines.append(nearest_cosine)
     index, value = torch.cat(indices), torch.cat(cosines)
+    value = torch.where(index == rows.unsqueeze(1), torch.cat(own), value)
     lacking = ~torch.isfinite(value) | missing[rows].unsqueeze(1)
     return torch.where(lacking, rows.unsqueeze(1), index), value.masked_fill(lacking, 0.0)
 

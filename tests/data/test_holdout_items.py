@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crossrec.data import DataConfig, load, validate
+from crossrec.data import DataConfig, Interactions, load, validate
+from crossrec.data.holdout_items import hold_out_items
 from crossrec.data.io.features import Scaler
+from crossrec.data.io.parse_log import TRAIN
 from crossrec.errors import ConfigError, DataError
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import training_set
@@ -79,6 +81,21 @@ def test_training_data_do_not_depend_on_held_out_items(tmp_path):
     assert named_pairs(one.user_ids, one.cold.item_ids, one.cold.interactions) != named_pairs(
         two.user_ids, two.cold.item_ids, two.cold.interactions
     )
+
+
+def test_only_items_with_training_rows_are_drawn():
+    """Items 8 and 9 have no interaction, 6 and 7 none in training: of the other six half are drawn, all alike."""
+    train = Interactions(np.repeat(np.arange(4), 6), np.tile(np.arange(6), 4))
+    splits = {TRAIN: train, TRAIN + 1: Interactions(np.arange(2), np.array([6, 7]))}
+    features, drawn = {"text": np.arange(20.0).reshape(10, 2)}, np.zeros(10, dtype=int)
+    for seed in range(60):
+        _, rest, _, cold = hold_out_items(pl.Series(np.arange(10)), splits, features, 0.5, seed)
+        drawn[cold.item_ids.to_numpy()] += 1
+        assert len(cold.item_ids) == 3
+        assert len(rest[TRAIN]) == len(train) - 3 * 4
+    assert drawn[6:].tolist() == [0, 0, 0, 0]
+    # a share of one half of 60 draws: five standard errors
+    assert (abs(drawn[:6] - 30) < 5 * (60 / 4) ** 0.5).all()
 
 
 def test_smaller_shares_are_subsets_and_seeds_differ():

@@ -11,11 +11,13 @@ import math
 import pytest
 import torch
 
+from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
 from crossrec.graph import edge_drop, node_drop
 from crossrec.losses import uniformity
 from crossrec.ops.blockwise import rows_per_block
 from crossrec.ops.vectors import l2_normalize
+from crossrec.types import TrainingSet
 
 from . import reference as ref
 from .backbone_worlds import BATCH, EDGES, ITEMS, USERS, backbone, dense, expected_bpr, expected_norm
@@ -53,6 +55,18 @@ def test_node_drop_takes_all_edges_of_a_node():
     # nodes without edges are drawn too
     assert len(node_drop(user, item, 10**6, 20, 0.0, draw)) == 200
     assert len(node_drop(user[:1], item[:1], 10, 20, 0.99, draw)) == 1
+
+
+@pytest.mark.parametrize("augmentation", ["edge_drop", "node_drop", "random_walk"])
+def test_views_follow_from_the_generator_alone(augmentation):
+    def drawn(seed, global_seed):
+        torch.manual_seed(global_seed)
+        model, _ = backbone("sgl", augmentation=augmentation, dropout=0.4, layers=2)
+        model.before_epoch(1, generator(seed))
+        return [[numbers(dense(layer)) for layer in view] for view in model.views]
+
+    assert drawn(1, 0) == drawn(1, 99)
+    assert any(drawn(seed, 0) != drawn(1, 0) for seed in (2, 3, 4))
 
 
 def graph_of(matrix):
@@ -102,6 +116,19 @@ def test_sgl(augmentation):
     close(sum(terms.values()), expected + 0.7 * both / len(USER_B), 1e-6)
     # scores and BPR are of the whole graph
     close(model.propagate().user_UL, everything[:USERS], 1e-6)
+
+
+def test_sgl_with_sums_weighs_the_norms_less():
+    """Σ_b softplus + reg · EmbLoss + ssl · Σ_b InfoNCE, as the original adds: B times the loss with reg / B."""
+    pairs, reg, ssl = len(USER_B), 0.3, 0.7
+    model, state = backbone("sgl", layers=2, dropout=0.0, reg=reg / pairs, ssl=ssl, temperature=0.2)
+    ego = state["user"] + state["item"]
+    everything = ref.propagate_mean(ref.adjacency(EDGES, USERS, ITEMS), ego, 2)
+    user, item = everything[:USERS], everything[USERS:]
+    contrast = info_nce(user, user, USER_B, 0.2) + info_nce(item, item, ITEM_B, 0.2)
+    summed = pairs * expected_bpr(user, item) + reg * expected_norm(state["user"], state["item"]) + ssl * contrast
+    model.before_epoch(1, generator(0))
+    close(pairs * sum(model.losses(model.propagate(), BATCH).values()), summed, 1e-6)
 
 
 # --- DirectAU --------------------------------------------------------------------------------------------------------
@@ -238,6 +265,18 @@ def test_ncl_clusters_every_epoch():
         model.user += 1
     model.before_epoch(2, generator(0))
     close(model.prototypes[0][0], before + 1)
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, (130, 140)), ({"clusters": 120}, (120, 120))])
+def test_ncl_makes_as_many_prototypes_as_asked_for(settings, expected):
+    """1,000 unless given, and at most as many as there are users, or items."""
+    user = torch.arange(140) % 130
+    kind = BACKBONES["ncl"]
+    config = kind.config_type(dim=2, warm_up=0, layers=2, **settings)
+    assert config.clusters == settings.get("clusters", 1000)
+    model = kind(config, TrainingSet(130, 140, user, torch.arange(140)), generator(0))
+    model.before_epoch(1, generator(0))
+    assert tuple(len(centroid) for centroid, _ in model.prototypes) == expected
 
 
 def test_ncl_with_too_few_layers_raises():

@@ -79,6 +79,25 @@ def test_knn_of_some_items():
     close(some_cosine, cosine[rows])
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("block", [3, 1024])
+def test_knn_with_ties(k, block):
+    """An item before its doubles, then the lower index: cosines of 0, 0.6, 0.8 and 1, exact in a float."""
+    rows = [[1, 0], [0, 1], [1, 0], [3, 4], [0, 2], [4, 0], [3, 4], [-1, 0], [0, 5]]
+    index, cosine = knn(double(rows), k, block=block)
+    for i, (row, values) in enumerate(zip(index.tolist(), numbers(cosine), strict=True)):
+        assert row == ref.knn(rows, k, i)
+        assert row[0] == i
+        close(values, [ref.cosine(rows[i], rows[j]) for j in row])
+
+
+def test_knn_of_more_doubles_than_neighbours():
+    index, cosine = knn(torch.ones(30, 2), 4)
+    for i, row in enumerate(index.tolist()):
+        assert row == [i, *[j for j in range(5) if j != i][:3]]
+    close(cosine, torch.ones(30, 4), 1e-6)
+
+
 def test_knn_without_the_feature():
     table = randn(6, 5, 3)
     table[2] = 0
@@ -180,3 +199,12 @@ def test_freedom():
     user, item = expected([EDGES[at] for at in edge_index])
     close(model.propagate().user_UL, user, 1e-6)
     close(model.propagate().item_IL, item, 1e-6)
+
+
+def test_pruning_follows_from_the_generator_alone():
+    def drawn(seed, global_seed):
+        torch.manual_seed(global_seed)
+        return degree_sensitive_sample(*EDGE_T, 0.5, generator(seed)).tolist()
+
+    assert drawn(1, 0) == drawn(1, 99)
+    assert any(drawn(seed, 0) != drawn(1, 0) for seed in (2, 3, 4))

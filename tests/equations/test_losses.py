@@ -151,6 +151,70 @@ def test_logsumexp_dot_of_large_logits():
     )
 
 
+@pytest.mark.parametrize("logit", [1.0, 39.0, 41.0, 80.0, 88.0, 100.0, 200.0, 400.0, 1e4])
+def test_logits_of_any_size_in_float32(logit):
+    """5,000 candidates at cosine 1 or -1 of two anchors, at temperature 1 / logit; exp(89) is no float32 any more."""
+    anchor = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    candidate = torch.tensor([[1.0, 0.0]]).repeat(5000, 1)
+    candidate[2000:] *= -1
+    candidate.requires_grad_()
+    positive, apart = torch.tensor([0, 4999]), math.exp(-2 * logit)
+    rounding = {"rtol": 1e-6, "atol": 4e-7 * logit, "check_dtype": False}
+    shares = double(math.log(2000 + 3000 * apart) + math.log(3000 + 2000 * apart))
+    torch.testing.assert_close(logsumexp_dot(anchor * logit, candidate), shares + 2 * logit, **rounding)
+    for target, side, gap in ((positive, 1.0, 0.0), (positive.flip(0), -1.0, 4 * logit)):
+        loss = info_nce(anchor, candidate, target, temperature=1 / logit)
+        torch.testing.assert_close(loss, shares + gap, **rounding)
+        gradient, _ = torch.autograd.grad(loss, (anchor, candidate))
+        # (Σ_j p_j c_j - c_positive) / λ; nearly all of the softmax is on the anchor's own side
+        mean = [2 * 2000 / (2000 + 3000 * apart) - 1, 1 - 2 * 3000 / (3000 + 2000 * apart)]
+        expected = double([logit * (mean[0] - side), logit * (mean[1] + side)])
+        torch.testing.assert_close(gradient[:, 0], expected, rtol=1e-3, atol=1e-4 * logit, check_dtype=False)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 2047, 2048, 2049, 2050, 4097])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_last_column_counts_whatever_the_width_of_its_tile(columns, scale):
+    left, right = (scale * randn(1, 3, 2)).requires_grad_(), randn(2, columns, 2)
+    right[-1] = 2 * right.norm(dim=1).max()
+    right.requires_grad_()
+    actual, expected = logsumexp_dot(left, right), torch.logsumexp(left @ right.T, dim=1).sum()
+    close(actual, expected)
+    gradients = torch.autograd.grad(actual, (left, right)), torch.autograd.grad(expected, (left, right))
+    for one, other in zip(*gradients, strict=True):
+        close(one, other)
+    target = torch.tensor([0, columns - 1, columns // 2])
+    unit = l2_normalize(right.detach())
+    anchor = l2_normalize(left.detach())
+    close(
+        info_nce(anchor, unit, target, temperature=1 / scale),
+        cross_entropy(anchor @ unit.T * scale, target, reduction="sum"),
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 65), (63, 66), (65, 67), (64, 128)])
+@pytest.mark.parametrize(("scale", "rounding"), [(1.0, 0.01), (20.0, 0.1)])
+def test_rows_that_fill_up_bfloat16_products_count_for_nothing(rows, columns, scale, rounding):
+    """Products are made of multiples of 64 rows; logits around -3 would be drowned by those of rows of zeros."""
+    # eighths, whose products bfloat16 holds: what is rounded is the exponentials
+    left, right = ((randn(seed, n, 2) * 4).round().abs() / 8 for seed, n in ((1, rows), (2, columns)))
+    left, right = (1 + left) * scale, -(1 + right)
+    weight = torch.arange(rows) % 3 + 1.0
+    inputs = [t.float().requires_grad_() for t in (left, right)]
+    actual = logsumexp_dot(*inputs, weight, precision="bfloat16")
+    exact = [t.clone().requires_grad_() for t in (left, right)]
+    expected = (torch.logsumexp(exact[0] @ exact[1].T, dim=1) * weight).sum()
+    torch.testing.assert_close(actual, expected, rtol=rounding, atol=rounding * float(weight.sum()), check_dtype=False)
+    for one, other in zip(torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, exact), strict=True):
+        assert one.shape == other.shape
+        assert (one - other).norm() < rounding * other.norm()
+    target = torch.arange(rows) % columns
+    unit, anchor = l2_normalize(right), l2_normalize(left)
+    actual = info_nce(anchor.float(), unit.float(), target, temperature=1 / scale, precision="bfloat16")
+    expected = cross_entropy(anchor @ unit.T * scale, target, reduction="sum")
+    torch.testing.assert_close(actual, expected, rtol=rounding, atol=rounding * rows, check_dtype=False)
+
+
 def test_zero_like_is_a_differentiable_zero():
     table = randn(0, 2, 2).requires_grad_()
     zero = zero_like(table)

@@ -63,7 +63,7 @@ def combined(weights, vectors, dim):
 # --- GRCN ------------------------------------------------------------------------------------------------------------
 
 
-def attended(user, item, routing):
+def attended(user, item, routing, activation=leaky):
     """x of users and items, and the attention of users to items and of items to users by (who, whom)."""
     dim = len(user[0])
     for _ in range(routing):
@@ -76,23 +76,25 @@ def attended(user, item, routing):
     for u in range(USERS):
         shares = softmax([ref.dot(user[u], item[i]) for i in ITEMS_OF[u]])
         of_user |= {(u, i): a for i, a in zip(ITEMS_OF[u], shares, strict=True)}
-        user_m.append(add(user[u], leaky(combined(shares, [item[i] for i in ITEMS_OF[u]], dim))))
+        user_m.append(add(user[u], activation(combined(shares, [item[i] for i in ITEMS_OF[u]], dim))))
     for i in range(ITEMS):
         shares = softmax([ref.dot(item[i], user[u]) for u in USERS_OF[i]])
         of_item |= {(i, u): a for u, a in zip(USERS_OF[i], shares, strict=True)}
-        item_m.append(add(item[i], leaky(combined(shares, [user[u] for u in USERS_OF[i]], dim))))
+        item_m.append(add(item[i], activation(combined(shares, [user[u] for u in USERS_OF[i]], dim))))
     return user_m, item_m, of_user, of_item
 
 
-@pytest.mark.parametrize("routing", [0, 3])
+@pytest.mark.parametrize(("routing", "activation"), [(0, None), (3, None), (3, "leaky_relu"), (0, "none")])
 @pytest.mark.parametrize("names", [("sound",), ("sound", "scent")])
-def test_grcn(routing, names):
-    model, state = backbone("grcn", {name: FEATURES[name] for name in names}, routing=routing, reg=0.3)
+def test_grcn(routing, activation, names):
+    features = {name: FEATURES[name] for name in names}
+    model, state = backbone("grcn", features, routing=routing, activation=activation, reg=0.3)
+    activate = list if activation == "none" else leaky
     dim, parts = 3, []
     for m, name in enumerate(names):
         user = [ref.unit(row) for row in state[f"preference.{m}"]]
         item = [ref.unit(leaky(affine(state, f"content.{m}.maps.0", row))) for row in numbers(FEATURES[name])]
-        parts.append(attended(user, item, routing))
+        parts.append(attended(user, item, routing, activate))
     trust = state["confidence"]
     # the weight of an edge is that of who is listened to
     to_user = {e: max(0.0, *(p[2][e] * trust[USERS + e[1]][m] for m, p in enumerate(parts))) for e in parts[0][2]}
@@ -129,6 +131,17 @@ def test_grcn(routing, names):
     preferences = sum(mean_square([state[f"preference.{m}"][u] for u in USER_B]) for m in range(len(names)))
     expected = expected_bpr(wide_user, wide_item) + 0.3 * (ids + preferences + mean_square(trust))
     close(sum(model.losses(reps, BATCH).values()), expected)
+
+
+def test_grcn_without_routing_is_routing_over_edges_that_lead_to_items():
+    """Rounds of routing in which no edge leads to a user: p ← unit(p + an empty sum)."""
+    model, state = backbone("grcn", {"scent": FEATURES["scent"]}, routing=0, activation="none")
+    users = [ref.unit(row) for row in state["preference.0"]]
+    for _ in range(3):
+        users = [ref.unit(add(row, combined([], [], 3))) for row in users]
+    items = [ref.unit(leaky(affine(state, "content.0.maps.0", row))) for row in numbers(FEATURES["scent"])]
+    users, _, _, _ = attended(users, items, 0, list)
+    close(model.propagate().user_US[:, 3:], users)
 
 
 def test_grcn_learns_its_edge_weights():
@@ -312,15 +325,19 @@ def symmetric(matrix):
     ]
 
 
-def mixed(tables, k, shares):
-    """sym(Σ_m w_m · the k largest cosines of every item, negative ones zero)."""
+def similar(table, k):
+    """The k largest cosines of every item, negative ones zero."""
     graph = [[0.0] * ITEMS for _ in range(ITEMS)]
-    for share, table in zip(shares, tables, strict=True):
-        for i in range(ITEMS):
-            if ref.norm(table[i]):
-                for j in ref.knn(table, k, i):
-                    graph[i][j] += share * max(0.0, ref.cosine(table[i], table[j]))
-    return symmetric(graph)
+    for i in range(ITEMS):
+        if ref.norm(table[i]):
+            for j in ref.knn(table, k, i):
+                graph[i][j] = max(0.0, ref.cosine(table[i], table[j]))
+    return graph
+
+
+def weighted(shares, graphs):
+    """Σ_m w_m S^m."""
+    return [add(*(scaled(w, row) for w, row in zip(shares, rows, strict=True))) for rows in zip(*graphs, strict=True)]
 
 
 def projected(state, features):
@@ -331,10 +348,14 @@ def projected(state, features):
     ]
 
 
-def lattice_graph(model, state, features, k, mix):
+def lattice_graph(model, state, features, k, mix, normalization="sum"):
     shares = softmax(state["modality_logit"])
-    learned = mixed(projected(state, features), k, shares)
-    original = mixed([numbers(f) for f in features.values()], k, shares)
+    learned = symmetric(weighted(shares, [similar(table, k) for table in projected(state, features)]))
+    graphs = [similar(numbers(f), k) for f in features.values()]
+    if normalization == "modality":
+        original = weighted(shares, [symmetric(graph) for graph in graphs])
+    else:
+        original = symmetric(weighted(shares, graphs))
     return [
         [(1 - mix) * a + mix * b for a, b in zip(*rows, strict=True)] for rows in zip(learned, original, strict=True)
     ]
@@ -349,12 +370,47 @@ def written(model):
 
 
 @pytest.mark.parametrize("missing", [0, 1, 3])
-@pytest.mark.parametrize(("mix", "tolerance"), [(0.0, 1e-10), (0.9, 1e-6)])
-def test_lattice_graph(missing, mix, tolerance):
+@pytest.mark.parametrize(("mix", "tolerance"), [(0.0, 1e-10), (0.9, 1e-6), (1.0, 1e-6)])
+@pytest.mark.parametrize("normalization", [None, "sum", "modality"])
+def test_lattice_graph(missing, mix, tolerance, normalization):
     features = {name: table.clone() for name, table in FEATURES.items()}
     features["sound"][:missing] = 0
-    model, state = backbone("lattice", features, knn=3, original=mix)
-    close(written(model), lattice_graph(model, state, features, 3, mix), tolerance)
+    model, state = backbone("lattice", features, knn=3, original=mix, original_normalization=normalization)
+    expected = lattice_graph(model, state, features, 3, mix, normalization)
+    close(written(model), expected, tolerance)
+    other = lattice_graph(model, state, features, 3, mix, "sum" if normalization == "modality" else "modality")
+    assert (other == expected) == (mix == 0), "the order counts"
+
+
+def test_lattice_trains_the_raw_features():
+    """The features move with the projections, the graph of the raw features stays as it was."""
+    model, state = backbone("lattice", knn=3, original=0.3, trainable_features=True)
+    assert {name for name, _ in model.named_parameters() if "feature" in name} == {
+        "content.0.feature_matrix",
+        "content.1.feature_matrix",
+    }
+    trained = {name: torch.tensor(state[f"content.{m}.feature_matrix"]) for m, name in enumerate(FEATURES)}
+    assert not any(torch.equal(trained[name], FEATURES[name]) for name in FEATURES)
+    for name, table in trained.items():
+        number = list(FEATURES).index(name)
+        content = [affine(state, f"content.{number}.maps.0", row) for row in numbers(table)]
+        close(model.propagate().modality_IL[name], content)
+    shares = softmax(state["modality_logit"])
+    learned = symmetric(weighted(shares, [similar(table, 3) for table in projected(state, trained)]))
+    original = symmetric(weighted(shares, [similar(numbers(f), 3) for f in FEATURES.values()]))
+    close(written(model), weighted([0.7, 0.3], [learned, original]), 1e-6)
+    inputs = [content.feature_matrix for content in model.content]
+    assert torch.autograd.gradcheck(lambda *_: model.mixed_graph(model._content())[1], inputs)
+
+
+def test_features_start_as_they_were_given():
+    data = TrainingSet(USERS, ITEMS, *EDGE_T, {name: f.float() for name, f in FEATURES.items()})
+    kind = BACKBONES["lattice"]
+    model = kind(kind.config_type(dim=3, trainable_features=True), data, generator(1))
+    assert all(torch.equal(c.feature_matrix, f) for c, f in zip(model.content, data.features.values(), strict=True))
+    with torch.no_grad():
+        model.content[0].feature_matrix += 1
+    assert torch.equal(data.features["sound"], FEATURES["sound"].float()), "the data set keeps its own"
 
 
 def test_lattice_graph_is_differentiable():
@@ -368,14 +424,14 @@ def test_lattice(item_layers):
     model, state = backbone("lattice", knn=3, original=0.9, item_layers=item_layers, reg=0.3)
     model.train()
     model.before_epoch(1, generator(0))
-    similar = state["item"]
+    near = state["item"]
     for _ in range(item_layers):
-        similar = ref.multiply(lattice_graph(model, state, FEATURES, 3, 0.9), similar)
+        near = ref.multiply(lattice_graph(model, state, FEATURES, 3, 0.9), near)
     plain = [[float(x > 0) for x in row] for row in ref.adjacency(EDGES, USERS, ITEMS)]
     looped = [[x + (a == b) for b, x in enumerate(row)] for a, row in enumerate(plain)]
     everything = ref.propagate_mean([scaled(1 / sum(row), row) for row in looped], state["user"] + state["item"], 2)
     user = everything[:USERS]
-    item = [add(x, ref.unit(h)) for x, h in zip(everything[USERS:], similar, strict=True)]
+    item = [add(x, ref.unit(h)) for x, h in zip(everything[USERS:], near, strict=True)]
     for again in range(2):  # the step that learns the graph, and the steps that use it
         reps = model.propagate()
         assert model.rebuild is False, again

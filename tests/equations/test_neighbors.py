@@ -57,6 +57,13 @@ def test_co_occurrence_by_hand():
     assert neighbors_of([*pairs, *pairs], 5, 3) == [[1, 2], [0], [0], [], []], "an interaction counts once"
 
 
+def test_equal_neighbours_come_in_order_of_their_index():
+    # items 5, 3, 1, 0 have the same two users; item 4 has one of them: cos 1/√2
+    pairs = [(u, i) for i in (5, 3, 1, 0) for u in (7, 2)] + [(2, 4)]
+    assert neighbors_of(pairs, 6, 5) == [[1, 3, 5, 4], [0, 3, 5, 4], [], [0, 1, 5, 4], [0, 1, 3, 5], [0, 1, 3, 4]]
+    assert [ref.neighbors(pairs, 6, 5, i) for i in range(6)] == neighbors_of(pairs, 6, 5)
+
+
 def test_no_interactions():
     assert neighbors_of([], 3, 2) == [[], [], []]
 

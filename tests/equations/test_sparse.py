@@ -12,7 +12,7 @@ from crossrec.ops.sparse import SparsePattern
 
 from . import reference as ref
 from .backbone_worlds import EDGE_T, EDGES, ITEMS, USERS, dense
-from .worlds import close, generator, numbers, randn
+from .worlds import close, double, generator, numbers, randn
 
 ROW = torch.tensor([0, 0, 0, 1, 3, 3, 3])
 COLUMN = torch.tensor([4, 0, 2, 0, 1, 1, 3])  # row 2 is empty, (3, 1) is there twice
@@ -113,6 +113,58 @@ def test_kmeans_is_lloyds():
     oracle = KMeans(4, init=start.numpy(), n_init=1, max_iter=50, tol=0, algorithm="lloyd").fit(points.numpy())
     close(centroid, oracle.cluster_centers_, 1e-8)
     assert index.tolist() == oracle.labels_.tolist()
+
+
+def lloyd(points, start, rounds):
+    """Centroids after so many rounds of Lloyd's algorithm."""
+    centroids = [list(row) for row in start]
+    for _ in range(rounds):
+        members = [[] for _ in centroids]
+        for x in points:
+            squares = [sum((a - b) ** 2 for a, b in zip(x, c, strict=True)) for c in centroids]
+            members[squares.index(min(squares))].append(x)
+        centroids = [
+            [ref.mean(values) for values in zip(*own, strict=True)] if own else c
+            for own, c in zip(members, centroids, strict=True)
+        ]
+    return centroids
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, None])
+def test_kmeans_takes_twenty_rounds_unless_given(rounds):
+    # evenly spread points along a line: centroids that start at one end creep along for more than twenty rounds
+    points = double([[x, 0.1 * x * x] for x in range(120)])
+    seed = next(s for s in range(300) if torch.randperm(120, generator=generator(s))[:3].max() < 45)
+    start = numbers(points[torch.randperm(120, generator=generator(seed))[:3]])
+    given = {} if rounds is None else {"rounds": rounds}
+    centroid, _ = kmeans(points, 3, generator(seed), **given)
+    close(centroid, lloyd(numbers(points), start, 20 if rounds is None else rounds))
+    assert numbers(centroid) != lloyd(numbers(points), start, 19), "it has not converged before"
+
+
+def test_kmeans_fits_256_vectors_a_cluster():
+    points = randn(2, 700, 2)
+    drawn = points[torch.randperm(700, generator=generator(3))]
+    close(kmeans(points, 2, generator(3), rounds=1)[0], lloyd(numbers(drawn[:512]), numbers(drawn[:2]), 1))
+    given = kmeans(points, 2, generator(3), rounds=1, sample=5)[0]
+    close(given, lloyd(numbers(drawn[:10]), numbers(drawn[:2]), 1))
+
+
+@pytest.mark.parametrize("clusters", [99, 100, 101, 137, 1000])
+def test_kmeans_makes_as_many_clusters_as_asked_for(clusters):
+    points = randn(4, 137, 2)
+    centroid, index = kmeans(points, clusters, generator(0))
+    assert len(centroid) == min(clusters, 137)
+    assert int(index.max()) < len(centroid)
+
+
+def test_kmeans_draws_from_its_generator_alone():
+    points, draws = randn(5, 60, 2), []
+    for seed, global_seed in ((1, 0), (1, 99), (2, 0)):
+        torch.manual_seed(global_seed)
+        draws.append(kmeans(points, 4, generator(seed), rounds=1)[0])
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
 
 
 def test_nearest():

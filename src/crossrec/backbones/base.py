@@ -143,13 +143,21 @@ class Linear(nn.Module):
 
 
 class FeatureMLP(nn.Module):
-    """Linear maps, with a leaky ReLU between them, of one modality's constant features (I, D): (I, last width)."""
+    """Linear maps, with a leaky ReLU between them, of one modality's features (I, D): (I, last width).
+
+    The features are constant unless ``trainable``.
+    """
 
     feature_matrix: Tensor
 
-    def __init__(self, feature_matrix: Tensor, widths: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(
+        self, feature_matrix: Tensor, widths: Sequence[int], generator: torch.Generator, *, trainable: bool = False
+    ) -> None:
         super().__init__()
-        self.register_buffer("feature_matrix", feature_matrix, persistent=False)
+        if trainable:
+            self.feature_matrix = nn.Parameter(feature_matrix.clone())
+        else:
+            self.register_buffer("feature_matrix", feature_matrix, persistent=False)
         columns = (feature_matrix.shape[1], *widths)
         self.maps = nn.ModuleList(Linear(a, b, generator) for a, b in zip(columns, widths, strict=False))
 

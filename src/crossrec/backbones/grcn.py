@@ -3,7 +3,7 @@ feedback, ACM MM 2020)."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,9 @@ class GRCNConfig(BackboneConfig):
     """Rounds of refining the preferences."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the mean squares of id vectors, preferences and confidences."""
+    activation: Literal["leaky_relu", "none"] | None = None
+    """Activation of what a node receives from its neighbours in a modality. leaky_relu unless given; the authors' code
+    has none."""
 
 
 class GRCN(Backbone):
@@ -35,9 +38,9 @@ class GRCN(Backbone):
     ``routing`` times: p_u ← unit(p_u + Σ_i softmax_i(p_u · i) i) over the user's items. Then both sides attend to their
     neighbours: a_ui^m = softmax over u's items of p_u · i, a_iu^m = softmax over i's users, and x^m = x + leaky
     ReLU(Σ a^m neighbour). The edge from node s to node t weighs w_ts = max(0, max_m a_ts^m c_s^m), with a learned
-    confidence c of every node and modality. Ids: x = unit(id table), x + W x + W² x. Scores are dot products of
-    [id ; x^m of every m]. loss = BPR + reg · (mean square of the batch's ids of users, and of items, + Σ_m of its
-    preferences, + of all confidences).
+    confidence c of every node and modality. With ``activation`` "none" x^m has no leaky ReLU. Ids: x = unit(id table),
+    x + W x + W² x. Scores are dot products of [id ; x^m of every m]. loss = BPR + reg · (mean square of the batch's ids
+    of users, and of items, + Σ_m of its preferences, + of all confidences).
 
     For the alignment: the id blocks of both, u and i^ID after propagation, since the vectors it scores with are
     wider than L; and per modality i^m, the item part of x^m.
@@ -93,9 +96,10 @@ class GRCN(Backbone):
         dot_E = self.to_user.dots(user_UL, item_IL)
         share_E = self.to_user.softmax(dot_E)
         back_E = self.to_item.softmax(dot_E.index_select(0, self.to_user.order_E))
-        user_m = user_UL + F.leaky_relu(self.to_user.product(share_E, item_IL))
-        item_m = item_IL + F.leaky_relu(self.to_item.product(back_E, user_UL))
-        return user_m, item_m, share_E, back_E
+        to_user_UL, to_item_IL = self.to_user.product(share_E, item_IL), self.to_item.product(back_E, user_UL)
+        if self.config.activation != "none":
+            to_user_UL, to_item_IL = F.leaky_relu(to_user_UL), F.leaky_relu(to_item_IL)
+        return user_UL + to_user_UL, item_IL + to_item_IL, share_E, back_E
 
     def edge_weights(self, attention: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """max(0, max_m attention · confidence of the source): of edges item → user, and user → item, (E,) each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -40,6 +40,11 @@ class LATTICEConfig(DecayedConfig):
     """λ, share of the graph of the raw features; the rest is that of the learned one."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the squared lengths of the batch's vectors."""
+    original_normalization: Literal["sum", "modality"] | None = None
+    """What is normalised of the raw features' graphs: their weighted sum, or each modality's before it is weighted, as
+    in the authors' code; the sum unless given."""
+    trainable_features: bool | None = None
+    """Train the raw features, as the authors' code does; they are constant unless given."""
 
 
 class LATTICE(Backbone):
@@ -47,8 +52,9 @@ class LATTICE(Backbone):
 
     graph = (1-λ) learned + λ original, each sym(Σ_m w_m S^m): S^m has an item's k largest cosines, of the projected
     features Linear(feature_m) or of the raw ones, negative ones set to zero; w = softmax of learned logits; sym(S) =
-    D^-1/2 S D^-1/2 with D the row sums. h = graph · id table. Users and items: mean of the layers of propagation with
-    D^-1 (A + 1); item += h / ‖h‖. loss = BPR + reg · ½ Σ ‖vectors of the batch that score‖² / B.
+    D^-1/2 S D^-1/2 with D the row sums. With ``original_normalization`` "modality" the original is Σ_m w_m sym(S^m).
+    h = graph · id table. Users and items: mean of the layers of propagation with D^-1 (A + 1); item += h / ‖h‖.
+    loss = BPR + reg · ½ Σ ‖vectors of the batch that score‖² / B.
 
     The first step of every epoch rebuilds the learned graph, with gradient for projections and weights; it is constant
     until the next epoch. The graph is part of the state, so that a reloaded model recommends the same. An item without
@@ -62,7 +68,7 @@ class LATTICE(Backbone):
     has_item_graph = True
     has_MI: Tensor
     original_index: Tensor
-    original_cosine: Tensor
+    original_value: Tensor
     graph_index: Tensor
     graph_value: Tensor
 
@@ -71,14 +77,19 @@ class LATTICE(Backbone):
         self.config, self.modalities = config, tuple(data.features)
         self.user = xavier_table(data.num_users, config.dim, generator)
         self.item = xavier_table(data.num_items, config.dim, generator)
-        self.content = nn.ModuleList(FeatureMLP(f, (config.dim,), generator) for f in data.features.values())
+        self.content = nn.ModuleList(
+            FeatureMLP(f, (config.dim,), generator, trainable=bool(config.trainable_features))
+            for f in data.features.values()
+        )
         self.modality_logit = nn.Parameter(torch.zeros(len(data.features)))
         self.adjacency = mean_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
         neighbors = [knn(f, config.knn) for f in data.features.values()]
+        values = [cosine_IK.clamp_min(0).to(torch.get_default_dtype()) for _, cosine_IK in neighbors]
+        if config.original_normalization == "modality":
+            values = [_symmetric(index_IK, value) for (index_IK, _), value in zip(neighbors, values, strict=True)]
         # (I, |M| k): neighbours by modality, side by side
         self.register_buffer("original_index", torch.cat([index for index, _ in neighbors], dim=1), persistent=False)
-        cosine = torch.cat([value for _, value in neighbors], dim=1).clamp_min(0).to(torch.get_default_dtype())
-        self.register_buffer("original_cosine", cosine, persistent=False)
+        self.register_buffer("original_value", torch.cat(values, dim=1), persistent=False)
         has_MI = torch.stack([(f != 0).any(1) for f in data.features.values()])
         self.register_buffer("has_MI", has_MI, persistent=False)
         self.rebuild = False
@@ -142,11 +153,11 @@ class LATTICE(Backbone):
         index_IK = torch.cat([index for index, _ in learned], dim=1)
         cosine_IK = torch.cat([cosine for _, cosine in learned], dim=1)
         share_K = share_M.repeat_interleave(index_IK.shape[1] // len(learned))
+        original_IK = share_K * self.original_value
+        if self.config.original_normalization != "modality":
+            original_IK = _symmetric(self.original_index, original_IK)
         mixed = self.config.original
-        values = [
-            (1 - mixed) * _symmetric(index_IK, share_K * cosine_IK),
-            mixed * _symmetric(self.original_index, share_K * self.original_cosine),
-        ]
+        values = [(1 - mixed) * _symmetric(index_IK, share_K * cosine_IK), mixed * original_IK]
         return torch.cat([index_IK, self.original_index], dim=1), torch.cat(values, dim=1)
 
     def _neighbors(self, content_IL: Tensor, has_I: Tensor) -> tuple[Tensor, Tensor]:
