@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crossrec.errors import ConfigError
+
+# Types of whole numbers. Each has an upper bound, so that a slip of the finger is an error and not a process that takes
+# all memory or never ends.
+Number = Annotated[int, Field(ge=1, le=10**9)]
+NumberOrZero = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what all random generators of the libraries take
+Dimension = Annotated[int, Field(ge=1, le=65_536)]
+Layers = Annotated[int, Field(ge=0, le=1000)]  # or rounds of another step that is repeated
+Neighbors = Annotated[int, Field(ge=1, le=10_000)]
+Prototypes = Annotated[int, Field(ge=1, le=2**20)]  # or clusters
 
 
 class Config(BaseModel):

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
-from crossrec.config import Config
+from crossrec.config import Config, Number, NumberOrZero, Seed
 from crossrec.devices import Device
 from crossrec.errors import RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
@@ -34,15 +34,15 @@ PURPOSES = ("sampling", "epoch")
 class TrainingConfig(Config):
     """Settings of training that apply to every model."""
 
-    epochs: Annotated[int, Field(ge=1)] = 1000
+    epochs: Number = 1000
     """Maximum number of epochs."""
-    batch_size: Annotated[int, Field(ge=1)] = 2048
+    batch_size: Number = 2048
     """Pairs per step."""
-    patience: Annotated[int, Field(ge=1)] = 20
+    patience: Number = 20
     """Stop after this many epochs without a better validation Recall@20."""
-    patience_steps: Annotated[int, Field(ge=0)] = 400
+    patience_steps: NumberOrZero = 400
     """Do not stop before this many steps without progress; an epoch of a small data set has few steps."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of everything random: initial values, sampling, graph views."""
     device: Device = "auto"
     """cpu, cuda, or auto: cuda if there is one."""

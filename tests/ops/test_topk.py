@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
 from crossrec.ops.csr import csr_rows
-from crossrec.ops.topk import exact_topk, stable_topk
+from crossrec.ops.topk import exact_topk, stable_topk, users_per_chunk
 
 
 @settings(deadline=None, max_examples=50)
@@ -35,6 +36,22 @@ def test_exact_topk_is_exact_and_ties_go_to_the_lower_index():
         assert score[row].tolist() == exact[order].tolist()
     assert position[7].tolist() == list(range(9))
     assert exact_topk(user, item, 900)[0].shape == (8, 500)
+
+
+@pytest.mark.parametrize("numbers", [1, 16 * 7, 16 * 130])
+def test_exact_scores_do_not_depend_on_the_blocks(numbers, monkeypatch):
+    draw = torch.Generator().manual_seed(1)
+    user, item = torch.randn(5, 16, generator=draw), torch.randn(300, 16, generator=draw)
+    whole = exact_topk(user, item, 111)
+    monkeypatch.setattr("crossrec.ops.topk.MAX_NUMBERS", numbers)
+    assert all(map(torch.equal, exact_topk(user, item, 111), whole))
+
+
+def test_a_chunk_bounds_scores_and_list_entries():
+    assert users_per_chunk(1000, 10) == 1024
+    assert users_per_chunk(1 << 20, 10) == 16
+    assert users_per_chunk(20_000, 20_000) == 52
+    assert users_per_chunk(10**9, 10**9) == 1
 
 
 def test_csr_rows_by_hand():

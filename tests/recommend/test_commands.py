@@ -84,6 +84,7 @@ MISTAKES = {
     "no text": (["--deny", "latin.txt"], "latin.txt, line 2: not UTF-8 text; save the file as UTF-8"),
     "column": (["--users", "items.jsonl"], "no user column"),
     "k": (["--k", 0], "k = 0"),
+    "k of a billion": (["--k", 10**9], "k = 1000000000"),
     "both": (["--users", 1, "--history", 2], "--users and --history"),
     "ending": (["--out", "lists.xlsx"], "--out lists.xlsx"),
     "category": (["--category", "tea"], "table of items"),

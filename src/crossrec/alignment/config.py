@@ -12,7 +12,7 @@ from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
 from crossrec.alignment.schedule import Fade
 from crossrec.alignment.strength import StrengthScale
-from crossrec.config import Config
+from crossrec.config import Config, Layers, Neighbors, Number, NumberOrZero, Prototypes
 from crossrec.ops.blockwise import Precision
 from crossrec.types import Direction
 
@@ -31,11 +31,11 @@ class AlignmentConfig(Config):
 
     name: ClassVar[str]
     """Name of the alignment for ``--alignment``."""
-    alignment_epochs: Annotated[int, Field(ge=0)] | None = None
+    alignment_epochs: NumberOrZero | None = None
     """Epochs in which the alignment takes part, from the first; all unless given."""
     fade: Fade | None = None
     """linear or cosine: the alignment's weight falls to 0 by the end of --alignment-epochs. By default it stays."""
-    every: Annotated[int, Field(ge=1)] | None = None
+    every: Number | None = None
     """k: the alignment takes part in every k-th step only, with the same weight; in all steps unless given."""
     conflicts: Literal["project"] | None = None
     """project: leave out the part of each row's alignment gradient that points against the backbone's (PCGrad)."""
@@ -43,7 +43,7 @@ class AlignmentConfig(Config):
     """ρ: scale the alignment in each step so that its gradient on users and items has ρ times the backbone's norm."""
     content_graph: Weight | None = None
     """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
-    content_neighbors: Annotated[int, Field(ge=1)] | None = None
+    content_neighbors: Neighbors | None = None
     """K of the content graph, nearest items per item and modality; 10 unless given."""
     content_shares: dict[str, Weight] | None = None
     """Shares of modalities, e.g. image 0.1 text 0.9. Default: in the graph by feedback, for --fill-neighbors equal."""
@@ -93,15 +93,15 @@ class CrossConfig(AlignmentConfig):
     """Learn λ_c within [0.01, 0.99], as the official losses do."""
     temperature_gradient: Literal["weighted"] | None = None
     """weighted: multiply the learning rate of λ_f by α, that of λ_c by β, since Adam does not see a loss's weight."""
-    neighbors: Annotated[int, Field(ge=1)] = 5
+    neighbors: Neighbors = 5
     """K, neighbours per item (Section 6.1)."""
     fill_neighbors: bool | None = None
     """Fill the neighbours that an item lacks (Eq. 7) with the nearest items by content."""
-    prototypes_itv: Annotated[int, Field(ge=1)] | None = None
+    prototypes_itv: Prototypes | None = None
     """P of C^ITV, prototypes shared by the items' modalities. By default chosen by the number of items."""
-    prototypes_ui: Annotated[int, Field(ge=1)] | None = None
+    prototypes_ui: Prototypes | None = None
     """P of C^UI, prototypes shared by users and items. By default twice as many as in C^ITV."""
-    sinkhorn_rounds: Annotated[int, Field(ge=0)] = 3
+    sinkhorn_rounds: Layers = 3
     """N, rounds of Sinkhorn-Knopp (Eq. 10)."""
     aligner: AlignerKind = "linear"
     """f of Eq. 3: a bias-free linear map (official) or a two-layer network (the paper's text)."""
@@ -154,11 +154,11 @@ class DamrsAlignmentConfig(AlignmentConfig):
     name: ClassVar[str] = "damrs"
     relation_weight: Weight = 0.001
     """Weight of the alignment by graded item relations, for each item graph."""
-    relation_items: Annotated[int, Field(ge=1)] = 10
+    relation_items: Neighbors = 10
     """Positive items, and next ones, of an item in the alignment by item relations."""
     relation_temperature: Temperature = 0.2
     """τ of the alignment by item relations."""
-    relation_knn: Annotated[int, Field(ge=1)] = 10
+    relation_knn: Neighbors = 10
     """Most similar items per item and modality in the item graphs, itself included."""
     preference_weight: Weight = 1.0
     """Weight of the alignment by user preference."""

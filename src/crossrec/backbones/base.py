@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.config import Config
+from crossrec.config import Config, Dimension, Number
 from crossrec.errors import ConfigError
 from crossrec.losses import logsumexp_dot
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -24,7 +24,7 @@ class BackboneConfig(Config):
 
     name: ClassVar[str]
     """Name of the backbone for ``--backbone``."""
-    dim: Annotated[int, Field(ge=1)] = 64
+    dim: Dimension = 64
     """L, dimension of user and item vectors."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam, for backbone and alignment."""
@@ -41,7 +41,7 @@ class DecayedConfig(BackboneConfig):
 
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = 0.96
     """Factor on the learning rate every ``decay_epochs`` epochs."""
-    decay_epochs: Annotated[int, Field(ge=1)] = 50
+    decay_epochs: Number = 50
     """Epochs with the same learning rate."""
 
     def learning_rate_at(self, epoch: int) -> float:

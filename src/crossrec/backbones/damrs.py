@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import agreed_knn_graph, bipartite_adjacency, co_occurrence_graph, propagate_mean
 from crossrec.losses import graded_neighbor_loss, symmetric_kl
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -23,13 +24,13 @@ class DAMRSConfig(BackboneConfig):
     """Settings of DA-MRS on LightGCN."""
 
     name: ClassVar[str] = "damrs"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
-    knn: Annotated[int, Field(ge=1)] = 10
+    knn: Neighbors = 10
     """Most similar items per item and modality, itself included."""
     denoise: bool = True
     """Weight each pair of the BPR loss by how far the item graphs agree on it."""
-    neighbor_items: Annotated[int, Field(ge=1)] = 10
+    neighbor_items: Neighbors = 10
     """Positive items, and next ones, of an item in the neighbour term."""
     neighbor_weight: Annotated[float, Field(ge=0)] = 0.001
     """Weight of the neighbour term of each item graph."""

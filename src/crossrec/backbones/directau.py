@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from crossrec.backbones.base import Backbone, BackboneConfig, xavier_table
+from crossrec.config import Layers
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import mean_square_distance, uniformity
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -24,7 +25,7 @@ class DirectAUConfig(BackboneConfig):
     """Weight decay of Adam on the backbone's parameters."""
     encoder: Literal["mf", "lightgcn"] = "mf"
     """User and item vectors: the tables themselves, or LightGCN over them."""
-    layers: Annotated[int, Field(ge=0)] = 3
+    layers: Layers = 3
     """Layers of propagation of the lightgcn encoder."""
     gamma_uniformity: Annotated[float, Field(ge=0)] = 1.0
     """γ, weight of uniformity."""

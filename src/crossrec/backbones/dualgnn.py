@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, content_encoders, gather_batch, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import bipartite_adjacency, co_interaction_graph, propagate_layers, sum_adjacency
 from crossrec.losses import bpr
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -22,11 +23,11 @@ class DualGNNConfig(BackboneConfig):
     """Settings of DualGNN."""
 
     name: ClassVar[str] = "dualgnn"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
     aggregation: Literal["sym", "sum"] = "sym"
     """Weights of the neighbours in a sum: sym 1 / √(product of both degrees), sum 1."""
-    user_neighbors: Annotated[int, Field(ge=1)] = 40
+    user_neighbors: Neighbors = 40
     """Neighbours of a user in the user graph: those with most items in common."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the mean squares of preferences and fusion weights."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, modality_shares, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparseMatrix
@@ -25,11 +26,11 @@ class FREEDOMConfig(BackboneConfig):
     """Settings of FREEDOM."""
 
     name: ClassVar[str] = "freedom"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
-    item_layers: Annotated[int, Field(ge=0)] = 1
+    item_layers: Layers = 1
     """Layers of propagation over the item graph."""
-    knn: Annotated[int, Field(ge=1)] = 10
+    knn: Neighbors = 10
     """Most similar items per item and modality, the item itself included."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Share of the interactions that an epoch prunes from the graph."""

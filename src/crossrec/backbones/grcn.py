@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, content_encoders, negatives, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
+from crossrec.config import Layers
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparsePattern
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -22,7 +23,7 @@ class GRCNConfig(BackboneConfig):
     """Settings of GRCN."""
 
     name: ClassVar[str] = "grcn"
-    routing: Annotated[int, Field(ge=0)] = 3
+    routing: Layers = 3
     """Rounds of refining the preferences."""
     reg: Annotated[float, Field(ge=0)] = 1e-3
     """Weight of the mean squares of id vectors, preferences and confidences."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import BackboneConfig, xavier_table
 from crossrec.backbones.mgcn import MGCN, MGCNConfig, SideRepresentations, batch_contrast
+from crossrec.config import Layers
 from crossrec.graph import bipartite_adjacency, knn, propagate_mean
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import gather_rows, l2_normalize, zero_like
@@ -23,9 +24,9 @@ class GUMEConfig(MGCNConfig):
     """Settings of GUME."""
 
     name: ClassVar[str] = "gume"
-    layers: Annotated[int, Field(ge=0)] = 3
+    layers: Layers = 3
     """Layers of propagation over the user-item graph."""
-    item_layers: Annotated[int, Field(ge=1)] = 2
+    item_layers: Annotated[Layers, Field(ge=1)] = 2
     """Layers of propagation over each modality's item graph."""
     reg: Annotated[float, Field(ge=0)] = 1e-5
     """Weight of the squared lengths of the batch's vectors."""

@@ -19,6 +19,7 @@ from crossrec.backbones.base import (
     xavier_table,
 )
 from crossrec.backbones.content_encoder import ContentEncoder
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import knn, mean_adjacency, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.sparse import SparsePattern
@@ -30,11 +31,11 @@ class LATTICEConfig(DecayedConfig):
     """Settings of LATTICE."""
 
     name: ClassVar[str] = "lattice"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
-    item_layers: Annotated[int, Field(ge=1)] = 1
+    item_layers: Annotated[Layers, Field(ge=1)] = 1
     """Layers of propagation over the item graph."""
-    knn: Annotated[int, Field(ge=1)] = 10
+    knn: Neighbors = 10
     """Most similar items per item, modality and graph, itself included."""
     original: Annotated[float, Field(ge=0, le=1)] = 0.9
     """λ, share of the graph of the raw features; the rest is that of the learned one."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from crossrec.backbones.base import Backbone, BackboneConfig, gather_batch, xavier_table
+from crossrec.config import Layers
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import bpr, embedding_norm
 from crossrec.types import Batch, Representations, TrainingSet
@@ -18,7 +19,7 @@ class LightGCNConfig(BackboneConfig):
     """Settings of LightGCN."""
 
     name: ClassVar[str] = "lightgcn"
-    layers: Annotated[int, Field(ge=0)] = 3
+    layers: Layers = 3
     """Layers of propagation."""
     reg: Annotated[float, Field(ge=0)] = 1e-4
     """Weight of the norms of the ego embeddings."""

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, DecayedConfig, Linear, negatives, xavier_table
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import bipartite_adjacency, interaction_adjacency, knn_graph, propagate_mean
 from crossrec.losses import bpr, info_nce
 from crossrec.ops.sparse import SparseMatrix
@@ -22,11 +23,11 @@ class MGCNConfig(DecayedConfig):
     """Settings of MGCN."""
 
     name: ClassVar[str] = "mgcn"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
-    item_layers: Annotated[int, Field(ge=1)] = 1
+    item_layers: Annotated[Layers, Field(ge=1)] = 1
     """Layers of propagation over each modality's item graph."""
-    knn: Annotated[int, Field(ge=1)] = 10
+    knn: Neighbors = 10
     """Most similar items per item and modality, itself included."""
     reg: Annotated[float, Field(ge=0)] = 1e-4
     """Weight of the squared lengths of the batch's vectors."""

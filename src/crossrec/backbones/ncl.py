@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crossrec.backbones.base import contrast
 from crossrec.backbones.lightgcn import LightGCN, LightGCNConfig
+from crossrec.config import Layers, NumberOrZero, Prototypes
 from crossrec.errors import ConfigError
 from crossrec.graph import propagate_layers
 from crossrec.ops.kmeans import kmeans
@@ -22,7 +23,7 @@ class NCLConfig(LightGCNConfig):
     """Settings of NCL."""
 
     name: ClassVar[str] = "ncl"
-    hops: Annotated[int, Field(ge=1)] = 1
+    hops: Annotated[Layers, Field(ge=1)] = 1
     """h: the structural contrast compares layer 2h with layer 0."""
     temperature: Annotated[float, Field(gt=0)] = 0.1
     """τ of both contrasts."""
@@ -32,9 +33,9 @@ class NCLConfig(LightGCNConfig):
     """α, weight of the items in the structural contrast; that of the users is 1."""
     proto: Annotated[float, Field(ge=0)] = 8e-8
     """Weight of the contrast with prototypes, which is summed over the batch."""
-    clusters: Annotated[int, Field(ge=1)] = 1000
+    clusters: Prototypes = 1000
     """Clusters of users and of items, at most as many as there are users or items."""
-    warm_up: Annotated[int, Field(ge=0)] = 20
+    warm_up: NumberOrZero = 20
     """Epochs before the contrast with prototypes starts."""
 
 

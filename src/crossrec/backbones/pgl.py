@@ -13,6 +13,7 @@ from crossrec.backbones.base import Backbone, DecayedConfig, negatives, xavier_t
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.backbones.freedom import item_graph
 from crossrec.backbones.mgcn import batch_contrast
+from crossrec.config import Layers, Neighbors
 from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, modality_shares, propagate_mean
 from crossrec.losses import bpr
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -23,11 +24,11 @@ class PGLConfig(DecayedConfig):
     """Settings of PGL."""
 
     name: ClassVar[str] = "pgl"
-    layers: Annotated[int, Field(ge=0)] = 2
+    layers: Layers = 2
     """Layers of propagation over the user-item graph."""
-    item_layers: Annotated[int, Field(ge=0)] = 1
+    item_layers: Layers = 1
     """Layers of propagation over the item graph."""
-    knn: Annotated[int, Field(ge=1)] = 10
+    knn: Neighbors = 10
     """Most similar items per item and modality, itself included."""
     pruned: Annotated[float, Field(ge=0, lt=1)] = 0.7
     """Share of the interactions that training leaves out of an epoch's graph."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crossrec.backbones.base import Backbone, BackboneConfig, FeatureMLP, Linear, content_encoders, xavier_table
 from crossrec.backbones.content_encoder import ContentEncoder
+from crossrec.config import Layers
 from crossrec.graph import bipartite_adjacency, propagate_mean
 from crossrec.losses import info_nce
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -24,7 +25,7 @@ class SLMRecConfig(BackboneConfig):
     name: ClassVar[str] = "slmrec"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Weight decay of Adam on the backbone's parameters."""
-    layers: Annotated[int, Field(ge=0)] = 3
+    layers: Layers = 3
     """Layers of propagation."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
     """τ of the users' contrast with items."""

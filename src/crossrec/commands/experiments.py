@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crossrec.commands.flags import flat, parse
+from crossrec.commands.flags import check_jobs, check_threads, flat, parse
 from crossrec.commands.progress import CellProgress
 from crossrec.console import say, stdout
 from crossrec.data import DataConfig
@@ -65,8 +65,8 @@ def run_with_flags(
         data: Any = DataConfig(),  # noqa: B008
         training: Any = TrainingConfig(),  # noqa: B008
     ) -> int:
-        if jobs < 1 or threads < 0:
-            raise ConfigError(f"--jobs {jobs} --threads {threads}: at least one job, and 0 or more threads")
+        check_jobs(jobs)
+        check_threads(threads)
         model_settings = {} if settings is None else read_object("--settings", settings, "backbones")
         return run(options, SharedSettings(data, training, model_settings), out, jobs, threads)
 

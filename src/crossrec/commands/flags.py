@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.errors import ConfigError
 
 MULTIPLE = Parameter(consume_multiple=True)
+MAX_THREADS, MAX_JOBS = 256, 1024
 
 # From the registries: a new backbone or alignment becomes a choice of its flag.
 BackboneName: Any = Literal[tuple(BACKBONES)]
@@ -56,10 +58,24 @@ def flat(config_type: type[Any]) -> Any:
     return Annotated[config_type, Parameter(name="*")]
 
 
+def check_threads(threads: int) -> None:
+    """Raise ConfigError for fewer threads than 0 or for more than any use has: OpenMP ends the process for too many."""
+    cores = os.cpu_count() or 1
+    if not 0 <= threads <= max(MAX_THREADS, cores):
+        raise ConfigError(
+            f"--threads {threads}: give 0 (all cores) to {max(MAX_THREADS, cores)}; this machine has {cores} cores"
+        )
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise ConfigError for fewer jobs than 1 or more than ``MAX_JOBS``."""
+    if not 1 <= jobs <= MAX_JOBS:
+        raise ConfigError(f"--jobs {jobs}: give 1 to {MAX_JOBS} processes; this machine has {os.cpu_count()} cores")
+
+
 def use_threads(threads: int) -> None:
-    """Set the number of torch threads; 0 keeps torch's default. Raises ConfigError below 0."""
-    if threads < 0:
-        raise ConfigError(f"--threads {threads}: give 0 (all cores) or more")
+    """Set the number of torch threads; 0 keeps torch's default. Raises ConfigError as ``check_threads`` does."""
+    check_threads(threads)
     if threads:
         torch.set_num_threads(threads)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from crossrec.config import Config
+from crossrec.config import Config, Seed
 from crossrec.data.io.times import check_time_format
 
 Scaling = Literal["standardize_l2", "l2", "standardize", "none"]
@@ -33,7 +33,7 @@ class DataConfig(Config):
     split: Split = "auto"
     """How to split rows into train, valid and test; auto takes the split column if there is one, else random."""
 
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: Seed = 0
     """Seed of a random split."""
 
     user_column: str | None = None
@@ -69,13 +69,13 @@ class DataConfig(Config):
     alignment_modalities: tuple[str, ...] | None = None
     """Modalities for the alignment, which projects them itself; default: those of the backbone (knockout)."""
 
-    corruption_seed: Annotated[int, Field(ge=0)] | None = None
+    corruption_seed: Seed | None = None
     """Seed of missing content, false clicks and replaced content; default: 0."""
 
     cold_items: Share | None = None
     """Share of the items with training rows to hold out with all their interactions (coldstart)."""
 
-    cold_seed: Annotated[int, Field(ge=0)] | None = None
+    cold_seed: Seed | None = None
     """Seed of the draw of cold items; default: 0."""
 
     @property

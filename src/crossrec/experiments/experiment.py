@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
-from crossrec.config import Config, did_you_mean
+from crossrec.config import Config, Seed, did_you_mean
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.reporting.result import ExperimentResult
@@ -26,7 +26,7 @@ class ExperimentConfig(Config):
 
     backbones: tuple[str, ...] = Field(default=("lightgcn",), min_length=1)
     """Backbones to train."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     """Seeds; every cell is trained once per seed."""
 
     @field_validator("*")

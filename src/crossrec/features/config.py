@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from crossrec.config import Config
+from crossrec.config import Config, Number
 from crossrec.data.sources import name_problem
 from crossrec.devices import Device
 
@@ -44,7 +44,7 @@ class FeaturesConfig(Config):
     text_prompt: str | None = None
     """Words before every text, such as 'passage: '; the model's own prompt by default."""
 
-    text_tokens: Annotated[int, Field(ge=8)] | None = None
+    text_tokens: Annotated[Number, Field(ge=8)] | None = None
     """Cut texts after so many tokens, where the model does not cut them earlier."""
 
     image: str | None = None
@@ -68,7 +68,7 @@ class FeaturesConfig(Config):
     dtype: Literal["float32", "float16"] = "float32"
     """Number type of the file; float16 halves its size."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
     """Texts or pictures per batch."""
 
     device: Device = "auto"

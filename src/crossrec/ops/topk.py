@@ -13,11 +13,15 @@ MARGIN = 16
 """Candidates beyond k that the float32 scores put forward."""
 MAX_SCORES = 1 << 24
 """Scores held in memory at a time by default: 64 MB."""
+MAX_ENTRIES = 1 << 20
+"""Entries of all lists made at a time."""
+MAX_NUMBERS = 1 << 22
+"""Numbers of the candidates' vectors in float64 at a time: 32 MB."""
 
 
-def users_per_chunk(num_items: int) -> int:
-    """Number of users to score at a time."""
-    return max(1, min(1024, MAX_SCORES // max(num_items, 1)))
+def users_per_chunk(num_items: int, k: int = 1) -> int:
+    """Number of users to score at a time for lists of ``k``."""
+    return max(1, min(1024, MAX_SCORES // max(num_items, 1), MAX_ENTRIES // max(k, 1)))
 
 
 def max_norm(vector_NS: Tensor) -> float:
@@ -67,7 +71,7 @@ def exact_topk(
     if excluded is not None:
         rough_CA[:, torch.from_numpy(excluded)] = -torch.inf
     rough, index = rough_CA.topk(min(k + MARGIN, count), dim=1)
-    exact = (user_CS.double().unsqueeze(1) * item_AS[index].double()).sum(-1).float()
+    exact = _exact_scores(user_CS, item_AS, index)
     exact[rough == -torch.inf] = -torch.inf
     index, score = (part[:, :k] for part in _sorted(index, exact))
     if k + MARGIN < count and k:
@@ -80,6 +84,18 @@ def exact_topk(
             best_index, best_score = stable_topk(exact_A[None], k)
             index[row], score[row] = best_index[0], best_score[0]
     return index, score
+
+
+def _exact_scores(user_CS: Tensor, item_AS: Tensor, index_CK: Tensor) -> Tensor:
+    """Dot products of each user with its candidates, (C, K), in float64 and rounded to float32. Block by block."""
+    width, size = max(1, item_AS.shape[1]), max(1, index_CK.shape[1])
+    rows = max(1, MAX_NUMBERS // (width * size))
+    score_CK = torch.empty_like(index_CK, dtype=torch.float32)
+    for user, index, score in zip(*(part.split(rows) for part in (user_CS, index_CK, score_CK)), strict=True):
+        columns = max(1, MAX_NUMBERS // (width * max(1, len(user))))
+        for candidate, target in zip(index.split(columns, dim=1), score.split(columns, dim=1), strict=True):
+            target.copy_((user.double().unsqueeze(1) * item_AS[candidate].double()).sum(-1))
+    return score_CK
 
 
 class CosineIndex:

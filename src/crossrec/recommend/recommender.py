@@ -27,6 +27,8 @@ from crossrec.runs.embeddings import TrainedEmbeddings
 
 BEHAVIOUR = "behaviour"
 """The default view of ``similar``: the vectors that rank items."""
+MAX_LENGTH = 1_000_000
+"""Longest list."""
 NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
@@ -141,7 +143,7 @@ class Recommender:
     def _stream(
         self, user_N: Ints, k: int, exclude_seen: bool, allowed: Bools | None, chunk: int | None
     ) -> Iterator[pl.DataFrame]:
-        chunk = chunk or users_per_chunk(self.vectors.num_items)
+        chunk = chunk or users_per_chunk(self.vectors.num_items, k)
         for start in range(0, len(user_N), chunk):
             user_C = user_N[start : start + chunk]
             hidden = self.seen_rows(user_C) if exclude_seen else None
@@ -223,7 +225,7 @@ class Recommender:
         _check_k(k)
         item_N = self.items.rows(items)
         index = self.index(by)
-        chunk = users_per_chunk(len(index))
+        chunk = users_per_chunk(len(index), k)
         starts = range(0, max(len(item_N), 1), chunk)
         frames = [self._frame(self.items, *index.neighbors(item_N[start : start + chunk], k)) for start in starts]
         return pl.concat(frames).rename({"user": "item", "item": "similar"})
@@ -371,5 +373,5 @@ class Recommender:
 
 
 def _check_k(k: int) -> None:
-    if k < 1:
-        raise ConfigError(f"k = {k}: a list needs at least one place, give k >= 1")
+    if not 1 <= k <= MAX_LENGTH:
+        raise ConfigError(f"k = {k}: a list has at least one place and at most {MAX_LENGTH:,}")

@@ -28,22 +28,22 @@ class ServeConfig(Config):
     hosts: tuple[str, ...] = ()
     """Further host names to answer to, for a proxy that passes on the Host header."""
 
-    max_k: int = Field(default=1000, ge=1)
+    max_k: int = Field(default=1000, ge=1, le=1_000_000)
     """Longest list to return."""
 
-    max_ids: int = Field(default=1000, ge=1)
+    max_ids: int = Field(default=1000, ge=1, le=1_000_000)
     """Most ids in a history, in allow and in deny."""
 
-    max_body: int = Field(default=2**20, ge=1024)
+    max_body: int = Field(default=2**20, ge=1024, le=2**30)
     """Bytes of the largest request body."""
 
     rate: float = Field(default=200.0, ge=0)
     """Requests a second from one address, with bursts of twice as many; 0 for no limit."""
 
-    waiting: int = Field(default=128, ge=1)
+    waiting: int = Field(default=128, ge=1, le=100_000)
     """Most requests in progress or waiting; further ones get status 503."""
 
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=2, ge=1, le=1024)
     """Threads that compute answers."""
 
     watch: float = Field(default=2.0, ge=0)

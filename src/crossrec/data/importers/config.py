@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from crossrec.config import Config
+from crossrec.config import Config, NumberOrZero, Seed
 from crossrec.data.config import TimeFormat
 
 Kind = Literal["auto", "tables", "recbole", "mmrec", "json", "amazon"]
@@ -59,16 +59,16 @@ class ImportConfig(Config):
     min_rating: float | None = None
     """Lowest rating to keep; applied after duplicates."""
 
-    min_user_interactions: int = Field(default=0, ge=0)
+    min_user_interactions: NumberOrZero = 0
     """Fewest interactions of a user; users and items with fewer are dropped until all have enough (k-core)."""
 
-    min_item_interactions: int = Field(default=0, ge=0)
+    min_item_interactions: NumberOrZero = 0
     """Fewest interactions of an item; users and items with fewer are dropped until all have enough (k-core)."""
 
     split: Literal["auto", "given", "random", "time", "leave_one_out", "none"] = "auto"
     """How to split rows into train, valid and test; auto takes the given split if there is one, else random."""
 
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: Seed = 0
     """Seed of a random split."""
 
     unused_items: Literal["drop", "keep"] = "drop"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from crossrec.alignment.config import Temperature, Weight
+from crossrec.config import Neighbors
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
@@ -65,7 +66,7 @@ class SensitivityConfig(ExperimentConfig):
     """Values of λ_c, temperature of the clusters."""
     lambda_n_values: tuple[Temperature, ...] = Field(default=(0.2, 2.0, 20.0), min_length=1)
     """Values of λ_n, temperature of the neighbours."""
-    neighbors_values: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 3, 5, 10, 15), min_length=1)
+    neighbors_values: tuple[Neighbors, ...] = Field(default=(1, 3, 5, 10, 15), min_length=1)
     """Values of K, neighbours per item."""
     fixed_temperatures: bool = False
     """Keep λ_f and λ_c at the value that is tried; else it is where learning starts."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from crossrec.config import Number
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis import embedding_metrics
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
@@ -50,9 +51,9 @@ class VisualizeConfig(ExperimentConfig):
     """Backbones to train."""
     alignment: Literal["cross", "fettle"] = "cross"
     """Alignment to compare with the backbone alone."""
-    items: Annotated[int, Field(ge=2)] = 1000
+    items: Annotated[Number, Field(ge=2)] = 1000
     """Items in the picture, drawn at random; numbers are over all."""
-    pairs: Annotated[int, Field(ge=2)] = 500
+    pairs: Annotated[Number, Field(ge=2)] = 500
     """Training pairs of a user and an item in the picture; numbers are over all."""
     pictures: bool = True
     """Draw the t-SNE pictures, which needs openTSNE; of the first seed."""

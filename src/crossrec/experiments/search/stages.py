@@ -9,6 +9,7 @@ from pydantic import Field
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
+from crossrec.config import Number, Seed
 from crossrec.data import Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, check_name
@@ -30,16 +31,16 @@ class TuneConfig(ExperimentConfig):
     alignments: tuple[str, ...] = Field(default=("none", "cross"), min_length=1)
     """What to search: none for the backbones' own settings with the alignment off; an alignment for its settings. It
     uses the best settings of its backbone if none is searched too, else the defaults or those of --settings."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Seeds; settings are compared by their mean over the seeds."""
     search: Search | None = None
     """All points of a grid, optuna's tree-structured Parzen estimator, or random draws. Default: grid for lists, tpe
     for ranges and for lists of more points than --trials."""
-    trials: Annotated[int, Field(ge=1)] | None = None
+    trials: Number | None = None
     """Settings to try per backbone and alignment; default 50. A grid is always tried in full."""
     space: str = "paper"
     """Values to search: paper (its grids), wide (ranges, weights from 1e-5 to 100), or a JSON file."""
-    search_seed: Annotated[int, Field(ge=0)] = 0
+    search_seed: Seed = 0
     """Seed of tpe and random."""
     timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which no further setting is started; running ones finish."""
