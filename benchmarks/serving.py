@@ -33,6 +33,7 @@ from benchmarks.datasets import random_vectors
 from benchmarks.malformed import KINDS, UNFINISHED, requests
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import numpy_generator
+from crossrec.runs.directory import seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
 
 Make = Callable[[], bytes]
@@ -46,6 +47,7 @@ def random_run(folder: Path, users: int, items: int, width: int) -> Path:
         pl.DataFrame({"index": np.arange(count), "id": np.arange(count)}).write_parquet(folder / f"{name}.parquet")
     write_json_atomic(folder / "config.json", {"identity": "random"})
     write_json_atomic(folder / "metrics.json", {})
+    seal(folder)
     return folder
 
 

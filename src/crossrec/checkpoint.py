@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from crossrec.data.io.atomic import json_text, read_json, write_text_atomic
+from crossrec.data.io.atomic import json_text
+from crossrec.data.io.manifest import file_entry, read_sealed, write_sealed
 from crossrec.data.io.tensor_file import read_tensors, tensor_chunks, write_tensors
 from crossrec.errors import RunError
 
@@ -31,9 +32,10 @@ def save_checkpoint(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor
         sha256.update(chunk)
     digest = sha256.hexdigest()
     file_name = f"tensors-{digest[:16]}.safetensors"
-    text = json_text(folder / MANIFEST, {"tensors": file_name, "sha256": digest, "manifest": dict(manifest)})
+    record = {"tensors": file_name, "sha256": digest, "manifest": dict(manifest)}
+    json_text(folder / MANIFEST, record)  # raises before anything is written
     write_tensors(folder / file_name, tensors)
-    write_text_atomic(folder / MANIFEST, text)
+    write_sealed(folder / MANIFEST, record)
     for pattern in ("tensors-*.safetensors", ".tensors-*.tmp", f".{MANIFEST}.*.tmp"):
         for stale in folder.glob(pattern):
             if stale.name != file_name:
@@ -43,26 +45,18 @@ def save_checkpoint(folder: str | os.PathLike[str], tensors: Mapping[str, Tensor
 def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors (on the CPU) and the manifest of a checkpoint, bit-equal to what was saved.
 
-    Raises RunError naming the file if one is missing, cut short or not the one that the manifest describes.
+    Raises RunError naming the file if one is missing, cut short or not the one that was written.
     """
-    path = Path(folder) / MANIFEST
-    record = read_json(path)
+    path, way_out = Path(folder) / MANIFEST, f"delete {folder} and train again"
+    record = read_sealed(path, way_out)
     try:
         name, digest, manifest = str(record["tensors"]), record["sha256"], dict(record["manifest"])
     except (TypeError, KeyError, ValueError):
-        raise RunError(f"{path}: not a checkpoint manifest; delete this folder and train again") from None
+        raise RunError(f"{path}: not a checkpoint manifest; {way_out}") from None
     file = path.with_name(Path(name).name)
+    if file_entry(file)["sha256"] != digest:
+        raise RunError(f"{file}: damaged, its sha256 is not the one in {MANIFEST}; {way_out}")
     try:
-        with file.open("rb") as content:
-            intact = hashlib.file_digest(content, "sha256").hexdigest() == digest
-        if not intact:
-            raise RunError(
-                f"{file}: damaged, its sha256 is not the one in {MANIFEST}; delete this folder and train again"
-            )
         return read_tensors(file), manifest
-    except FileNotFoundError:
-        raise RunError(f"{file}: missing; delete this folder and train again") from None
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise RunError(f"{file}: not a safetensors file ({error}); delete this folder and train again") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: not a safetensors file ({error}); {way_out}") from None

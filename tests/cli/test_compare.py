@@ -77,8 +77,8 @@ def test_compare(crossrec, flags, tmp_path, read, content, monkeypatch, settings
     assert len(cells_) == 2
     for cell in cells_:
         assert sorted(path.name for path in cell.iterdir()) == [
-            *("config.json", "history.csv", "items.parquet", "metrics.json", "model.safetensors", "users.parquet"),
-            "vectors.safetensors",
+            *("config.json", "history.csv", "items.parquet", "manifest.json", "metrics.json", "model.safetensors"),
+            *("users.parquet", "vectors.safetensors"),
         ]
 
     # the table holds the metrics of its cells, in full

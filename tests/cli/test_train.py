@@ -17,8 +17,8 @@ from crossrec.data import DataConfig
 from crossrec.training import TrainingConfig
 
 COMBINATIONS = [(backbone, alignment) for backbone in BACKBONES for alignment in ALIGNMENTS]
-FILES = ["config.json", "history.csv", "items.parquet", "metrics.json", "model.safetensors", "users.parquet"]
-FILES = [*FILES, "vectors.safetensors"]
+FILES = ["config.json", "history.csv", "items.parquet", "manifest.json", "metrics.json", "model.safetensors"]
+FILES = [*FILES, "users.parquet", "vectors.safetensors"]
 METRICS = {"recall@10", "recall@20", "ndcg@10", "ndcg@20"}
 
 
@@ -119,6 +119,7 @@ SPECIAL = {
         {"image": 1.0, "text": 3.0},
     ),
     "content_shares": (["--content-shares.image", "1", "--content-shares.text", "3"], {"image": 1.0, "text": 3.0}),
+    "time_format": (["--time-format", "%d/%m/%Y"], "%d/%m/%Y"),
     "device": (["--device", "cpu"], "cpu"),
 }
 

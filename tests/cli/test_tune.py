@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from crossrec.data.io.manifest import write_manifest
 from crossrec.experiments.reporting import result_files
 from crossrec.experiments.runner import pool
 from crossrec.experiments.search import proposers
@@ -126,6 +127,7 @@ def test_test_metrics_have_no_influence(crossrec, quick, space, tmp_path, read):
         else:
             metrics["test"] = {"recall@20": 123.456}
         path.write_text(json.dumps(metrics))
+        write_manifest(path.parent, ["config.json", "metrics.json"])
     after = crossrec(*flags)
     assert (after.out, after.err) == (before.out, before.err)
     for name, content in files.items():

@@ -5,23 +5,40 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from tests.cli import tuning
 
+from crossrec.cli import main
 from crossrec.data import DataConfig, load
+from crossrec.data.io.atomic import write_json_atomic
 from crossrec.data.io.lock import FILE, FolderLock
+from crossrec.data.io.manifest import write_manifest
 from crossrec.errors import DataError
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.runner import jobs, pool as module
 from crossrec.experiments.runner.jobs import Cell, Datasets
 from crossrec.experiments.runner.pool import Pool
+from crossrec.runs.execute import run
+from crossrec.training import TrainingConfig
 
 CELL = Cell(SharedSettings(DataConfig(data="synthetic-tiny")).run_config("bpr", "none", 0), ())
+OTHER_SEED = Cell(SharedSettings(DataConfig(data="synthetic-tiny")).run_config("bpr", "none", 1), ())
+DATASET = load(CELL.config.data)
 
 
-def metrics():
-    return {"identity": CELL.config.identity(Datasets()[CELL.config.data]), "valid": {}}
+def metrics(cell=CELL):
+    return {"identity": cell.config.identity(Datasets()[cell.config.data]), "valid": {}}
+
+
+def write_cell(out, cell=CELL, **changes):
+    """Write the folder of a cell whose run is done, with these values in both files."""
+    folder = out / cell.name
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", "metrics.json"):
+        (folder / name).write_text(json.dumps(metrics(cell) | changes))
+    write_manifest(folder, ["config.json", "metrics.json"])
 
 
 def test_a_cell_that_another_worker_trains_is_waited_for(tmp_path, monkeypatch):
@@ -33,7 +50,7 @@ def test_a_cell_that_another_worker_trains_is_waited_for(tmp_path, monkeypatch):
         assert pool.step() == []
         assert pool.has_room, "no process is started for it"
         assert pool.busy
-        (other.folder / "metrics.json").write_text(json.dumps(metrics()))
+        write_cell(tmp_path)
         other.release()
         results = pool.step()
         while not results:
@@ -91,3 +108,104 @@ def test_data_sets_beyond_the_last_few_are_read_again(monkeypatch):
     with pytest.raises(DataError):
         datasets[DataConfig(data="nowhere")]
     assert len(datasets) == len(configs)
+
+
+def results_of(out, cells=(CELL,)):
+    states = []
+    with Pool(out, Datasets(), on_change=lambda cell, state: states.append(state)) as pool:
+        return pool.run(cells), states
+
+
+def test_a_finished_cell_is_used_again_and_not_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.TrainingProcess, "start", lambda *_: pytest.fail("it is done"))
+    write_cell(tmp_path)
+    (result,), states = results_of(tmp_path)
+    assert (result.metrics, result.failure, states) == (metrics(), "", ["done before"])
+
+
+FOREIGN = {
+    "of other data": {"identity": CELL.config.identity(replace(DATASET, test=DATASET.valid))},
+    "of another configuration": {"identity": OTHER_SEED.config.identity(DATASET)},
+    "without an identity": {"identity": None},
+}
+
+
+@pytest.mark.parametrize("changes", FOREIGN.values(), ids=FOREIGN)
+def test_a_cell_of_another_identity_is_not_used(tmp_path, monkeypatch, changes):
+    monkeypatch.setattr(module.TrainingProcess, "start", lambda *_: pytest.fail("its folder is another run's"))
+    write_cell(tmp_path, **changes)
+    (result,), _ = results_of(tmp_path)
+    assert result.metrics is None
+    assert result.failure.startswith(
+        f"failed: {tmp_path / CELL.name}/config.json is of another configuration, data set"
+    )
+
+
+def test_a_damaged_cell_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "train_command", tuning.train)
+    write_cell(tmp_path)
+    path = tmp_path / CELL.name / "metrics.json"
+    path.write_text(path.read_text().replace("{}", '{"recall@20": 0.9}'))
+    (damaged, trained), _ = results_of(tmp_path, [CELL, OTHER_SEED])
+    assert (damaged.metrics, damaged.failure.split("; ")[0]) == (
+        None,
+        f"failed: {path}: altered, {path.stat().st_size} bytes instead of {path.stat().st_size - 16}",
+    )
+    assert trained.metrics is not None
+    assert tuning.starts(tmp_path) == [OTHER_SEED.name]
+
+
+def leave(*names):
+    """A command that leaves these files of a finished run behind, and fails with the exit code in the last one."""
+
+    def command(folder, threads):
+        *files, code = names
+        write_cell(folder.parent)
+        for path in folder.iterdir():
+            if path.suffix == ".json" and path.name not in files:
+                path.unlink()
+        return [sys.executable, "-S", "-c", f"import sys; print('crossrec: error: no memory'); sys.exit({code})"]
+
+    return command
+
+
+@pytest.mark.parametrize("files", [["config.json", "metrics.json", "manifest.json"], ["metrics.json"]])
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_process_that_fails_is_a_failure_whatever_files_are_there(tmp_path, monkeypatch, files, code):
+    """The metrics may be old, or of a run that was deleted in part."""
+    monkeypatch.setattr(module, "train_command", leave(*files, code))
+    (result,), states = results_of(tmp_path)
+    assert (result.metrics, result.failure) == (None, "failed: no memory")
+    assert states[-1] == "failed: no memory"
+    assert (tmp_path / CELL.name / "log.txt").exists()
+
+
+def test_a_process_that_ends_well_without_a_finished_run_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "train_command", leave(0))
+    (result,), _ = results_of(tmp_path)
+    assert result.metrics is None
+    assert result.failure == "failed: no memory"
+
+
+def test_a_stopped_cell_goes_on(tmp_path):
+    """The command that trains a cell resumes from its checkpoint."""
+    config = CELL.config.model_copy(update={"training": TrainingConfig(epochs=3, device="cpu", checkpoint_seconds=0)})
+    cell = Cell(config, ())
+    folder = tmp_path / cell.name
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, folder, dataset=DATASET, on_epoch=stop)
+    before = (folder / "history.csv").read_text().splitlines()
+    write_json_atomic(folder / "cell.json", config.model_dump(mode="json"))
+    python, flag, package, *arguments = module.train_command(folder, 1)
+    assert (python, flag, package) == (sys.executable, "-m", "crossrec")
+    assert main(arguments) == 0
+    after = (folder / "history.csv").read_text().splitlines()
+    assert after[:3] == before, "also its times: the epochs are not trained again"
+    assert len(after) == 4
+    (result,), states = results_of(tmp_path, [cell])
+    assert (result.metrics["epochs"], states) == (3, ["done before"])

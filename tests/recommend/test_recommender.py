@@ -16,6 +16,7 @@ from crossrec.objective import Objective
 from crossrec.recommend import Recommender
 from crossrec.recommend.export import export
 from crossrec.runs.config import load_config
+from crossrec.runs.directory import seal
 from crossrec.runs.execute import training_set
 
 
@@ -164,36 +165,32 @@ def test_explanations_match_the_vectors(tiny, text):
     assert sum(history["parts"].values()) == pytest.approx(history["score"], abs=1e-6)
 
 
-def test_a_run_without_vectors_is_rebuilt_from_its_data_set(tiny, tiny_run, tmp_path):
-    old = shutil.copytree(tiny_run, tmp_path / "old")
-    (old / "vectors.safetensors").unlink()
-    assert Recommender.open(old).recommend(k=5).equals(tiny.recommend(k=5))
-    (old / "model.safetensors").write_bytes(b"no")
-    with pytest.raises(RunError, match=r"model\.safetensors: missing or damaged"):
-        Recommender.open(old)
+def id_map(rows):
+    return lambda path: pl.DataFrame({"index": rows, "id": rows}).write_parquet(path)
 
 
-def damages(run):
-    def cut(name):
-        (run / name).write_bytes((run / name).read_bytes()[:-40])
-
-    return {
-        "vectors.safetensors: damaged": lambda: cut("vectors.safetensors"),
-        "users.parquet: missing or damaged": lambda: cut("users.parquet"),
-        "items.parquet: missing": (run / "items.parquet").unlink,
-        "items.parquet: 1 rows": lambda: pl.DataFrame({"index": [0], "id": ["a"]}).write_parquet(run / "items.parquet"),
-        "not of a run": lambda: (run / "config.json").write_text("[]"),
-        "of another run": lambda: (run / "config.json").write_text('{"identity": "x"}'),
-        "not done": (run / "metrics.json").unlink,
-    }
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
 
 
-@pytest.mark.parametrize("damage_index", range(7))
-def test_a_damaged_run_is_refused(tiny_run, tmp_path, damage_index):
+DAMAGES = {
+    "vectors.safetensors: damaged": cut,
+    "users.parquet: missing or damaged": cut,
+    "items.parquet: 1 rows, the run has 40": id_map([0]),
+    "items.parquet: its rows are in another order": id_map([*range(1, 40), 0]),
+    "config.json: not of a run": lambda path: path.write_text("[]"),
+    "vectors.safetensors is of another run": lambda path: None,
+}
+
+
+@pytest.mark.parametrize(("message", "damage"), DAMAGES.items(), ids=DAMAGES)
+def test_a_run_that_does_not_fit_together_is_refused_though_its_manifest_is_right(tiny_run, tmp_path, message, damage):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    message, damage = list(damages(run).items())[damage_index]
-    damage()
-    with pytest.raises(RunError, match=message):
+    damage(run / message.split(":")[0].split(" ")[0])
+    if "another run" in message:
+        (run / "config.json").write_text('{"identity": "x"}')
+    seal(run)
+    with pytest.raises(RunError, match=f"{run}/{message}"):
         Recommender.open(run)
 
 

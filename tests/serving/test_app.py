@@ -146,11 +146,13 @@ def test_a_table_cannot_make_the_service_read_other_files(tmp_path):
 def test_a_run_without_content_refuses_new_items(tmp_path):
     from dataclasses import replace
 
+    from crossrec.runs.directory import seal
     from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 
     run = write_run(tmp_path / "run")
     bare = replace(TrainedEmbeddings.load(run / EMBEDDINGS_FILE), modality_IL={}, content_encoders={}, aligners={})
     bare.save(run / EMBEDDINGS_FILE)
+    seal(run)
     client = TestClient(create_app([ServedRun(run)], ServeConfig()), base_url="http://localhost")
     answer = client.post("/v1/new-item", json={"features": {m: [1.0] for m in RAW}})
     assert answer.status_code == 422

@@ -18,6 +18,7 @@ from crossrec.alignment.item_level import Aligner
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data.io.atomic import write_json_atomic
 from crossrec.randomness import torch_generator
+from crossrec.runs.directory import seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.serving import ServeConfig, ServedRun, create_app
 from crossrec.types import ID
@@ -82,6 +83,7 @@ def write_run(
     scores = {"recall@20": 0.25 + seed / 100, "ndcg@20": 0.125}
     metrics = {"valid": scores, "test": scores, "epochs": 9, "best_epoch": 7, "versions": {"crossrec": "0.1.0"}}
     write_json_atomic(folder / "metrics.json", metrics | {"identity": identity})
+    seal(folder)
     return folder
 
 

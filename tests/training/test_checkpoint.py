@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from crossrec.checkpoint import load_checkpoint, save_checkpoint
+from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.manifest import write_sealed
 from crossrec.errors import RunError
 
 DTYPES = [
@@ -165,19 +167,46 @@ def test_missing_files_are_named(tmp_path):
     [
         ('{"tensors": "x"', "not valid JSON"),
         ("", "not valid JSON"),
-        ("[]", "not a checkpoint manifest"),
-        ('{"tensors": "x", "sha256": ""}', "not a checkpoint manifest"),
-        ('{"tensors": "x", "sha256": "", "manifest": 3}', "not a checkpoint manifest"),
-        ('{"tensors": "../x", "sha256": "", "manifest": {}}', r"run/x: missing"),
+        ("[]", "its content is not what was written"),
+        ('{"tensors": "x", "sha256": "", "manifest": {}}', "its content is not what was written"),
+        ({"tensors": "x", "sha256": ""}, "not a checkpoint manifest"),
+        ({"tensors": "x", "sha256": "", "manifest": 3}, "not a checkpoint manifest"),
+        ({"tensors": "../x", "sha256": "", "manifest": {}}, r"run/x: missing"),
     ],
 )
 def test_a_damaged_manifest_is_named(tmp_path, text, message):
     folder = tmp_path / "run"
     folder.mkdir()
     (tmp_path / "x").write_bytes(b"outside")
-    (folder / "checkpoint.json").write_text(text)
+    if isinstance(text, dict):
+        write_sealed(folder / "checkpoint.json", text)
+    else:
+        (folder / "checkpoint.json").write_text(text)
     with pytest.raises(RunError, match=message):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("field", "value"), [("best_value", 9.0), ("best_epoch", 1), ("epoch", 1), ("finished", True)])
+def test_an_altered_field_of_the_manifest_is_refused(tmp_path, field, value):
+    progress = {"epoch": 7, "best_epoch": 5, "best_value": 0.25, "finished": False}
+    save_checkpoint(tmp_path, {"x": torch.zeros(1)}, {"progress": progress})
+    record = read_json(tmp_path / "checkpoint.json")
+    record["manifest"]["progress"][field] = value
+    write_json_atomic(tmp_path / "checkpoint.json", record)
+    with pytest.raises(RunError, match=r"checkpoint\.json: damaged.*delete .* and train again"):
+        load_checkpoint(tmp_path)
+
+
+def test_every_altered_byte_of_a_checkpoint_is_refused(tmp_path):
+    save_checkpoint(tmp_path, {"x": torch.arange(4.0)}, {"epoch": 1})
+    for path in list(tmp_path.iterdir()):
+        content = path.read_bytes()
+        for byte in range(len(content)):
+            path.write_bytes(content[:byte] + bytes([content[byte] ^ 1]) + content[byte + 1 :])
+            with pytest.raises(RunError, match=r"delete .* and train again|not valid JSON"):
+                load_checkpoint(tmp_path)
+        path.write_bytes(content)
+    assert load_checkpoint(tmp_path)[1] == {"epoch": 1}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object()])

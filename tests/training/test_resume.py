@@ -19,6 +19,7 @@ from crossrec.data.io.atomic import read_json, write_json_atomic
 from crossrec.errors import RunError
 from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig
+from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import run
 
 from .runs import CROSS, outcome, tiny
@@ -118,23 +119,39 @@ def test_the_frequency_of_checkpoints_does_not_change_the_result(dataset, tmp_pa
     assert outcome(tmp_path / "often") == outcome(tmp_path / "never")
 
 
-def test_stopped_after_training_before_the_metrics(dataset, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["model.safetensors", "vectors.safetensors", "metrics.json", "manifest.json"])
+def test_stopped_after_training_before_the_manifest(name, dataset, tmp_path, monkeypatch):
     config = tiny()
     run(config, tmp_path / "whole", dataset=dataset)
 
     replace = os.replace
 
     def no_space(source, target):
-        if target.name == "model.safetensors":
+        if target.name == name:
             raise OSError(28, "No space left on device")
         replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr("crossrec.data.io.atomic.os.replace", no_space)
-        with pytest.raises(RunError, match=r"model\.safetensors.*No space left"):
+        with pytest.raises(RunError, match=rf"{name}.*No space left"):
             run(config, tmp_path / "stopped", dataset=dataset)
-    assert not (tmp_path / "stopped" / "metrics.json").exists()
+    assert not (tmp_path / "stopped" / "manifest.json").exists()
+    with pytest.raises(RunError, match="the run is not done; go on with"):
+        open_embeddings(tmp_path / "stopped")
     assert epochs_of(config, tmp_path / "stopped", dataset=dataset, resume=True) == []
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_stopped_after_the_manifest(dataset, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    run(tiny(), tmp_path / "whole", dataset=dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr("crossrec.runs.execute.shutil.rmtree", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny(), tmp_path / "stopped", dataset=dataset)
+    assert epochs_of(tiny(), tmp_path / "stopped", dataset=dataset, resume=True) == []
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 

@@ -20,6 +20,7 @@ from crossrec.features.items import feature_path, has_row_indices
 from crossrec.lazy import polars as pl
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.recommender import Recommender
+from crossrec.runs.directory import seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
 
 
@@ -106,3 +107,4 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})
         metrics = read_json(run / "metrics.json")
         write_json_atomic(draft / "metrics.json", metrics | {"identity": identity, "extended": extended})
+        seal(draft)

@@ -25,14 +25,16 @@ class IdMap:
 
     @classmethod
     def read(cls, path: Path | str, what: str, count: int) -> IdMap:
-        """Read the id map of a run. Raises RunError where it is missing, damaged or does not have ``count`` rows."""
+        """Read the id map of a run. Raises RunError where it is missing, damaged or not of ``count`` rows in order."""
         try:
             frame = pl.read_parquet(path, columns=["index", "id"], glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = (str(error).strip() or "no reason given").splitlines()[0]
             raise RunError(f"{path}: missing or damaged ({reason}); restore it or train again") from None
-        if frame.height != count or not (frame["index"] == pl.int_range(count, eager=True)).all():
+        if frame.height != count:
             raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
+        if not (frame["index"] == pl.int_range(count, eager=True)).all():
+            raise RunError(f"{path}: its rows are in another order; restore it or train again")
         return cls(frame["id"], what)
 
     def row(self, id: Any) -> int | None:

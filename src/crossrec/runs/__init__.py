@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         RunConfig as RunConfig,
         load_config as load_config,
     )
-    from crossrec.runs.directory import open_embeddings as open_embeddings
+    from crossrec.runs.directory import open_embeddings as open_embeddings, seal as seal
     from crossrec.runs.embeddings import TrainedEmbeddings as TrainedEmbeddings
     from crossrec.runs.execute import run as run
 

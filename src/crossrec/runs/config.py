@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import FieldSerializationInfo, SerializeAsAny, ValidationInfo, field_serializer, field_validator
@@ -16,6 +17,7 @@ from crossrec.backbones.lightgcn import LightGCNConfig
 from crossrec.config import Config, did_you_mean
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import read_json
+from crossrec.data.io.manifest import check_file
 from crossrec.errors import ConfigError, RunError
 from crossrec.training import TrainingConfig
 
@@ -77,7 +79,10 @@ def _parse_named(value: Mapping[str, Any], types: Mapping[str, type[Config] | No
 
 
 def load_config(path: str | os.PathLike[str]) -> RunConfig:
-    """Read a ``config.json``. Raises RunError if the file is missing or broken, ConfigError if a setting is wrong."""
+    """Read a ``config.json``. Raises RunError if the file is missing or broken or, in a finished run, altered;
+    ConfigError if a setting is wrong.
+    """
+    check_file(Path(path), "copy it elsewhere to change it, or put the file of this run back")
     values = read_json(os.fspath(path))
     if not isinstance(values, dict):
         raise RunError(f"{path}: not a configuration; give the config.json of a run")

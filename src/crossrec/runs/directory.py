@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS
 from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.manifest import MANIFEST, check_file, check_manifest, write_manifest
 from crossrec.errors import RunError
-from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
+from crossrec.runs.embeddings import EMBEDDINGS_FILE, WAY_OUT, TrainedEmbeddings
 
 if TYPE_CHECKING:
     from crossrec.data import Dataset
@@ -19,41 +21,78 @@ if TYPE_CHECKING:
 
 STRENGTHS_FILE = "strengths.csv"
 """Strengths and directions after every epoch, if the run recorded them."""
+NEEDED_FILES = ("config.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE, "metrics.json")
+RUN_FILES = (*NEEDED_FILES, "history.csv", STRENGTHS_FILE, "model.safetensors")
+"""All files of a run but its manifest. An extended run has the needed ones only."""
 
 
-def open_embeddings(folder: str | os.PathLike[str]) -> TrainedEmbeddings:
-    """Read the vectors of a finished run: its ``vectors.safetensors``.
+def seal(folder: str | os.PathLike[str]) -> None:
+    """Write the manifest of a run: size and sha256 of all its files. Only a run with a manifest counts as done.
 
-    If the run has no such file, the vectors are computed from its weights and its data set. Raises RunError if the run
-    is missing, not done or damaged, or if its data set has changed; DataError if the data set cannot be read.
+    ``run`` and ``extend`` do so as their last step. Raises RunError where a file is missing.
+    """
+    folder = Path(folder)
+    write_manifest(folder, [name for name in RUN_FILES if name in NEEDED_FILES or (folder / name).exists()])
+
+
+def check_run(folder: str | os.PathLike[str]) -> None:
+    """Check that a folder holds a finished run whose files are all as they were written.
+
+    Everything that reads a finished run calls this first. Raises RunError naming the first file that is missing,
+    altered or of another run.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; give the folder of a run, where its config.json is")
-    values = read_json(folder / "config.json")
-    if not isinstance(values, dict) or "identity" not in values:
-        raise RunError(f"{folder}/config.json: not of a run; give the folder that 'crossrec train --out' made")
-    identity = str(values["identity"])
-    if not (folder / "metrics.json").exists():
+    if not _is_done(folder):
+        _identity(folder)
         raise RunError(
             f"{folder}: the run is not done; go on with 'crossrec train --config {folder}/config.json --resume'"
         )
-    if (folder / EMBEDDINGS_FILE).exists():
-        embeddings = TrainedEmbeddings.load(folder / EMBEDDINGS_FILE)
-        if embeddings.identity != identity:
-            raise RunError(f"{folder}/{EMBEDDINGS_FILE} is of another run than config.json: delete it")
-        return embeddings
-    from crossrec.runs.execute import rebuild_embeddings
+    check_manifest(folder, RUN_FILES, WAY_OUT)
 
-    return rebuild_embeddings(folder, identity)
+
+def _is_done(folder: Path) -> bool:
+    """Whether a run has written its manifest. Raises RunError where the manifest was there and is missing."""
+    if (folder / MANIFEST).exists():
+        return True
+    if (folder / "metrics.json").exists() and not (folder / "checkpoint").exists():
+        raise RunError(
+            f"{folder / MANIFEST}: missing, so nothing shows that the files of this run are whole; {WAY_OUT}. "
+            f"For a run of an earlier version, crossrec.runs.seal('{folder}') writes it from the files as they are"
+        )
+    return False
+
+
+def _identity(folder: Path) -> str:
+    """The run's digest in its ``config.json``. Raises RunError where the file is missing, damaged or not of a run."""
+    values = read_json(folder / "config.json")
+    if not isinstance(values, dict) or "identity" not in values:
+        raise RunError(f"{folder}/config.json: not of a run; give the folder that 'crossrec train --out' made")
+    return str(values["identity"])
+
+
+def open_embeddings(folder: str | os.PathLike[str]) -> TrainedEmbeddings:
+    """Read the vectors of a finished run: its ``vectors.safetensors``, after ``check_run``.
+
+    Raises RunError if the run is missing, not done, damaged, or mixed with files of another run.
+    """
+    folder = Path(folder)
+    check_run(folder)
+    embeddings = TrainedEmbeddings.load(folder / EMBEDDINGS_FILE)
+    if embeddings.identity != _identity(folder):
+        raise RunError(f"{folder}/{EMBEDDINGS_FILE} is of another run than config.json; {WAY_OUT}")
+    return embeddings
 
 
 def learnt_temperatures(folder: str | os.PathLike[str]) -> dict[str, float]:
     """Read λ_f and λ_c at the best epoch of a finished run, by the names of their settings.
 
-    A temperature that was not learnt is left out. Both are left out if ``model.safetensors`` is missing or damaged.
+    A temperature that was not learnt is left out. Both are left out if there is no ``model.safetensors``. Raises
+    RunError if the file is not as the run has written it.
     """
     bounds = {"lambda_f": LAMBDA_F_BOUNDS, "lambda_c": LAMBDA_C_BOUNDS}
+    check_file(Path(folder) / "model.safetensors", WAY_OUT)
     try:
         with safe_open(Path(folder) / "model.safetensors", "pt") as file:
             keys = {name: f"cross.{name}" for name in bounds if f"cross.{name}" in file.keys()}  # noqa: SIM118
@@ -63,22 +102,28 @@ def learnt_temperatures(folder: str | os.PathLike[str]) -> dict[str, float]:
 
 
 def finished_metrics(out: Path, identity: str, resume: bool) -> dict[str, Any] | None:
-    """Return the metrics if ``out`` holds this very run and it is done, else None. Writes nothing.
+    """Return the metrics if ``out`` holds this very run and it is done, else None. Writes nothing, but deletes a
+    checkpoint that a finished run has left.
 
-    Raises RunError if ``out`` holds another run, or this one without ``resume``, or files that are not of a run.
+    Raises RunError if ``out`` holds another run, or this one without ``resume``, or files that are not of a run, or a
+    finished run whose files were altered.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file: give --out a folder")
-    if (out / "config.json").exists():
+    if (out / "config.json").exists() or (out / MANIFEST).exists():
         if not resume:
             raise RunError(f"{out} holds a run already: pass --resume to go on with it, or another --out")
+        is_done = _is_done(out)
+        if is_done:
+            check_run(out)
         values = read_json(out / "config.json")
         if not isinstance(values, dict) or values.get("identity") != identity:
             raise RunError(
                 f"{out}/config.json is of another configuration, data set or version: give another --out, "
                 "or the flags it was started with"
             )
-        if (out / "metrics.json").exists():
+        if is_done:
+            shutil.rmtree(out / "checkpoint", ignore_errors=True)  # left by a kill just after the manifest was written
             return cast(dict[str, Any], read_json(out / "metrics.json"))
     elif out.is_dir() and (name := _foreign_file(out)):
         raise RunError(f"{out} holds '{name}', which is not of a run: give --out a folder that is new or empty")

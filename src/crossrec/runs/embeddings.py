@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EMBEDDINGS_FILE = "vectors.safetensors"
 """Name of the file in a run directory."""
 FORMAT = 1
+WAY_OUT = "put the file of this run back, or train again into another folder"
 TENSORS = ("user_US", "item_IS", "degree_I", "seen_indptr", "seen_item", "seen_trained")
 """Fields that every file has, under their own names."""
 ENCODER_FLAGS = ("unit_input", "activate", "unit_output", "factor")
@@ -125,16 +126,14 @@ class TrainedEmbeddings:
         except FileNotFoundError:
             raise RunError(f"{path}: missing; is this the folder of a run that is done?") from None
         except (SafetensorError, OSError, ValueError) as error:
-            raise RunError(
-                f"{path}: damaged ({error}); delete it, and it is made again from the run's data set"
-            ) from None
+            raise RunError(f"{path}: damaged ({error}); {WAY_OUT}") from None
         if header.get("format") != FORMAT:
-            raise RunError(f"{path}: of another version of crossrec; delete it, and it is made again from the data set")
+            raise RunError(f"{path}: of another version of crossrec; {WAY_OUT}")
         try:
             embeddings = _assemble(header, tensors)
             _check(embeddings)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(f"{path}: damaged ({error}); delete it, and it is made again from the data set") from None
+            raise RunError(f"{path}: damaged ({error}); {WAY_OUT}") from None
         return embeddings
 
     def save(self, path: Path | str) -> None:

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
@@ -27,11 +25,11 @@ from crossrec.data.io.features import too_large
 from crossrec.data.io.lock import FolderLock
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.devices import torch_device
-from crossrec.errors import DataError, RunError
+from crossrec.errors import DataError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
-from crossrec.runs.config import RunConfig, load_config
-from crossrec.runs.directory import STRENGTHS_FILE, claim, finished_metrics
+from crossrec.runs.config import RunConfig
+from crossrec.runs.directory import STRENGTHS_FILE, claim, finished_metrics, seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.runs.strengths import strengths
 from crossrec.training import Progress, fit, validate_splits
@@ -84,7 +82,8 @@ def run(
     - ``checkpoint/``: until the run is done
     - ``model.safetensors``: the weights
     - ``vectors.safetensors``: all that recommending needs, see ``crossrec.runs.TrainedEmbeddings``
-    - ``metrics.json``: last
+    - ``metrics.json``: the returned values
+    - ``manifest.json``: last, with the sha256 of all files; see ``crossrec.runs.directory.check_run``
 
     ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch.
     With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics.
@@ -141,29 +140,9 @@ def run(
         write_tensors(out / "model.safetensors", objective.state_dict(), {"identity": identity})
         TrainedEmbeddings.from_objective(objective, dataset, config, identity).save(out / EMBEDDINGS_FILE)
         write_json_atomic(out / "metrics.json", metrics)
-        shutil.rmtree(out / "checkpoint")
+        seal(out)
+        shutil.rmtree(out / "checkpoint", ignore_errors=True)
         return metrics
-
-
-def rebuild_embeddings(out: Path, identity: str) -> TrainedEmbeddings:
-    """Compute the vectors of a finished run from its ``model.safetensors`` and its data set.
-
-    Raises RunError if the weights are missing or damaged, or if the data set has changed; DataError if the data set
-    cannot be read.
-    """
-    config = load_config(out / "config.json")
-    dataset = load(config.data)
-    if config.identity(dataset) != identity:
-        raise RunError(
-            f"{out} has no {EMBEDDINGS_FILE}, and its data set or crossrec has changed since: train it again"
-        )
-    objective = Objective(config.backbone, config.alignment, training_set(dataset), config.training.seed)
-    try:
-        objective.load_state_dict(load_file(out / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{out}/model.safetensors: missing or damaged ({reason}); train again") from None
-    return TrainedEmbeddings.from_objective(objective, dataset, config, identity)
 
 
 def _write_history(out: Path, progress: Progress) -> None:

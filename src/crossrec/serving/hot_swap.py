@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from crossrec.data.io.atomic import read_json
+from crossrec.data.io.manifest import MANIFEST
 from crossrec.errors import ConfigError, CrossrecError, RunError
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
-from crossrec.runs.embeddings import EMBEDDINGS_FILE
+from crossrec.runs.directory import RUN_FILES
 from crossrec.serving.presenter import ImageFolder, ItemPresenter
 from crossrec.serving.service import RecommendationService
 
 log = logging.getLogger("crossrec.serving")
-FILES = ("config.json", "metrics.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE)
-"""Files that a run is served from; if one of them changes, the run is another one."""
 REFUSED = "what lies there now cannot be served, the run before it goes on; the service's own log says why"
 
 
@@ -80,10 +79,10 @@ class ServedRun:
         return RecommendationService(recommender, presenter, model_card(recommender, presenter, run))
 
     def _file_state(self) -> tuple[Any, ...]:
-        """Inode, modification time and size of all files that the run is served from."""
+        """Inode, modification time and size of all files of the run; if one changes, the run is another one."""
         run = self.run.resolve()
         state: list[Any] = [str(run)]
-        for path in [run / name for name in FILES] + ([] if self.items is None else [self.items]):
+        for path in [run / name for name in (MANIFEST, *RUN_FILES)] + ([] if self.items is None else [self.items]):
             try:
                 stat = path.stat()
                 state.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))

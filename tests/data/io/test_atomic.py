@@ -9,10 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
+import torch
 
 from crossrec.data.io import atomic
-from crossrec.data.io.atomic import new_file, new_folder, read_json, write_json_atomic, write_text_atomic
+from crossrec.data.io.atomic import (
+    move_into_place,
+    new_file,
+    new_folder,
+    read_json,
+    write_json_atomic,
+    write_text_atomic,
+)
+from crossrec.data.io.id_column import save_id_map
+from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.tables import write_frames
+from crossrec.data.io.tensor_file import write_tensors
 from crossrec.errors import RunError
 
 
@@ -185,3 +198,44 @@ def test_everything_is_flushed_before_and_after_a_rename(tmp_path, monkeypatch):
         (draft / "below").mkdir()
         (draft / "below" / "file").touch()
     assert events == ["below", "file", "draft", "rename", "parent"]
+
+
+def test_new_folders_and_moved_files_are_flushed_too(tmp_path, monkeypatch):
+    events, fsync, replace = [], os.fsync, os.replace
+
+    def flush(descriptor: int) -> None:
+        events.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", lambda one, other: (events.append("rename"), replace(one, other)))
+    write_text_atomic(tmp_path / "runs" / "seed0" / "a.txt", "text")
+    assert events[:2] == ["runs", "."], "their names are in the folders above"
+    assert events[3:] == ["rename", "runs/seed0"]
+    events.clear()
+    move_into_place(tmp_path / "runs" / "seed0" / "a.txt", tmp_path / "runs" / "a.txt")
+    assert events == ["rename", "runs"]
+    events.clear()
+    with FolderLock(tmp_path / "cells" / "seed0"):
+        assert events == ["cells", "."]
+    events.clear()
+    with new_folder(tmp_path / "data" / "shop"):
+        pass
+    assert events[0] == "."
+    assert events[-1] == "data"
+
+
+@pytest.mark.parametrize("kind", ["bytes", "id map", "table", "tensors"])
+def test_every_writer_flushes_its_file_before_the_rename(tmp_path, monkeypatch, kind):
+    events, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (events.append("flush"), fsync(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda one, other: (events.append("rename"), replace(one, other)))
+    if kind == "bytes":
+        write_text_atomic(tmp_path / "a.txt", "text")
+    elif kind == "id map":
+        save_id_map(pl.Series(["a", "b"]), tmp_path / "a.parquet")
+    elif kind == "table":
+        write_frames(iter([pl.DataFrame({"a": [1]})]), tmp_path / "a.csv", pl.DataFrame({"a": [0]}).clear())
+    else:
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(3)})
+    assert events == ["flush", "rename", "flush"]

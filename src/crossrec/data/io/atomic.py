@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from crossrec.data.io.durable import make_folder, sync
 from crossrec.data.io.lock import is_at, lock_descriptor
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
@@ -66,10 +67,15 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises RunError naming it where it is missing or cannot be read."""
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise RunError(f"{path}: missing; is this the folder of a run that has got this far?") from None
     except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+        raise cannot_read(path, error) from None
+
+
+def cannot_read(path: Path, error: OSError) -> RunError:
+    """What to tell a user where the system refuses to read ``path``."""
+    if isinstance(error, FileNotFoundError):
+        return RunError(f"{path}: missing; is this the folder of a run that has got this far?")
+    return RunError(f"{path}: cannot be read: {error.strerror}")
 
 
 def write_bytes_atomic(path: Path | str, content: bytes) -> None:
@@ -93,13 +99,13 @@ def new_file(path: Path | str) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with _draft(path, _create_file) as (draft, descriptor):
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 yield file
             os.fsync(descriptor)
             os.replace(draft, path)
-            _sync(path.parent)
+            sync(path.parent)
     _delete_abandoned_drafts(path)
 
 
@@ -115,7 +121,7 @@ def new_folder(out: Path | str) -> Iterator[Path]:
     missing_parents = [folder for folder in out.parents if not folder.exists()]  # the innermost first
     try:
         with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(out.parent)
             _recover(out)
             with _draft(out, _create_folder) as (draft, _):
                 try:
@@ -123,9 +129,9 @@ def new_folder(out: Path | str) -> Iterator[Path]:
                 except RunError as error:  # about a file of the draft
                     raise RunError(str(error).replace(str(draft), str(out))) from None
                 for path in (*draft.rglob("*"), draft):
-                    _sync(path)
+                    sync(path)
                 _replace_folder(draft, out)
-                _sync(out.parent)
+                sync(out.parent)
     except BaseException:
         for folder in missing_parents:
             with suppress(OSError):
@@ -138,7 +144,7 @@ def move_into_place(draft: Path, path: Path) -> None:
     """Rename a file that is whole and flushed over ``path``, durably. Raises RunError where that cannot be done."""
     with writing(path):
         os.replace(draft, path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 @contextmanager
@@ -235,12 +241,3 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from crossrec.data.io.durable import make_folder
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
@@ -117,7 +118,7 @@ class FolderLock:
     def _open(self) -> int:
         with writing(self.folder):
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self.folder)
                 return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             except (FileExistsError, NotADirectoryError):
                 raise RunError(f"{self.folder}: a file is in the way; give another --out") from None

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Self
 
 from crossrec.data import DataConfig, Dataset
-from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.atomic import write_json_atomic
 from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.manifest import MANIFEST
 from crossrec.data.io.system_errors import writing
+from crossrec.errors import RunError
 from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.runs.directory import finished_metrics
 
 POLL_SECONDS = 0.2
 """Time between two checks of the processes."""
@@ -110,12 +113,15 @@ class Pool:
             if time.monotonic() >= queued.retry_at and self._begin(queued):
                 self._queued.remove(queued)
         for training in list(self._running):
-            result = training.result()
-            if result is None:
+            code = training.process.poll()
+            if code is None:
                 self._on_change(training.cell, f"epoch {_count_epochs(training.lock.folder)}")
             else:
                 self._running.remove(training)
-                self._finish(result)
+                result = self._result(training.cell) if code == 0 else None
+                if result is not None and result.metrics is not None:
+                    training.delete_log()
+                self._finish(result or training.failure(code))
                 training.lock.release()
         results, self._results = self._results, []
         return results
@@ -137,18 +143,23 @@ class Pool:
         return True
 
     def _is_completed(self, cell: Cell, state: str = "done") -> bool:
-        """Whether a cell is trained already; if so, its result is final.
-
-        A run on other contents of the data set does not count; the cell's own run will refuse its folder.
-        """
-        path = self._out / cell.name / "metrics.json"
-        if not path.exists():
+        """Whether a cell is trained already, or its folder cannot be used; if so, its result is final."""
+        result = self._result(cell)
+        if result is None:
             return False
-        metrics = read_json(path)
-        if metrics.get("identity") != cell.config.identity(self._datasets[cell.config.data]):
-            return False
-        self._finish(Result(cell, path.parent, metrics), state)
+        self._finish(result, state)
         return True
+
+    def _result(self, cell: Cell) -> Result | None:
+        """The result of a cell whose run is done, a failure if its folder is damaged or of another run, else None."""
+        folder = self._out / cell.name
+        if not any((folder / name).exists() for name in (MANIFEST, "metrics.json")):
+            return None
+        try:
+            metrics = finished_metrics(folder, cell.config.identity(self._datasets[cell.config.data]), resume=True)
+        except RunError as error:
+            return Result(cell, folder, failure=f"failed: {error}")
+        return None if metrics is None else Result(cell, folder, metrics)
 
     def _finish(self, result: Result, state: str = "done") -> None:
         self._results.append(result)
@@ -187,17 +198,15 @@ class TrainingProcess:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **lock.for_child())
         return cls(cell, lock, process)
 
-    def result(self) -> Result | None:
-        """The cell's result once the process has ended, None before."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        folder, log = self.lock.folder, self.lock.folder / "log.txt"
-        if code == 0 and (folder / "metrics.json").exists():
-            log.unlink(missing_ok=True)
-            (folder / "cell.json").unlink(missing_ok=True)
-            return Result(self.cell, folder, read_json(folder / "metrics.json"))
-        return Result(self.cell, folder, failure=f"failed: {_failure(code, log)}")
+    def failure(self, code: int) -> Result:
+        """The result of a process that ended without a finished run."""
+        folder = self.lock.folder
+        return Result(self.cell, folder, failure=f"failed: {_failure(code, folder / 'log.txt')}")
+
+    def delete_log(self) -> None:
+        """Delete what a run leaves that has not failed: its log and the configuration it was started with."""
+        for name in ("log.txt", "cell.json"):
+            (self.lock.folder / name).unlink(missing_ok=True)
 
 
 def train_command(folder: Path, threads: int) -> list[str]:
