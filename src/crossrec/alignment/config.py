@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -54,6 +54,10 @@ class AlignmentConfig(Config):
         if value is not None and info.data.get("alignment_epochs") is None:
             raise ValueError("give --alignment-epochs, the epochs in which the alignment fades out")
         return value
+
+    def around(self, has_item_graph: bool) -> Self:
+        """These settings on a backbone that has, or has not, an item graph of its own."""
+        return self
 
     def weight(self, term: str) -> float:
         """Weight of a term in the loss."""
@@ -148,6 +152,28 @@ FETTLE = FettleConfig()
 """FETTLE with its default settings: ``Cross(64, ..., config=FETTLE)``."""
 
 
+class PrimeConfig(CrossConfig):
+    """PRIME, beyond the paper: content in the path of the items, and CROSS in the first epochs only."""
+
+    name: ClassVar[str] = "prime"
+    alignment_epochs: Annotated[int, Field(ge=0)] | None = 10
+    """Epochs in which the alignment takes part, from the first; all unless given."""
+    content_graph: Weight | None = 1.0
+    """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
+    lambda_f: Temperature = 0.05
+    """λ_f, temperature of Eq. 4; its initial value if it is learnt."""
+    lambda_c: Temperature = 0.1
+    """λ_c, temperature of Eq. 11 and 12; its initial value if it is learnt."""
+    item_graph_weight: Weight = 0.1
+    """Factor on α, β and γ around a backbone with an item graph of its own, whose items have their content already."""
+
+    def around(self, has_item_graph: bool) -> Self:
+        """α, β and γ times ``item_graph_weight`` on a backbone that has an item graph of its own."""
+        factor = self.item_graph_weight if has_item_graph else 1.0
+        weights = {"alpha": self.alpha * factor, "beta": self.beta * factor, "gamma": self.gamma * factor}
+        return self.model_copy(update=weights)
+
+
 class DamrsAlignmentConfig(AlignmentConfig):
     """The alignment losses of DA-MRS (Xv et al., KDD 2024); see ``crossrec.alignment.damrs``."""
 
@@ -177,9 +203,10 @@ ALIGNMENTS: dict[str, type[AlignmentConfig] | None] = {
     "none": None,
     "fettle": FettleConfig,
     "cross": CrossConfig,
+    "prime": PrimeConfig,
     "damrs": DamrsAlignmentConfig,
 }
-"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS, DA-MRS's losses."""
+"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS, PRIME, DA-MRS's losses."""
 
 
 def default_prototypes(num_items: int) -> int:

@@ -51,6 +51,8 @@ PAPER_WEIGHTS: dict[bool, Values] = {
 """Weights of the alignment, by whether the backbone is multi-modal."""
 PAPER_DAMRS: Values = {"relation_weight": [1e-4, 0.001, 0.01], "preference_weight": [0.1, 1]}
 """Settings of DA-MRS's alignment: those of its publication, and some beside them."""
+PAPER_PRIME: Values = {"alignment_epochs": [5, 10, 20], "content_graph": [0.5, 1, 2]}
+"""Settings of PRIME, which is not in the paper: those beside its defaults."""
 PAPER_ALIGNMENTS: dict[str, Values] = {
     "fettle": _LAMBDAS,
     "cross": {"gamma": {"of": "alpha"}, **_LAMBDAS, "lambda_n": [0.2, 2, 20], "neighbors": [3, 5, 10]},
@@ -139,6 +141,15 @@ WIDE_ALIGNMENTS: dict[str, Values] = {
         "lambda_n": _log(0.05, 20),
         "neighbors": _log(1, 20),
     },
+    "prime": {
+        "alpha": _WEIGHT,
+        "beta": _WEIGHT,
+        "gamma": _WEIGHT,
+        **_WIDE_LAMBDAS,
+        "alignment_epochs": _log(3, 50),
+        "content_graph": _log(0.1, 5),
+        "content_neighbors": _log(3, 30),
+    },
     "damrs": {"relation_weight": _log(1e-5, 0.1), "preference_weight": _log(0.01, 10), "relation_knn": _log(5, 30)},
 }
 """Settings of the alignments; weights are independent, as those that work on TikTok differ from the paper's grids."""
@@ -151,6 +162,7 @@ def paper_space() -> Values:
             "backbone": PAPER_BACKBONES.get(name, {}),
             **{key: PAPER_WEIGHTS[kind.multimodal] | values for key, values in PAPER_ALIGNMENTS.items()},
             "damrs": PAPER_DAMRS,
+            "prime": PAPER_PRIME,
         }
         for name, kind in BACKBONES.items()
     }

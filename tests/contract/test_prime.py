@@ -1,0 +1,36 @@
+"""PRIME: a content graph where the backbone has no item graph, CROSS in the first epochs, smaller where it has one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.contract.worlds import world
+
+from crossrec.alignment import PrimeConfig
+from crossrec.backbones import BACKBONES
+from crossrec.objective import Objective
+from crossrec.types import Batch
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_parts_of_prime_around_every_backbone(name):
+    data, kind = world(), BACKBONES[name]
+    objective = Objective(kind.config_type(dim=8), PrimeConfig(prototypes_itv=4), data, 0)
+    assert (objective.content_graph is None) == kind.has_item_graph
+    weights = {objective.cross.config.weight(term) for term in objective.cross.config.active}
+    assert list(weights) == [pytest.approx(0.001 if kind.has_item_graph else 0.01)]
+    batch = Batch(data.user_T[:8], data.item_T[:8], data.item_T[8:16])
+    generator = torch.Generator().manual_seed(0)
+    objective.before_epoch(10, generator)
+    assert {"item", "tuning", "neighbor", "cluster_items", "cluster_users"} <= set(objective(batch)[0])
+    objective.before_epoch(11, generator)
+    terms, total = objective(batch)
+    assert not {"item", "neighbor", "cluster_users"} & set(terms)
+    torch.testing.assert_close(total, torch.stack(list(terms.values())).sum())
+
+
+def test_the_factor_is_a_setting():
+    config = PrimeConfig(alpha=0.5, beta=0.2, gamma=0.1, item_graph_weight=0.5)
+    around = config.around(has_item_graph=True)
+    assert (around.alpha, around.beta, around.gamma) == (0.25, 0.1, 0.05)
+    assert config.around(has_item_graph=False) == config
