@@ -231,6 +231,34 @@ def test_before_epoch_draws_from_its_generator_alone(name):
     assert torch.equal(*states)
 
 
+DRAWS = {
+    "sgl": ("sgl", {}),
+    "ncl": ("ncl", {"warm_up": 0, "clusters": 4, "layers": 2, "proto": 1.0}),
+    "freedom": ("freedom", {}),
+    "slmrec fd": ("slmrec", {"task": "fd"}),
+    "slmrec fm": ("slmrec", {"task": "fm"}),
+    "gume": ("gume", {}),
+    "pgl": ("pgl", {}),
+    "pgl dropout": ("pgl", {"pruned": 0.0}),
+}
+"""Backbones that draw something in every epoch."""
+
+
+@pytest.mark.parametrize(("name", "settings"), DRAWS.values(), ids=DRAWS)
+def test_what_an_epoch_draws_follows_from_its_generator(name, settings):
+    data = world()
+
+    def losses(seed, global_seed):
+        torch.manual_seed(global_seed)
+        model = backbone(name, data, **settings).train()
+        model.before_epoch(1, torch_generator(seed, "epoch"))
+        terms = model.losses(model.propagate(), batches(data)[0])
+        return {key: value.item() for key, value in terms.items()}
+
+    assert losses(3, 0) == losses(3, 99)
+    assert any(losses(seed, 0) != losses(3, 0) for seed in (4, 5, 6))
+
+
 @every
 def test_depends_on_the_training_pairs_alone(name):
     # the order of the rows in the file is no information either
