@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crossrec.data import DataConfig, validate
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.features import encode as run, store
 from crossrec.features.text import TextInputs
@@ -85,6 +86,62 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, encode_texts, encode, m
     encode_texts(killed)
     assert encode.seen[0] == ("text", 15 if every == 0 else 0, 24)
     assert (features(killed) == encode_texts.expected).all()
+
+
+def shop_of(folder, texts, ids):
+    write(folder, texts, ids)
+    pairs = [(f"u{user}", ids[(user + n) % len(ids)]) for user in range(8) for n in range(5)]
+    pl.DataFrame(pairs, schema=["user", "item"], orient="row").write_parquet(folder / "interactions.parquet")
+    return folder
+
+
+def problems(folder):
+    return [finding.message for finding in validate(DataConfig(data=str(folder)))]
+
+
+def test_a_table_in_another_order_is_refused_until_the_features_are_made_again(tmp_path, encode_texts, encode):
+    ids = [f"i{n}" for n in range(len(MANY))]
+    folder = shop_of(tmp_path / "shop", MANY, ids)
+    encode_texts(folder)
+    assert problems(folder) == []
+    write(folder, MANY[::-1], ids[::-1])
+    (message,) = problems(folder)
+    assert message.startswith(f"{folder}/items.parquet: item, text are not as they were when text_feat.npy was made")
+    assert "crossrec data features --overwrite" in message
+    with pytest.raises(ConfigError, match="made of other inputs; --overwrite"):
+        encode_texts(folder)
+    encode_texts(folder, overwrite=True)
+    assert encode.seen == [("text", 24, 24)], "all rows are copied"
+    assert (features(folder) == encode_texts.expected[::-1]).all()
+    assert problems(folder) == []
+
+
+def test_other_ids_of_the_same_texts_are_refused_until_the_features_are_made_again(tmp_path, encode_texts, encode):
+    ids = [f"i{n}" for n in range(len(MANY))]
+    folder = shop_of(tmp_path / "shop", MANY, ids)
+    encode_texts(folder)
+    write(folder, MANY, ids[::-1])
+    assert "item, text are not as they were" in problems(folder)[0]
+    with pytest.raises(ConfigError, match="made of other inputs; --overwrite"):
+        encode_texts(folder)
+    encode_texts(folder, overwrite=True)
+    assert encode.seen == [("text", 24, 24)]
+    assert problems(folder) == []
+    assert (features(folder) == encode_texts.expected).all()
+
+
+def test_texts_from_a_table_elsewhere_are_held_against_the_ids_of_the_folder(tmp_path, encode_texts):
+    ids = [f"i{n}" for n in range(len(MANY))]
+    folder, elsewhere = (
+        shop_of(tmp_path / "shop", [""] * len(MANY), ids),
+        write(tmp_path / "all", MANY[::-1], ids[::-1]),
+    )
+    assert encode_texts(folder, items=elsewhere / "items.parquet").rows.columns == ("item",)
+    assert (features(folder) == encode_texts.expected).all()
+    write(folder, MANY, ids)
+    assert problems(folder) == []
+    write(folder, MANY, ids[::-1])
+    assert "items.parquet: item are not as they were" in problems(folder)[0]
 
 
 def test_a_run_with_broken_pictures_resumes(tmp_path, vit, picture, encode):

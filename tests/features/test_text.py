@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from crossrec.data import DataConfig, load, validate
-from crossrec.features import FeatureCard, FeaturesConfig, encode_features
+from crossrec.data.io.feature_card import read_card
+from crossrec.features import FeaturesConfig, encode_features
 
 
 def direct(model, texts, **options):
@@ -28,7 +29,7 @@ def test_a_real_encoder_end_to_end(shop, minilm, encode):
     assert (similar.argmax(axis=1) // 3 == np.arange(9) // 3).all()  # dresses, knives, bikes
     assert validate(DataConfig(data=str(shop), split="leave_one_out")) == []
     assert load(DataConfig(data=str(shop), feature_scaling="l2")).features["text"] == pytest.approx(features, abs=1e-5)
-    assert FeatureCard.parse(json.loads((shop / "text_feat.json").read_text())) == card
+    assert read_card(shop / "text_feat.npy") == card
     assert (card.items, card.dimension, card.dtype, card.sources) == (9, 384, "float32", ("title",))
     assert card.counts == {"encoded": 9, "no_text": 0, "placeholder": 0, "cut": 0, "not_finite": 0}
     assert card.rule == "Transformer → Pooling → Normalize"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from crossrec.cli import main
+from crossrec.data import load
+from crossrec.data.io.feature_card import FeatureCard, RowSource, card_path, write_card
+from crossrec.data.io.manifest import file_entry
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.recommend import ExtensionSummary, Recommender, extend
+from crossrec.runs.config import load_config
 from crossrec.runs.execute import run
 from crossrec.serving import ServedRun
 
@@ -106,3 +113,86 @@ def test_a_refused_extension_leaves_no_folder(tiny_run, arrivals, tmp_path):
     for file in arrivals.glob("*.npy"):
         file.unlink()
     refused(DataError, "no image_feat.npy or text_feat.npy; 'crossrec data features' makes them")
+
+
+OF_MODEL = {"model": "minilm", "model_digest": "ab" * 32, "settings": {"prompt": None, "tokens": 64}, "rule": "mean"}
+
+
+def write_sounds(folder, ids, seed, **card):
+    """Write an items table and features of the modality sound; ``card``: the fields about their model, if any."""
+    folder.mkdir(exist_ok=True)
+    (folder / "items.csv").write_text("\n".join(["item_id", *ids]) + "\n")
+    path = folder / "sound_feat.npy"
+    np.save(path, np.random.default_rng(seed).normal(size=(len(ids), 6)).astype(np.float32))
+    card_path(path).unlink(missing_ok=True)
+    if card:
+        card |= {"file": path.name, "modality": "sound", "items": len(ids), "dimension": 6, "dtype": "float32"}
+        rows = RowSource.of(["item_id"], pl.Series(ids), pl.DataFrame())
+        write_card(path, FeatureCard(**card, counts={}, rows=rows, sha256=file_entry(path)["sha256"]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def carded_run(tmp_path_factory):
+    """A run whose features have a card."""
+    shop = write_sounds(tmp_path_factory.mktemp("data") / "shop", [f"sku-{n}" for n in range(10)], 0, **OF_MODEL)
+    pairs = [f"u{user},sku-{(user + n) % 10}" for user in range(12) for n in range(6)]
+    (shop / "interactions.csv").write_text("\n".join(["user_id,item_id", *pairs]) + "\n")
+    out = tmp_path_factory.mktemp("runs") / "carded"
+    run(config(str(shop), "vbpr"), out)
+    return out
+
+
+def test_a_run_keeps_the_cards_of_its_features(carded_run, tmp_path):
+    card = Recommender.open(carded_run).vectors.feature_cards["sound"]
+    assert (card.model, card.model_digest, card.settings["tokens"]) == ("minilm", "ab" * 32, 64)
+    data = load(load_config(carded_run / "config.json").data)
+    assert data.feature_cards == {"sound": card}
+    assert (
+        card.sha256 == file_entry(Path(load_config(carded_run / "config.json").data.data) / "sound_feat.npy")["sha256"]
+    )
+    arrivals = write_sounds(tmp_path / "new", ["sku-20", "sku-21"], 1, **OF_MODEL)
+    assert extend(carded_run, arrivals, tmp_path / "more").added == 2
+    assert Recommender.open(tmp_path / "more").vectors.feature_cards == {"sound": card}
+
+
+OTHER_FEATURES = {
+    "another model": ({"model_digest": "cd" * 32}, "is made with minilm (weights cdcdcdcd, tokens 64; mean), but"),
+    "another setting": (
+        {"settings": {"prompt": "q: ", "tokens": 64}},
+        "is made with minilm (weights abababab, prompt q: ",
+    ),
+    "another rule": ({"rule": "pooled output"}, "(weights abababab, tokens 64; pooled output), but"),
+    "unknown": (
+        None,
+        "has no card that says of which model it is, but the run's features with minilm (weights abababab",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), OTHER_FEATURES.values(), ids=OTHER_FEATURES)
+def test_features_of_another_model_are_refused(carded_run, tmp_path, changes, reason):
+    card = {} if changes is None else OF_MODEL | changes
+    arrivals = write_sounds(tmp_path / "new", ["sku-20", "sku-21"], 1, **card)
+    with pytest.raises(DataError) as error:
+        extend(carded_run, arrivals, tmp_path / "more")
+    assert str(error.value).startswith(f"{arrivals}/sound_feat.npy: ")
+    assert reason in str(error.value)
+    assert "make it again with that model" in str(error.value)
+    assert not (tmp_path / "more").exists()
+
+
+def test_new_features_of_other_items_or_altered_ones_are_refused(carded_run, tmp_path):
+    arrivals = write_sounds(tmp_path / "new", ["sku-20", "sku-21"], 1, **OF_MODEL)
+    (arrivals / "items.csv").write_text("item_id\nsku-21\nsku-20\n")
+    with pytest.raises(DataError, match=r"items\.csv: item_id are not as they were when sound_feat\.npy was made"):
+        extend(carded_run, arrivals, tmp_path / "more")
+    arrivals = write_sounds(tmp_path / "new", ["sku-20", "sku-21"], 1, **OF_MODEL)
+    np.save(arrivals / "sound_feat.npy", np.ones((2, 6), dtype=np.float32))
+    with pytest.raises(DataError, match=r"sound_feat\.npy: altered"):
+        extend(carded_run, arrivals, tmp_path / "more")
+
+
+def test_a_run_whose_features_have_no_card_takes_any(text_run, tmp_path):
+    arrivals = write_sounds(tmp_path / "new", ["tea 20"], 1, **OF_MODEL)
+    assert extend(text_run, arrivals, tmp_path / "more").added == 1

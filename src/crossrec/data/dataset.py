@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossrec.data.io.feature_card import FeatureCard
 from crossrec.data.io.features import Scaler
 from crossrec.data.io.id_column import save_id_map
 from crossrec.lazy import polars as pl
@@ -55,7 +56,8 @@ class Dataset:
     ``user_ids``, ``item_ids``: the original id of every row. ``dropped_duplicates``: repeated rows dropped because
     ``duplicates="drop"``. ``scalers``: modality → the scaling of its raw features. ``cold``: items held out by
     ``cold_items``; the other fields and the fingerprint do not contain them. ``alignment_features``: as ``features``,
-    for the alignment, where it has its own (knock-outs).
+    for the alignment, where it has its own (knock-outs). ``feature_cards``: modality → how its features were made, for
+    those that have a card.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Dataset:
     scalers: dict[str, Scaler] = field(default_factory=dict)
     cold: ColdItems | None = None
     alignment_features: dict[str, np.ndarray] | None = None
+    feature_cards: dict[str, FeatureCard] = field(default_factory=dict)
 
     @property
     def all_features(self) -> dict[str, np.ndarray]:

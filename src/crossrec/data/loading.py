@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from crossrec.data.corrupt import add_false_clicks, replace_content, replace_fea
 from crossrec.data.dataset import Dataset, Interactions
 from crossrec.data.findings import Finding, Findings
 from crossrec.data.holdout_items import hold_out_items
+from crossrec.data.io.feature_card import FeatureCard, card_path, read_card
 from crossrec.data.io.features import Scaler, choose_modalities, missing_rows, open_features, too_large
 from crossrec.data.io.header import types_in_header
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.row_numbers import assign_rows
-from crossrec.data.sources import Source, existing, locate
+from crossrec.data.sources import FEATURE_END, Source, existing, locate
 from crossrec.data.splits import make_split
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError
@@ -100,9 +102,14 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
     with findings.attempt():
         modalities = _modalities(config, list(source.features), str(source.table.parent))
     features: dict[str, np.ndarray] = {}
+    cards: dict[str, FeatureCard] = {}
     for modality in modalities:
         with findings.attempt():
             features[modality] = open_features(source.features[modality])
+            if (card := read_card(source.features[modality])) is not None:
+                cards[modality] = card
+    if config.modalities is None:
+        _report_missing(source, findings)
     table = open_table(source.table)
     if problem := types_in_header(table.path, table.columns):
         raise DataError(f"{table.path}, line 1: {problem}")
@@ -122,7 +129,15 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
     log.filter(~repeated_N)
     dataset = _finish(config, source.name, log, features, int(repeated_N.sum()))
     _warn(dataset, source, features, findings)
-    return dataset
+    return replace(dataset, feature_cards=cards)
+
+
+def _report_missing(source: Source, findings: Findings) -> None:
+    """Add an error for each feature file that is missing though its card is there."""
+    for card in sorted(source.table.parent.glob(f"*{card_path(Path(FEATURE_END))}")):
+        path = card.with_suffix(".npy")
+        if not path.exists():
+            findings.error(f"{path}: missing, but its card {card.name} is there; put the file back or delete the card")
 
 
 def _finish(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from crossrec.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from crossrec.data.io.feature_card import FeatureCard as FeatureCard
     from crossrec.features.config import FeaturesConfig as FeaturesConfig
     from crossrec.features.encode import encode_features as encode_features
-    from crossrec.features.ledger import FeatureCard as FeatureCard
 
 __getattr__, __dir__ = lazy_exports(__name__)

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from crossrec._version import __version__
+from crossrec.data.io.feature_card import FeatureCard
 from crossrec.errors import ConfigError, DataError
 from crossrec.features.config import FeaturesConfig
 from crossrec.features.image import ImageEncoder, ImageInputs
-from crossrec.features.items import feature_path, read_items
-from crossrec.features.ledger import FAILED, FeatureCard, Mark
+from crossrec.features.items import CatalogueItems, feature_path, read_items
+from crossrec.features.ledger import FAILED, Mark
 from crossrec.features.model_folder import silence_libraries
 from crossrec.features.store import FeatureStore
 from crossrec.features.text import SentenceEncoder, TextInputs
@@ -62,7 +62,7 @@ def encode_features(config: FeaturesConfig, on_progress: OnProgress = lambda *_:
     items = read_items(config)
     all_inputs: list[Inputs] = [TextInputs(config, items)] if config.text else []
     all_inputs += [ImageInputs(config, items)] if encode_images else []
-    pairs = [(inputs, _store(inputs, feature_path(items.folder, inputs.modality), config)) for inputs in all_inputs]
+    pairs = [(inputs, _store(inputs, items, config)) for inputs in all_inputs]
     with ExitStack() as stack:
         for inputs, store in pairs:
             stack.enter_context(store.lock())
@@ -71,10 +71,11 @@ def encode_features(config: FeaturesConfig, on_progress: OnProgress = lambda *_:
         return [_encode(*job, config, on_progress) for job in jobs]
 
 
-def _store(inputs: Inputs, path: Path, config: FeaturesConfig) -> FeatureStore:
+def _store(inputs: Inputs, items: CatalogueItems, config: FeaturesConfig) -> FeatureStore:
     material = {"method": METHOD, "model": inputs.model.digest, "settings": inputs.settings, "dtype": config.dtype}
     key = hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()
-    return FeatureStore(path, key, inputs.digest_I, config.dtype)
+    rows = items.row_source(config.text if inputs.kind == "text" else filter(None, [config.image]))
+    return FeatureStore(feature_path(items.folder, inputs.modality), key, inputs.digest_I, config.dtype, rows)
 
 
 def _check_replacing(inputs: Inputs, store: FeatureStore, config: FeaturesConfig) -> None:
@@ -84,7 +85,7 @@ def _check_replacing(inputs: Inputs, store: FeatureStore, config: FeaturesConfig
     if store.finished_card is None:
         origin = "and not as this command has made it"
     elif store.finished_card.key != store.key:
-        origin = f"made with another model or other settings ({store.finished_card.model})"
+        origin = f"made with another model or other settings ({store.finished_card.model or 'imported'})"
     else:
         origin = "made of other inputs"
     raise ConfigError(

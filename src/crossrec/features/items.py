@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from crossrec.data.io.blank import says_nothing, strip_invisible
 from crossrec.data.io.codes import plain_ids, positions
-from crossrec.data.io.features import open_features
+from crossrec.data.io.feature_card import RowSource
+from crossrec.data.io.features import open_matrix
 from crossrec.data.io.id_column import IdListing, find_column, read_listing
 from crossrec.data.io.open_text import ending
 from crossrec.data.io.tables import open_table
@@ -26,12 +28,25 @@ JSON_LINES = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class CatalogueItems:
-    """Ids of the items (I,) in row order, and ``row_I``: the row of each item in ``listing``, -1 where it has none."""
+    """Ids of the items (I,) in row order, and ``row_I``: the row of each item in ``listing``, -1 where it has none.
+
+    ``folder_listing``: the items table of the folder, which may be ``listing`` itself. ``row_indices``: ids are rows.
+    """
 
     folder: Path
     ids: pl.Series
     listing: IdListing | None
     row_I: np.ndarray
+    folder_listing: IdListing | None
+    row_indices: bool
+
+    def row_source(self, columns: Iterable[str]) -> RowSource | None:
+        """Digest the ids and, where they are in it, ``columns`` of the folder's items table; None if it has none."""
+        own = self.folder_listing
+        if own is None:
+            return None
+        columns = dict.fromkeys(columns) if own is self.listing else ()
+        return RowSource.of([own.column, *columns], own.ids, own.frame, by_id=self.row_indices)
 
     def text(self, column: str, *, first: bool = False) -> tuple[pl.Series, int]:
         """Return (cells of a column by item as text, (I,); how many of them stand for a missing one by a word).
@@ -114,18 +129,19 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
         for column in [*([config.item_column] if config.item_column else []), *columns]:
             find_column(table, "item", column, required=True)  # raises an error that names the nearest column
         listing = read_listing(table, preferred=config.item_column, columns=columns)
-    if folder_table is not None and not has_row_indices(data_path):
-        folder_listing = listing if path == folder_table else None
-        ids = (folder_listing or read_listing(open_table(folder_table), preferred=config.item_column)).ids
-    else:
-        ids = _row_numbers(config, listing)
+    folder_listing, row_indices = listing, has_row_indices(data_path)
+    if folder_table is None:
+        folder_listing = None
+    elif path is not None and not path.samefile(folder_table):
+        folder_listing = read_listing(open_table(folder_table), preferred=config.item_column)
+    ids = _row_numbers(config, listing) if folder_listing is None or row_indices else folder_listing.ids
     row_I = np.full(len(ids), -1) if listing is None else positions(ids, listing.ids)
     if listing is not None and not (row_I >= 0).any():
         raise DataError(
             f"{listing.table.path}: none of its ids is an item of {folder} (here '{listing.ids[0]}', there "
             f"'{ids[0]}'); is it the right column? (--item-column names it)"
         )
-    return CatalogueItems(folder, ids, listing, row_I)
+    return CatalogueItems(folder, ids, listing, row_I, folder_listing, row_indices)
 
 
 def has_row_indices(path: Path) -> bool:
@@ -151,7 +167,7 @@ def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series
     }
     for modality, path in source.features.items():
         if modality not in new_modalities:
-            return pl.Series(np.arange(len(open_features(path))))
+            return pl.Series(np.arange(len(open_matrix(path))))
     highest = max(int(ids.max() or 0) for ids in all_ids if ids.dtype == pl.Int64)  # type: ignore[arg-type]
     return pl.Series(np.arange(highest + 1))
 

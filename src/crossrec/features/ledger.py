@@ -1,4 +1,4 @@
-"""Card of a feature file, and its ledger: the digest of every row's input, and marks of what happened to it."""
+"""Ledger of a feature file: the digest of every row's input, and marks of what happened to it."""
 
 from __future__ import annotations
 
@@ -8,40 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossrec.config import Config
-
 DIGEST = np.dtype("S16")
 LEDGER = np.dtype([("digest", DIGEST), ("marks", "<u2")])
-
-
-class FeatureCard(Config):
-    """How a feature file was made; written beside it as JSON."""
-
-    file: str
-    modality: str
-    items: int
-    dimension: int
-    dtype: str
-    counts: dict[str, int]
-    """Items with a vector (``encoded``), items without input, and items that were cut, broken, converted, …"""
-    sources: tuple[str, ...]
-    """Columns that were encoded."""
-    settings: dict[str, str | int | None]
-    model: str
-    revision: str | None
-    model_digest: str
-    rule: str
-    """How the vector is taken from the model."""
-    created: str
-    versions: dict[str, str]
-    key: str
-    """Digest of model, settings and dtype."""
-    inputs: str
-    """Digest of all texts, or of the names, sizes and times of all pictures."""
-    sha256: str
-    """Digest of the file."""
-    failed: tuple[str, ...] = ()
-    """The first items or pictures whose row is zero because they could not be read or encoded, with the reason."""
 
 
 class Mark(IntFlag):

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from crossrec.data.io.atomic import move_into_place, new_file, read_json, write_json_atomic
+from crossrec.data.io.feature_card import FeatureCard, RowSource, card_path, read_card, write_card
 from crossrec.data.io.lock import FILE as LOCK_FILE, FolderLock
+from crossrec.data.io.manifest import file_entry
 from crossrec.data.io.npy import RowWriter, write_array
 from crossrec.data.io.system_errors import writing
-from crossrec.errors import ConfigError, RunError
-from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, FeatureCard, Mark, inputs_digest
+from crossrec.errors import ConfigError, CrossrecError, RunError
+from crossrec.features.ledger import FAILED, LEDGER, EncodedBatch, Mark, inputs_digest
 
 BLOCK = 4096
 """Rows copied at a time."""
@@ -31,16 +33,16 @@ BLOCK = 4096
 class FeatureStore:
     """Draft, ledger and card of the feature file ``path``.
 
-    ``key``: digest of model and settings. ``digest_I``: digest of each item's input, empty where it has none.
+    ``key``: digest of model and settings. ``digest_I``: digest of each item's input, empty where it has none. ``rows``:
+    the rows of the items table that it is made of.
     """
 
-    def __init__(self, path: Path, key: str, digest_I: np.ndarray, dtype: str) -> None:
-        self.path, self.key, self.dtype = path, key, np.dtype(dtype)
+    def __init__(self, path: Path, key: str, digest_I: np.ndarray, dtype: str, rows: RowSource | None = None) -> None:
+        self.path, self.key, self.dtype, self.rows = path, key, np.dtype(dtype), rows
         self.inputs = inputs_digest(digest_I)
         self.ledger = np.zeros(len(digest_I), dtype=LEDGER)
         self.ledger["digest"] = digest_I
         self.folder = path.with_name(f".{path.stem}")
-        self.card_path = path.with_suffix(".json")
         self._rows: RowWriter | None = None
         self.dimension = 0
 
@@ -64,17 +66,17 @@ class FeatureStore:
     def finished_card(self) -> FeatureCard | None:
         """Card of the existing file; None where there is no file, or the card is not that of the file."""
         self._move_into_place()
-        with suppress(RunError, ConfigError, OSError, TypeError, ValueError):
-            card = FeatureCard.parse(read_json(self.card_path))
-            if _sha256(self.path) == card.sha256:
+        with suppress(CrossrecError):
+            card = read_card(self.path)
+            if card is not None and file_entry(self.path)["sha256"] == card.sha256:
                 return card
         return None
 
     @property
     def up_to_date(self) -> bool:
-        """Whether the existing file has this key and these inputs."""
+        """Whether the existing file has this key, and these inputs of these items."""
         card = self.finished_card
-        return card is not None and (card.key, card.inputs) == (self.key, self.inputs)
+        return card is not None and (card.key, card.inputs, card.rows) == (self.key, self.inputs, self.rows)
 
     def begin(self, dimension: int) -> np.ndarray:
         """Open the draft; returns the rows that remain to be encoded."""
@@ -120,10 +122,11 @@ class FeatureStore:
             dtype=self.dtype.name,
             key=self.key,
             inputs=self.inputs,
-            sha256=_sha256(self._draft(".npy")),
+            rows=self.rows,
+            sha256=file_entry(self._draft(".npy"))["sha256"],
             **card,
         )
-        write_json_atomic(self.folder / "card.json", feature_card.model_dump(mode="json"))
+        write_card(self.folder / "card.npy", feature_card)
         self._move_into_place()
         return feature_card
 
@@ -134,14 +137,13 @@ class FeatureStore:
 
     def _move_into_place(self) -> None:
         """Do the last steps of ``finish``: card.json marks a complete draft, and every step may be repeated."""
-        draft_card = self.folder / "card.json"
-        if not draft_card.is_file():
+        card = read_card(self.folder / "card.npy")
+        if card is None:
             return
-        card = FeatureCard.parse(read_json(draft_card))
         for ending, target in ((".npy", self.path), (".ledger.npy", self.folder / "ledger.npy")):
             if (draft := self._draft(ending, card.key, card.inputs)).is_file():
                 move_into_place(draft, target)
-        move_into_place(draft_card, self.card_path)
+        move_into_place(self.folder / "card.json", card_path(self.path))
         self._sweep("ledger.npy")
 
     def _reopen(self) -> bool:
@@ -210,8 +212,3 @@ class FeatureStore:
         for file in self.folder.iterdir():
             if file.name not in (*keep, LOCK_FILE):
                 file.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

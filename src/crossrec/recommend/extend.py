@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from crossrec.data.io.atomic import new_folder, read_bytes, read_json, write_json_atomic
+from crossrec.data.io.feature_card import FeatureCard, read_card
 from crossrec.data.io.features import open_features
 from crossrec.data.io.id_column import read_listing, save_id_map
 from crossrec.data.io.tables import open_table
@@ -43,10 +44,10 @@ def extend(
     """Write a run with the items of ``run`` and the new items of the folder ``data``.
 
     New items get vectors from their features (``Recommender.with_items``; ``how``, ``quantile`` as there), which must
-    come from the same encoders as those of the run. Items of the run without a training interaction get such vectors
-    too (``with_untouched``). Nothing is trained. ``data`` holds a table of items and ``<modality>_feat.npy`` in its row
-    order; items that the run has are skipped, items without any feature left out. ``out`` appears complete or not at
-    all.
+    come from the same encoders as those of the run; where the run's features have a card, theirs is compared with it.
+    Items of the run without a training interaction get such vectors too (``with_untouched``). Nothing is trained.
+    ``data`` holds a table of items and ``<modality>_feat.npy`` in its row order; items that the run has are skipped,
+    items without any feature left out. ``out`` appears complete or not at all.
 
     Raises RunError where the run cannot be opened or ``out`` exists, ConfigError where the run has no content vectors,
     DataError where items or features are missing, damaged, or do not fit the run.
@@ -57,7 +58,7 @@ def extend(
     recommender = Recommender.open(run)
     extended = recommender.with_untouched(how, quantile=quantile)
     untouched = int(extended.vectors.has_vector.sum() - recommender.vectors.has_vector.sum())
-    ids, features = _items(str(data), list(recommender.cold_start.widths))
+    ids, features = _items(str(data), list(recommender.cold_start.widths), recommender.vectors.feature_cards)
     new_N = np.flatnonzero([recommender.items.row(id) is None for id in ids])
     raw = {m: np.asarray(matrix[new_N]) for m, matrix in features.items()}
     has_N = np.logical_or.reduce([matrix.any(axis=1) for matrix in raw.values()])
@@ -70,7 +71,9 @@ def extend(
     return summary
 
 
-def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.ndarray]]:
+def _items(
+    data: str, modalities: list[str], run_cards: dict[str, FeatureCard]
+) -> tuple[pl.Series, dict[str, np.ndarray]]:
     """The item ids of a folder and the raw features of the modalities that it has, one row an item."""
     folder = existing(data)
     if not folder.is_dir():
@@ -89,7 +92,21 @@ def _items(data: str, modalities: list[str]) -> tuple[pl.Series, dict[str, np.nd
     for m, matrix in features.items():
         if len(matrix) != len(ids):
             raise DataError(f"{feature_path(folder, m)}: {len(matrix)} rows for {len(ids)} items; make it again")
+        _check_encoder(feature_path(folder, m), run_cards.get(m))
     return ids, features
+
+
+def _check_encoder(path: Path, run_card: FeatureCard | None) -> None:
+    """Raise DataError where new features are not of the model that the features of the run are of, as its card says."""
+    if run_card is None or run_card.model is None:
+        return
+    card = read_card(path)
+    if card is None or not card.same_encoder(run_card):
+        origin = "has no card that says of which model it is" if card is None else f"is made with {card.encoder}"
+        raise DataError(
+            f"{path}: {origin}, but the run's features with {run_card.encoder}; make it again with that model "
+            "(crossrec data features --overwrite)"
+        )
 
 
 def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSummary, how: ColdStartMethod) -> None:

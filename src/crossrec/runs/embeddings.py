@@ -18,9 +18,10 @@ from crossrec.alignment.item_level import Aligner
 from crossrec.alignment.projection import Projection
 from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.data import Dataset
+from crossrec.data.io.feature_card import FeatureCard
 from crossrec.data.io.features import Scaler
 from crossrec.data.io.tensor_file import write_tensors
-from crossrec.errors import RunError
+from crossrec.errors import ConfigError, RunError
 from crossrec.types import ID
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class TrainedEmbeddings:
     - ``scalers``, ``content_encoders``: scaling and projection from raw features to i^m, by modality.
     - ``aligners``: the trained f^{m→n} of Equation 3 by (m, n).
     - ``identity``: the run's digest in ``config.json``.
+    - ``feature_cards``: how the features were made and their digests, by modality, for those that had a card.
     """
 
     backbone: str
@@ -71,6 +73,7 @@ class TrainedEmbeddings:
     content_encoders: dict[str, ContentEncoder] = field(default_factory=dict)
     scalers: dict[str, Scaler] = field(default_factory=dict)
     aligners: dict[tuple[str, str], Aligner] = field(default_factory=dict)
+    feature_cards: dict[str, FeatureCard] = field(default_factory=dict)
 
     @classmethod
     @torch.no_grad()
@@ -114,6 +117,7 @@ class TrainedEmbeddings:
             content_encoders={m: encoders[m].detached() for m in sorted(encoders)},
             scalers={m: s for m, s in dataset.scalers.items() if m in encoders},
             aligners=aligners,
+            feature_cards=dataset.feature_cards,
         )
 
     @classmethod
@@ -132,7 +136,7 @@ class TrainedEmbeddings:
         try:
             embeddings = _assemble(header, tensors)
             _check(embeddings)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ConfigError) as error:
             raise RunError(f"{path}: damaged ({error}); {WAY_OUT}") from None
         return embeddings
 
@@ -162,6 +166,7 @@ class TrainedEmbeddings:
             "paths": {m: {k: getattr(e, k) for k in ENCODER_FLAGS} for m, e in self.content_encoders.items()},
             "scalers": {m: s.unit for m, s in self.scalers.items()},
             "aligners": [list(pair) for pair in self.aligners],
+            "features": {m: card.model_dump(mode="json") for m, card in self.feature_cards.items()},
         }
         write_tensors(path, tensors, {"crossrec": json.dumps(header)})
 
@@ -229,6 +234,7 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
             for m, unit in header["scalers"].items()
         },
         aligners={(m, n): _aligner(below(f"aligner/{m}/{n}/")) for m, n in header["aligners"]},
+        feature_cards={m: FeatureCard.parse(card) for m, card in header.get("features", {}).items()},
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.codes import positions
+from crossrec.data.io.feature_card import FeatureCard, read_card
 from crossrec.data.io.features import check_row_counts, open_features
 from crossrec.data.io.id_column import IdListing, find_roles, normalize_name
 from crossrec.data.io.npy import RowWriter
@@ -79,7 +80,7 @@ class FeatureSource:
     """The features of one modality.
 
     ``fill``: copies the rows of given items. ``keys``: the item of every row, in order; None if reading them requires
-    reading all features.
+    reading all features. ``card``: that of the source's file, if it has one.
     """
 
     modality: str
@@ -87,6 +88,7 @@ class FeatureSource:
     dtype: np.dtype
     fill: Fill
     keys: pl.Series | None = field(repr=False)
+    card: FeatureCard | None = None
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ def complete_source(
             matrix.dtype,
             fill=partial(_copy_rows, matrix, keys),
             keys=pl.Series(np.arange(len(matrix))) if keys is None else keys,
+            card=read_card(paths[modality]),
         )
         for modality, matrix in matrices.items()
     ]

@@ -17,7 +17,9 @@ from crossrec.data.importers.import_source import ImportSource
 from crossrec.data.importers.read_parts import OnProgress, read_parts
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io.atomic import new_folder
-from crossrec.data.io.codes import positions
+from crossrec.data.io.codes import plain_ids, positions
+from crossrec.data.io.feature_card import FeatureCard, RowSource, write_card
+from crossrec.data.io.manifest import file_entry
 from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.tables import write_frames
@@ -236,17 +238,28 @@ def _write_interactions(path: Path, log: InteractionLog, on_progress: OnProgress
 def _write_features(
     draft: Path, source: ImportSource, ids: pl.Series, on_progress: OnProgress
 ) -> list[ModalitySummary]:
+    """Write the feature files with their cards; ``ids``: the items of ``items.parquet``."""
     summaries = []
+    rows = RowSource.of([ids.name], plain_ids(ids, typed=True), pl.DataFrame())
     for features in source.features:
-        with (draft / f"{features.modality}{FEATURE_END}").open("wb") as file:
+        path = draft / f"{features.modality}{FEATURE_END}"
+        with path.open("wb") as file:
             target = RowWriter.create(file, (len(ids), features.columns), features.dtype)
             features.fill(ids, target, partial(on_progress, f"features {features.modality}"))
+        missing = int((~target.has_values_N).sum())
+        written = {
+            "file": path.name,
+            "modality": features.modality,
+            "items": len(ids),
+            "dimension": features.columns,
+            "dtype": str(features.dtype),
+            "counts": {"encoded": len(ids) - missing, "missing": missing},
+            "rows": rows,
+            "sha256": file_entry(path)["sha256"],
+        }
+        card = FeatureCard.parse(written if features.card is None else features.card.of_model() | written)
+        write_card(path, card)
         summaries.append(
-            ModalitySummary(
-                modality=features.modality,
-                columns=features.columns,
-                dtype=str(features.dtype),
-                missing=int((~target.has_values_N).sum()),
-            )
+            ModalitySummary(modality=card.modality, columns=card.dimension, dtype=card.dtype, missing=missing)
         )
     return summaries

@@ -11,6 +11,7 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.config import Scaling
+from crossrec.data.io.feature_card import check_features
 from crossrec.errors import DataError
 
 BLOCK = 4096  # rows converted to float64 at a time
@@ -49,11 +50,17 @@ def no_feature_row(path: Path, count: int, hint: str | None = None) -> str:
 
 
 def open_features(path: Path | str) -> np.ndarray:
+    """``open_matrix`` of a feature file, after it was held against its card, if it has one (``check_features``)."""
+    path = Path(path)
+    check_features(path)
+    return open_matrix(path)
+
+
+def open_matrix(path: Path) -> np.ndarray:
     """Map the matrix of a ``.npy`` file, (I, D), from disk and check it; pickled objects are never loaded.
 
     Raises DataError if the file is damaged or not a .npy file, or if the array is not a finite real matrix.
     """
-    path = Path(path)
     try:
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:

@@ -23,7 +23,9 @@ def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
 def read_sealed(path: Path, way_out: str) -> dict[str, Any]:
     """Read what ``write_sealed`` wrote. Raises RunError with ``way_out`` where the file is missing or altered."""
     content, values = read_bytes(path), read_json(path)
-    if not isinstance(values, dict) or not values.pop(SEAL, None) or content != _sealed(path, values):
+    if not isinstance(values, dict) or not values.pop(SEAL, None):
+        raise RunError(f"{path}: damaged, or of an earlier version: it has no digest of itself; {way_out}")
+    if content != _sealed(path, values):
         raise RunError(f"{path}: damaged, its content is not what was written; {way_out}")
     return values
 
