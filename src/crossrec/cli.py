@@ -145,14 +145,22 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 class NoticeHandler(logging.Handler):
-    """Prints what is logged as notices."""
+    """Prints what is logged as notices; a warning is printed once."""
 
     KINDS = {logging.INFO: "", logging.WARNING: "warning"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warnings: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record, and the traceback of an unexpected error."""
         from crossrec.console import stderr
 
+        if record.levelno == logging.WARNING:
+            if record.getMessage() in self._warnings:
+                return
+            self._warnings.add(record.getMessage())
         _notify(record.getMessage(), self.KINDS.get(record.levelno, "error"))
         if record.exc_info:
             stderr.print(logging.Formatter().formatException(record.exc_info), soft_wrap=True)

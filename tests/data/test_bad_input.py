@@ -101,7 +101,8 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "absurd id": (
         {"a.inter": INTER + "3000000\t1\t0\n"},
         {},
-        "/a.inter, line 7: userID '3000000' is a row index far beyond the 6 rows; renumber",
+        "/a.inter, line 7: userID '3000000' is a row index far beyond the 3 users that occur: 3,000,001 rows, nearly "
+        "all of them empty; number the ids anew with 'crossrec data import ",
     ),
     "label": (
         {"a.inter": INTER + "3\t1\t3\n"},

@@ -133,7 +133,7 @@ def test_every_reader_counts_the_same_rows(change, put):
 
 
 def test_rows_read_and_dropped_are_the_rows_of_the_file(put):
-    text = 'user,item,rating\na,x,1\r\r\n\nb,y\nc,,3\r"d, e",x,4,5\n   \nf,z,no\ng,"y\n\n",2\r\n'
+    text = 'user,item,rating\na,x,1\r\r\n\nb,y\nc,,3\r"d, e",x,4,5\n   \nf,z,no\ng,"y\n\nz",2\r\n'
     folder = put({"log.csv": text})
     with pytest.raises(DataError, match=r"log.csv, line 4: 2 fields where the header has 3"):
         import_data(folder, folder.parent / "out")
@@ -141,7 +141,7 @@ def test_rows_read_and_dropped_are_the_rows_of_the_file(put):
     assert [(step.what, step.interactions) for step in card.steps] == [("read", 7), ("unusable rows", 2)]
     assert card.steps[1].rule == "3 × line of a wrong form, 1 × item is empty, 1 × rating cannot be read"
     frame = pl.read_parquet(folder.parent / "out" / "interactions.parquet")
-    assert frame.rows() == [("a", "x", 1.0), ("g", "y\n\n", 2.0)]
+    assert frame.rows() == [("a", "x", 1.0), ("g", "y\n\nz", 2.0)]
 
 
 def test_json_lines_of_a_wrong_form_are_dropped_and_counted(put):

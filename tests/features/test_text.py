@@ -145,7 +145,7 @@ def test_both_modalities_in_one_call(shop, bert, vit, picture):
 
 
 WORDS_FOR_NONE = ["null", "nan", "NaN", "None", "NONE", "N/A", "n/a", "<NA>", "#N/A", "NaT", "-", "--", "(none)", "nil"]
-SHOWS_NOTHING = ["", " ", "\t\n", "\u200b", "\ufeff\u2060 \u00ad", "\u3000\xa0", "\u2800", "\x00"]
+SHOWS_NOTHING = ["", " ", "\t\n", "\u200b", "\ufeff\u2060 \u00ad", "\u3000\xa0", "\u2800", "\x01\x7f"]
 EMPTY_VALUES = [[], {}, [""], [None], [[]], ["\u200b"], None, "[]", "{}", "[[]]", '[""]']
 
 

@@ -88,7 +88,10 @@ MISTAKES = {
     "both": (["--users", 1, "--history", 2], "--users and --history"),
     "ending": (["--out", "lists.xlsx"], "--out lists.xlsx"),
     "category": (["--category", "tea"], "table of items"),
-    "items twice": (["--items", "twice.csv", "--category", "tea"], "twice.csv: item 1 is in it more than once"),
+    "items twice": (
+        ["--items", "twice.csv", "--category", "tea"],
+        "twice.csv, line 3: item repeats an id; list each once",
+    ),
     "no category": (["--items", "users.csv", "--category", "tea"], "no item column"),
     "items missing": (["--items", "none.csv", "--category", "tea"], "none.csv: no such file"),
     "choice": (["--history", 1, "--fold-in", "guess"], "--fold-in"),

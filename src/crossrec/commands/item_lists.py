@@ -11,7 +11,7 @@ from rich.table import Table
 
 from crossrec.commands.progress import ProgressBar
 from crossrec.console import add_cells, say, stdout
-from crossrec.data.io.id_column import find_id_column
+from crossrec.data.io.id_column import read_ids as read_listed_ids
 from crossrec.data.io.open_text import ending, read_lines
 from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
@@ -34,7 +34,10 @@ def read_ids(arguments: Sequence[str], id_map: IdMap, flag: str) -> list[Any]:
         return _ids_in_file(path, id_map, flag)
     for id in arguments:
         if id_map.row(id) is None:
-            raise DataError(f"{flag} {id}: none of the {len(id_map)} {id_map.what}s of this run, and no file of them")
+            raise DataError(
+                f"{flag} {id}: none of the {len(id_map.present)} {id_map.what}s of this run, and no file of them"
+                f"{id_map.hint(id)}"
+            )
     return list(arguments)
 
 
@@ -45,17 +48,14 @@ def _ids_in_file(path: Path, id_map: IdMap, flag: str) -> list[Any]:
     if ending(path) == ".txt":
         ids = [(n, line.strip()) for n, line in enumerate(read_lines(path), 1) if line.strip()]
     else:
-        table = open_table(path)
-        column = find_id_column(table, id_map.what)
-        blank_rows = set(table.blank_rows())
-        cells = table.read([column])[column].to_list()
-        ids = [(row, id) for row, id in enumerate(cells) if row not in blank_rows]
-        line_of = table.location
+        listing = read_listed_ids(open_table(path), id_map.what)
+        ids = list(zip(listing.row_N.tolist(), listing.ids.to_list(), strict=True))
+        line_of = listing.table.location
     for row, id in ids:
         if id_map.row(id) is None:
             raise DataError(
-                f"{path}, {line_of(row)}: {id_map.what} {'' if id is None else id} is none of the {len(id_map)} "
-                "of this run"
+                f"{path}, {line_of(row)}: {id_map.what} {id} is none of the {len(id_map.present)} of this run"
+                f"{id_map.hint(id)}"
             )
     return [id for _, id in ids]
 

@@ -73,6 +73,6 @@ def recommend(
         return deliver(iter([lists]), lists.clear(), 1, out)
     user_ids = None if users is None else read_ids(users, recommender.users, "--users")
     if out is None and user_ids is None:
-        user_ids = recommender.users.ids.head(-(-MAX_PRINTED // max(k, 1))).to_list()
-    count = len(recommender.users) if user_ids is None else len(user_ids)
+        user_ids = recommender.users.ids.gather(recommender.users.present[: -(-MAX_PRINTED // max(k, 1))]).to_list()
+    count = len(recommender.users.present) if user_ids is None else len(user_ids)
     return deliver(recommender.stream(user_ids, k, **options), recommender.empty(), count, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,19 @@ class Dataset:
         sizes = f"{self.num_users:,} users, {self.num_items:,} items"
         return f"Dataset({self.name!r}, {sizes}, {splits}, {_widths(self.features)}{cold})"
 
+    @cached_property
+    def absent_U(self) -> np.ndarray:
+        """Users that occur in no interaction, bool (U,), as in gaps between row numbers."""
+        return ~_occurring("user_N", (self.train, self.valid, self.test), self.num_users)
+
+    @cached_property
+    def absent_I(self) -> np.ndarray:
+        """Items that occur in no interaction and have no feature, bool (I,)."""
+        occurring_I = _occurring("item_N", (self.train, self.valid, self.test), self.num_items)
+        for matrix in self.features.values():
+            occurring_I |= matrix.any(axis=1)
+        return ~occurring_I
+
     def save_id_maps(self, folder: Path | str) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each atomically.
 
@@ -113,6 +127,14 @@ class Dataset:
                 digest.update(f"|{prefix}{modality} {matrix.shape}|".encode())
                 digest.update(np.ascontiguousarray(matrix, dtype="<f4").data)
         return digest.hexdigest()
+
+
+def _occurring(name: str, splits: Iterable[Interactions], count: int) -> np.ndarray:
+    """Which of ``count`` users (``user_N``) or items (``item_N``) occur in an interaction."""
+    occurs = np.zeros(count, dtype=bool)
+    for split in splits:
+        occurs[getattr(split, name)] = True
+    return occurs
 
 
 def _widths(features: dict[str, np.ndarray]) -> str:

@@ -12,10 +12,14 @@ from crossrec.errors import DataError, visible
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem; an error stops ``load``, a warning does not. The message is one line: where, what, what to do."""
+    """A problem; an error stops ``load``, a warning does not. The message is one line: where, what, what to do.
+
+    ``is_logged``: whether ``load`` logs a warning, because the data may say something else than they seem to.
+    """
 
     kind: Literal["error", "warning"]
     message: str
+    is_logged: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
@@ -33,6 +37,10 @@ class Findings(list[Finding]):
     def warn(self, message: str) -> None:
         """Add a problem that does not stop ``load``."""
         self.append(Finding("warning", visible(message)))
+
+    def tell(self, message: str) -> None:
+        """Add a problem that does not stop ``load``, which logs it."""
+        self.append(Finding("warning", visible(message), is_logged=True))
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +27,13 @@ from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 from crossrec.randomness import numpy_generator
 
+logger = logging.getLogger(__name__)
 GENERATED_MODALITIES = ("image", "text")
 """Modalities of the built-in sets."""
 
 
 def load(config: DataConfig) -> Dataset:
-    """Read, split and scale the data set that ``config`` names.
+    """Read, split and scale the data set that ``config`` names; what is odd about its ids is logged.
 
     Raises DataError, one line, for the first problem that :func:`validate` reports as an error.
     """
@@ -41,6 +43,9 @@ def load(config: DataConfig) -> Dataset:
     if errors or dataset is None:
         more = f" [and {len(errors) - 1} more; 'crossrec data validate' lists them]" if len(errors) > 1 else ""
         raise DataError(f"{errors[0].message}{more}")
+    for finding in findings:
+        if finding.is_logged:
+            logger.warning("%s", finding.message)
     return dataset
 
 
@@ -121,7 +126,7 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
     repeated_N = _repeated(log, table, config, findings)
     with findings.attempt():
         row_counts = {source.features[modality]: len(matrix) for modality, matrix in features.items()}
-        assign_rows(source, log, table, config.item_column, row_counts)
+        assign_rows(source, log, table, config.item_column, row_counts, findings)
     if log.split_N is not None and not (log.split_N == TRAIN).any():
         findings.error(f"{table.path}: no row has {log.columns['split']} train; label rows 0 or train")
     if findings.errors:
@@ -224,12 +229,26 @@ def _repeated(log: InteractionLog, table: Table, config: DataConfig, findings: F
 
 def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], findings: Findings) -> None:
     """Add the warnings about a usable data set."""
+    number_anew = f"; 'crossrec data import {source.table} --out NEW' numbers those that occur"
     trained_U = np.bincount(dataset.train.user_N, minlength=dataset.num_users) > 0
     if count := int((~trained_U).sum()):
         names = ", ".join(str(dataset.user_ids[int(row)]) for row in np.flatnonzero(~trained_U)[:5])
-        findings.warn(
+        absent = int(dataset.absent_U.sum())
+        report = findings.tell if absent else findings.warn
+        report(
             f"{source.table}: {count} users have no training row ({names}{', …' if count > 5 else ''}); "
             f"they are left out of evaluation; give each a training row to count them"
+            + (
+                f"; {absent:,} of {dataset.num_users:,} have no row at all and get no lists{number_anew}"
+                if absent
+                else ""
+            )
+        )
+    if absent := int(dataset.absent_I.sum()):
+        first = dataset.item_ids[int(np.argmax(dataset.absent_I))]
+        findings.tell(
+            f"{source.table}: {absent:,} of {dataset.num_items:,} items have no row and no feature (the first is "
+            f"{first}); they are never recommended{number_anew if source.row_indices and not dataset.features else ''}"
         )
     for split, part in (("validation", dataset.valid), ("test", dataset.test)):
         if not len(part):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, cast
+from unicodedata import normalize
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from crossrec.features.ledger import Mark
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+log = logging.getLogger(__name__)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are read, by Pillow's names. Some of its other formats start programs."""
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".jp2")
@@ -61,12 +64,17 @@ def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str]:
 
     Raises DataError where no item has a picture, or an item has two.
     """
-    ids = [str(item_id) for item_id in items.ids.to_list()]
+    ids = [normalize("NFC", str(item_id)) for item_id in items.ids.to_list()]  # file systems compose letters or not
     id_set = set(ids)
     names: dict[str, str] = {}
+    others: list[str] = []
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
-        if ending.lower() not in ENDINGS or stem not in id_set:
+        stem = normalize("NFC", stem)
+        if ending.lower() not in ENDINGS:
+            continue
+        if stem not in id_set:
+            others.append(name)
             continue
         if stem in names:
             raise DataError(f"{folder}: {names[stem]} and {name} are both called by item '{stem}'; keep one")
@@ -75,6 +83,8 @@ def names_by_item_id(items: CatalogueItems, folder: Path) -> list[str]:
         raise DataError(
             f"{folder}: no picture is called by an item's id, such as {ids[0]}.jpg; name a column of files with --image"
         )
+    if others:
+        log.warning("%s: %s pictures are called by no item's id, such as %s", folder, f"{len(others):,}", others[0])
     return [names.get(item_id, "") for item_id in ids]
 
 

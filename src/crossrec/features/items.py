@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from crossrec.data.io.blank import says_nothing, strip_invisible
-from crossrec.data.io.codes import plain_ids, positions
+from crossrec.data.io.codes import positions
 from crossrec.data.io.feature_card import RowSource
 from crossrec.data.io.features import open_matrix
-from crossrec.data.io.id_column import IdListing, find_column, read_listing
+from crossrec.data.io.id_column import IdListing, find_column, read_ids, read_listing
 from crossrec.data.io.open_text import ending
 from crossrec.data.io.tables import open_table
-from crossrec.data.row_numbers import no_row_index
+from crossrec.data.row_numbers import no_row_index, too_sparse
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_file, locate
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
@@ -156,7 +156,7 @@ def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series
     table = open_table(source.table)
     column = find_column(table, "item", config.item_column if listing is None else None, required=True)
     assert column is not None
-    all_ids = [plain_ids(table.read([column])[column].drop_nulls(), typed=table.typed)]
+    all_ids = [read_ids(table, preferred=column).ids]
     if listing is not None:
         all_ids.append(listing.ids)
     if all_ids[0].dtype != pl.Int64:
@@ -168,7 +168,13 @@ def _row_numbers(config: FeaturesConfig, listing: IdListing | None) -> pl.Series
     for modality, path in source.features.items():
         if modality not in new_modalities:
             return pl.Series(np.arange(len(open_matrix(path))))
-    highest = max(int(ids.max() or 0) for ids in all_ids if ids.dtype == pl.Int64)  # type: ignore[arg-type]
+    numbers = pl.concat(ids for ids in all_ids if ids.dtype == pl.Int64)
+    highest = int(numbers.max() or 0)  # type: ignore[arg-type]
+    if too_sparse(highest, numbers.n_unique()):
+        raise DataError(
+            f"{source.table.parent}: {numbers.n_unique():,} items with ids up to {highest:,} would make a file of "
+            f"{highest + 1:,} rows, nearly all of them empty; put items.csv there, listing the item ids in row order"
+        )
     return pl.Series(np.arange(highest + 1))
 
 

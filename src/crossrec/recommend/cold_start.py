@@ -224,6 +224,7 @@ def append_items(
         item_IL=item_IS if one_space else torch.cat([embeddings.item_IL, zeros_NL]),
         degree_I=torch.cat([embeddings.degree_I, torch.zeros(count, dtype=torch.int64)]),
         from_content_I=torch.cat([from_content_I, (vector_NS != 0).any(1)]),
+        absent_I=None if embeddings.absent_I is None else torch.cat([embeddings.absent_I, torch.zeros(count).bool()]),
         modality_IL={m: torch.cat([x_IL, modality_NL.get(m, zeros_NL)]) for m, x_IL in embeddings.modality_IL.items()},
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from crossrec.config import did_you_mean
-from crossrec.data.io.id_column import find_id_column
+from crossrec.data.io.codes import positions
+from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -29,22 +30,21 @@ class ItemTable:
     def read(cls, path: Path | str, items: IdMap) -> ItemTable:
         """Read a Parquet, CSV, TSV or JSON Lines file with a column of item ids; rows of unknown items are dropped.
 
-        Raises DataError where it cannot be read, has no item column, or names an item twice.
+        Raises DataError where it cannot be read, has no item column, names an item twice, or names none of ``items``.
         """
         path = Path(path)
         if not path.is_file():
             raise DataError(f"{path}: no such file; give a table of items")
         table = open_table(path)
-        column = find_id_column(table)
-        frame = table.read(table.columns)
-        row_index = pl.Series("__row", map(items.row, frame[column].to_list()), dtype=pl.Int64)
-        run_items = frame.with_columns(row_index).drop_nulls("__row")
-        repeated = run_items.filter(pl.col("__row").is_duplicated())
-        if repeated.height:
-            raise DataError(f"{path}: item {repeated[column][0]} is in it more than once; keep one row an item")
-        full = pl.DataFrame({"__row": pl.int_range(len(items), eager=True)})
-        joined = full.join(run_items, on="__row", how="left", maintain_order="left")
-        return cls(joined.drop("__row", column), path)
+        listing = read_listing(table, columns=table.columns)
+        row_I = positions(items.ids, listing.ids)
+        if len(items) and not (row_I >= 0).any():
+            raise DataError(
+                f"{path}: none of its {len(listing.ids):,} ids is an item of the run (here '{listing.ids[0]}', there "
+                f"'{items.ids[0]}'); is '{listing.column}' the right column?"
+            )
+        rows = pl.Series(row_I).replace(-1, None)
+        return cls(listing.frame.drop(listing.column)[rows], path)
 
     def of_category(self, names: Iterable[str]) -> Bools:
         """Which items have one of these categories, bool (I,). A cell may hold a list of categories.

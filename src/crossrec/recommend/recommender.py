@@ -74,8 +74,9 @@ class Recommender:
         """
         run = Path(run)
         vectors = open_embeddings(run)
-        user_ids = IdMap.read(run / "users.parquet", "user", vectors.num_users)
-        item_ids = IdMap.read(run / "items.parquet", "item", vectors.num_items)
+        absent_U, absent_I = (None if x is None else x.numpy() for x in (vectors.absent_U, vectors.absent_I))
+        user_ids = IdMap.read(run / "users.parquet", "user", vectors.num_users, absent_U)
+        item_ids = IdMap.read(run / "items.parquet", "item", vectors.num_items, absent_I)
         return cls(vectors, user_ids, item_ids, None if items is None else ItemTable.read(items, item_ids), run=run)
 
     @property
@@ -137,7 +138,7 @@ class Recommender:
         _check_k(k)
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
-        user_N = np.arange(len(self.users)) if users is None else self.users.rows(users)
+        user_N = self.users.present if users is None else self.users.rows(users)
         return self._stream(user_N, k, exclude_seen, self.allowed(**filters), chunk)
 
     def _stream(
@@ -155,9 +156,13 @@ class Recommender:
     ) -> tuple[Tensor, Tensor]:
         """Rows and scores of the best items for any user vectors, (C, ≤ k); score -inf where no item is left.
 
+        Items that are absent are never among them.
+
         ``hidden``: (row of ``user_CS``, item row) pairs to leave out; ``allowed``: which items to choose from, (I,).
         """
         item_IS = self.vectors.item_IS
+        if self.items.absent is not None:
+            allowed = ~self.items.absent if allowed is None else allowed & ~self.items.absent
         search = partial(exact_topk, user_CS, max_item_norm=self._max_item_norm)
         if allowed is None or 2 * allowed.sum() > len(item_IS):  # cheaper to hide a few items than to copy all others
             excluded = None if allowed is None else np.flatnonzero(~allowed)
@@ -254,7 +259,8 @@ class Recommender:
         out, such as ``users_of`` the item.
         """
         masked = np.zeros_like(without), without
-        row, score = exact_topk(vector_S[None], self.vectors.user_US, k, masked)
+        absent = None if self.users.absent is None else np.flatnonzero(self.users.absent)
+        row, score = exact_topk(vector_S[None], self.vectors.user_US, k, masked, excluded=absent)
         return row[0], score[0]
 
     def users_of(self, item: Any) -> Ints:

@@ -50,6 +50,8 @@ class TrainedEmbeddings:
     - ``seen_indptr`` (U + 1,), ``seen_item``: training and validation items of each user, sorted, int64.
       ``seen_trained``: which of them are training items, bool.
     - ``from_content_I``: items whose vectors were made from content after training, bool; None for none.
+    - ``absent_U``, ``absent_I``: users without interaction, and items without interaction and feature, bool; None for
+      none. They are rows in gaps between row numbers, and are never recommended.
     - ``scalers``, ``content_encoders``: scaling and projection from raw features to i^m, by modality.
     - ``aligners``: the trained f^{m→n} of Equation 3 by (m, n).
     - ``identity``: the run's digest in ``config.json``.
@@ -68,6 +70,8 @@ class TrainedEmbeddings:
     seen_item: Tensor
     seen_trained: Tensor
     from_content_I: Tensor | None = None
+    absent_U: Tensor | None = None
+    absent_I: Tensor | None = None
     modality_IL: dict[str, Tensor] = field(default_factory=dict)
     part_IS: dict[str, Tensor] = field(default_factory=dict)
     content_encoders: dict[str, ContentEncoder] = field(default_factory=dict)
@@ -112,6 +116,8 @@ class TrainedEmbeddings:
             seen_indptr=indptr,
             seen_item=item,
             seen_trained=trained,
+            absent_U=torch.from_numpy(dataset.absent_U) if dataset.absent_U.any() else None,
+            absent_I=torch.from_numpy(dataset.absent_I) if dataset.absent_I.any() else None,
             modality_IL={m: _to_cpu(modality_IL[m]) * has_content[m] for m in sorted(modality_IL)},
             part_IS={name: _to_cpu(x) for name, x in objective.parts(reps).items()},
             content_encoders={m: encoders[m].detached() for m in sorted(encoders)},
@@ -145,8 +151,8 @@ class TrainedEmbeddings:
         tensors: dict[str, Tensor] = {name: getattr(self, name) for name in TENSORS}
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
             tensors |= {"user_UL": self.user_UL, "item_IL": self.item_IL}
-        if self.from_content_I is not None:
-            tensors["made_I"] = self.from_content_I
+        optional = {"made_I": self.from_content_I, "absent_U": self.absent_U, "absent_I": self.absent_I}
+        tensors |= {name: x for name, x in optional.items() if x is not None}
         tensors |= {f"modality/{m}": x for m, x in self.modality_IL.items()}
         tensors |= {f"part/{name}": x for name, x in self.part_IS.items()}
         for m, encoder in self.content_encoders.items():
@@ -223,6 +229,8 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         user_UL=tensors.get("user_UL", tensors["user_US"]),
         item_IL=tensors.get("item_IL", tensors["item_IS"]),
         from_content_I=tensors.get("made_I"),
+        absent_U=tensors.get("absent_U"),
+        absent_I=tensors.get("absent_I"),
         modality_IL={m: tensors[f"modality/{m}"] for m in header["modalities"]},
         part_IS={name: tensors[f"part/{name}"] for name in header["parts"]},
         content_encoders={
@@ -247,6 +255,9 @@ def _check(embeddings: TrainedEmbeddings) -> None:
     for name, (table, count) in tables.items():
         if table.ndim != 2 or len(table) != count or not bool(torch.isfinite(table).all()):
             raise ValueError(f"{name} is no finite table of {count} rows")
+    for name, absent, count in (("absent_U", embeddings.absent_U, users), ("absent_I", embeddings.absent_I, items)):
+        if absent is not None and (absent.dtype != torch.bool or len(absent) != count):
+            raise ValueError(f"{name} is no row of {count} truth values")
     if embeddings.user_US.shape[1] != embeddings.item_IS.shape[1] or len(embeddings.has_vector) != items:
         raise ValueError("users, items and degrees do not fit together")
     seen_item = embeddings.seen_item

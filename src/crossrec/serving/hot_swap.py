@@ -96,9 +96,9 @@ def warm_up(recommender: Recommender) -> None:
 
     Raises RunError if there are no users or items, or a score is not finite.
     """
-    if not len(recommender.users) or not len(recommender.items):
+    if not len(recommender.users.present) or not len(recommender.items.present):
         raise RunError("a run without users or items: there is nothing to serve")
-    user, item = recommender.users.ids[0], recommender.items.ids[0]
+    user, item = (id_map.ids[int(id_map.present[0])] for id_map in (recommender.users, recommender.items))
     scores = [recommender.recommend([user], 1, exclude_seen=False)["score"]]
     scores += [recommender.similar([item], 1, by=by)["score"] for by in (BEHAVIOUR, *recommender.modalities)]
     recommender.explain(user, item)
@@ -148,8 +148,8 @@ def model_card(recommender: Recommender, presenter: ItemPresenter, run: Path) ->
         "alignment": vectors.alignment,
         "identity": vectors.identity[:12],
         "made": utc_time((run / "metrics.json").stat().st_mtime),
-        "users": vectors.num_users,
-        "items": vectors.num_items,
+        "users": len(recommender.users.present),
+        "items": len(recommender.items.present),
         "interactions": {"train": trained, "valid": len(vectors.seen_trained) - trained},
         "dimension": vectors.user_US.shape[1],
         "modalities": {m: int((x_IL != 0).any(1).sum()) for m, x_IL in vectors.modality_IL.items()},

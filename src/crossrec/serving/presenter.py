@@ -80,8 +80,8 @@ class SearchableIds:
         """
         words = words.strip()
         if not words:
-            return np.arange(offset, min(offset + limit, len(self.id_map))), len(self.id_map)
-        matches = np.flatnonzero(self._lowercase.str.contains(words.lower(), literal=True).to_numpy())
+            return self.id_map.present[offset : offset + limit], len(self.id_map.present)
+        matches = self.id_map.present[self._lowercase.str.contains(words.lower(), literal=True).to_numpy()]
         exact = self.id_map.row(words)
         if exact is not None:
             matches = np.concatenate([[exact], matches[matches != exact]])
@@ -89,9 +89,10 @@ class SearchableIds:
 
     @cached_property
     def _lowercase(self) -> pl.Series:
-        text = pl.Series([str(id) for id in self.id_map.ids.to_list()], dtype=pl.String)
+        present = self.id_map.present
+        text = pl.Series([str(id) for id in self.id_map.ids.gather(present).to_list()], dtype=pl.String)
         if self._titles is not None:
-            text = text + "\n" + self._titles.fill_null("")
+            text = text + "\n" + self._titles.gather(present).fill_null("")
         return text.str.to_lowercase()
 
 

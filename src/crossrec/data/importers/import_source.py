@@ -153,7 +153,8 @@ def table_parts(
 
 
 def _role_blocks(table: Table, roles: dict[str, str], drop_malformed: bool) -> Iterator[Block]:
-    blocks = table.blocks(list(dict.fromkeys(roles.values())), drop_malformed=drop_malformed)
+    ids = [roles["user"], roles["item"]]
+    blocks = table.blocks(list(dict.fromkeys(roles.values())), ids, drop_malformed=drop_malformed)
     return (by_role(block, roles) for block in blocks)
 
 

@@ -17,8 +17,10 @@ from crossrec.data.importers.import_source import ImportSource
 from crossrec.data.importers.read_parts import OnProgress, read_parts
 from crossrec.data.importers.rules import k_core, repeated
 from crossrec.data.io.atomic import new_folder
-from crossrec.data.io.codes import plain_ids, positions
+from crossrec.data.io.blank import says_nothing
+from crossrec.data.io.codes import positions
 from crossrec.data.io.feature_card import FeatureCard, RowSource, write_card
+from crossrec.data.io.ids import plain_ids
 from crossrec.data.io.manifest import file_entry
 from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
@@ -93,7 +95,7 @@ def build_folder(
             steps=steps.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
             items=items.height,
-            item_columns={name: int(items[name].is_not_null().sum()) for name in items.columns if name != "item"},
+            item_columns={name: _count_values(items[name]) for name in items.columns if name != "item"},
             features=features,
             notes=steps.notes,
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
@@ -107,6 +109,11 @@ def build_folder(
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (draft / TEXT).write_text(card.markdown(), encoding="utf-8")
     return card
+
+
+def _count_values(cells: pl.Series) -> int:
+    """The number of cells with a value; text such as ``nan`` and ``[]`` is none."""
+    return int((~says_nothing(cells) if cells.dtype == pl.String else cells.is_not_null()).sum())
 
 
 def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:

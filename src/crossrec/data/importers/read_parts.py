@@ -12,8 +12,9 @@ from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.import_source import ImportSource, LogPart
 from crossrec.data.importers.rules import TimeWindow
-from crossrec.data.io.codes import WHOLE, IdEncoder
+from crossrec.data.io.codes import IdEncoder, code_counts
 from crossrec.data.io.features import no_feature_row
+from crossrec.data.io.ids import WHOLE, check_ids, parse_ids
 from crossrec.data.io.parse_log import LABELS, NO_ROWS, InteractionLog, LogRows
 from crossrec.data.io.tables import Block
 from crossrec.data.io.times import TimeEncoder
@@ -82,8 +83,8 @@ class _PartReader:
             values = {role: column.filter(usable_N) for role, column in values.items()}
         self.num_usable += len(rows)
         if self.source.feature_rows is not None:
-            _check_feature_rows(rows, *self.source.feature_rows)
-        columns = {role: self._encode_ids(rows, role) for role in self.ids}
+            _check_feature_rows(rows, values["item"], *self.source.feature_rows)
+        columns = {role: self._encode_ids(rows.path, values[role]) for role in self.ids}
         for role in ("time", "rating", "split"):
             if role in values:
                 columns[role] = values[role].to_numpy().astype(DTYPES.get(role), copy=False)
@@ -107,6 +108,7 @@ class _PartReader:
         for role in list(self.ids):
             ids[role], position = self.ids.pop(role).sorted_ids(typed=self.source.parts[0].typed)
             columns[role] = position[columns[role]]
+            self._check_ids(role, ids[role], columns[role], steps)
         users, items = len(ids["user"]), len(ids["item"])
         steps.add("read", "", self.num_rows, users, items)
         if self.num_rows > self.num_usable:
@@ -133,16 +135,29 @@ class _PartReader:
                 steps.notes.append("the times have no time zone: they are read as UTC")
         return log
 
-    def _encode_ids(self, rows: LogRows, role: str) -> np.ndarray:
+    def _encode_ids(self, path: Path, ids: pl.Series) -> np.ndarray:
         try:
-            return self.ids[role].encode(rows.cells(role))
+            return self.ids[ids.name].encode(ids)
         except DataError as error:
-            raise DataError(f"{rows.path}: {error}") from None
+            raise DataError(f"{path}: {error}") from None
+
+    def _check_ids(self, role: str, ids: pl.Series, code_N: np.ndarray, steps: ImportSteps) -> None:
+        """Check the distinct ids of a role; see ``ids.check_ids``. Only for messages, files are read again."""
+
+        def locate(code: int) -> str:
+            for part in self.source.parts:
+                for block in part.blocks():
+                    cells = parse_ids(block.frame[role], lambda reason, _: DataError(reason)).cast(pl.String)
+                    if (is_id := cells == str(ids[code])).any():
+                        return f"{part.path}, {block.location(int(is_id.arg_max() or 0))}"
+            raise RuntimeError(f"{role} {ids[code]!r} is nowhere")
+
+        part = self.source.parts[0]
+        check_ids(ids, part.columns[role], part.path, locate, steps.notes.append, code_counts(code_N))
 
 
-def _check_feature_rows(rows: LogRows, path: Path, count: int) -> None:
+def _check_feature_rows(rows: LogRows, ids: pl.Series, path: Path, count: int) -> None:
     """Raise DataError for an item that is none of the ``count`` row numbers of the features in ``path``."""
-    ids = rows.cells("item")
     number = ids.cast(pl.Int64, strict=False)
     if ids.dtype == pl.String:
         number = pl.select(pl.when(ids.str.contains(WHOLE)).then(number)).to_series()

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from crossrec.data.io.ids import plain_ids
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
 SPAN = 2**22  # rows processed at a time
-WHOLE = r"^(0|-?[1-9][0-9]*)$"
-"""Pattern of text that stands for a whole number."""
 
 
 class IdEncoder:
@@ -93,26 +92,6 @@ def positions(ids: pl.Series, among: pl.Series) -> np.ndarray:
         ids, among = ids.cast(pl.String), among.cast(pl.String)
     position = pl.Series(np.arange(len(among), dtype=np.int64))
     return ids.replace_strict(among, position, default=-1, return_dtype=pl.Int64).to_numpy()
-
-
-def plain_ids(ids: pl.Series, *, typed: bool) -> pl.Series:
-    """Convert categories to text and whole numbers to Int64, in text too unless the file is ``typed``."""
-    if isinstance(ids.dtype, pl.Categorical | pl.Enum):
-        ids = ids.cast(pl.String)
-    if ids.dtype == pl.String:
-        whole = not typed and bool(ids.str.contains(WHOLE).all())
-    else:
-        whole = ids.dtype.is_integer() or (ids.dtype.is_float() and bool((ids % 1 == 0).all()))
-    number = ids.cast(pl.Int64, strict=False) if whole else ids
-    return ids if number.null_count() else number
-
-
-def empty_cells(cells: pl.Series) -> pl.Series:
-    """Which ids are missing: null, NaN or blank."""
-    empty = cells.is_null()
-    if cells.dtype == pl.String:
-        return empty | (cells.str.strip_chars() == "").fill_null(True)
-    return (empty | cells.is_nan()).fill_null(True) if cells.dtype.is_float() else empty
 
 
 def code_counts(code_N: np.ndarray, keep_N: np.ndarray | None = None) -> np.ndarray:

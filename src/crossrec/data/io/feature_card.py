@@ -146,7 +146,7 @@ def _check_rows(path: Path, rows: RowSource) -> None:
     for column in rows.columns:
         if column not in table.columns:
             raise DataError(f"{items}: no column '{column}', of which {path.name} was made; put it back, or {way_out}")
-    listing = read_listing(table, preferred=rows.columns[0], columns=rows.columns[1:])
+    listing = read_listing(table, preferred=rows.columns[0], columns=rows.columns[1:], tell=lambda _: None)
     if RowSource.of(rows.columns, listing.ids, listing.frame, by_id=rows.by_id) != rows:
         names = ", ".join(rows.columns)
         raise DataError(

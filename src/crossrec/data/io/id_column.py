@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.io.atomic import new_file
-from crossrec.data.io.codes import plain_ids
 from crossrec.data.io.header import SEPARATORS, header_problem, numbers_in_header
+from crossrec.data.io.ids import check_ids, log, parse_ids, plain_ids
 from crossrec.data.io.tables import Table
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -80,7 +80,12 @@ def find_roles(
     for role, name in names.items():
         with attempt():
             roles[role] = find_column(table, role, name, required=role in required)
-    return {role: column for role, column in roles.items() if column is not None}
+    columns = {role: column for role, column in roles.items() if column is not None}
+    with attempt():
+        for role, column in columns.items():
+            if (first := next(other for other, taken in columns.items() if taken == column)) != role:
+                raise DataError(f"{table.path}: column '{column}' is named as the {first} and the {role}; name two")
+    return columns
 
 
 def find_id_column(table: Table, role: str = "item", preferred: str | None = None) -> str:
@@ -103,7 +108,7 @@ def find_id_column(table: Table, role: str = "item", preferred: str | None = Non
 
 @dataclass(frozen=True)
 class IdListing:
-    """The distinct ids of a table of items or users, in its order.
+    """The ids of a table of items or users, in its order.
 
     ``column``: the id column. ``frame``: further columns that were read. ``row_N``: row of the table for each id.
     """
@@ -118,29 +123,52 @@ class IdListing:
         """File and line (or row) of an id, for error messages."""
         return f"{self.table.path}, {self.table.location(int(self.row_N[index]))}"
 
+    def error(self, reason: str, bad: pl.Series | None) -> DataError:
+        """The error for the first id where ``bad`` is true, or for the type of the column."""
+        if bad is None:
+            return DataError(f"{self.table.path}: column '{self.column}' holds {self.ids.dtype}; {reason}")
+        first = int(bad.arg_max() or 0)
+        cell = self.ids[first]
+        value = "" if cell is None or not str(cell).strip() or reason.startswith("repeats") else f" '{cell}'"
+        return DataError(f"{self.location(first)}: {self.column}{value} {reason}")
+
 
 def read_listing(
-    table: Table, role: str = "item", *, preferred: str | None = None, columns: Sequence[str] = ()
+    table: Table,
+    role: str = "item",
+    *,
+    preferred: str | None = None,
+    columns: Sequence[str] = (),
+    tell: Callable[[str], None] = log.warning,
 ) -> IdListing:
     """Read the ids that ``table`` lists and the cells of ``columns``; blank lines of a text file are skipped.
 
-    The id column follows :func:`find_id_column`. Raises DataError for an empty or repeated id, or if no id is listed.
+    The id column follows :func:`find_id_column`. ``tell`` is called with what is odd about the ids. Raises DataError
+    for an id that is empty, repeated, or none (``parse_ids``, ``check_ids``), or if no id is listed.
     """
+    listing = read_ids(table, role, preferred=preferred, columns=columns)
+    repeated = ~listing.ids.is_first_distinct()
+    if repeated.any():
+        raise listing.error("repeats an id; list each once", repeated)
+    if not len(listing.ids):
+        raise DataError(f"{table.path}: a header but no rows; list the {role} ids in row order")
+    check_ids(listing.ids, listing.column, table.path, listing.location, tell)
+    return listing
+
+
+def read_ids(
+    table: Table, role: str = "item", *, preferred: str | None = None, columns: Sequence[str] = ()
+) -> IdListing:
+    """Read a column of ids, which may repeat; otherwise as :func:`read_listing`."""
     column = find_id_column(table, role, preferred)
-    frame = table.read(list(dict.fromkeys([column, *columns])))
+    frame = table.read(list(dict.fromkeys([column, *columns])), ids=[column])
     row_N = np.delete(np.arange(frame.height), table.blank_rows() if frame[column].null_count() else [])
     frame = frame[row_N]
-    ids = frame[column]
-    for bad, reason in (
-        (ids.is_null(), "is empty; fill it in"),
-        (~ids.is_first_distinct(), "repeats an id; list each once"),
-    ):
-        if bad.any():
-            first = int(bad.arg_max() or 0)
-            raise DataError(f"{table.path}, {table.location(int(row_N[first]))}: {column} {reason}")
-    if not len(ids):
-        raise DataError(f"{table.path}: a header but no rows; list the item ids in row order")
-    return IdListing(table, column, plain_ids(ids, typed=table.typed), frame.select(columns), row_N)
+    listing = IdListing(table, column, frame[column], frame.select(columns), row_N)
+    ids = parse_ids(listing.ids, listing.error)
+    if ids.null_count():
+        raise listing.error("is empty; fill it in", ids.is_null())
+    return replace(listing, ids=plain_ids(ids, typed=table.typed))
 
 
 def save_id_map(ids: pl.Series, path: Path | str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from crossrec.data.config import DataConfig
 from crossrec.data.findings import Findings
-from crossrec.data.io.codes import code_counts, empty_cells, index_ids, plain_ids
+from crossrec.data.io.codes import code_counts, index_ids
 from crossrec.data.io.id_column import find_roles
+from crossrec.data.io.ids import check_ids, parse_ids, plain_ids
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import DataError
@@ -108,9 +110,8 @@ class LogRows:
         """
         cells = self.cells(role)
         if role in ("user", "item"):
-            if cells.dtype.is_nested() or cells.dtype in (pl.Binary, pl.Object):
-                raise self._type_error(role, "ids are numbers or text")
-            return cells, empty_cells(cells), EMPTY
+            ids = parse_ids(cells, partial(self._id_error, role))
+            return ids, ids.is_null(), EMPTY
         if role == "time":
             values, reason = self._parse_times(cells, times), times.unusable
         elif role == "rating":
@@ -142,23 +143,26 @@ class LogRows:
         self._check(role, bad, reason)
         return values
 
+    def check_ids(self, role: str, ids: pl.Series, code_N: np.ndarray, findings: Findings) -> None:
+        """Check the distinct ids of a role, whose positions ``code_N`` are those of the rows; see ``ids.check_ids``."""
+
+        def locate(code: int) -> str:
+            row = int(self.row_N[int(np.argmax(code_N == code))])
+            return f"{self.path}, {self.block.location(row)}"
+
+        check_ids(ids, self.columns[role], self.path, locate, findings.tell, code_counts(code_N))
+
     def row_indices(self, role: str) -> pl.Series:
-        """Ids that are row numbers, as Int64. Raises DataError for any other id and for an implausibly large one."""
+        """Ids that are row numbers, as Int64. Raises DataError for any other id."""
         text = self.values(role, TimeEncoder())
         number = text.cast(pl.Int64, strict=False)
-        limit = max(1_000_000, 100 * len(number))
-        far_beyond = (
-            f"is a row index far beyond the {len(number)} rows; renumber, or save as .csv, where ids may be anything"
-        )
         self._check(role, ~text.str.contains(r"^[0-9]+$") | number.is_null(), NO_ROW_INDEX)
-        self._check(role, number > limit, far_beyond)
         return number
 
     def _check(self, role: str, bad: pl.Series, reason: str) -> None:
         """Raise DataError naming the first row where ``bad`` is true and counting such rows."""
-        total = int(bad.sum())
-        if total:
-            raise self.error(role, bad, f"{reason} ({total} such rows)" if total > 1 else reason)
+        if bad.any():
+            raise self.error(role, bad, _counted(reason, bad))
 
     def error(self, role: str, bad: pl.Series, reason: str) -> DataError:
         """The error for the first row where ``bad`` is true."""
@@ -168,8 +172,17 @@ class LogRows:
         location = self.block.location(int(self.row_N[first]))
         return DataError(f"{self.path}, {location}: {self.columns[role]}{value} {reason}")
 
+    def _id_error(self, role: str, reason: str, bad: pl.Series | None) -> DataError:
+        return self._type_error(role, reason) if bad is None else self.error(role, bad, _counted(reason, bad))
+
     def _type_error(self, role: str, hint: str) -> DataError:
         return DataError(f"{self.path}: column '{self.columns[role]}' holds {self.cells(role).dtype}; {hint}")
+
+
+def _counted(reason: str, bad: pl.Series) -> str:
+    """``reason`` with the number of rows where ``bad`` is true, if there are several."""
+    total = int(bad.sum())
+    return f"{reason} ({total} such rows)" if total > 1 else reason
 
 
 def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indices: bool) -> InteractionLog | None:
@@ -180,7 +193,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
     roles = _roles(table, config, findings)
     if "user" not in roles or "item" not in roles:
         return None
-    block = table.read_block(list(dict.fromkeys(roles.values())))
+    block = table.read_block(list(dict.fromkeys(roles.values())), ids=[roles["user"], roles["item"]])
     rows = LogRows.of(table.path, roles, table.typed, by_role(block, roles))
     if not len(rows):
         raise DataError(f"{table.path}: {NO_ROWS}")
@@ -199,6 +212,9 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
                     findings.warn(f"{table.path}: {doubt}")
     if len(values) < len(roles):
         return None
+    for role in ids:
+        with findings.attempt():
+            rows.check_ids(role, ids[role], values[role], findings)
     return InteractionLog(
         ids["user"],
         ids["item"],

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossrec.data.io.atomic import new_file
-from crossrec.data.io.header import check_header
+from crossrec.data.io.header import SEPARATORS, check_header
+from crossrec.data.io.json_ids import JsonIdKinds
 from crossrec.data.io.open_text import ending, first_line, open_bytes, reading
 from crossrec.data.io.text_chunks import MalformedRecordError, TextChunk, read_chunks, read_header
 from crossrec.errors import ConfigError, DataError, RunError
@@ -57,26 +58,31 @@ class Table:
         """Whether the file stores the types of its columns."""
         return self.kind == ".parquet"
 
-    def read(self, columns: Sequence[str]) -> pl.DataFrame:
+    def read(self, columns: Sequence[str], ids: Sequence[str] = ()) -> pl.DataFrame:
         """Read all rows of the named columns. Raises DataError as :meth:`blocks` does."""
-        frames = [block.frame for block in self.blocks(columns)]
+        frames = [block.frame for block in self.blocks(columns, ids)]
         return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
 
-    def read_block(self, columns: Sequence[str]) -> Block:
+    def read_block(self, columns: Sequence[str], ids: Sequence[str] = ()) -> Block:
         """Read all rows of the named columns as one block. Raises DataError as :meth:`blocks` does."""
-        return Block(self.read(columns), self.location, self.blank_rows, self.path.stat().st_size)
+        return Block(self.read(columns, ids), self.location, self.blank_rows, self.path.stat().st_size)
 
-    def blocks(self, columns: Sequence[str], *, drop_malformed: bool = False) -> Iterator[Block]:
+    def blocks(
+        self, columns: Sequence[str], ids: Sequence[str] = (), *, drop_malformed: bool = False
+    ) -> Iterator[Block]:
         """Read the named columns in blocks of some 100,000 rows, in order; memory does not grow with the file.
 
-        Raises DataError naming the line if the file does not match its extension, or if a record has the wrong number
-        of fields or is no JSON object. ``drop_malformed`` leaves such records out and counts them.
+        ``ids``: which of the columns hold ids. Raises DataError naming the line if the file does not match its
+        extension, if a record has the wrong number of fields or is no JSON object, or if an id in JSON is neither text
+        nor a whole number, or not of one kind. ``drop_malformed`` leaves malformed records out and counts them.
         """
         if self.typed:
             yield from self._row_groups(columns)
             return
+        json_ids = JsonIdKinds(() if self.kind in SEPARATORS else ids)
         for chunk in read_chunks(self.path, self.columns):
             yield _block(chunk, columns, drop_malformed)
+            json_ids.check(chunk)
 
     def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
         size, first = self.path.stat().st_size, 0

@@ -57,7 +57,7 @@ def read_header(path: Path) -> tuple[list[str], bool]:
     lines = content[: content.rfind(b"\n") + 1 or len(content)].split(b"\n")
     for number, line in enumerate(lines[:HEADER_RECORDS], 1):
         try:
-            columns |= dict.fromkeys(_parse_object(line, f"{path}, line {number}") if line.strip() else ())
+            columns |= dict.fromkeys(parse_object(line, f"{path}, line {number}") if line.strip() else ())
         except MalformedRecordError as error:  # an error, or dropped, when the rows are read
             malformed = malformed or error
     if malformed and not columns:
@@ -224,7 +224,7 @@ class TextChunk:
         for row in range(len(self.records)):
             line = self.content[self.records.start_R[row] : self.records.end_R[row]]
             try:
-                _parse_object(line, f"{self.path}, {self.location(row)}")
+                parse_object(line, f"{self.path}, {self.location(row)}")
             except DataError as error:
                 return error
         low, high = 0, len(self.records)  # the first `low` lines can be parsed, the first `high` cannot
@@ -245,7 +245,7 @@ class TextChunk:
         return DataError(f"{self.path}, from line {self.line}: cannot be read ({reason}); check its quotes")
 
 
-def _parse_object(line: bytes, where: str) -> dict[str, Any]:
+def parse_object(line: bytes, where: str) -> dict[str, Any]:
     """Parse a line as a JSON object. Raises DataError, which starts with ``where``, if it is none."""
     constants: list[str] = []
     try:
@@ -263,7 +263,7 @@ def _parse_object(line: bytes, where: str) -> dict[str, Any]:
 
 def _is_object(line: bytes) -> bool:
     try:
-        return bool(_parse_object(line, "") or True)
+        return bool(parse_object(line, "") or True)
     except MalformedRecordError:
         return False
 
