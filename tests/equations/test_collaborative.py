@@ -134,10 +134,10 @@ def test_sgl_with_sums_weighs_the_norms_less():
 # --- DirectAU --------------------------------------------------------------------------------------------------------
 
 
-def spread(vectors):
-    """log mean_{n≠m} exp(-2 ‖x - y‖²)."""
+def spread(vectors, sharpness=2.0):
+    """log mean_{n≠m} exp(-t ‖x - y‖²)."""
     kernel = [
-        math.exp(-2 * ref.norm([a - b for a, b in zip(x, y, strict=True)]) ** 2)
+        math.exp(-sharpness * ref.norm([a - b for a, b in zip(x, y, strict=True)]) ** 2)
         for x, y in itertools.permutations(vectors, 2)
     ]
     return math.log(ref.mean(kernel))
@@ -184,13 +184,35 @@ def test_uniformity_from_its_formula():
     close(uniformity(table), spread(numbers(table)))
 
 
-@pytest.mark.parametrize("sharpness", [0.5, 2.0])
-def test_uniformity_in_blocks_of_rows(sharpness):
-    table, count = l2_normalize(randn(1, 1200, 4)).detach().requires_grad_(), torch.arange(1200) % 3 + 1
+@pytest.mark.parametrize("width", [1, 3])
+def test_uniformity_of_two_vectors(width):
+    table = randn(0, 2, width)
+    close(uniformity(table, sharpness=0.7), -0.7 * float((table[0] - table[1]).square().sum()))
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 40.0, 100.0, 1000.0])
+def test_uniformity_of_any_sharpness_in_float32(sharpness):
+    """exp(2 · 100) is no float32, the kernel of nearly equal vectors is: two pairs, far from each other."""
+    table = l2_normalize(torch.tensor([[1.0, 0.0], [1.0, 0.01], [-1.0, 0.0], [-1.0, 0.02]]))
+    exact = spread(numbers(table), sharpness)
+    assert uniformity(table, sharpness=sharpness).item() == pytest.approx(exact, rel=1e-3)
+    assert uniformity(table, sharpness=sharpness, normalized=True).item() == pytest.approx(exact, rel=1e-3)
+
+
+@pytest.mark.parametrize("length", [1.0, 30.0])
+def test_counts_of_vectors_are_exact(length):
+    table = length * randn(0, 4, 3)
+    count = torch.tensor([3, 7, 11, 13])
+    close(uniformity(table, count), spread(numbers(table.repeat_interleave(count, dim=0))))
+
+
+@pytest.mark.parametrize(("sharpness", "rows"), [(0.5, 1200), (2.0, 1200), (2.0, 1201), (2.0, 1217)])
+def test_uniformity_in_blocks_of_rows(sharpness, rows):
+    table, count = l2_normalize(randn(1, rows, 4)).detach().requires_grad_(), torch.arange(rows) % 3 + 1
     assert rows_per_block(table, len(table)) < len(table)
     model = uniformity(table, count, sharpness=sharpness)
     exponent = -sharpness * torch.pdist(table).square()
-    i, j = torch.triu_indices(1200, 1200, 1)
+    i, j = torch.triu_indices(rows, rows, 1)
     same = (count * (count - 1)).sum()
     total = 2 * (exponent.exp() * count[i] * count[j]).sum() + same
     expected = (total / (count.sum() * (count.sum() - 1))).log()

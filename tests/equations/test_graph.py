@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
 from crossrec.backbones.freedom import item_graph
-from crossrec.graph import bipartite_adjacency, degree_sensitive_sample, knn, propagate_mean
+from crossrec.graph import (
+    agreed_knn_graph,
+    bipartite_adjacency,
+    co_interaction_graph,
+    co_occurrence_graph,
+    degree_sensitive_sample,
+    edge_drop,
+    interaction_adjacency,
+    knn,
+    knn_graph,
+    mean_adjacency,
+    propagate_mean,
+    sum_adjacency,
+)
 
 from . import reference as ref
 from .backbone_worlds import (
@@ -23,6 +38,9 @@ from .backbone_worlds import (
     expected_norm,
 )
 from .worlds import close, double, generator, numbers, randn
+
+EDGES_OF_USER = [sum(u == n for u, _ in EDGES) for n in range(USERS)]
+EDGES_OF_ITEM = [sum(i == n for _, i in EDGES) for n in range(ITEMS)]
 
 
 def test_adjacency():
@@ -199,6 +217,55 @@ def test_freedom():
     user, item = expected([EDGES[at] for at in edge_index])
     close(model.propagate().user_UL, user, 1e-6)
     close(model.propagate().item_IL, item, 1e-6)
+
+
+GRAPHS = {
+    "bipartite": lambda: bipartite_adjacency(*EDGE_T, USERS, ITEMS),
+    "bipartite with items": lambda: bipartite_adjacency(
+        *EDGE_T, USERS, ITEMS, item_edges=(torch.tensor([0, 3]), torch.tensor([2, 1]))
+    ),
+    "sum": lambda: sum_adjacency(*EDGE_T, USERS, ITEMS),
+    "mean": lambda: mean_adjacency(*EDGE_T, USERS, ITEMS),
+    "interactions": lambda: interaction_adjacency(*EDGE_T, USERS, ITEMS),
+    "knn": lambda: knn_graph(FEATURES["sound"], 2),
+    "agreed knn": lambda: agreed_knn_graph(list(FEATURES.values()), 2)[0],
+    "common users": lambda: co_occurrence_graph(*EDGE_T, USERS, ITEMS),
+    "common items": lambda: co_interaction_graph(*EDGE_T, USERS, ITEMS, 1),
+    "item graph": lambda: item_graph(FEATURES, 2, {"sound": 0.9, "scent": 0.1}),
+}
+
+
+@pytest.mark.parametrize("build", GRAPHS.values(), ids=GRAPHS)
+def test_the_backward_pass_has_the_transpose(build):
+    matrix = build()
+    rows, columns = matrix.shape
+    assert matrix.transposed.shape == (columns, rows)
+    close(dense(matrix.transposed), dense(matrix).T)
+
+
+def test_pruning_draws_by_gumbel_top_k():
+    """The largest log w - log(-log u) of uniform draws u in float64; at least one edge."""
+    user, item = EDGE_T
+    weight = [1 / math.sqrt(EDGES_OF_USER[u] * EDGES_OF_ITEM[i]) for u, i in EDGES]
+    for seed, keep in ((0, 0.5), (1, 0.3), (2, 0.01), (3, 1.0)):
+        uniform = torch.rand(len(EDGES), generator=generator(seed), dtype=torch.float64).tolist()
+        key = [math.log(w) - math.log(-math.log(u)) for w, u in zip(weight, uniform, strict=True)]
+        expected = sorted(sorted(range(len(EDGES)), key=lambda e: -key[e])[: max(1, round(keep * len(EDGES)))])
+        assert degree_sensitive_sample(user, item, keep, generator(seed)).tolist() == expected
+
+
+@pytest.mark.parametrize(("drop", "left"), [(0.0, 10), (0.3, 7), (0.94, 1), (0.99, 1), (1.0, 1)])
+def test_edge_drop_leaves_one_edge(drop, left):
+    assert len(edge_drop(torch.arange(10), drop, generator(0))) == left
+
+
+def test_users_with_a_thousand_items_in_common():
+    """exp(1000) is no float; the softmax of 1,000 and 998 is that of 2 and 0."""
+    user = torch.cat([torch.zeros(1000), torch.ones(1000), torch.full((998,), 2)]).long()
+    item = torch.cat([torch.arange(1000), torch.arange(1000), torch.arange(998)])
+    share = 1 / (1 + math.exp(-2))
+    expected = [[0, share, 1 - share], [share, 0, 1 - share], [0.5, 0.5, 0]]
+    close(dense(co_interaction_graph(user, item, 3, 1000, 2)), expected, 1e-6)
 
 
 def test_pruning_follows_from_the_generator_alone():

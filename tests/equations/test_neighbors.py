@@ -171,6 +171,19 @@ def test_content_of_few_items_and_full_tables():
     assert (fill_with_content(torch.full((2, 1), -1), opposite) == -1).all()
 
 
+def test_items_without_similarity_fill_nothing():
+    # items 0 and 1 have cosine 0, items 0 and 2 cosine .6, item 3 has no content
+    content = {"sound": torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [0.0, 0.0]])}
+    assert fill_with_content(torch.full((4, 3), -1), content).tolist() == [
+        [2, -1, -1],
+        [2, -1, -1],
+        [1, 0, -1],
+        [-1, -1, -1],
+    ]
+    kept = fill_with_content(torch.tensor([[3, -1], [3, 2], [-1, -1], [0, -1]]), content)
+    assert kept.tolist() == [[3, 2], [3, 2], [1, 0], [0, -1]]
+
+
 def test_the_alignment_fills_neighbors_by_all_modalities():
     table, features = sparse_world()
     options = {"features": {m: f.float() for m, f in features.items()}, "neighbors": table, "modalities": ("scent",)}

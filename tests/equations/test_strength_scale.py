@@ -60,6 +60,20 @@ def test_zscore_by_the_formula():
     assert (strength_by_zscore(user[:1], item, plain) == 0).all()
 
 
+def test_zscore_of_two_users_by_hand():
+    # cosines of the item with the two users: 1 and 0, mean 1/2, standard deviation √(1/4 + 1/4)
+    user, item = torch.eye(2).double(), torch.tensor([[1.0, 0.0]]).double()
+    close(strength_by_zscore(user, item, torch.tensor([1.0]).double()), [0.5 / 0.5**0.5])
+
+
+def test_rank_of_single_pairs_by_hand():
+    # item 0 is of user 0, the nearer of two; item 1 of user 1, the farther; item 2 of both
+    user = torch.tensor([[1.0, 0.0], [0.6, 0.8]]).double()
+    item = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]).double()
+    index, users = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 0, 1])
+    close(strength_by_rank(user, item, index, users), [0.5, 0.0, 0.25])
+
+
 @pytest.mark.parametrize("scale", ["rank", "zscore"])
 def test_a_modality_close_to_all_users_has_no_advantage(scale):
     # the id vectors are near every user, the sound says who takes the item: by cosine id is stronger everywhere

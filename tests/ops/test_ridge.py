@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from crossrec.ops.ridge import Ridge
+from crossrec.ops.ridge import PENALTIES, Ridge
 
 
 def test_ridge_recovers_a_linear_map_and_shrinks_noise_to_its_mean():
@@ -28,3 +29,40 @@ def test_ridge_recovers_a_linear_map_and_shrinks_noise_to_its_mean():
         errors[penalty] = total
     assert min(errors, key=errors.__getitem__) >= 1.0
     assert fitted.penalty >= 0.1
+
+
+def left_out(x, y, penalty):
+    """Sum of squared errors of every row, predicted from the other rows by a regression of its own."""
+    centered = x - x.mean(0)
+    strength = penalty * (float(torch.linalg.eigvalsh(centered.T @ centered).mean()) or 1.0)
+    total = 0.0
+    for row in range(len(x)):
+        others = torch.arange(len(x)) != row
+        a, b = x[others] - x[others].mean(0), y[others] - y[others].mean(0)
+        weight = torch.linalg.solve(a.T @ a + strength * torch.eye(x.shape[1]), a.T @ b)
+        total += float(((x[row] - x[others].mean(0)) @ weight + y[others].mean(0) - y[row]).square().sum())
+    return total, strength
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3, 1.0, 3.0, 10.0, 40.0])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_the_penalty_has_the_least_leave_one_out_error(noise, scale):
+    draw = torch.Generator().manual_seed(int(10 * noise))
+    x = scale * torch.randn(9, 4, generator=draw, dtype=torch.float64) + 5 * scale
+    y = x @ torch.randn(4, 2, generator=draw, dtype=torch.float64)
+    y = y + noise * scale * torch.randn(9, 2, generator=draw, dtype=torch.float64) - 7
+    errors = {penalty: left_out(x, y, penalty) for penalty in PENALTIES}
+    best = min(errors, key=lambda penalty: errors[penalty][0])
+    fitted = Ridge(x, y)
+    assert fitted.penalty == best
+    centered = x - x.mean(0)
+    weight = torch.linalg.solve(centered.T @ centered + errors[best][1] * torch.eye(4), centered.T @ (y - y.mean(0)))
+    torch.testing.assert_close(fitted.weight_DS, weight)
+    new = torch.randn(3, 4, generator=draw, dtype=torch.float64)
+    torch.testing.assert_close(fitted(new), ((new - x.mean(0)) @ weight + y.mean(0)).float())
+
+
+def test_equal_errors_take_the_first_penalty():
+    fitted = Ridge(torch.zeros(5, 2), torch.arange(5.0)[:, None])
+    assert fitted.penalty == PENALTIES[0]
+    assert fitted(torch.ones(1, 2)).tolist() == [[2.0]]
