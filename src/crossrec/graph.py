@@ -262,7 +262,7 @@ def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: i
     has -1 in the remaining columns.
     """
     if not len(user_T) or k <= 0:
-        return torch.full((num_items, max(k, 0)), -1, dtype=torch.int64)
+        return torch.full((num_items, max(k, 0)), -1, dtype=torch.int64, device=user_T.device)
     row, column, _, rank = _most_similar_others(unit_columns(user_T, item_T, num_items).T.tocsr(), k)
     neighbors = np.full((num_items, k), -1, dtype=np.int64)
     neighbors[row, rank] = column
