@@ -71,7 +71,7 @@ def test_a_run_directory(backbone, alignment, crossrec, tiny, tmp_path, read):
         assert set(config[part]) - {"name"} == set(kind.model_fields)
     with safe_open(out / "model.safetensors", "pt") as file:
         assert any(name.startswith("backbone.") for name in file.keys())  # noqa: SIM118
-        assert any(name.startswith("cross.") for name in file.keys()) == (alignment in ("fettle", "cross"))  # noqa: SIM118
+        assert any(name.startswith("cross.") for name in file.keys()) == (alignment in ("fettle", "cross", "prime"))  # noqa: SIM118
     for stem, count in (("users", 60), ("items", 40)):
         assert pl.read_parquet(out / f"{stem}.parquet")["index"].to_list() == list(range(count))
 
@@ -121,6 +121,7 @@ SPECIAL = {
     "content_shares": (["--content-shares.image", "1", "--content-shares.text", "3"], {"image": 1.0, "text": 3.0}),
     "time_format": (["--time-format", "%d/%m/%Y"], "%d/%m/%Y"),
     "device": (["--device", "cpu"], "cpu"),
+    "strength_scale": (["--strength-scale", "rank"], "rank"),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from crossrec.alignment import ALIGNMENTS, CrossConfig, FettleConfig
+from crossrec.alignment import ALIGNMENTS, CrossConfig
 from crossrec.alignment.config import DamrsAlignmentConfig
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.errors import ConfigError
@@ -171,7 +171,7 @@ def test_initial_values_come_from_the_generator_alone(name):
 
 
 @every
-@pytest.mark.parametrize("alignment", [None, FettleConfig(), CrossConfig(), DamrsAlignmentConfig()], ids=ALIGNMENTS)
+@pytest.mark.parametrize("alignment", [kind and kind() for kind in ALIGNMENTS.values()], ids=ALIGNMENTS)
 def test_an_epoch_of_training_lowers_the_loss(name, alignment):
     data = world()
     model = objective(name, data, alignment)

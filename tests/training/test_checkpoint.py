@@ -167,8 +167,8 @@ def test_missing_files_are_named(tmp_path):
     [
         ('{"tensors": "x"', "not valid JSON"),
         ("", "not valid JSON"),
-        ("[]", "its content is not what was written"),
-        ('{"tensors": "x", "sha256": "", "manifest": {}}', "its content is not what was written"),
+        ("[]", "it has no digest of itself"),
+        ('{"tensors": "x", "sha256": "", "manifest": {}}', "it has no digest of itself"),
         ({"tensors": "x", "sha256": ""}, "not a checkpoint manifest"),
         ({"tensors": "x", "sha256": "", "manifest": 3}, "not a checkpoint manifest"),
         ({"tensors": "../x", "sha256": "", "manifest": {}}, r"run/x: missing"),

@@ -156,7 +156,7 @@ class PrimeConfig(CrossConfig):
     """PRIME, beyond the paper: content in the path of the items, and CROSS in the first epochs only."""
 
     name: ClassVar[str] = "prime"
-    alignment_epochs: Annotated[int, Field(ge=0)] | None = 10
+    alignment_epochs: NumberOrZero | None = 10
     """Epochs in which the alignment takes part, from the first; all unless given."""
     content_graph: Weight | None = 1.0
     """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""

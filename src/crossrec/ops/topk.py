@@ -91,7 +91,7 @@ def _exact_scores(user_CS: Tensor, item_AS: Tensor, index_CK: Tensor) -> Tensor:
     width, size = max(1, item_AS.shape[1]), max(1, index_CK.shape[1])
     rows = max(1, MAX_NUMBERS // (width * size))
     score_CK = torch.empty_like(index_CK, dtype=torch.float32)
-    for user, index, score in zip(*(part.split(rows) for part in (user_CS, index_CK, score_CK)), strict=True):
+    for user, index, score in zip(*(part.split(rows) for part in (user_CS, index_CK, score_CK)), strict=True):  # type: ignore[no-untyped-call]
         columns = max(1, MAX_NUMBERS // (width * max(1, len(user))))
         for candidate, target in zip(index.split(columns, dim=1), score.split(columns, dim=1), strict=True):
             target.copy_((user.double().unsqueeze(1) * item_AS[candidate].double()).sum(-1))

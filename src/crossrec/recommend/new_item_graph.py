@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from crossrec.content_graph import ContentGraph
 from crossrec.data import Dataset, load
 from crossrec.data.io.features import Scaler
 from crossrec.errors import DataError, RunError
-from crossrec.objective import content_graph
-from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.embeddings import TrainedEmbeddings
+
+if TYPE_CHECKING:
+    from crossrec.runs.config import RunConfig
 
 
 class NewItemGraph:
@@ -31,6 +33,8 @@ class NewItemGraph:
     @classmethod
     def of(cls, config: RunConfig, embeddings: TrainedEmbeddings, dataset: Dataset) -> NewItemGraph | None:
         """The graph of a run on this data set; None for a run without one."""
+        from crossrec.objective import content_graph  # loads backbones and losses, which a run without a graph spares
+
         features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
         interactions = torch.from_numpy(dataset.train.user_N), torch.from_numpy(dataset.train.item_N)
         graph = content_graph(config.backbone, config.alignment, features, interactions)
@@ -49,8 +53,12 @@ class NewItemGraph:
 
         Raises RunError where the data set cannot be read or has changed.
         """
+        if "content" not in embeddings.part_IS:
+            return None
+        from crossrec.runs.config import load_config  # loads the trainer, which a run without a graph spares
+
         config = load_config(run / "config.json")
-        if config.alignment is None or not config.alignment.content_graph or "content" not in embeddings.part_IS:
+        if config.alignment is None or not config.alignment.content_graph:
             return None
         try:
             dataset = load(config.data)
