@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
     root_logger = logging.getLogger()
-    if not any(isinstance(handler, NoticeHandler) for handler in root_logger.handlers):
-        root_logger.addHandler(NoticeHandler())
+    root_logger.handlers = [handler for handler in root_logger.handlers if not isinstance(handler, NoticeHandler)]
+    root_logger.addHandler(NoticeHandler())  # of this command: it prints each warning once
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character shows its escape
