@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
 
 LAYERS = (
-    {"types", "errors", "config", "console", "devices", "randomness", "lazy", "_version"},
+    {"types", "errors", "config", "console", "devices", "memory", "randomness", "lazy", "_version"},
     {"ops"},
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
@@ -31,7 +31,8 @@ LAYERS = (
 )
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
 BESIDE = {
-    *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy"), ("randomness", "lazy")),
+    *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy")),
+    *(("memory", "errors"), ("randomness", "lazy")),
 }
 """Neighbours of a layer that may know each other."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -14,11 +14,14 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from crossrec._version import __version__
-from crossrec.errors import CrossrecError
+from crossrec.commands.guard import run_guarded, start_libraries
+from crossrec.errors import USER_ERROR, CrossrecError
 from crossrec.experiments.registry import QUESTIONS
+from crossrec.memory import available_memory, is_out_of_memory, out_of_memory, process_limits
 
-USER_ERROR = 2
 INTERRUPTED = 130
+SCARCE = 32 * 2**20
+"""Bytes left below which any unexpected error is one of memory: libraries check few of their own allocations."""
 
 app = App(
     name="crossrec",
@@ -75,7 +78,11 @@ for _name, (_function, _help) in DATA_COMMANDS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted."""
+    """Run a command and return its exit code: 0 success, 2 a user's mistake (one line on stderr), 130 interrupted.
+
+    Without ``arguments``, those of the process are taken; under a limit of its memory the command then has a process of
+    its own (``crossrec.commands.guard``).
+    """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     warnings.showwarning = _show_warning
     root_logger = logging.getLogger()
@@ -84,25 +91,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character shows its escape
+    if arguments is None and sys.platform.startswith("linux") and process_limits():
+        return _one_line_errors(lambda: run_guarded(lambda: _run(tokens, limited=True)), tokens)
+    return _run(tokens)
+
+
+def _run(tokens: list[str], *, limited: bool = False) -> int:
+    """Run a command in this process. ``limited``: start the libraries first, while there is memory."""
     with contextlib.suppress(ValueError):  # SIGTERM stops like Ctrl-C, with child processes; only the main thread may
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def command() -> int:
+        if limited and tokens and not tokens[0].startswith("-"):
+            start_libraries()
+        result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        return result if isinstance(result, int) else 0
+
+    return _one_line_errors(command, tokens)
+
+
+def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
+    """Call ``command``; print the errors that a user causes, and a lack of memory, in one line."""
     try:
-        result = app(
-            tokens,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        return command()
     except CycloptsError as error:
-        _notify(_usage_error(error, tokens), "error")
-        return USER_ERROR
+        message = _usage_error(error, tokens)
     except CrossrecError as error:
-        _notify(str(error), "error")
-        return USER_ERROR
+        message = str(error)
     except KeyboardInterrupt:
         _notify("stopped; the same command goes on (train: with --resume)")
         return INTERRUPTED
-    return result if isinstance(result, int) else 0
+    except BaseException as error:
+        if not is_out_of_memory(error) and not (isinstance(error, Exception) and _memory_is_scarce()):
+            raise
+        message = out_of_memory()
+    _notify(message, "error")
+    return USER_ERROR
+
+
+def _memory_is_scarce() -> bool:
+    return bool(process_limits()) and available_memory().bytes < SCARCE
 
 
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> str:

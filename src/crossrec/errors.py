@@ -1,5 +1,7 @@
 """Errors that a user can cause and fix. Each message is one line: where, what, what to do."""
 
+USER_ERROR = 2
+"""Exit code of a command that ends with such an error."""
 SHOWN = "\u200c\u200d\u3000"
 """Joiners inside words and emoji, and the wide blank: text needs them, though Python calls them not printable."""
 
@@ -42,3 +44,7 @@ class RunError(CrossrecError):
 
 class TrainingError(CrossrecError):
     """Training cannot go on, e.g. a loss is not finite. The message names epoch, batch and term."""
+
+
+class MemoryLimitError(CrossrecError):
+    """A command needs more memory than there is. The message says how much of both, and what would fit."""

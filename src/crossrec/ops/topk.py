@@ -91,9 +91,9 @@ def _exact_scores(user_CS: Tensor, item_AS: Tensor, index_CK: Tensor) -> Tensor:
     width, size = max(1, item_AS.shape[1]), max(1, index_CK.shape[1])
     rows = max(1, MAX_NUMBERS // (width * size))
     score_CK = torch.empty_like(index_CK, dtype=torch.float32)
-    for user, index, score in zip(*(part.split(rows) for part in (user_CS, index_CK, score_CK)), strict=True):  # type: ignore[no-untyped-call]
+    for user, index, score in zip(*(torch.split(part, rows) for part in (user_CS, index_CK, score_CK)), strict=True):
         columns = max(1, MAX_NUMBERS // (width * max(1, len(user))))
-        for candidate, target in zip(index.split(columns, dim=1), score.split(columns, dim=1), strict=True):
+        for candidate, target in zip(torch.split(index, columns, 1), torch.split(score, columns, 1), strict=True):
             target.copy_((user.double().unsqueeze(1) * item_AS[candidate].double()).sum(-1))
     return score_CK
 
