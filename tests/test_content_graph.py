@@ -137,6 +137,7 @@ def test_an_item_that_is_removed_and_added_as_new_gets_the_same(k):
     generator = torch.Generator().manual_seed(3)
     features = {name: torch.randn(9, width, generator=generator) for name, width in (("image", 5), ("text", 3))}
     features["image"][2] = features["image"][5] = features["text"][5] = 0.0
+    features["text"][7] = features["text"][1]  # equal cosines: the lower index comes first
     item, shares = torch.randn(9, 4, generator=generator), {"image": 1, "text": 3}
     whole = ContentGraph(features, weight=0.7, neighbors=k, shares=shares).matrix @ item
     for removed in range(9):

@@ -177,10 +177,10 @@ def test_nothing_gained_has_no_share():
     assert [row["gain kept"] for row in rows] == ["", "–", "–"]
 
 
-def judged(gain, above, below, knockouts=("shuffled", "ids"), backbone="bpr"):
-    """The sentence on the source of a gain from the three differences, each with a p of 0 unless it is 0."""
-    options = KnockoutConfig(backbones=(backbone,), knockouts=knockouts, seeds=(0,))
-    block = KnockoutRuns(backbone, fake_results(cells(options, TINY), recall))
+def runs_and_tests(gain, above, below, knockouts=("shuffled", "ids"), backbone="bpr", shared=TINY, **options):
+    """Runs, and tests with these three differences; each has a p of 0 unless it is 0."""
+    config = KnockoutConfig(backbones=(backbone,), knockouts=knockouts, seeds=(0,), **options)
+    block = KnockoutRuns(backbone, fake_results(cells(config, shared), recall))
     differences = {"as it is": gain, "apart": gain}
     comparisons = []
     for labels, _, _ in block.test_pairs():
@@ -188,7 +188,13 @@ def judged(gain, above, below, knockouts=("shuffled", "ids"), backbone="bpr"):
         difference = differences.get(labels[1].partition(", ")[2], above) if against_alone else below
         test = PairedTest(9, difference, 0.0, difference, 0.0, 0.0, 1e-9 if difference else 1.0)
         comparisons.append(Comparison(labels, test))
-    return _source(block, "cross", PairedTests(comparisons))
+    return block, PairedTests(comparisons)
+
+
+def judged(*differences, **options):
+    """The sentence on the source of a gain."""
+    block, tests = runs_and_tests(*differences, **options)
+    return _source(block, "cross", tests)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,20 @@ def test_the_knock_out_that_judges():
     assert 'judged by "ids alone"' in judged(1, 1, 0, ("noise", "ids"))
     assert 'judged by "noise"' in judged(1, 1, 0, ("constant", "noise"))
     assert 'judged by "alignment shuffled"' in judged(1, 1, 0, ("shuffled",), "freedom")
+    assert 'judged by "shuffled"' in judged(1, 1, 0, ("shuffled",), "freedom", sides=("both",))
     assert judged(1, 1, 0, ("alone",)) == "", "one modality is still content"
+
+
+def test_a_content_graph_is_a_part_of_the_gain():
+    shared = SharedSettings(TINY.data, TINY.training, {"bpr": {"cross": {"content_graph": 1.0}}})
+    assert 'judged by "shuffled"' in judged(1, 1, 0, ("shuffled",), shared=shared), "in graph and alignment"
+    assert judged(1, 1, 0, ("shuffled",), shared=shared, sides=("alignment", "backbone")) == ""
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(1, 200 / 3), (0, "–"), (-1, "–")])
+def test_a_gain_that_may_be_chance_has_no_share(gain, kept):
+    block, tests = runs_and_tests(gain, 1, -1)
+    assert block.kept("cross", View("–", "shuffled"), tests) == (kept if gain < 1 else pytest.approx(kept))
 
 
 def test_names_of_views():

@@ -180,8 +180,18 @@ class KnockoutRuns:
         name = "alone" if method == PLAIN else method
         return name if view.words == UNSEEN else f"{name}, {view.words}"
 
-    def kept(self, method: str, view: View) -> float | str:
-        """What is kept of the gain over the backbone alone, in %; "–" where nothing was gained or a run is missing."""
+    def gain_verdict(self, method: str, view: View, tests: PairedTests) -> str | None:
+        """What the tests say of the method with the content as it is that ``view`` is compared with."""
+        intact = self.intact(method, view)
+        return tests.verdict(*self.labels(method, intact, PLAIN, self.alone(intact)))
+
+    def kept(self, method: str, view: View, tests: PairedTests) -> float | str:
+        """What is kept of the gain over the backbone alone, in %.
+
+        "–" where the gain may be chance, nothing was gained or a run is missing.
+        """
+        if self.gain_verdict(method, view, tests) not in ("higher", None):
+            return "–"
         intact = self.intact(method, view)
         pairs = ((method, view), (PLAIN, self.alone(view)), (method, intact), (PLAIN, self.alone(intact)))
         means = [mean for pair in pairs if (mean := mean_over_seeds(self.values(*pair))) is not None]
@@ -201,27 +211,27 @@ class KnockoutRuns:
                 if base != (method, view):
                     yield self.labels(method, view, *base), self.runs[method, view], self.runs[base]
 
-    def rows(self) -> list[Sequence[CellValue]]:
+    def rows(self, tests: PairedTests) -> list[Sequence[CellValue]]:
         """A row per method and view."""
         first = next(iter(self.runs.values()))
         rows: list[Sequence[CellValue]] = []
         for (method, view), results in self.runs.items():
-            label, kept = (self.backbone, "") if method == PLAIN else (f"  + {method}", self.kept(method, view))
+            label, kept = (self.backbone, "") if method == PLAIN else (f"  + {method}", self.kept(method, view, tests))
             cells = comparison_cells(results, None if results is first else first)
             rows.append([label, view.backbone, view.alignment, *cells, kept])
         return rows
 
 
-def _table(blocks: Sequence[KnockoutRuns], data: str, options: KnockoutConfig) -> ResultTable:
+def _table(blocks: Sequence[KnockoutRuns], tests: PairedTests, data: str, options: KnockoutConfig) -> ResultTable:
     columns = [Column("model", "left"), Column("backbone sees", "left"), Column("alignment sees", "left"), *COLUMNS]
     notes = (
         f"Test metrics{wording.seeds_note(options.seeds)}. Content that backbone and alignment see; –: none is read. "
         "apart: where the two differ, the alignment projects the features in place of the backbone's vectors of them.",
         DELTA_NOTE,
         f"gain kept: {wording.short_metric(SELECTION)} above the backbone alone that sees the same, in % of that with "
-        "the content as it is.",
+        "the content as it is; – where that may be chance.",
     )
-    rows = join_blocks(block.rows() for block in blocks)
+    rows = join_blocks(block.rows(tests) for block in blocks)
     return ResultTable(f"{data}: knock-outs of content", [*columns, Column("gain kept", format=".0f")], rows, notes)
 
 
@@ -252,15 +262,20 @@ def _findings(block: KnockoutRuns, tests: PairedTests) -> list[str]:
 
 
 def _source(block: KnockoutRuns, method: str, tests: PairedTests) -> str:
-    """Where a method's gain comes from, judged by what the alignment makes of content that says nothing."""
+    """Where a method's gain comes from, judged by what it makes of content that says nothing.
+
+    A backbone that reads content keeps it: the gain comes on top. A content graph loses it, as it is the method's.
+    """
     views, subject = block.views(method), f"{block.backbone} + {method}: the gain"
-    candidates = [View(first, name) for name in JUDGES for first in (UNSEEN, AS_IS)]
+    candidates = [View(UNSEEN, name) for name in JUDGES]
+    if View(AS_IS, UNSEEN) in block.views(PLAIN):
+        candidates += [View(AS_IS, name) for name in JUDGES]
     candidates += [View(name, name) for name in JUDGES]
     judge = next((view for view in candidates if view in views), None)
     if judge is None:
         return ""
     intact, alone = block.intact(method, judge), block.alone(judge)
-    gain = tests.verdict(*block.labels(method, intact, PLAIN, block.alone(intact)))
+    gain = block.gain_verdict(method, judge, tests)
     above = tests.verdict(*block.labels(method, judge, PLAIN, alone))
     below = tests.verdict(*block.labels(method, judge, method, intact))
     if gain is None or above is None or below is None:
@@ -282,7 +297,7 @@ def result(
         "Does the gain come from content or from a better loss?",
         [finding for block in blocks for finding in _findings(block, tests)],
         {
-            "knockout": _table(blocks, data, options),
+            "knockout": _table(blocks, tests, data, options),
             "knockout-tests": tests.table(title, ("backbone", "new model", "base model")),
         },
     )

@@ -19,7 +19,7 @@ from crossrec.experiments.search.spaces import Space
 
 TRIALS = 50
 """Default number of settings that tpe and random try."""
-NEEDS_CONTENT = ("alpha", "lambda_f")
+NEEDS_CONTENT = ("alpha", "lambda_f", "relation_knn")
 """Settings without effect where there is no content to align with."""
 
 Search = Literal["grid", "tpe", "random"]
