@@ -127,6 +127,16 @@ def test_printed_as_it_is(command, shop, crossrec, here, tmp_path, monkeypatch):
     check(answer.out, *parts)
 
 
+def test_a_figure_shows_a_modality_as_it_is_called(shop, crossrec, here, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_log(folder)
+    (folder / f"{SOUND}_feat.npy").rename(folder / "s$o^{und$_feat.npy")
+    answer = crossrec("strengths", "--data", folder, *FLAGS, "--epochs", 1, "--seeds", 0, "--backbones", "bpr")
+    assert answer.code == 0, answer.err
+    assert "s$o^{und$" in answer.out
+
+
 MISTAKES = {
     "path": (["train", "--data", "no \x1b[2J [/b] :shoe:"], r"data 'no \x1b[2J [/b] :shoe:': no such file"),
     "column": (["data", "describe", "--data", "SHOP", "--user-column", "\x1b[/b]"], r"no column '\x1b[/b]'"),

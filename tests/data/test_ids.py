@@ -239,7 +239,7 @@ JSON_VALUES = {
     "a decimal": ([1, 3.0], "line 2: item 3.0 is a decimal; ids are numbers or text"),
     "truth": (["a", True], "line 2: item true is a truth value; ids are numbers or text"),
     "a list": (["a", [1, 2]], "line 2: item [1, 2] is a list; ids are"),
-    "an object": ([{"a": 1}, "b"], 'line 1: item {"a": 1} is a object; ids are'),
+    "an object": ([{"a": 1}, "b"], 'line 1: item {"a": 1} is an object; ids are'),
     "a large decimal": ([1e18, 2], "line 1: item 1e+18 is a decimal"),
     "a number beside a text": (
         [7, "7"],

@@ -107,3 +107,17 @@ def test_a_mistake_is_one_line(shop, crossrec, arguments, parts):
     assert line.startswith("crossrec: error: ")
     assert all(part in line for part in parts), line
     assert sorted(shop.rglob("*")) == before
+
+
+def test_pictures_that_cannot_be_read_are_named_as_they_are(shop, vit, picture, crossrec):
+    names = ["kids [xl]:shoe:.png", "\x1b[2J[b].png", "whole.png"]
+    for name in names[:2]:
+        (shop / name).write_bytes(b"no picture")
+    picture(1).save(shop / "whole.png")
+    items = pl.read_parquet(shop / "items.parquet")
+    items.with_columns(picture=pl.Series(names + [None] * 6)).write_parquet(shop / "items.parquet")
+    code, out, err = crossrec("--data", shop, "--image", "picture", "--image-model", vit)
+    assert code == 0, err
+    assert "no vector: kids [xl]:shoe:.png: broken\nno vector: \\x1b[2J[b].png: broken\n" in out
+    assert ("picture broken, or no picture", "2") in rows(out)
+    assert "\x1b" not in out + err

@@ -69,9 +69,10 @@ class CatalogueItems:
             raise DataError(f"{self.column(column)} holds {kind}; give a column of text, numbers or lists of them")
         if kind.is_float():
             cells = cells.fill_nan(None)
-        text = strip_invisible(cells.cast(pl.String))
-        missing = says_nothing(text)
-        return text.set(missing, None), int((missing & (text != "")).sum())
+        cells = cells.cast(pl.String)
+        missing, shown = says_nothing(cells), strip_invisible(cells)
+        text = cells.str.strip_chars() if first else shown  # a file may be called so
+        return text.set(missing, None), int((missing & (shown != "")).sum())
 
     def column(self, column: str) -> str:
         """File and column, for error messages."""

@@ -13,7 +13,10 @@ from crossrec.errors import DataError
 
 NUMERIC = b"-0123456789"
 DECIMAL = rb"-?[0-9]+[.eE]"
-KINDS = {str: "text", int: "number", float: "decimal", bool: "truth value", list: "list", dict: "object"}
+KINDS = {
+    **{str: "a text", int: "a number", float: "a decimal"},
+    **{bool: "a truth value", list: "a list", dict: "an object"},
+}
 
 
 class JsonIdKinds:
@@ -27,7 +30,7 @@ class JsonIdKinds:
         """Raise DataError naming the line of the first value that is no id, or of another kind than those before."""
         for column in self.columns:
             kinds = _kinds_at_a_glance(chunk.content, column)
-            if len(kinds) == 1 and kinds <= {"text", "number"}:
+            if len(kinds) == 1 and kinds <= {"a text", "a number"}:
                 (kind,) = kinds
                 if self._first.setdefault(column, (kind, chunk.location(0)))[0] == kind:
                     continue
@@ -38,12 +41,12 @@ class JsonIdKinds:
         for row, value in _values(chunk, column):
             kind, where = KINDS[type(value)], chunk.location(row)
             shown = json.dumps(value, ensure_ascii=False)[:80]
-            if kind not in ("text", "number"):
-                raise DataError(f"{chunk.path}, {where}: {column} {shown} is a {kind}; {ID_KINDS}")
+            if kind not in ("a text", "a number"):
+                raise DataError(f"{chunk.path}, {where}: {column} {shown} is {kind}; {ID_KINDS}")
             first_kind, first_where = self._first.setdefault(column, (kind, where))
             if kind != first_kind:
                 raise DataError(
-                    f"{chunk.path}, {where}: {column} {shown} is a {kind}, that on {first_where} a {first_kind}; "
+                    f"{chunk.path}, {where}: {column} {shown} is {kind}, that on {first_where} {first_kind}; "
                     "write all ids as one kind"
                 )
 
@@ -53,7 +56,7 @@ def _kinds_at_a_glance(content: bytes, column: str) -> set[str]:
     names = {json.dumps(column, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
     key = b"(?:" + b"|".join(map(re.escape, names)) + rb")\s*:\s*"
     starts = set(re.findall(key + b"(.)", content)) - {b"n"}
-    kinds = {"text" if start == b'"' else "number" if start in NUMERIC else "other" for start in starts}
+    kinds = {"a text" if start == b'"' else "a number" if start in NUMERIC else "other" for start in starts}
     return kinds | {"other"} if re.search(key + DECIMAL, content) else kinds
 
 

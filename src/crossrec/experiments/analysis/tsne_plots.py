@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crossrec.data import Dataset
 from crossrec.experiments.analysis.embedding_metrics import tsne
-from crossrec.experiments.reporting.figures import legend_below
+from crossrec.experiments.reporting.figures import legend_below, literal
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 from crossrec.randomness import numpy_generator
 from crossrec.runs.embeddings import TrainedEmbeddings
@@ -98,7 +98,9 @@ def plot_tsne(
             if not x:
                 axes.set_ylabel(label)
     handles = [
-        Line2D([], [], linestyle="", label=kind, **_dot(*styles[kind], size=5)) for kind in styles if kind in kinds
+        Line2D([], [], linestyle="", label=literal(kind), **_dot(*styles[kind], size=5))
+        for kind in styles
+        if kind in kinds
     ]
     legend_below(figure, handles)
 

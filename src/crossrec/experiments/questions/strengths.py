@@ -16,7 +16,7 @@ from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_b
 from crossrec.experiments.analysis.seed_values import SeedValues, seed_values
 from crossrec.experiments.analysis.wording import join_words, judge_claim, seeds_note
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
-from crossrec.experiments.reporting.figures import plot_band
+from crossrec.experiments.reporting.figures import literal, plot_band
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -219,9 +219,9 @@ def _epochs_figure(
             for x, (label, curves) in enumerate(panels):
                 for number, (quantity, name) in enumerate(curves):
                     values = history.every_epoch(quantity) if history.has(quantity) else []
-                    plot_band(axes[y][x], range(1, len(values) + 1), values, number, name)
+                    plot_band(axes[y][x], range(1, len(values) + 1), values, number, literal(name))
                 if history.failure:
-                    axes[y][x].text(0.5, 0.5, history.failure, transform=axes[y][x].transAxes, **FAILURE_STYLE)
+                    axes[y][x].text(0.5, 0.5, literal(history.failure), transform=axes[y][x].transAxes, **FAILURE_STYLE)
                 axes[y][x].set_ylabel(label)
             axes[y][0].set_title(history.title, loc="left", fontsize=9, fontweight="bold")
         for axis in axes[-1]:

@@ -39,6 +39,11 @@ OFFSET_INCHES = 1 / 24
 """Distance between curves at the same x."""
 
 
+def literal(text: str) -> str:
+    """A text from the data as matplotlib shows it as it is: between two unescaped $ would be a formula."""
+    return text.replace("$", r"\$")
+
+
 def line_style(number: int) -> dict[str, Any]:
     """Colour, marker and dashes of series ``number``."""
     return {
