@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from crossrec.alignment import CrossConfig
+import typing
+from dataclasses import replace
+
+from tests.cli.test_train import SPECIAL, other
+
+from crossrec.alignment import ALIGNMENTS, CrossConfig
+from crossrec.backbones import BACKBONES
 from crossrec.backbones.lightgcn import LightGCNConfig
-from crossrec.runs.config import RunConfig
+from crossrec.data import DataConfig, load
+from crossrec.runs.config import METHOD_VERSION, RunConfig
+from crossrec.training import TrainingConfig
 
 
 class LaterCross(CrossConfig):
@@ -34,3 +42,58 @@ def test_device_and_checkpoints_are_not_in_the_digest():
 
 def test_alignment_is_in_the_digest():
     assert RunConfig(alignment=None).digest() != RunConfig(alignment=CrossConfig()).digest()
+
+
+NEEDS = {"fade": {"alignment_epochs": 5}}
+"""Settings that another one needs."""
+
+
+def settings():
+    """(part, values with the name of its type, field) of every setting of data, training, backbones and alignments."""
+    parts = {("data", None): DataConfig, ("training", None): TrainingConfig}
+    parts |= {("backbone", name): kind.config_type for name, kind in BACKBONES.items()}
+    parts |= {("alignment", name): kind for name, kind in ALIGNMENTS.items() if kind is not None}
+    for (part, name), kind in parts.items():
+        for field, info in kind.model_fields.items():
+            if (part, field) not in (("training", "device"), ("training", "checkpoint_seconds")):
+                yield part, {} if name is None else {"name": name}, field, info
+
+
+def other_values(field, info):
+    """Values other than the default; some may mean the same."""
+    yield (SPECIAL[field] if field in SPECIAL else other(info.annotation, info.default))[1]
+    for kind in (info.annotation, *typing.get_args(info.annotation)):
+        yield from typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+
+
+def test_every_setting_is_in_the_digest():
+    """Also the size of batches and the patience: a cell of other settings must never be taken for this one."""
+    digests: dict[str, tuple[str, str]] = {}
+    for part, values, field, info in settings():
+        values = values | NEEDS.get(field, {})
+        default = RunConfig.parse({part: values})
+        changes = (RunConfig.parse({part: values | {field: value}}) for value in other_values(field, info))
+        changed = next(config for config in changes if config != default)
+        assert changed.digest() != default.digest(), (part, values, field)
+        assert changed.digest() not in digests, (digests[changed.digest()], part, field)
+        digests[changed.digest()] = (part, field)
+    assert len(digests) > 150
+
+
+def test_the_version_of_the_method_is_in_the_digest(monkeypatch):
+    before = RunConfig().digest()
+    monkeypatch.setattr("crossrec.runs.config.METHOD_VERSION", METHOD_VERSION + 1)
+    assert RunConfig().digest() != before
+
+
+def test_the_digest_of_a_configuration_stays_the_same():
+    """Runs are found again by it. A new setting therefore has the default None."""
+    assert RunConfig().digest().startswith("4f37bbbe6fab7e87")
+
+
+def test_the_identity_is_that_of_configuration_and_data():
+    config, dataset = RunConfig(), load(DataConfig(data="synthetic-tiny"))
+    other_data = replace(dataset, test=dataset.valid)
+    others = [RunConfig(alignment=None).identity(dataset), config.identity(other_data)]
+    assert config.identity(dataset) not in others
+    assert config.identity(dataset) == RunConfig().identity(load(DataConfig(data="synthetic-tiny")))
