@@ -90,6 +90,18 @@ def test_a_damaged_file_is_named(folder, cut):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"), [('"best_epoch": ', '"best_epoch": 1'), ("It does", "It doth"), ('"experiment"', '"experimenr"')]
+)
+def test_an_altered_result_is_refused(folder, old, new):
+    path = folder / "compare.json"
+    text = path.read_text()
+    path.write_text(text.replace(old, new, 1))
+    assert path.read_text() != text
+    with pytest.raises(RunError, match=r"compare\.json: damaged, its content is not what was written; run the exper"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
     ("where", "value", "message"),
     [
         (["question"], None, "'question': Input should be a valid string"),
@@ -108,6 +120,7 @@ def test_a_damaged_file_is_named(folder, cut):
 def test_an_incomplete_result_is_named(folder, where, value, message):
     path = folder / "compare.json"
     values = json.loads(path.read_text())
+    del values["seal"]
     *parents, last = where
     part = values
     for name in parents:

@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from crossrec.data.io.atomic import read_json, write_json_atomic, write_text_atomic
+from crossrec.data.io.atomic import read_json, write_text_atomic
+from crossrec.data.io.manifest import SEAL, read_sealed, write_sealed
 from crossrec.errors import RunError
 from crossrec.experiments.registry import SECTIONS
 from crossrec.experiments.reporting.figures import save_figure
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import CellValue, ResultTable, to_csv, write_table
 
+WAY_OUT = "run the experiment again, which keeps the cells that are done"
 RUN_FILES = {"metrics.json", "history.csv", "cell.json"}
 """A folder with one of these files is that of a run and is not searched."""
 
@@ -145,7 +147,7 @@ def write_result(result: ExperimentResult, out: Path, name: str, provenance: Map
         for stem, figure in result.figures.items()
     ]
     content = {"experiment": name, "question": result.question, "findings": result.findings}
-    write_json_atomic(out / f"{name}.json", {**content, "tables": tables, "figures": figures, **provenance})
+    write_sealed(out / f"{name}.json", {**content, "tables": tables, "figures": figures, **provenance})
 
 
 def read_results(folder: Path | str) -> dict[Path, SavedResult]:
@@ -177,8 +179,10 @@ def _json_files(folder: Path) -> Iterator[Path]:
 
 
 def _read_result(path: Path) -> SavedResult | None:
-    """Read a file; None where it is not that of a result."""
+    """Read a file; None where it is not that of a result. The digest in it is checked if it has one."""
     values = read_json(path)
+    if isinstance(values, dict) and SEAL in values:
+        values = read_sealed(path, WAY_OUT)
     if not isinstance(values, dict) or not {"experiment", "tables"} <= values.keys():
         return None
     try:
@@ -186,6 +190,4 @@ def _read_result(path: Path) -> SavedResult | None:
     except ValidationError as error:
         first = error.errors()[0]
         location = ".".join(map(str, first["loc"]))
-        raise RunError(
-            f"{path}: '{location}': {first['msg']}; run the experiment again, which keeps the cells that are done"
-        ) from None
+        raise RunError(f"{path}: '{location}': {first['msg']}; {WAY_OUT}") from None
