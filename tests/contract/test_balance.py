@@ -88,6 +88,36 @@ def test_a_loss_that_misses_the_vectors_leaves_the_alignment_as_it_is():
     torch.testing.assert_close(gradients(total, tables), expected)
 
 
+def test_a_share_of_nothing_is_nothing():
+    tables, reps, batch, own_loss = recommender()
+    # an own loss without the vectors: nothing is compared
+    _, total = balanced(alignment(gradient_share=0.5), reps, batch, torch.zeros((), requires_grad=True).double())
+    assert total.item() == 0
+    assert not any(gradient.any() for gradient in gradients(total, tables))
+    # an alignment without a gradient: no item has a neighbour
+    config = CrossConfig(terms=("neighbor",), gradient_share=0.5)
+    empty = Cross(4, modalities=("sound",), neighbors=torch.full((9, 1), -1), config=config).double()
+    _, total = balanced(empty, reps, batch, own_loss)
+    assert total.item() == 0
+    assert all(g is None or not g.any() for g in torch.autograd.grad(total, tables, allow_unused=True))
+
+
+@pytest.mark.parametrize("settings", [{"conflicts": "project"}, {"gradient_share": 0.3}])
+def test_vectors_that_do_not_learn_are_not_compared(settings):
+    tables, reps, batch, own_loss = recommender()
+    fixed = Representations(reps.user_UL, reps.item_IL, {"sound": reps.modality_IL["sound"].detach()})
+    plain, cross = alignment(), alignment(**settings)
+    handed = [reps.user_UL, reps.item_IL]
+    g, h = gradients(plain.total(plain(fixed, batch)), handed), gradients(own_loss, handed)
+    if "conflicts" in settings:
+        moved = [without_conflict(a, b) for a, b in zip(g, h, strict=True)]
+    else:
+        moved = [0.3 * total_norm(h) / total_norm(g) * part for part in g]
+    expected = torch.autograd.grad(handed, tables[:2], moved, retain_graph=True)
+    _, total = balanced(cross, fixed, batch, own_loss)
+    torch.testing.assert_close(gradients(total, tables[:2]), expected)
+
+
 @pytest.mark.parametrize("graph", [None, 1.0])
 @every
 def test_the_ranking_loss_of_a_backbone_is_compared_for_users_and_items(name, graph):

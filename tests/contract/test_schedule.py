@@ -30,6 +30,11 @@ def step(model, batch):
     return {n: v.detach() for n, v in terms.items()} | {"loss": loss.detach()}, gradients
 
 
+def test_the_factor_of_an_epoch_is_that_of_its_first_step():
+    assert [alignment_factor(epoch, epochs=4, fade="linear") for epoch in range(1, 6)] == [1, 0.75, 0.5, 0.25, 0]
+    assert [alignment_factor(epoch, every=3) for epoch in range(1, 6)] == [1, 0, 0, 1, 0]
+
+
 @every
 def test_after_its_last_epoch_a_step_is_the_backbones_own(name):
     data = world()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from crossrec.alignment.clusters import (
+    cluster_codes,
     item_cluster_loss,
     item_cluster_loss_reference,
     nearest_prototype,
@@ -59,6 +60,13 @@ def test_sinkhorn_by_hand():
     close(sinkhorn(scores, rounds=1, epsilon=1.0), [[3 / 7, 4 / 7], [9 / 17, 8 / 17]])
     # without a round, the plain softmax
     close(sinkhorn(scores, rounds=0, epsilon=1.0), [[1 / 3, 2 / 3], [3 / 7, 4 / 7]])
+
+
+def test_codes_are_those_of_three_rounds_of_sinkhorn_unless_given():
+    scores = cosines(2, 5, 4)
+    close(cluster_codes(scores), ref.sinkhorn(numbers(scores), 3))
+    close(cluster_codes(scores, rounds=1), ref.sinkhorn(numbers(scores), 1))
+    close(cluster_codes(scores, clusterer="kmeans"), ref.nearest(numbers(scores)))
 
 
 def test_nearest_prototype():

@@ -13,13 +13,17 @@ import torch
 
 from crossrec.alignment.config import DamrsAlignmentConfig
 from crossrec.alignment.damrs import DamrsAlignment
+from crossrec.graph import agreed_knn_graph
+from crossrec.losses import graded_neighbor_loss
+from crossrec.ops.vectors import l2_normalize
 from crossrec.types import Representations
 
 from . import reference as ref
-from .backbone_worlds import BATCH, EDGE_T, EDGES, FEATURES, ITEMS, USERS, backbone, expected_bpr
+from .backbone_worlds import BATCH, EDGE_T, EDGES, FEATURES, ITEMS, USERS, backbone, dense, expected_bpr
 from .worlds import close, numbers, randn
 
 USER_B, ITEM_B, NEGATIVE_B = (t.tolist() for t in (BATCH.user_B, BATCH.item_B, BATCH.negative_B))
+OF_BATCH = sorted(set(ITEM_B))
 
 
 def add(*vectors):
@@ -62,10 +66,10 @@ def common_users():
     return symmetric_by_rows(counts)
 
 
-def neighbor_loss(tables, count, temperature):
+def neighbor_loss(tables, count, temperature, items=OF_BATCH):
     total = []
-    for i in sorted(set(ITEM_B)):
-        others = [j for j in range(ITEMS) if j != i]
+    for i in items:
+        others = [j for j in range(len(tables[0])) if j != i]
         logits = [{j: ref.cosine(t[i], t[j]) / temperature for j in others} for t in tables]
         shares = []
         for logit in logits:
@@ -162,3 +166,40 @@ def test_the_alignment_around_any_recommender(names):
     torch.autograd.gradcheck(lambda u, i: alignment.total(alignment(Representations(u, i), BATCH)), (user, item))
     assert alignment.modalities == ("id", *names)
     assert not list(alignment.parameters())
+
+
+@pytest.mark.parametrize(("size", "count", "used"), [(5, 1, 1), (5, 2, 2), (5, 7, 2), (6, 2, 2), (6, 9, 2), (3, 10, 1)])
+@pytest.mark.parametrize("graphs", [1, 2])
+def test_graded_neighbors_of_any_number_of_items(size, count, used, graphs):
+    """At most as many as leave as many for the next ones: half of the others."""
+    tables = [l2_normalize(randn(seed, size, 3)) for seed in range(graphs)]
+    items = list(range(0, size, 2))
+    actual = graded_neighbor_loss(tables, torch.tensor(items), count, 0.5)
+    close(actual, neighbor_loss([numbers(t) for t in tables], used, 0.5, items))
+
+
+@pytest.mark.parametrize(("size", "items"), [(5, []), (2, [0, 1]), (1, [0])])
+def test_graded_neighbors_of_too_few_items_are_a_differentiable_zero(size, items):
+    table = randn(0, size, 3).requires_grad_()
+    loss = graded_neighbor_loss([table], torch.tensor(items, dtype=torch.int64), 2, 0.5)
+    assert loss.item() == 0
+    loss.backward()
+    assert not table.grad.any()
+
+
+def test_the_alignment_without_interactions():
+    nothing = torch.zeros(0, dtype=torch.int64)
+    alignment = DamrsAlignment(3, features={}, interactions=(nothing, nothing), num_items=ITEMS)
+    close(dense(alignment.item_graphs[-1]), torch.eye(ITEMS))
+
+
+def test_agreed_edges_at_the_very_mean():
+    # items that are all alike: every cosine is the mean, and every edge stays
+    alike = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    close(dense(agreed_knn_graph([alike], 4)[0]), torch.full((4, 4), 1 / 4), 1e-6)
+    # opposite items: the mean is 0, and so is the cosine of the second nearest, which is no edge
+    cross = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    close(dense(agreed_knn_graph([cross], 2)[0]), torch.eye(4))
+    # an item without the feature keeps its loop
+    missing = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    close(dense(agreed_knn_graph([missing], 2)[0]), [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]], 1e-6)

@@ -116,6 +116,14 @@ def test_knn_of_more_doubles_than_neighbours():
     close(cosine, torch.ones(30, 4), 1e-6)
 
 
+@pytest.mark.parametrize("in_memory", [1, 20, 40])
+def test_knn_of_few_rows_at_a_time(in_memory, monkeypatch):
+    table = randn(5, 9, 3)
+    expected = knn(table, 3)
+    monkeypatch.setattr("crossrec.graph._KNN_NUMBERS", in_memory)
+    assert torch.equal(knn(table, 3)[0], expected[0])
+
+
 def test_knn_without_the_feature():
     table = randn(6, 5, 3)
     table[2] = 0

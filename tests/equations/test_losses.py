@@ -215,6 +215,17 @@ def test_rows_that_fill_up_bfloat16_products_count_for_nothing(rows, columns, sc
     torch.testing.assert_close(actual, expected, rtol=rounding, atol=rounding * rows, check_dtype=False)
 
 
+def test_bfloat16_is_used_where_it_is_asked_for():
+    left, right = randn(1, 65, 8).float(), randn(2, 67, 8).float()
+    target = torch.arange(65)
+    for loss in (
+        lambda precision: logsumexp_dot(left, right, precision=precision),
+        lambda precision: info_nce(left, right, target, temperature=1.0, precision=precision),
+    ):
+        exact, rounded = loss(None), loss("bfloat16")
+        assert 1e-5 < (rounded / exact - 1).abs() < 1e-2
+
+
 def test_zero_like_is_a_differentiable_zero():
     table = randn(0, 2, 2).requires_grad_()
     zero = zero_like(table)

@@ -70,6 +70,16 @@ def test_dots_over_many_blocks():
     close(SparsePattern(row, column, 300, 300).dots(left, right), (left[row] * right[column]).sum(-1))
 
 
+def test_dots_of_more_entries_than_a_full_matrix_has():
+    row, column = torch.tensor([0, 0, 0, 0, 0, 0, 1]), torch.tensor([0, 1, 2, 2, 2, 0, 1])
+    left, right = randn(0, 2, 2).requires_grad_(), randn(1, 3, 2).requires_grad_()
+    actual, expected = SparsePattern(row, column, 2, 3).dots(left, right), (left @ right.T)[row, column]
+    close(actual, expected)
+    weight = randn(2, len(row))
+    for got, want in zip(gradients(actual, weight, left, right), gradients(expected, weight, left, right), strict=True):
+        close(got, want)
+
+
 def test_softmax(pattern):
     values = (randn(0, len(ROW)) * 400).requires_grad_()  # would overflow without a shift
     actual = pattern.softmax(values)

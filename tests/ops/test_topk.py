@@ -145,6 +145,7 @@ def test_lists_of_nothing():
 )
 def test_users_scored_at_a_time(items, k, users):
     assert users_per_chunk(items, k) == users
+    assert isinstance(users_per_chunk(items, k), int)
     assert users_per_chunk(10, MAX_ENTRIES // 5) == 5
 
 
