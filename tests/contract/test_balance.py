@@ -102,6 +102,17 @@ def test_a_share_of_nothing_is_nothing():
     assert all(g is None or not g.any() for g in torch.autograd.grad(total, tables, allow_unused=True))
 
 
+def test_vectors_that_the_alignment_does_not_read_stay_out():
+    tables, reps, batch, own_loss = recommender()
+    plain, cross = alignment(terms=("cluster_users",)), alignment(terms=("cluster_users",), gradient_share=0.3)
+    handed = [reps.user_UL, reps.item_IL]
+    g, h = gradients(plain.total(plain(reps, batch)), handed), gradients(own_loss, handed)
+    _, total = balanced(cross, reps, batch, own_loss)
+    moved = [0.3 * total_norm(h) / total_norm(g) * part for part in g]
+    expected = torch.autograd.grad(handed, tables[:2], moved, retain_graph=True)
+    torch.testing.assert_close(gradients(total, tables[:2]), expected)
+
+
 @pytest.mark.parametrize("settings", [{"conflicts": "project"}, {"gradient_share": 0.3}])
 def test_vectors_that_do_not_learn_are_not_compared(settings):
     tables, reps, batch, own_loss = recommender()

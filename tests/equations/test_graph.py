@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import scipy.sparse as sp
 import torch
 from sklearn.neighbors import NearestNeighbors
 
@@ -14,6 +15,7 @@ from crossrec.graph import (
     bipartite_adjacency,
     co_interaction_graph,
     co_occurrence_graph,
+    co_occurrence_neighbors,
     degree_sensitive_sample,
     edge_drop,
     interaction_adjacency,
@@ -22,7 +24,9 @@ from crossrec.graph import (
     mean_adjacency,
     propagate_mean,
     sum_adjacency,
+    unit_columns,
 )
+from crossrec.ops.sparse import SparseMatrix
 
 from . import reference as ref
 from .backbone_worlds import (
@@ -249,6 +253,25 @@ def test_the_backward_pass_has_the_transpose(build):
     rows, columns = matrix.shape
     assert matrix.transposed.shape == (columns, rows)
     close(dense(matrix.transposed), dense(matrix).T)
+
+
+def test_a_matrix_has_small_types():
+    """Values of float32 and, for fewer than 2^31 entries, indices of int32; on the CPU unless given another device."""
+    matrix = SparseMatrix.from_scipy(sp.identity(100), symmetric=True)
+    assert (matrix.indptr.dtype, matrix.indices.dtype, matrix.values.dtype) == (torch.int32, torch.int32, torch.float32)
+    assert matrix.values.device.type == "cpu"
+
+
+def test_columns_of_interactions_have_length_1():
+    user, item = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([0, 0, 1, 1, 3, 3])
+    h = 0.5**0.5
+    close(unit_columns(user, item, 5).toarray().T, [[h, h, 0], [0, h, h], [0, 0, 0], [0, 0, 1], [0, 0, 0]])
+    assert unit_columns(user[:0], item[:0], 5).shape == (0, 5)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_no_neighbours_asked_for(k):
+    assert co_occurrence_neighbors(*EDGE_T, ITEMS, k).shape == (ITEMS, 0)
 
 
 def test_pruning_draws_by_gumbel_top_k():
