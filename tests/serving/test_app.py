@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -25,6 +27,13 @@ MISTAKES = {
     "run": ("recommend", {"user": USER, "run": 3}, 404, "no run 3: this service has 2"),
     "allow": ("recommend", {"user": USER, "allow": ["x"]}, 422, "item 'x' is none of the 40 items"),
     "too much denied": ("recommend", {"user": USER, "deny": ITEM_IDS[:21]}, 422, "deny: at most 20 ids"),
+    "too much allowed": ("recommend", {"user": USER, "allow": ITEM_IDS[:21]}, 422, "allow: at most 20 ids"),
+    "too much allowed for a history": (
+        "recommend/history",
+        {"items": ITEM_IDS[:1], "allow": ITEM_IDS[:21]},
+        422,
+        "allow: at most 20 ids",
+    ),
     "category": (
         "recommend",
         {"user": USER, "category": ["teas"]},
@@ -39,6 +48,12 @@ MISTAKES = {
     "by": ("similar", {"item": ITEM_IDS[0], "by": "smell"}, 422, "no similarity by 'smell': this run has behaviour"),
     "both": ("explain", {"user": USER, "history": ITEM_IDS[:1], "item": ITEM_IDS[0]}, 422, "give one of them"),
     "neither": ("explain", {"item": ITEM_IDS[0]}, 422, "give one of them"),
+    "long history to explain": (
+        "explain",
+        {"history": ITEM_IDS[:1] * 21, "item": ITEM_IDS[0]},
+        422,
+        "history: at most 20 ids",
+    ),
     "item to explain": ("explain", {"user": USER, "item": "x"}, 404, "item 'x'"),
     "modality": ("new-item", {"features": {"smell": [1.0]}}, 422, "unknown modality 'smell'"),
     "no features": ("new-item", {"features": {}}, 422, "features: "),
@@ -101,6 +116,43 @@ def test_no_response_contains_a_file_path(client, shop, tmp_path_factory):
     for answer in answers:
         assert folder not in answer.text + str(answer.headers)
         assert "Traceback" not in answer.text
+
+
+def test_every_status_is_in_the_openapi_description(client_of, monkeypatch):
+    """Requests of all kinds, refused for all reasons."""
+    paths = client_of().get("/v1/openapi.json").json()["paths"]
+    statuses = Counter()
+
+    def count(client: TestClient, method: str, path: str, **options) -> None:
+        answer = client.request(method, f"/v1/{path}", **options)
+        statuses[answer.status_code] += 1
+        assert str(answer.status_code) in paths[f"/v1/{path}"][method.lower()]["responses"], (method, path, answer.text)
+
+    limited, secret = client_of(max_k=50, max_ids=20, max_body=10_000), client_of(token="x" * 16)
+    flooded = client_of(rate=1e-9)
+    flooded.get("/v1/runs")  # the one request that it may have
+    for path, body, *_ in MISTAKES.values():
+        count(limited, "POST", path, json=body)
+    for content, _ in RAW_BODIES.values():
+        count(limited, "POST", "recommend", content=content, headers={"content-type": "application/json"})
+    for client, options in (
+        (client_of(), {}),
+        (secret, {}),
+        (flooded, {}),
+        (client_of(), {"params": {"run": 3}}),
+        (client_of(), {"params": {"run": "x", "limit": 1000}}),
+        (client_of(), {"headers": {"host": "evil.example"}}),
+    ):
+        for path in ("users", "items", "user", "item", "picture", "runs", "health", "health/live", "health/ready"):
+            count(client, "GET", path, **{"params": {"user": USER, "item": ITEM_IDS[0]}, **options})
+    monkeypatch.setattr(RecommendationService, "search_users", lambda *_: 1 / 0)
+    count(client_of(), "GET", "users")
+    busy = client_of(waiting=1)
+    busy.app.active_requests = 1
+    for method, path in (("GET", "users"), ("GET", "health/ready"), ("POST", "recommend")):
+        count(busy, method, path)
+    assert set(statuses) == {200, 400, 401, 404, 413, 421, 422, 429, 500, 503}
+    assert "408" in paths["/v1/recommend"]["post"]["responses"], "of a body that does not arrive"
 
 
 def test_unexpected_errors_are_logged_but_not_sent(client_of, monkeypatch, caplog):

@@ -31,7 +31,8 @@ def test_addresses_that_others_can_reach_need_a_token(served_runs):
 
 def test_requests_without_the_token_are_refused(client_of):
     client = client_of(token=TOKEN)
-    for headers in ({}, {"authorization": TOKEN}, {"authorization": f"Bearer {TOKEN}x"}, {"authorization": "Bearer "}):
+    wrong = (TOKEN, f"Bearer {TOKEN}x", "Bearer ", f"Basic {TOKEN}", f"Token {TOKEN}", f"Bearer{TOKEN}", f" {TOKEN}")
+    for headers in ({}, *({"authorization": value} for value in wrong)):
         for answer in (
             client.get("/v1/runs", headers=headers),
             client.get("/v1/health", headers=headers),
@@ -41,7 +42,9 @@ def test_requests_without_the_token_are_refused(client_of):
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
             assert TOKEN not in error_of(answer)
-    assert client.post("/v1/recommend", json={"user": USER}, headers=BEARER).status_code == 200
+    for scheme in ("Bearer", "bearer"):
+        headers = {"authorization": f"{scheme} {TOKEN}"}
+        assert client.post("/v1/recommend", json={"user": USER}, headers=headers).status_code == 200
     for path in ("/", "/static/app.js", "/v1/health/live", "/v1/health/ready", "/v1/openapi.json"):
         assert client.get(path).status_code == 200
 
@@ -60,8 +63,13 @@ def test_weak_tokens_are_refused(token):
     ],
 )
 def test_other_host_names_are_refused(client_of, host, status):
-    answer = client_of(hosts=("Shop.example",)).get("/v1/health/live", headers={"host": host})
-    assert answer.status_code == status
+    for path in ("/v1/health/live", "/v1/users", "/"):
+        answer = client_of(hosts=("Shop.example",)).get(path, headers={"host": host})
+        assert answer.status_code == status
+        if host != "shop.example":
+            assert client_of().get(path, headers={"host": host}).status_code == status, "without --hosts too"
+    if status == 421:
+        assert client_of().post("/v1/recommend", json={"user": USER}, headers={"host": host}).status_code == 421
 
 
 def test_too_large_requests_are_refused(client_of):
@@ -102,6 +110,10 @@ def test_above_the_rate_retry_after_says_when(client_of):
     assert [answer.status_code for answer in answers] == [200, 429, 429]
     assert 1 <= int(answers[1].headers["retry-after"]) <= 4
     error_of(answers[1])
+    for _ in range(5):
+        for path in ("live", "ready"):
+            assert client.get(f"/v1/health/{path}").status_code == 200, "probes are not limited"
+    assert client.get("/v1/health").status_code == 429
 
 
 def test_above_the_limit_of_active_requests_status_503(served_runs, monkeypatch):

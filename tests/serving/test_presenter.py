@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crossrec.serving.presenter import ImageFolder, read_image
+from crossrec.serving import presenter
+from crossrec.serving.presenter import MAX_BYTES, ImageFolder, read_image
 
 from .worlds import png, write_pictures
 
@@ -26,3 +27,13 @@ def test_pictures_come_from_their_folder_only(tmp_path):
     assert mislabelled is not None
     assert read_image(mislabelled) is None
     assert read_image(folder / "one.png") == (png(255, 120, 0), "image/png")
+
+
+def test_pictures_above_the_largest_size_are_not_read(tmp_path, monkeypatch):
+    path = write_pictures(tmp_path / "pictures") / "one.png"
+    monkeypatch.setattr(presenter, "MAX_BYTES", len(png(255, 120, 0)))
+    assert read_image(path) is not None
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert read_image(path) is None
+    assert MAX_BYTES == 16 * 2**20

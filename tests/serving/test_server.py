@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from collections import Counter
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ from benchmarks.malformed import KINDS, requests
 from benchmarks.serving import Service, as_post, load, malformed, service
 
 from crossrec.cli import main
-from crossrec.serving import server
+from crossrec.serving import ServeConfig, server
 
 from .worlds import USER_IDS, serve_in_thread, write_run
 
@@ -179,6 +180,47 @@ def test_idle_connections_are_closed_and_too_many_refused(served_runs, monkeypat
         assert httpx.get(f"{address}v1/health/live").status_code == 200
         for client in (silent, slow, lively):
             client.close()
+
+
+def test_connections_that_wait_are_not_ignored(monkeypatch):
+    """Nobody accepts here: the system completes each connection, so its client's request waits and is not lost."""
+    with server.listen(ServeConfig(port=0)) as listener:
+        listener.listen(server.ACCEPTED_AT_ONCE)  # as asyncio does
+        address = listener.getsockname()
+        clients = [socket.create_connection(address, timeout=10) for _ in range(300)]
+        for client in clients:
+            client.close()
+
+
+def test_of_a_crowd_everybody_gets_an_answer(served_runs, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
+
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        return answer
+
+    async def crowd(port: int) -> list[bytes]:
+        return await asyncio.gather(*(ask(port) for _ in range(200)))
+
+    with serve_in_thread(served_runs) as address:
+        answers = asyncio.run(crowd(int(address.split(":")[2].strip("/"))))
+    statuses = Counter(answer[9:12] for answer in answers)
+    assert set(statuses) <= {b"200", b"503"}
+    assert statuses[b"200"] > 0
+    assert all(b"Retry-After: 10" in answer for answer in answers if answer[9:12] == b"503")
+
+
+def test_malformed_http_is_refused_in_json(served_runs):
+    with serve_in_thread(served_runs) as address:
+        port = int(address.split(":")[2].strip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"no HTTP\r\n\r\n")
+            head, body = client.makefile("rb").read().split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json")
+    assert json.loads(body) == {"error": "not valid HTTP"}
 
 
 def test_the_limit_leaves_spare_files(monkeypatch):

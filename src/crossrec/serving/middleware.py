@@ -19,7 +19,9 @@ from crossrec.serving.config import ServeConfig
 
 log = logging.getLogger("crossrec.serving")
 
-NO_TOKEN_PATHS = ("/v1/health/live", "/v1/health/ready", "/v1/openapi.json")
+PROBES = ("/v1/health/live", "/v1/health/ready")
+"""Paths that are answered however many requests there are: who gets no answer from them starts the service again."""
+NO_TOKEN_PATHS = (*PROBES, "/v1/openapi.json")
 """Paths of the API that need no token. The page's own files, which hold nothing of a run, need none either."""
 HEALTH_PREFIX = "/v1/health"
 """Paths that are answered however busy the service is."""
@@ -100,10 +102,10 @@ class AccessMiddleware:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
         self._check_host(headers)
-        wait = self._rate_limiter.wait((scope.get("client") or ("",))[0])
+        path = scope["path"]
+        wait = 0.0 if path in PROBES else self._rate_limiter.wait((scope.get("client") or ("",))[0])
         if wait:
             raise HTTPException(429, "too many requests: come again later", {"retry-after": str(math.ceil(wait))})
-        path = scope["path"]
         is_api = path.startswith("/v1/")
         if is_api and path not in NO_TOKEN_PATHS:
             self._check_token(headers)

@@ -22,14 +22,28 @@ Offset = Annotated[int, Query(ge=0, le=10**9)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 RunNumber = Annotated[int, Query(ge=1, le=99, description="Number of the served run, from 1.")]
 
-ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    401: {"model": s.ErrorResponse, "description": "Missing or wrong token"},
-    404: {"model": s.ErrorResponse, "description": "No such user, item or run"},
-    413: {"model": s.ErrorResponse, "description": "Too large"},
-    422: {"model": s.ErrorResponse, "description": "Invalid request"},
-    429: {"model": s.ErrorResponse, "description": "Too many requests; see Retry-After"},
-    503: {"model": s.ErrorResponse, "description": "Busy; see Retry-After"},
-}
+Responses = dict[int | str, dict[str, Any]]
+
+
+def _errors(descriptions: dict[int, str]) -> Responses:
+    return {status: {"model": s.ErrorResponse, "description": text} for status, text in descriptions.items()}
+
+
+PROBE_RESPONSES = _errors(
+    {
+        400: "Malformed HTTP or JSON, or the request ended early",
+        421: "Not a host name of this service",
+        500: "An error in the service",
+        503: "Busy; see Retry-After",
+    }
+)
+HEALTH_RESPONSES = PROBE_RESPONSES | _errors(
+    {401: "Missing or wrong token", 422: "Invalid request", 429: "Too many requests; see Retry-After"}
+)
+ERROR_RESPONSES = HEALTH_RESPONSES | _errors(
+    {404: "No such user, item or run", 408: "The request took too long to arrive", 413: "Too large"}
+)
+"""Every error that a path may answer with; probes need no token and are not limited."""
 
 
 def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Batcher) -> APIRouter:
@@ -125,7 +139,7 @@ def status_routes(runs: Sequence[ServedRun], config: ServeConfig, access: Access
         cards = [{"run": number, **run.current.card} for number, run in enumerate(runs, 1)]
         return JSONResponse({"runs": cards, "max_k": config.max_k})
 
-    @router.get("/health", response_model=s.HealthResponse)
+    @router.get("/health", response_model=s.HealthResponse, responses=HEALTH_RESPONSES)
     async def health() -> Response:
         """Since when each run has been served, and whether a newer one was refused."""
         states = [
@@ -142,12 +156,14 @@ def status_routes(runs: Sequence[ServedRun], config: ServeConfig, access: Access
         status = "degraded" if any(run.refused for run in runs) else "ok"
         return JSONResponse({"status": status, "busy": access.active_requests, "runs": states})
 
-    @router.get("/health/live", response_model=s.LiveResponse)
+    @router.get("/health/live", response_model=s.LiveResponse, responses=PROBE_RESPONSES)
     async def live() -> Response:
         """The process answers."""
         return JSONResponse({"live": True})
 
-    @router.get("/health/ready", response_model=s.ReadyResponse)
+    not_ready: Responses = {503: {"model": s.ReadyResponse | s.ErrorResponse, "description": "Busy; see Retry-After"}}
+
+    @router.get("/health/ready", response_model=s.ReadyResponse, responses=PROBE_RESPONSES | not_ready)
     async def ready() -> Response:
         """Whether the service takes requests now; status 503 if it is too busy."""
         if access.active_requests < config.waiting:

@@ -26,14 +26,22 @@ SPARE_FILES = 200
 """Open files that are reserved for everything else."""
 HEAD_TIMEOUT = 10.0
 """Seconds for the head of a request to arrive."""
-BODY = json.dumps({"error": "too many connections: come again later"})
-BUSY = (
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 10\r\nConnection: close\r\n"
-    f"Content-Length: {len(BODY)}\r\n\r\n{BODY}"
-).encode()
-BACKLOG = SPARE_FILES // 5
-"""Connections that may wait to be accepted. asyncio accepts up to this many at once, several times over before it
-closes the first one above the limit, and each needs an open file."""
+
+
+def _closing_response(status: str, error: str, *headers: str) -> bytes:
+    body = json.dumps({"error": error})
+    head = ("Content-Type: application/json", *headers, "Connection: close", f"Content-Length: {len(body)}")
+    return "\r\n".join([f"HTTP/1.1 {status}", *head, "", body]).encode()
+
+
+BUSY = _closing_response("503 Service Unavailable", "too many connections: come again later", "Retry-After: 10")
+MALFORMED = _closing_response("400 Bad Request", "not valid HTTP")
+ACCEPTED_AT_ONCE = SPARE_FILES // 5
+"""asyncio accepts up to this many connections at once, several times over before it closes the first one above the
+limit, and each needs an open file."""
+BACKLOG = 4096
+"""Connections that may wait to be accepted. Where more wait, the system ignores new ones, and their clients hear
+nothing for many seconds."""
 SHUTDOWN_SECONDS = 10
 """Time for requests in progress to finish when the service stops."""
 MAX_HEAD_BYTES = 16 * 2**10
@@ -66,7 +74,7 @@ def uvicorn_config(app: AccessMiddleware) -> uvicorn.Config:
         http=LimitedConnection,
         ws="none",
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        backlog=BACKLOG,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         proxy_headers=False,
         server_header=False,
@@ -80,11 +88,11 @@ def listen(config: ServeConfig) -> socket.socket:
     listener = None
     try:
         *family, _, socket_address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(*family)  # names TCP as its protocol, so that asyncio sets TCP_NODELAY
+        listener = Listener(*family)  # names TCP as its protocol, so that asyncio sets TCP_NODELAY
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(socket_address)
-        listener.listen(BACKLOG)
+        listener.listen()
         return listener
     except OSError as error:
         if listener is not None:
@@ -93,6 +101,13 @@ def listen(config: ServeConfig) -> socket.socket:
             f"--host {config.host} --port {config.port}: cannot be listened on ({error.strerror or error}); "
             "give another --port, or 0 for any that is free"
         ) from None
+
+
+class Listener(socket.socket):
+    """A socket that lets ``BACKLOG`` connections wait, whatever asyncio asks for."""
+
+    def listen(self, backlog: int = 0, /) -> None:
+        super().listen(BACKLOG)
 
 
 def connection_limit() -> int:
@@ -122,6 +137,12 @@ class LimitedConnection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._update_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse malformed HTTP with one line of JSON, unless another response is half sent."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(MALFORMED)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
