@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -22,6 +23,9 @@ from crossrec.memory import available_memory, is_out_of_memory, out_of_memory, p
 INTERRUPTED = 130
 SCARCE = 32 * 2**20
 """Bytes left below which any unexpected error is one of memory: libraries check few of their own allocations."""
+TRACEBACK_VARIABLE = "CROSSREC_TRACEBACK"
+"""Environment variable that lets unexpected exceptions through, with their traceback."""
+MAX_REASON = 300
 
 app = App(
     name="crossrec",
@@ -121,16 +125,32 @@ def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _notify("stopped; the same command goes on (train: with --resume)")
         return INTERRUPTED
-    except BaseException as error:
-        if not is_out_of_memory(error) and not (isinstance(error, Exception) and _memory_is_scarce()):
+    except SystemExit:
+        raise
+    except BaseException as error:  # whatever a library raises, a panic of Rust among it
+        if is_out_of_memory(error) or (isinstance(error, Exception) and _memory_is_scarce()):
+            message = out_of_memory()
+        elif os.environ.get(TRACEBACK_VARIABLE):
             raise
-        message = out_of_memory()
+        else:
+            message = _unexpected(error)
     _notify(message, "error")
     return USER_ERROR
 
 
 def _memory_is_scarce() -> bool:
     return bool(process_limits()) and available_memory().bytes < SCARCE
+
+
+def _unexpected(error: BaseException) -> str:
+    """One line about an exception of a library, which names the file that it is about."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; check the path, its rights and the disk"
+    reading = sys.modules.get("crossrec.data.io.open_text")
+    paths = list(reading.last_read) if reading else []
+    what = f"{paths[-1]}: cannot be used" if paths else "failed"
+    reason = f"{type(error).__name__}: {_one_line(error)[:MAX_REASON]}"
+    return f"{what} ({reason}); {TRACEBACK_VARIABLE}=1 in the environment shows where in the code"
 
 
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> str:

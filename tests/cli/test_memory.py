@@ -28,8 +28,7 @@ def test_another_error_is_not_one_of_memory(crossrec, tiny, monkeypatch):
         raise RuntimeError("a fault of the program")
 
     monkeypatch.setattr("crossrec.commands.train.run", broken)
-    with pytest.raises(RuntimeError, match="a fault"):
-        crossrec("train", *tiny, "--out", "out")
+    assert "(RuntimeError: a fault of the program)" in crossrec("train", *tiny, "--out", "out").mistake
 
 
 def limited(gib, *arguments, **options):

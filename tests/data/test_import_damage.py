@@ -83,7 +83,11 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         SKU,
         "/a.csv.gz: truncated or damaged",
     ),
-    "parquet cut short": ({"a.parquet": FRAME, "b.parquet": b"PAR1 and no more"}, {}, "/b.parquet: cannot be read ("),
+    "parquet cut short": (
+        {"a.parquet": FRAME, "b.parquet": b"PAR1 and no more"},
+        {},
+        "/b.parquet: cannot be read as P",
+    ),
     "other letters": (
         {"a.csv": csv().encode() + b"\xe9,tea\n"},
         SKU,
@@ -112,7 +116,7 @@ DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "items that are not there": (
         {"a.csv": csv()},
         {**SKU, "items": "no.csv"},
-        "no.csv: no such file; give a table of items",
+        "no.csv: no such file; check the path",
     ),
     "repeated item": ({"a.csv": csv(), "items.csv": "sku\ntea\ntea\n"}, SKU, "/items.csv, line 3: sku repeats an id"),
     "too few features": (

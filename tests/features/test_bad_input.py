@@ -53,7 +53,7 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "items table that is not there": (
         {"interactions.parquet": PAIRS},
         {**TEXT, "items": Path("nowhere.csv")},
-        "--items nowhere.csv: no such file; give a table with a row an item",
+        "nowhere.csv: no such file; check the path",
     ),
     "ids of another shop": (
         {"items.csv": "item\na\nb\n", "other.csv": "item,title\n17,x\n"},
@@ -76,7 +76,7 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         TEXT,
         "/items.parquet: column 'title' holds Struct({'en': String}); give a column of text, numbers or lists",
     ),
-    "damaged table": ({"items.parquet": b"PAR1"}, TEXT, "/items.parquet: cannot be read ("),
+    "damaged table": ({"items.parquet": b"PAR1"}, TEXT, "/items.parquet: cannot be read as Parquet ("),
     "address of a picture": (
         listed(["a.png", "https://shop.example/b.png"]),
         {"image": "file"},

@@ -77,7 +77,7 @@ def test_without_a_file_lists_are_printed(crossrec, tiny_run):
 
 MISTAKES = {
     "user": (["--users", 4, 77], "--users 77: none of the 60 users"),
-    "file": (["--users", "none.csv"], "--users none.csv: no such file"),
+    "file": (["--users", "none.csv"], "none.csv: no such file"),
     "unknown in a file": (["--users", "users.csv"], "users.csv, line 3: user 77 is none of the 60"),
     "empty cell": (["--allow", "items.jsonl"], "items.jsonl, line 2: item"),
     "unknown line": (["--deny", "items.txt"], "items.txt, line 4: item x is none of the 40"),

@@ -31,7 +31,7 @@ def read_ids(arguments: Sequence[str], id_map: IdMap, flag: str) -> list[Any]:
     """
     path = Path(arguments[0]) if len(arguments) == 1 else Path()
     if ending(path) in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None:
-        return _ids_in_file(path, id_map, flag)
+        return _ids_in_file(path, id_map)
     for id in arguments:
         if id_map.row(id) is None:
             raise DataError(
@@ -41,9 +41,7 @@ def read_ids(arguments: Sequence[str], id_map: IdMap, flag: str) -> list[Any]:
     return list(arguments)
 
 
-def _ids_in_file(path: Path, id_map: IdMap, flag: str) -> list[Any]:
-    if not path.is_file():
-        raise DataError(f"{flag} {path}: no such file")
+def _ids_in_file(path: Path, id_map: IdMap) -> list[Any]:
     line_of: Callable[[int], str] = "line {}".format
     if ending(path) == ".txt":
         ids = [(n, line.strip()) for n, line in enumerate(read_lines(path), 1) if line.strip()]

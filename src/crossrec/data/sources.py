@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossrec.config import did_you_mean
-from crossrec.data.io.open_text import broken_link, ending, stem, uncompressed
+from crossrec.data.io.open_text import broken_link, ending, special_kind, stem, uncompressed
 from crossrec.data.synthetic import RECIPES
 from crossrec.errors import DataError
 
@@ -80,13 +80,18 @@ def name_problem(modality: str) -> str | None:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files of a folder without hidden ones, sorted. Raises DataError for a broken link to a table or features."""
+    """The files of a folder without hidden ones, sorted.
+
+    Raises DataError for a broken link to a table or features, and for a folder or pipe that has their name.
+    """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     for entry in entries:
-        if (ending(entry) in (INTER, *SUFFIXES) or entry.name.endswith(FEATURE_END)) and (
-            problem := broken_link(entry)
-        ):
-            raise DataError(f"{entry}: {problem}")
+        is_table = ending(entry) in (INTER, *SUFFIXES)
+        if is_table or entry.name.endswith(FEATURE_END):
+            if problem := broken_link(entry):
+                raise DataError(f"{entry}: {problem}")
+            if not entry.is_file() and (not is_table or stem(entry) in ("interactions", "items", "users")):
+                raise DataError(f"{entry}: {special_kind(entry) or 'a folder'}, not a file; move it elsewhere")
     return [entry for entry in entries if entry.is_file()]
 
 

@@ -14,6 +14,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.config import Config, Seed, did_you_mean
 from crossrec.data import DataConfig, Dataset
+from crossrec.data.io.open_text import special_kind
 from crossrec.errors import ConfigError
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.runner.jobs import Cell, Result
@@ -117,10 +118,12 @@ def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str
     Raises ConfigError; ``hint`` ends its message where the file is missing.
     """
     try:
+        if kind := special_kind(path):
+            raise ConfigError(f"{flag} {path}: {kind}, not a file")
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{flag} {path}: {error.strerror}{hint}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{flag} {path}: not JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{flag} {path}: must hold an object of {content}")

@@ -15,7 +15,7 @@ from crossrec.data.io.feature_card import RowSource
 from crossrec.data.io.features import open_matrix
 from crossrec.data.io.id_column import IdListing, find_column, read_ids, read_listing
 from crossrec.data.io.open_text import ending
-from crossrec.data.io.tables import open_table
+from crossrec.data.io.tables import open_table, plain_column
 from crossrec.data.row_numbers import no_row_index, too_sparse
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_file, locate
 from crossrec.data.synthetic import RECIPES
@@ -57,7 +57,7 @@ class CatalogueItems:
         """
         assert self.listing is not None
         rows = pl.Series(self.row_I)
-        cells = self.listing.frame[column].gather(rows.set(rows < 0, None))
+        cells = plain_column(self.listing.frame, column).gather(rows.set(rows < 0, None))
         if self.listing.table.kind in JSON_LINES:
             cells = _join_json_lists(cells, first)
         if first and isinstance(cells.dtype, pl.List):
@@ -122,8 +122,6 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
             f"{folder}: no items table; put items{{{kinds}}} with item ids and {', '.join(columns)} there, or name "
             "one with --items"
         )
-    if path is not None and not path.is_file():
-        raise DataError(f"--items {path}: no such file; give a table with a row an item")
     listing = None
     if path is not None:
         table = open_table(path)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from crossrec.data.io.ids import check_ids, parse_ids, same_spelling
+from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError, RunError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
@@ -35,10 +36,9 @@ class IdMap:
     def read(cls, path: Path | str, what: str, count: int, absent: Bools | None = None) -> IdMap:
         """Read the id map of a run. Raises RunError where it is missing, damaged or not of ``count`` rows in order."""
         try:
-            frame = pl.read_parquet(path, columns=["index", "id"], glob=False)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            reason = (str(error).strip() or "no reason given").splitlines()[0]
-            raise RunError(f"{path}: missing or damaged ({reason}); restore it or train again") from None
+            frame = open_table(path).read(["index", "id"])
+        except (DataError, ValueError) as error:
+            raise RunError(f"{path}: missing or damaged ({error}); restore it or train again") from None
         if frame.height != count:
             raise RunError(f"{path}: {frame.height} rows, the run has {count} {what}s; restore it or train again")
         if not (frame["index"] == pl.int_range(count, eager=True)).all():

@@ -10,7 +10,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.io.codes import positions
 from crossrec.data.io.id_column import read_listing
-from crossrec.data.io.tables import open_table
+from crossrec.data.io.tables import open_table, plain_column
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools
@@ -33,8 +33,6 @@ class ItemTable:
         Raises DataError where it cannot be read, has no item column, names an item twice, or names none of ``items``.
         """
         path = Path(path)
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; give a table of items")
         table = open_table(path)
         listing = read_listing(table, columns=table.columns)
         row_I = positions(items.ids, listing.ids)
@@ -43,8 +41,9 @@ class ItemTable:
                 f"{path}: none of its {len(listing.ids):,} ids is an item of the run (here '{listing.ids[0]}', there "
                 f"'{items.ids[0]}'); is '{listing.column}' the right column?"
             )
-        rows = pl.Series(row_I).replace(-1, None)
-        return cls(listing.frame.drop(listing.column)[rows], path)
+        rows = pl.Series(row_I).set(pl.Series(row_I < 0), None)
+        others = [name for name in table.columns if name != listing.column]
+        return cls(pl.DataFrame([plain_column(listing.frame, name).gather(rows).alias(name) for name in others]), path)
 
     def of_category(self, names: Iterable[str]) -> Bools:
         """Which items have one of these categories, bool (I,). A cell may hold a list of categories.
@@ -71,4 +70,5 @@ class ItemTable:
         missing = count - self.frame.height
         if not missing or not self.frame.width:
             return self
-        return ItemTable(pl.concat([self.frame, self.frame.clear(missing)]), self.path)
+        rows = pl.Series([*range(self.frame.height), *[None] * missing], dtype=pl.Int64)
+        return ItemTable(self.frame[rows], self.path)

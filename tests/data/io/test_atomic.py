@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -239,3 +240,18 @@ def test_every_writer_flushes_its_file_before_the_rename(tmp_path, monkeypatch, 
     else:
         write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(3)})
     assert events == ["flush", "rename", "flush"]
+
+
+def test_a_pipe_or_device_is_not_replaced_and_a_link_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name, kind in (("pipe", "a pipe"), ("null", "a device")):
+        with pytest.raises(RunError, match=f"{kind}, not a file; choose another path"):
+            write_text_atomic(tmp_path / name, "text")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    write_text_atomic(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"

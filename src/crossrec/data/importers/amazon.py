@@ -65,6 +65,7 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
         table_parts([table], import_roles(table, config), config),
         [] if images is None else [_image_features(images)],
         None if meta is None else lambda ids, on_count: read_meta(meta, ids, on_count),
+        meta,
         used=[*filter(None, (reviews, meta, images))],
     )
 

@@ -96,13 +96,15 @@ class ImportSource:
     """A source whose files have been inspected and not read yet.
 
     ``items(ids, on_count)``: a table with column ``item`` and further columns, one row an item, for at least ``ids``
-    (None: all items). ``users``: a table with column ``user`` and further columns. ``feature_rows``: (file, number of
-    rows) if item ids are row numbers of the features. ``used``: the files that are read.
+    (None: all items); ``items_path``: its file. ``users``: a table with column ``user`` and further columns.
+    ``feature_rows``: (file, number of rows) if item ids are row numbers of the features. ``used``: the files that are
+    read.
     """
 
     parts: list[LogPart]
     features: list[FeatureSource]
     items: Callable[[pl.Series | None, OnCount], pl.DataFrame] | None = None
+    items_path: Path | None = None
     users: pl.DataFrame | None = field(default=None, repr=False)
     feature_rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()
@@ -170,17 +172,21 @@ def entity_table(listing: IdListing, role: str) -> pl.DataFrame:
     Of ``item`` columns, the first with a standard meaning gets its name. A further column already called like the ids
     gets underscores appended.
     """
-    frame = listing.frame.drop(listing.column)
+    others = [column for column in listing.frame.columns if column != listing.column]
     renames: dict[str, str] = {}
     for name, aliases in ITEM_COLUMNS.items() if role == "item" else ():
-        matches = [column for alias in aliases for column in frame.columns if normalize_name(column) == alias]
-        if matches and name not in frame.columns:
+        matches = [column for alias in aliases for column in others if normalize_name(column) == alias]
+        if matches and name not in others:
             renames[matches[0]] = name
-    frame = frame.rename(renames)
+    names = [renames.get(column, column) for column in others]
     other_name = role
-    while other_name in frame.columns:
+    while other_name in names:
         other_name += "_"
-    return frame.rename({role: other_name}, strict=False).insert_column(0, listing.ids.alias(role))
+    columns = [
+        listing.frame[column].alias(other_name if name == role else name)
+        for column, name in zip(others, names, strict=True)
+    ]
+    return pl.DataFrame([listing.ids.alias(role), *columns])
 
 
 def is_prose(column: str) -> bool:
@@ -223,6 +229,7 @@ def complete_source(
         parts,
         features,
         None if items is None else lambda _, __: items[1],
+        None if items is None else items[0],
         None if users is None else users[1],
         feature_rows=next(iter(row_counts.items()), None) if items is None else None,
         used=[*log_paths, *paths.values(), *(path for path, _ in filter(None, (items, users)))],

@@ -95,7 +95,7 @@ def build_folder(
             steps=steps.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
             items=items.height,
-            item_columns={name: _count_values(items[name]) for name in items.columns if name != "item"},
+            item_columns={cells.name: _count_values(cells) for cells in items if cells.name != "item"},
             features=features,
             notes=steps.notes,
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
@@ -113,6 +113,7 @@ def build_folder(
 
 def _count_values(cells: pl.Series) -> int:
     """The number of cells with a value; text such as ``nan`` and ``[]`` is none."""
+    cells = cells.alias("cells")  # polars takes a name such as ^a.*$ for a pattern
     return int((~says_nothing(cells) if cells.dtype == pl.String else cells.is_not_null()).sum())
 
 
@@ -205,6 +206,11 @@ def _order_items(
     if listed.dtype != used.dtype:
         listed, used = listed.cast(pl.String), used.cast(pl.String)
     is_used = listed.is_in(used.implode())
+    if table is not None and not is_used.any():
+        raise DataError(
+            f"{source.items_path}: has none of the items of {source.parts[0].path.name}, such as '{used[0]}'; is it "
+            "the right file and column?"
+        )
     ids = pl.concat([listed if keep else listed.filter(is_used), used.filter(~used.is_in(listed.implode()))])
     if unused := int((~is_used).sum()):
         steps.notes.append(f"items without an interaction that is left: {unused:,}, {'kept' if keep else 'left out'}")
@@ -218,7 +224,7 @@ def _order_items(
 def _select_rows(table: pl.DataFrame, key: str, ids: pl.Series) -> pl.DataFrame:
     """The rows of ``table`` in the order of ``ids``; nulls for ids it does not have."""
     row = pl.Series(positions(ids, table[key]))
-    return table.drop(key)[row.replace(-1, None)].insert_column(0, ids)
+    return table.drop(key)[row.set(row < 0, None)].insert_column(0, ids)
 
 
 def _write_interactions(path: Path, log: InteractionLog, on_progress: OnProgress) -> None:

@@ -24,12 +24,10 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     """
     tables = [path for path in files.paths if ending(path) in SUFFIXES]
     items_path = config.items or files.at_most_one("table of items", lambda path: _is_table(path, "items"))
-    if items_path is not None and not items_path.is_file():
-        raise DataError(f"{items_path}: no such file; give a table of items")
     log_paths = [path for path in tables if stem(path) == "interactions"] or [
         path
         for path in tables
-        if stem(path) not in ("items", "users") and (items_path is None or not path.samefile(items_path))
+        if stem(path) not in ("items", "users") and (items_path is None or path.resolve() != items_path.resolve())
     ]
     if not log_paths:
         raise DataError(f"{files.where}: no table of interactions; name a file that ends in {', '.join(SUFFIXES)}")

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from crossrec.data.io.durable import make_folder, sync
 from crossrec.data.io.lock import is_at, lock_descriptor
+from crossrec.data.io.open_text import special_kind
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
@@ -49,7 +50,7 @@ def read_json(path: Path | str) -> Any:
     path = Path(path)
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged, not valid JSON ({error}); restore it or run again into a new folder"
         ) from None
@@ -66,6 +67,8 @@ def json_text(path: Path, obj: Any) -> str:
 def read_bytes(path: Path) -> bytes:
     """The content of a file. Raises RunError naming it where it is missing or cannot be read."""
     try:
+        if kind := special_kind(path):
+            raise RunError(f"{path}: {kind}, not a file")
         return path.read_bytes()
     except OSError as error:
         raise cannot_read(path, error) from None
@@ -94,11 +97,15 @@ def write_chunks_atomic(path: Path | str, chunks: Iterable[bytes | memoryview]) 
 def new_file(path: Path | str) -> Iterator[BinaryIO]:
     """Yield a file to write. If the block succeeds, the file is flushed to disk and replaces ``path``.
 
-    If the block raises, ``path`` stays as it was. Missing parent folders are created. Raises RunError where the system
-    refuses a step, also where a library in the block reports that in an exception of its own.
+    If the block raises, ``path`` stays as it was. Missing parent folders are created. A link stays: the file that it
+    names is replaced. Raises RunError where the system refuses a step, also where a library in the block reports that
+    in an exception of its own, and where ``path`` is a pipe or a device.
     """
     path = Path(path)
     with writing(path):
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.exists() and (kind := special_kind(path)):
+            raise RunError(f"{path}: {kind}, not a file; choose another path")
         make_folder(path.parent)
         with _draft(path, _create_file) as (draft, descriptor):
             with os.fdopen(descriptor, "wb", closefd=False) as file:

@@ -12,6 +12,7 @@ import numpy as np
 from crossrec.config import did_you_mean
 from crossrec.data.config import Scaling
 from crossrec.data.io.feature_card import check_features
+from crossrec.data.io.open_text import reading
 from crossrec.errors import DataError
 
 BLOCK = 4096  # rows converted to float64 at a time
@@ -62,14 +63,12 @@ def open_matrix(path: Path) -> np.ndarray:
     Raises DataError if the file is damaged or not a .npy file, or if the array is not a finite real matrix.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise DataError(f"{path}: not a .npy file; write it with numpy.save")
-        matrix: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            matrix: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except DataError:
         raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from None
     except Exception as error:  # a damaged or hostile header can raise anything
         if "object" in str(error).lower():
             raise DataError(

@@ -14,7 +14,7 @@ from crossrec.config import did_you_mean
 from crossrec.data.io.atomic import new_file
 from crossrec.data.io.header import SEPARATORS, header_problem, numbers_in_header
 from crossrec.data.io.ids import check_ids, log, parse_ids, plain_ids
-from crossrec.data.io.tables import Table
+from crossrec.data.io.tables import Table, plain_column
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -164,7 +164,8 @@ def read_ids(
     frame = table.read(list(dict.fromkeys([column, *columns])), ids=[column])
     row_N = np.delete(np.arange(frame.height), table.blank_rows() if frame[column].null_count() else [])
     frame = frame[row_N]
-    listing = IdListing(table, column, frame[column], frame.select(columns), row_N)
+    others = pl.DataFrame([frame[name] for name in columns])
+    listing = IdListing(table, column, plain_column(frame, column), others, row_N)
     ids = parse_ids(listing.ids, listing.error)
     if ids.null_count():
         raise listing.error("is empty; fill it in", ids.is_null())

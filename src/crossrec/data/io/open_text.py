@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import stat
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,14 @@ OTHER_FORMATS = {
     b"7z\xbc\xaf": "a 7z archive; unpack it",
 }
 """First bytes of a file that is no text → what it is, and what to do."""
+SPECIAL_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+last_read: deque[Path] = deque(maxlen=1)
+"""The path that ``reading`` got last, for messages about unexpected errors."""
 LINE_END = re.compile(rb"\r*\n(?:\r+(?![\r\n]))?|\r")
 """A line end: ``\\n`` with any ``\\r`` around it, or ``\\r`` alone."""
 
@@ -51,6 +61,12 @@ def broken_link(path: Path) -> str | None:
     return f"a link to {os.readlink(path)}, which is not there; mend the link"
 
 
+def special_kind(path: Path) -> str | None:
+    """What a path is that is neither a file nor a folder. Raises OSError as ``Path.stat`` does."""
+    mode = path.stat().st_mode
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else SPECIAL_KINDS.get(stat.S_IFMT(mode), "a special file")
+
+
 def first_line(reason: str) -> str:
     """The first line of another library's message, at most 200 characters."""
     return reason.strip().splitlines()[0][:200] if reason.strip() else "no reason given"
@@ -58,8 +74,14 @@ def first_line(reason: str) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Raise DataError where the system refuses to read ``path`` in the block, or its compressed data are damaged."""
+    """Raise DataError where the system refuses to read ``path`` in the block, or its compressed data are damaged.
+
+    Also where it is no file but a pipe or a device, which would not end.
+    """
+    last_read.append(path)
     try:
+        if kind := special_kind(path):
+            raise DataError(f"{path}: {kind}, not a file; save its content to a file and name that")
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: truncated or damaged ({first_line(str(error))}); get the file again") from None

@@ -244,7 +244,7 @@ def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, st
 
 def by_role(block: Block, roles: dict[str, str]) -> Block:
     """The block with one column for each role, named like the role."""
-    return replace(block, frame=block.frame.select(pl.col(column).alias(role) for role, column in roles.items()))
+    return replace(block, frame=pl.DataFrame([block.frame[column].alias(role) for role, column in roles.items()]))
 
 
 def parse_labels(cells: pl.Series) -> pl.Series:

@@ -1,15 +1,19 @@
-"""Errors of the system, as one line that names the file or folder."""
+"""Errors of the system and panics of polars: as exceptions that one line can tell."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from crossrec.errors import CrossrecError, RunError
+from crossrec.lazy import polars as pl
 
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 """How libraries in Rust and C++ quote the number of an error of the system."""
@@ -31,3 +35,44 @@ def writing(path: Path) -> Iterator[None]:
         reason = str(error) if number is None else os.strerror(number)
         advice = "free some space there, or choose another folder" if number in FULL else "choose another path"
         raise RunError(f"{path}: cannot be written: {reason}; {advice}") from None
+
+
+@contextmanager
+def no_panic() -> Iterator[None]:
+    """Raise polars' ComputeError where polars panics in the block, and drop what Rust prints about it on stderr.
+
+    A panic is a BaseException, which ``except Exception`` misses.
+    """
+    with _held_stderr() as held:
+        try:
+            yield
+        except pl.exceptions.PanicException as panic:
+            held.truncate(0)
+            raise pl.exceptions.ComputeError(str(panic)) from None
+
+
+_stderr_lock = threading.RLock()
+
+
+@contextmanager
+def _held_stderr() -> Iterator[BinaryIO]:
+    """Yield a file for what is written to the descriptor of stderr in the block. It is copied there at the end."""
+    in_memory = hasattr(os, "memfd_create")  # of Linux; it works on a full disk too
+    with (
+        _stderr_lock,
+        os.fdopen(os.memfd_create("stderr"), "w+b") if in_memory else tempfile.TemporaryFile() as held,
+    ):
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed
+            yield held
+            return
+        os.dup2(held.fileno(), 2)
+        try:
+            yield held
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            with suppress(OSError):
+                os.write(2, held.read())

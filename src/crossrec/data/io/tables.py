@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
 
 from crossrec.data.io.atomic import new_file
 from crossrec.data.io.header import SEPARATORS, check_header
 from crossrec.data.io.json_ids import JsonIdKinds
-from crossrec.data.io.open_text import ending, first_line, open_bytes, reading
+from crossrec.data.io.open_text import ending, first_line, reading
+from crossrec.data.io.system_errors import no_panic
 from crossrec.data.io.text_chunks import MalformedRecordError, TextChunk, read_chunks, read_header
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.lazy import polars as pl
@@ -86,18 +91,21 @@ class Table:
 
     def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
         size, first = self.path.stat().st_size, 0
-        try:
-            scan = pl.scan_parquet(self.path, glob=False, hive_partitioning=False).select(columns)
-            total = scan.select(pl.len()).collect().item()
-            if not total:
-                yield Block(scan.collect(), _row_locations(0), list, size)
-            for frame in scan.collect_batches(maintain_order=True):
+        indices = [self.columns.index(column) for column in columns]  # polars takes names such as * for patterns
+        with open_parquet(self.path) as file:
+            with no_panic():
+                scan = pl.scan_parquet(file).select(pl.nth(indices))
+                total = scan.select(pl.len()).collect().item()
+                frames = iter(scan.collect_batches(maintain_order=True) if total else [scan.collect()])
+            while True:
+                with no_panic():
+                    frame = next(frames, None)
+                if frame is None:
+                    return
                 first += frame.height
-                yield Block(frame, _row_locations(first - frame.height), list, size * first // max(total, 1))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DataError(
-                f"{self.path}: cannot be read as Parquet ({first_line(str(error))}); write the file again"
-            ) from None
+                yield Block(
+                    _in_known_zones(frame), _row_locations(first - frame.height), list, size * first // max(total, 1)
+                )
 
     def location(self, row: int) -> str:
         """The position of row ``row`` (from 0): 'line 7' of a text file, header counted, or 'row 6' of Parquet."""
@@ -142,7 +150,8 @@ def open_table(path: Path | str) -> Table:
         if path.stat().st_size == 0:
             raise _empty(path)
     if ending(path) == ".parquet":
-        return Table(path, _parquet_columns(path))
+        with open_parquet(path) as file, no_panic():
+            return Table(path, list(pl.read_parquet_schema(file)))
     columns, bom = read_header(path)
     if not columns:
         raise _empty(path)
@@ -150,16 +159,46 @@ def open_table(path: Path | str) -> Table:
     return Table(path, columns, bom)
 
 
-def _parquet_columns(path: Path) -> list[str]:
+@contextmanager
+def open_parquet(path: Path) -> Iterator[BinaryIO]:
+    """Open a Parquet file. Raises DataError where it is none, or polars fails to read it in the block.
+
+    polars gets the open file and never a path, in which it would read ``*``, ``[1]`` and ``~`` as patterns.
+    """
+    os.environ.setdefault("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")  # +05:30 is a time zone of Parquet, not of polars
     if path.suffix.lower() == ".gz":
         raise DataError(f"{path}: Parquet is compressed already and not read from gzip; unpack it with gunzip")
-    with open_bytes(path) as (file, _):
+    with reading(path), path.open("rb") as file:
         if file.read(len(PARQUET)) != PARQUET:
             raise DataError(f"{path}: not a Parquet file; give it the ending of its format, such as .csv")
+        file.seek(0)
+        try:
+            yield file
+        except pl.exceptions.PolarsError as error:
+            raise DataError(
+                f"{path}: cannot be read as Parquet ({first_line(str(error))}); write the file again"
+            ) from None
+
+
+def plain_column(frame: pl.DataFrame, name: str) -> pl.Series:
+    """A column without its name: polars' methods look the name of a series up, and take ``^a.*$`` for a pattern."""
+    return frame[name].alias("cells")
+
+
+def _in_known_zones(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same moments in UTC, where a column of times has a zone such as +05:30 that has no name."""
+    for cells in frame:
+        kind = cells.dtype
+        if isinstance(kind, pl.Datetime) and kind.time_zone is not None and not _is_zone(kind.time_zone):
+            frame = frame.with_columns(cells.cast(pl.Datetime(kind.time_unit, "UTC")))
+    return frame
+
+
+def _is_zone(name: str) -> bool:
     try:
-        return list(pl.read_parquet_schema(path))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read ({first_line(str(error))}); write the file again") from None
+        return bool(ZoneInfo(name))
+    except (ValueError, OSError, KeyError):  # of any sort: the name may be a path
+        return False
 
 
 def _empty(path: Path) -> DataError:

@@ -16,6 +16,7 @@ import numpy as np
 from crossrec.data.io.header import SEPARATOR_NAMES, SEPARATORS
 from crossrec.data.io.open_text import SAVE_AS_UTF8, ending, first_line, open_text
 from crossrec.data.io.records import QuoteError, Records, split_lines, split_records
+from crossrec.data.io.system_errors import no_panic
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -138,12 +139,13 @@ class TextChunk:
         separator = SEPARATORS[self.kind]
         header = separator.join(map(str, range(len(self.columns)))).encode()
         try:
-            frame = pl.read_csv(
-                header + b"\n" + self.content,
-                separator=separator,
-                quote_char='"' if _is_quoted(self.kind) else None,
-                infer_schema=False,
-            )
+            with no_panic():
+                frame = pl.read_csv(
+                    header + b"\n" + self.content,
+                    separator=separator,
+                    quote_char='"' if _is_quoted(self.kind) else None,
+                    infer_schema=False,
+                )
         except pl.exceptions.PolarsError as error:
             self._check_records()
             raise self._unreadable(first_line(str(error))) from None
@@ -206,7 +208,8 @@ class TextChunk:
     def _read_json(self, columns: Sequence[str]) -> pl.DataFrame:
         schema = dict.fromkeys(columns, pl.String)
         try:
-            frame = pl.read_ndjson(self.content, schema=schema)
+            with no_panic():
+                frame = pl.read_ndjson(self.content, schema=schema)
         except pl.exceptions.PolarsError:
             raise self._json_error(schema) from None
         if frame.height != _count_lines(self.content) and frame.height != len(self.records):
@@ -231,7 +234,8 @@ class TextChunk:
         while high - low > 1:
             middle = (low + high) // 2
             try:
-                pl.read_ndjson(self.content[: self.records.end_R[middle - 1]], schema=schema)
+                with no_panic():
+                    pl.read_ndjson(self.content[: self.records.end_R[middle - 1]], schema=schema)
                 low = middle
             except pl.exceptions.PolarsError:
                 high = middle
