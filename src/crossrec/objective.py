@@ -79,6 +79,11 @@ class Objective(nn.Module):
         backbone = {"params": list(self.backbone.parameters()), "weight_decay": self.weight_decay, "lr_factor": 1.0}
         return [backbone, *([] if self.cross is None else self.cross.parameter_groups())]
 
+    def restarts_optimizer(self, epoch: int) -> bool:
+        """Whether the optimiser starts anew before this epoch: it is the first after the alignment's last."""
+        config = None if self.cross is None else self.cross.config
+        return bool(config and config.restart_optimizer and epoch == (config.alignment_epochs or 0) + 1 and epoch > 1)
+
     def propagate(self) -> Representations:
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""
         return self._with_graph(self.backbone.propagate())
@@ -105,7 +110,8 @@ class Objective(nn.Module):
         total = torch.stack(list(terms.values())).sum()
         factor = self._next_factor()
         if self.cross is not None and factor:
-            aligned, aligned_total = balanced(self.cross, reps, batch, total, plain=plain)
+            pairs = batch.first(self.cross.config.alignment_batch or len(batch))
+            aligned, aligned_total = balanced(self.cross, reps, pairs, total, plain=plain)
             total = total + factor * aligned_total
             terms = terms | aligned
         return terms, total

@@ -83,6 +83,7 @@ def fit(
     identity: str = "",
     on_epoch: Callable[[Progress], None] = lambda _: None,
     observe: Callable[[], dict[str, float]] | None = None,
+    pause: Callable[[Progress], bool] = lambda _: False,
 ) -> Progress:
     """Train until the validation metric stops improving, then load the best epoch's weights into the objective.
 
@@ -91,6 +92,8 @@ def fit(
     - ``on_epoch``: called with the progress after every epoch.
     - ``observe``: called after every epoch. Its return values are stored in ``Progress.observed`` and survive resuming.
       It must change neither weights nor generators.
+    - ``pause``: called with the progress before every epoch. Where it returns True, training saves a checkpoint and
+      returns unfinished; the same call without it goes on from there.
 
     If no user has validation items, the last epoch is the best. Raises TrainingError naming epoch, batch and term if a
     loss is not finite, RunError for a damaged checkpoint or one of another identity.
@@ -108,9 +111,15 @@ def fit(
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if progress.finished:
             break
+        if pause(progress):
+            if folder is not None:
+                state.save(folder, identity)
+            break
         started = time.perf_counter()
         objective.train()
         objective.before_epoch(epoch, generators["epoch"], len(sampler))
+        if objective.restarts_optimizer(epoch):
+            optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), len(sampler), epoch)

@@ -47,6 +47,13 @@ class Batch:
     def __len__(self) -> int:
         return self.user_B.shape[0]
 
+    def first(self, count: int) -> Batch:
+        """The first ``count`` pairs; all where there are no more."""
+        if count >= len(self):
+            return self
+        negative_B = None if self.negative_B is None else self.negative_B[:count]
+        return Batch(self.user_B[:count], self.item_B[:count], negative_B)
+
 
 @dataclass(frozen=True)
 class Representations:

@@ -14,6 +14,7 @@ from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut
 from crossrec.randomness import torch_generator
 from crossrec.training import TrainingConfig, fit
+from crossrec.types import Batch
 
 from .worlds import ITEMS, USERS, batches, objective, same, world
 
@@ -169,3 +170,46 @@ def test_a_run_that_is_stopped_in_the_middle_goes_on_bit_equal(tmp_path, alignme
         fit(resumed, data, NOBODY, config, checkpoints=folder)
         assert same(whole.state_dict(), resumed.state_dict())
         assert isinstance(resumed.cross.lambda_f, torch.nn.Parameter)
+
+
+def test_the_alignment_sees_the_first_pairs_of_a_step():
+    data = world()
+    part, whole = objective("lightgcn", data, replaced(alignment_batch=5)), objective("lightgcn", data, CONFIG)
+    batch = batches(data)[0]
+    terms, total = part(batch)
+    expected = whole.cross(whole.propagate(), Batch(batch.user_B[:5], batch.item_B[:5]))
+    own = whole.backbone.losses(whole.propagate(), batch)  # all pairs
+    assert terms.keys() == {*own, *expected}
+    for name, value in {**own, **expected}.items():
+        torch.testing.assert_close(terms[name], value)
+    torch.testing.assert_close(total, sum(own.values()) + whole.cross.total(expected))
+    more, _ = objective("lightgcn", data, replaced(alignment_batch=len(batch) + 1))(batch)
+    assert same(more, whole(batch)[0])
+
+
+def replaced(**settings):
+    return CONFIG.model_copy(update=settings)
+
+
+@pytest.mark.parametrize("restart", [True, None])
+def test_adam_starts_anew_when_the_alignment_has_ended(restart, monkeypatch):
+    data, steps = world(), []
+    model = objective("lightgcn", data, replaced(restart_optimizer=restart))
+    step = torch.optim.Adam.step
+
+    def counting(self, *args):
+        step(self, *args)
+        steps.append(int(self.state[model.backbone.user]["step"]))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counting)
+    fit(model, data, NOBODY, TrainingConfig(epochs=4, batch_size=16, device="cpu"))
+    epoch = len(steps) // 4
+    assert epoch > 1
+    first, rest = list(range(1, 2 * epoch + 1)), range(1, 2 * epoch + 1)
+    assert steps == first + [n if restart else n + 2 * epoch for n in rest]
+
+
+def test_a_restart_needs_an_end():
+    with pytest.raises(ConfigError, match="--alignment-epochs"):
+        CrossConfig.parse({"restart_optimizer": True})
+    assert CrossConfig(restart_optimizer=False) == CrossConfig()

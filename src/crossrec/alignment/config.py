@@ -37,6 +37,10 @@ class AlignmentConfig(Config):
     """linear or cosine: the alignment's weight falls to 0 by the end of --alignment-epochs. By default it stays."""
     every: Number | None = None
     """k: the alignment takes part in every k-th step only, with the same weight; in all steps unless given."""
+    restart_optimizer: bool | None = None
+    """Start Adam anew, without its moments, after the last of --alignment-epochs. By default it goes on with them."""
+    alignment_batch: Number | None = None
+    """Pairs of a step that the alignment sees: the first ones of the batch, whose order is random. Default: all."""
     conflicts: Literal["project"] | None = None
     """project: leave out the part of each row's alignment gradient that points against the backbone's (PCGrad)."""
     gradient_share: Annotated[float, Field(gt=0)] | None = None
@@ -48,12 +52,12 @@ class AlignmentConfig(Config):
     content_shares: dict[str, Weight] | None = None
     """Shares of modalities, e.g. image 0.1 text 0.9. Default: in the graph by feedback, for --fill-neighbors equal."""
 
-    @field_validator("fade")
+    @field_validator("fade", "restart_optimizer")
     @classmethod
-    def _fade_has_an_end(cls, value: Fade | None, info: ValidationInfo) -> Fade | None:
-        if value is not None and info.data.get("alignment_epochs") is None:
-            raise ValueError("give --alignment-epochs, the epochs in which the alignment fades out")
-        return value
+    def _has_an_end(cls, value: Fade | bool | None, info: ValidationInfo) -> Fade | bool | None:
+        if value and info.data.get("alignment_epochs") is None:
+            raise ValueError("give --alignment-epochs, the epochs in which the alignment takes part")
+        return value or None
 
     def around(self, has_item_graph: bool) -> Self:
         """These settings on a backbone that has, or has not, an item graph of its own."""

@@ -20,7 +20,9 @@ MAX_THREADS, MAX_JOBS = 256, 1024
 
 # From the registries: a new backbone or alignment becomes a choice of its flag.
 BackboneName: Any = Literal[tuple(BACKBONES)]
-AlignmentName: Any = Literal[tuple(ALIGNMENTS)]
+AUTO = "auto"
+"""The alignment that a race on validation chooses."""
+AlignmentName: Any = Literal[(*ALIGNMENTS, AUTO)]
 
 
 def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[AlignmentConfig] | None]:
@@ -32,7 +34,7 @@ def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[Alig
 
     _, bound, _, _ = app.parse_known_args(list(tokens))
     backbone = BACKBONES[bound.arguments.get("backbone", "lightgcn")].config_type
-    return backbone, ALIGNMENTS[bound.arguments.get("alignment", "cross")]
+    return backbone, ALIGNMENTS.get(bound.arguments.get("alignment", "cross"))
 
 
 def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, types: dict[str, Any]) -> int:

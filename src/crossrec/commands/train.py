@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TaskID, TimeElapsedColumn
 from rich.table import Table
 
 from crossrec.commands import flags
@@ -16,6 +16,7 @@ from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.execute import run
+from crossrec.runs.race import race
 from crossrec.training import SELECTION, Progress, TrainingConfig
 
 
@@ -56,7 +57,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         backbone
             Recommender to train.
         alignment
-            Alignment on top of it.
+            Alignment on top of it. auto: a race on validation chooses, within 2.5 times the backbone's training time.
         out
             Run directory; by default a name made from the settings, under runs/.
         resume
@@ -65,6 +66,8 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
             Number of processor threads; 0 for all.
         """
         config = RunConfig(data=data, backbone=backbone_settings, alignment=alignment_settings, training=training)
+        if alignment == flags.AUTO:
+            return _race(config, out, resume, threads)
         return _train(config, out, resume, threads)
 
     return flags.parse(from_flags, tokens, name="crossrec train", types=types)
@@ -104,6 +107,33 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
 
         metrics = run(config, out, resume=resume, on_epoch=on_epoch)
     print_metrics(label, metrics, out)
+    return 0
+
+
+def _race(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
+    flags.use_threads(threads)
+    flags.keep_freed_memory()
+    label = config.backbone.name
+    out = out or Path("runs") / f"{label}+{flags.AUTO}-seed{config.training.seed}-{config.digest()[:8]}"
+    with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def on_epoch(alignment: str, progress: Progress) -> None:
+            if alignment not in tasks:
+                tasks[alignment] = bar.add_task(alignment, total=config.training.epochs, state="")
+            state = epoch_state(progress.history[-1], progress.best_epoch)
+            bar.update(tasks[alignment], completed=progress.epoch, state=state)
+            bar.print_line(f"{label}+{alignment} epoch {progress.epoch}: {state}")
+
+        metrics, standings = race(config, out, resume=resume, on_epoch=on_epoch)
+    table = Table(title=f"Race of the alignments on {label}, by validation", title_justify="left")
+    for column in ("alignment", SELECTION, "epochs", "training, s"):
+        table.add_column(column, justify="left" if column == "alignment" else "right")
+    for standing in standings:
+        epochs = f"{standing.epochs}" if standing.finished else f"{standing.epochs}, stopped"
+        table.add_row(standing.alignment, f"{standing.valid:.4f}", epochs, f"{standing.seconds:.1f}")
+    stdout.print(table)
+    print_metrics(f"{label}+{standings[0].alignment}", metrics, out)
     return 0
 
 

@@ -15,5 +15,6 @@ if TYPE_CHECKING:
     from crossrec.runs.directory import open_embeddings as open_embeddings, seal as seal
     from crossrec.runs.embeddings import TrainedEmbeddings as TrainedEmbeddings
     from crossrec.runs.execute import run as run
+    from crossrec.runs.race import race as race
 
 __getattr__, __dir__ = lazy_exports(__name__)

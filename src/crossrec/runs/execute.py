@@ -71,6 +71,7 @@ def run(
     resume: bool = False,
     dataset: Dataset | None = None,
     on_epoch: Callable[[Progress], None] = lambda _: None,
+    pause: Callable[[Progress], bool] = lambda _: False,
 ) -> dict[str, Any]:
     """Train, select the best epoch on validation, test once. Return the contents of ``metrics.json``.
 
@@ -86,7 +87,8 @@ def run(
     - ``manifest.json``: last, with the sha256 of all files; see ``crossrec.runs.directory.check_run``
 
     ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch.
-    With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics.
+    With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics. Where ``pause``,
+    called before every epoch, returns True, the run stops after a checkpoint and returns an empty dict.
 
     ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
     run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
@@ -121,7 +123,10 @@ def run(
             identity=identity,
             on_epoch=after_epoch,
             observe=partial(strengths, objective, data) if config.training.record_strengths else None,
+            pause=pause,
         )
+        if not progress.finished:
+            return {}
         metrics = {
             **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
             "best_epoch": progress.best_epoch,
