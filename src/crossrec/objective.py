@@ -5,7 +5,7 @@ No other file of the training path knows both a backbone and an alignment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from crossrec.alignment import Alignment, AlignmentConfig, module_of
 from crossrec.alignment.balance import balanced
-from crossrec.alignment.schedule import alignment_factor
+from crossrec.alignment.schedule import alignment_factor, last_start
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.randomness import torch_generator
@@ -56,7 +56,7 @@ class Objective(nn.Module):
         self.content_graph = content_graph(backbone, alignment, data.features, (data.user_T, data.item_T))
         alignment = None if alignment is None else alignment.around(self.backbone.has_item_graph)
         self.cross: Alignment | None = None
-        self.epoch, self.step, self.steps = 1, 0, 1
+        self.epoch, self.step, self.steps = 1, 0, 1  # epoch of the alignment, from its last start
         if alignment is not None and alignment.active:
             apart = data.alignment_features is not None
             self.cross = module_of(alignment)(
@@ -69,9 +69,17 @@ class Objective(nn.Module):
                 generator=torch_generator(seed, "alignment"),
             )
 
-    def before_epoch(self, epoch: int, generator: torch.Generator, steps: int = 1) -> None:
-        """Prepare epoch ``epoch``, counted from 1, of ``steps`` steps, for backbone and schedule of the alignment."""
+    def before_epoch(
+        self, epoch: int, generator: torch.Generator, steps: int = 1, values: Sequence[float] = ()
+    ) -> None:
+        """Prepare epoch ``epoch``, counted from 1, of ``steps`` steps, for backbone and schedule of the alignment.
+
+        ``values``: the validation metric after each epoch so far.
+        """
         self.backbone.before_epoch(epoch, generator)
+        config = None if self.cross is None else self.cross.config
+        if config is not None and config.alignment_epochs is not None:  # else it has started once, and never ends
+            epoch -= last_start(values, epochs=config.alignment_epochs, stalled=config.restart_after) - 1
         self.epoch, self.step, self.steps = epoch, 0, steps
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -79,10 +87,11 @@ class Objective(nn.Module):
         backbone = {"params": list(self.backbone.parameters()), "weight_decay": self.weight_decay, "lr_factor": 1.0}
         return [backbone, *([] if self.cross is None else self.cross.parameter_groups())]
 
-    def restarts_optimizer(self, epoch: int) -> bool:
+    @property
+    def restarts_optimizer(self) -> bool:
         """Whether the optimiser starts anew before this epoch: it is the first after the alignment's last."""
         config = None if self.cross is None else self.cross.config
-        return bool(config and config.restart_optimizer and epoch == (config.alignment_epochs or 0) + 1 and epoch > 1)
+        return bool(config and config.restart_optimizer and 1 < self.epoch == (config.alignment_epochs or 0) + 1)
 
     def propagate(self) -> Representations:
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""

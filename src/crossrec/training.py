@@ -117,8 +117,9 @@ def fit(
             break
         started = time.perf_counter()
         objective.train()
-        objective.before_epoch(epoch, generators["epoch"], len(sampler))
-        if objective.restarts_optimizer(epoch):
+        values = [row.get(f"valid_{SELECTION}", row["epoch"]) for row in progress.history]
+        objective.before_epoch(epoch, generators["epoch"], len(sampler), values)
+        if objective.restarts_optimizer:
             optimizer.state.clear()
         for group in optimizer.param_groups:
             group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)

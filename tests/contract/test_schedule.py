@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crossrec.alignment import CrossConfig
-from crossrec.alignment.schedule import alignment_factor
+from crossrec.alignment.schedule import alignment_factor, last_start
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut
@@ -213,3 +213,23 @@ def test_a_restart_needs_an_end():
     with pytest.raises(ConfigError, match="--alignment-epochs"):
         CrossConfig.parse({"restart_optimizer": True})
     assert CrossConfig(restart_optimizer=False) == CrossConfig()
+
+
+def test_where_the_alignment_has_last_started():
+    values = [1, 3, 2, 2, 2, 2, 2, 2, 2, 2]
+    starts = [last_start(values[:count], epochs=2, stalled=3) for count in range(len(values) + 1)]
+    # two epochs with it, three without it and without progress, then anew in epoch 6, and so on
+    assert starts == [1, 1, 1, 1, 1, 6, 6, 6, 6, 6, 11]
+    better = [1, 3, 2, 4, 2, 2, 2]  # progress in epoch 4 puts the start off
+    assert [last_start(better[:count], epochs=2, stalled=3) for count in range(8)] == [1, 1, 1, 1, 1, 1, 1, 8]
+    assert last_start(values, epochs=2, stalled=None) == 1
+
+
+def test_the_alignment_starts_anew_when_validation_stalls(monkeypatch):
+    data = world()
+    model = objective("lightgcn", data, replaced(restart_after=1, restart_optimizer=True))
+    active, forward, cleared = [], model.cross.forward, []
+    monkeypatch.setattr(model.cross, "forward", lambda *args: active.append(len(cleared)) or forward(*args))
+    monkeypatch.setattr("crossrec.training.validate", lambda *_: cleared.append(0) or {"recall@20": 0.5})
+    fit(model, data, NOBODY, TrainingConfig(epochs=8, batch_size=1000, device="cpu"))
+    assert active == [0, 1, 3, 4, 6, 7]  # epochs from 0: two with the alignment, one without

@@ -37,8 +37,10 @@ class AlignmentConfig(Config):
     """linear or cosine: the alignment's weight falls to 0 by the end of --alignment-epochs. By default it stays."""
     every: Number | None = None
     """k: the alignment takes part in every k-th step only, with the same weight; in all steps unless given."""
+    restart_after: Number | None = None
+    """Start the alignment anew for --alignment-epochs after this many epochs without it and without progress."""
     restart_optimizer: bool | None = None
-    """Start Adam anew, without its moments, after the last of --alignment-epochs. By default it goes on with them."""
+    """Start Adam anew, without its moments, where --alignment-epochs have ended. By default it goes on with them."""
     alignment_batch: Number | None = None
     """Pairs of a step that the alignment sees: the first ones of the batch, whose order is random. Default: all."""
     conflicts: Literal["project"] | None = None
@@ -52,9 +54,9 @@ class AlignmentConfig(Config):
     content_shares: dict[str, Weight] | None = None
     """Shares of modalities, e.g. image 0.1 text 0.9. Default: in the graph by feedback, for --fill-neighbors equal."""
 
-    @field_validator("fade", "restart_optimizer")
+    @field_validator("fade", "restart_after", "restart_optimizer")
     @classmethod
-    def _has_an_end(cls, value: Fade | bool | None, info: ValidationInfo) -> Fade | bool | None:
+    def _has_an_end(cls, value: Fade | int | None, info: ValidationInfo) -> Fade | int | None:
         if value and info.data.get("alignment_epochs") is None:
             raise ValueError("give --alignment-epochs, the epochs in which the alignment takes part")
         return value or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 Fade = Literal["linear", "cosine"]
@@ -34,3 +35,19 @@ def alignment_factor(
         raise ValueError("an alignment that fades needs the number of epochs in which it ends")
     progress = min(1.0, t / (epochs * steps))
     return 1 - progress if fade == "linear" else (1 + math.cos(math.pi * progress)) / 2
+
+
+def last_start(values: Sequence[float], *, epochs: int, stalled: int | None) -> int:
+    """Epoch, counted from 1, in which the alignment has last started, before epoch ``len(values) + 1``.
+
+    ``values``: the validation metric after each epoch so far. The alignment takes part in ``epochs`` epochs from its
+    start. It starts anew where it has paused, and no value was better than the best, for ``stalled`` epochs; never if
+    that is None.
+    """
+    start, best, best_epoch = 1, -math.inf, 0
+    for epoch, value in enumerate(values, 1):
+        if value > best:
+            best, best_epoch = value, epoch
+        if stalled is not None and epoch - max(best_epoch, start + epochs - 1) >= stalled:
+            start = epoch + 1
+    return start
