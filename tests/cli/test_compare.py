@@ -233,6 +233,8 @@ def test_means_and_gains(results):
         [100 * (means[k] / means[k - k % 3] - 1) for k in (1, 2, 4, 5)]
     )
     assert gains[6:8] == pytest.approx([(gains[1] + gains[4]) / 2, (gains[2] + gains[5]) / 2])
+    assert [row["valid R@20"] for row in lines[:6]] == pytest.approx([1.5 * mean for mean in means])
+    assert [row["s/epoch"] for row in lines[:6]] == pytest.approx([mean / 2 for mean in means])
     assert "seeds 0, 4" in comparison.footnotes[0]
 
 

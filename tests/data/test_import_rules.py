@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from typing import Any
 
@@ -164,11 +165,19 @@ def test_a_rule_that_leaves_no_row_is_an_error(case, put):
         (["7", "8", "9.5"], "8.5", 1),
     ],
 )
-def test_time_windows_of_every_type_of_time(cells, since, left, put):
-    text = table(*(("u", f"i{n}", cell) for n, cell in enumerate(cells)), header="user,item,time")
-    card, frame = imported(put, text, since=since)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_time_windows_of_every_type_of_time(cells, since, left, zone, put, monkeypatch):
+    """since ≤ time < until; the time zone of the machine is of no account."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        text = table(*(("u", f"i{n}", cell) for n, cell in enumerate(cells)), header="user,item,time")
+        card, frame = imported(put, text, since=since)
+        _, before = imported(put, text, until=since)
+    time.tzset()
     assert frame.height == card.steps[-1].interactions == left
     assert frame["item"].to_list() == [f"i{n}" for n in range(3 - left, 3)]
+    assert before["item"].to_list() == [f"i{n}" for n in range(3 - left)]
 
 
 def test_times_of_parquet_keep_their_type(put):

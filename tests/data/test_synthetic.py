@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,21 @@ def test_each_modality_tells_what_a_user_likes_and_taste_beats_popularity():
     assert latent > 1.5 * popular
     for matrix in dataset.features.values():
         assert recall(seen @ matrix @ matrix.T) > 5 * 20 / dataset.num_items
+
+
+def test_of_some_items_a_modality_says_nothing():
+    """Each modality shows random factors on the promised share of items, drawn for itself; nothing else changes."""
+    recipe = RECIPES["synthetic"]
+    assert recipe.junk_share == 0.15
+    with_junk, without = generate(recipe), generate(replace(recipe, junk_share=0.0))
+    assert np.array_equal(with_junk.user_N, without.user_N)
+    assert np.array_equal(with_junk.item_N, without.item_N)
+    junk = {name: (with_junk.features[name] != without.features[name]).any(axis=1) for name in ("image", "text")}
+    for name, junk_I in junk.items():
+        assert junk_I.mean() == pytest.approx(0.15, abs=0.03)
+        shown, true = (generated.features[name][junk_I].astype(float) for generated in (with_junk, without))
+        assert np.corrcoef(shown.ravel(), true.ravel())[0, 1] < 0.5, "noise and an offset are all they share"
+    assert (junk["image"] & junk["text"]).mean() == pytest.approx(0.15**2, abs=0.015)
 
 
 def test_which_modality_is_right_differs_from_item_to_item():

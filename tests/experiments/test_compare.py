@@ -10,11 +10,12 @@ from tests.experiments.fake_runs import NO_MEMORY, TINY, fake_evaluation, fake_r
 
 from crossrec.data import load
 from crossrec.errors import ConfigError
+from crossrec.evaluation import PairedTest
 from crossrec.evaluation.groups import popularity_groups
 from crossrec.evaluation.metrics import evaluate_splits
 from crossrec.experiments.analysis.comparison import method_blocks
 from crossrec.experiments.analysis.run_evaluation import user_groups
-from crossrec.experiments.analysis.significance_tables import PairedTests, compare_methods
+from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods
 from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.compare import LIST_METRICS, CompareConfig, block_tests, cells, lists_table
 from crossrec.runs.execute import held_out
@@ -90,6 +91,22 @@ def test_every_pair_of_alignments_is_tested_over_users(measured):
     assert {row["verdict"] for row in rows if row["backbone"] == "bpr"} == {"higher"}
     assert {row["verdict"] for row in rows if row["backbone"] == "lightgcn"} == {"no difference shown"}
     assert "all 12 tests" in result.tables["compare-tests"].footnotes[0]
+
+
+@pytest.mark.parametrize(
+    ("p", "corrected", "verdicts"),
+    [
+        ((0.03, 0.04), (0.06, 0.06), ("no difference shown", "no difference shown")),
+        ((0.03, 0.02), (0.04, 0.04), ("higher", "lower")),
+        ((0.5, 0.02), (0.5, 0.04), ("no difference shown", "lower")),
+    ],
+)
+def test_the_corrected_p_decides_on_a_difference(p, corrected, verdicts):
+    tests = [PairedTest(40, 0.3, 0.3 - d, d, d, d, one) for d, one in zip((0.1, -0.1), p, strict=True)]
+    family = PairedTests(Comparison((name,), test) for name, test in zip("ab", tests, strict=True))
+    rows = table_rows(family.table("", ("compared",)))
+    assert [(row["p"], row["p (Holm)"]) for row in rows] == [*zip(p, corrected, strict=True)]
+    assert tuple(row["verdict"] for row in rows) == verdicts == (family.verdict("a"), family.verdict("b"))
 
 
 def test_cross_is_compared_with_fettle_whatever_the_order(measured):

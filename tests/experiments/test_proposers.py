@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from crossrec.data import DataConfig, load
 from crossrec.data.io.lock import FolderLock
+from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.search.proposers import OptunaProposer, open_storage
 from crossrec.experiments.search.spaces import Range, Space
+from crossrec.experiments.search.stages import Stage, TuneConfig
+from crossrec.experiments.search.trials import _cells, _proposer
+from crossrec.training import TrainingConfig
 
 
 def test_a_trial_without_parameters_is_replaced(tmp_path):
@@ -39,3 +47,61 @@ def test_a_trial_without_parameters_is_replaced(tmp_path):
     other.report(2, None)
     assert [trial.value for trial in study.get_trials()] == [None, 0.5, None]
     assert Path(tmp_path / "study" / "journal.log").exists()
+
+
+def points(tmp_path, seed, count):
+    """The points of a search whose value is highest at 0.8."""
+    from optuna.storages import InMemoryStorage
+
+    space = Space({"x": Range(0, 1)})
+    proposer = OptunaProposer(InMemoryStorage(), "a", space, trials=count, seed=seed, lock_folder=tmp_path)
+    points = []
+    while (proposal := proposer.propose()) is not None:
+        points.append(proposal[1]["x"])
+        proposer.report(proposal[0], -abs(points[-1] - 0.8))
+    return points
+
+
+def test_the_estimator_goes_to_the_highest_value(tmp_path):
+    """After ten even draws; the other way it would go to 0."""
+    distances = [abs(point - 0.8) for point in points(tmp_path, 1, 25)]
+    assert statistics.median(distances[10:]) < 0.15 < statistics.median(distances[:10])
+
+
+def test_points_follow_from_the_seed(tmp_path):
+    first, again, other = (points(tmp_path, seed, 3) for seed in (1, 1, 2))
+    assert first == again
+    assert not set(first) & set(other)
+    assert len(set(first)) == 3
+
+
+def test_only_equal_searches_share_their_trials(tmp_path):
+    """Not those of other data, spaces, settings, seeds or stages, whose values mean something else."""
+    from optuna.storages import InMemoryStorage
+
+    storage, dataset = InMemoryStorage(), load(DataConfig(data="synthetic-tiny"))
+    reg = Space({"reg": Range(0.1, 1)})
+
+    def studies(space=reg, alignment="none", seeds=(0,), search_seed=0, data=dataset, training=None, backbone=None):
+        """How many studies there are after a worker has begun this search."""
+        stage = Stage("bpr", alignment, space, "tpe", 3)
+        shared = SharedSettings(training=training or TrainingConfig())
+        options = TuneConfig(seeds=seeds, search_seed=search_seed)
+        cells = partial(_cells, stage, shared, seeds, backbone or {})
+        _proposer(stage, cells, options, data, storage, tmp_path)
+        return len(storage.get_all_studies())
+
+    assert [studies(), studies()] == [1, 1]
+    others = [
+        {"space": Space({"reg": Range(0.1, 2)})},
+        {"data": replace(dataset, train=dataset.valid)},
+        {"data": replace(dataset, test=dataset.valid)},
+        {"seeds": (1,)},
+        {"seeds": (0, 1)},
+        {"search_seed": 1},
+        {"training": TrainingConfig(batch_size=64)},
+        {"alignment": "cross"},
+        {"alignment": "cross", "backbone": {"reg": 0.5}},
+    ]
+    assert [studies(**change) for change in others] == list(range(2, len(others) + 2))
+    assert studies() == len(others) + 1

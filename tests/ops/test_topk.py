@@ -104,7 +104,8 @@ def test_exact_topk_by_a_sort(k, transposed, leave_out):
 
 @pytest.mark.parametrize("lengths", [(1.0, 1.0), (1e4, 1.0), (1.0, 1e4), (1e-3, 1e3), (1e-3, 1e-3)])
 @pytest.mark.parametrize("bound", [None, 1.001])
-def test_rounding_of_float32_never_decides_who_is_in_a_list(lengths, bound):
+@pytest.mark.parametrize(("masked", "excluded"), [((), ()), (((0, 1), (0, 7), (0, 50)), (2, 60))])
+def test_rounding_of_float32_never_decides_who_is_in_a_list(lengths, bound, masked, excluded):
     """300 items whose scores differ by less than float32 products err, behind three that are clearly best."""
     draw = torch.Generator().manual_seed(1)
     base = torch.nn.functional.normalize(torch.randn(64, generator=draw, dtype=torch.float64), dim=0)
@@ -112,11 +113,15 @@ def test_rounding_of_float32_never_decides_who_is_in_a_list(lengths, bound):
     item[:3] *= torch.tensor([[1.2], [1.3], [1.1]])
     item[300:] *= 0.5
     user, item = (base * lengths[0]).float()[None], (item * lengths[1]).float()
-    rough = (user @ item.T).topk(9 + 16).indices[0]
-    expected = best(user, item, 9)
+    rough = user[0] @ item.T
+    rough[[*(index for _, index in masked), *excluded]] = -torch.inf
+    rough = rough.topk(9 + 16).indices
+    expected = best(user, item, 9, masked, excluded)
     assert not set(expected[0][0]) <= set(rough.tolist()), "float32 alone errs here"
     longest = None if bound is None else bound * 1.3 * lengths[1]
-    index, score = exact_topk(user, item, 9, max_item_norm=longest)
+    pairs = (np.zeros(len(masked), dtype=np.int64), np.array([index for _, index in masked], dtype=np.int64))
+    left_out = np.array(excluded, dtype=np.int64)
+    index, score = exact_topk(user, item, 9, pairs, excluded=left_out, max_item_norm=longest)
     assert [(index[0].tolist(), score[0].tolist())] == expected
 
 

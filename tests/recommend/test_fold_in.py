@@ -7,7 +7,9 @@ import torch
 
 from crossrec.data import DataConfig, load
 from crossrec.evaluation import evaluate
+from crossrec.ops.ridge import Ridge
 from crossrec.recommend.fold_in import training_interactions
+from crossrec.runs.config import load_config
 from crossrec.runs.execute import held_out
 
 
@@ -28,6 +30,18 @@ def test_lists_for_a_history_rank_by_the_folded_in_vector(tiny):
     assert lists["item"].to_list() == order
     assert tiny.for_history([3], 40, exclude_seen=False).height == 40
     assert tiny.for_history([3], 40, deny=[5]).height == 38
+
+
+def test_histories_to_learn_from_hold_training_items_only(text, text_run):
+    """Not the validation items, which the vectors of users have not seen."""
+    train = load(load_config(text_run / "config.json").data).train
+    matrix = training_interactions(text.vectors)
+    assert matrix.shape == (12, 11)
+    assert matrix.sum() == len(train) < len(text.vectors.seen_item)
+    assert matrix[train.user_N, train.item_N].tolist() == [[1.0] * len(train)]
+    expected = Ridge(text.fold_in.user_vectors(matrix, "propagation"), text.vectors.user_US)
+    row_S = text.history_vector(["tea, 1", "tea, 4"], "propagation")
+    torch.testing.assert_close(text.history_vector(["tea, 1", "tea, 4"]), expected(row_S[None])[0])
 
 
 @pytest.mark.parametrize("how", ["mean", "ridge"])

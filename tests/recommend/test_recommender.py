@@ -8,15 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from crossrec.data import load
+from crossrec.data.io.tensor_file import write_tensors
 from crossrec.errors import ConfigError, CrossrecError, DataError, RunError
 from crossrec.objective import Objective
 from crossrec.recommend import Recommender
 from crossrec.recommend.export import export
 from crossrec.runs.config import load_config
 from crossrec.runs.directory import seal
+from crossrec.runs.embeddings import TrainedEmbeddings
 from crossrec.runs.execute import training_set
 
 
@@ -81,6 +84,20 @@ def test_filters(tiny, tiny_run):
     assert sorted(both["item"]) == [3, 13, 21, 34]
     assert tiny.recommend([4], 5, allow=[]).equals(tiny.empty())
     assert tiny.recommend([], 5).equals(tiny.empty())
+
+
+def test_seen_items_stay_out_of_a_choice_of_few_items(tiny, tiny_run):
+    """With less than half of the items to choose from, positions among them are not rows of items."""
+    users = [4, 0, 59]
+    allow = sorted({1, 8, 13, 21, 34, *(item for user in users for item in tiny.seen(user)[:4])})
+    assert len(allow) < 20
+    lists = tiny.recommend(users, 20, allow=allow)
+    for user in users:
+        of_user = lists.filter(pl.col("user") == user)
+        assert pairs(of_user) == slow(tiny_run, user, 20, keep=lambda item: item in allow)
+        assert 0 < of_user.height < len(allow)
+        history = tiny.for_history(tiny.seen(user), 20, allow=allow)
+        assert sorted(history["item"]) == sorted(of_user["item"])
 
 
 def test_categories_of_the_table_of_items(tiny_run, tmp_path):
@@ -192,6 +209,20 @@ def test_a_run_that_does_not_fit_together_is_refused_though_its_manifest_is_righ
     seal(run)
     with pytest.raises(RunError, match=f"{run}/{message}"):
         Recommender.open(run)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_vectors_that_are_no_numbers_are_refused(text_run, tmp_path, value):
+    with safe_open(text_run / "vectors.safetensors", "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    names = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+    assert {"user_US", "item_IS", "user_UL", "item_IL", "modality/sound", "part/sound"} < set(names)
+    for name in names:
+        damaged = tensors[name].clone()
+        damaged.view(-1)[-1] = value
+        write_tensors(tmp_path / "vectors.safetensors", tensors | {name: damaged}, metadata)
+        with pytest.raises(RunError, match=rf"damaged \({name} holds NaN or inf\)"):
+            TrainedEmbeddings.load(tmp_path / "vectors.safetensors")
 
 
 def test_a_negative_k_is_refused():

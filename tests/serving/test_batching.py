@@ -20,7 +20,10 @@ def test_a_thread_that_failed_is_free_again():
         for _ in range(3):
             with pytest.raises(DataError, match="no such item"):
                 await asyncio.wait_for(batcher(fail, 1), 30)
-        assert await asyncio.wait_for(batcher.one(str, 5), 30) == "5"
+        failed, queued = asyncio.create_task(batcher(fail, 1)), asyncio.create_task(batcher.one(str, 5))
+        assert await asyncio.wait_for(queued, 30) == "5"
+        with pytest.raises(DataError, match="no such item"):
+            await failed
         batcher.close()
 
     asyncio.run(requests())

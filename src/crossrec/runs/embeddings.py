@@ -140,6 +140,9 @@ class TrainedEmbeddings:
         if header.get("format") != FORMAT:
             raise RunError(f"{path}: of another version of crossrec; {WAY_OUT}")
         try:
+            for name, tensor in tensors.items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise ValueError(f"{name} holds NaN or inf")
             embeddings = _assemble(header, tensors)
             _check(embeddings)
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, ConfigError) as error:
@@ -247,14 +250,14 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
 
 
 def _check(embeddings: TrainedEmbeddings) -> None:
-    """Raise ValueError if shapes do not fit together or a vector is not finite."""
+    """Raise ValueError if shapes do not fit together."""
     users, items, indptr = embeddings.num_users, embeddings.num_items, embeddings.seen_indptr
     tables = {"user_US": (embeddings.user_US, users), "item_IS": (embeddings.item_IS, items)}
-    tables |= {"item_IL": (embeddings.item_IL, items)}
+    tables |= {"user_UL": (embeddings.user_UL, users), "item_IL": (embeddings.item_IL, items)}
     tables |= {f"modality/{m}": (x, items) for m, x in embeddings.modality_IL.items()}
     for name, (table, count) in tables.items():
-        if table.ndim != 2 or len(table) != count or not bool(torch.isfinite(table).all()):
-            raise ValueError(f"{name} is no finite table of {count} rows")
+        if table.ndim != 2 or len(table) != count:
+            raise ValueError(f"{name} is no table of {count} rows")
     for name, absent, count in (("absent_U", embeddings.absent_U, users), ("absent_I", embeddings.absent_I, items)):
         if absent is not None and (absent.dtype != torch.bool or len(absent) != count):
             raise ValueError(f"{name} is no row of {count} truth values")
