@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
 
 LAYERS = (
-    {"types", "errors", "config", "console", "devices", "memory", "randomness", "lazy", "_version"},
+    {"types", "arguments", "errors", "config", "console", "devices", "memory", "randomness", "lazy", "_version"},
     {"ops"},
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
@@ -31,6 +31,7 @@ LAYERS = (
 )
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
 BESIDE = {
+    *(("types", "arguments"), ("types", "errors"), ("arguments", "errors")),
     *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy")),
     *(("memory", "errors"), ("randomness", "lazy")),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,13 @@ def test_the_graphs_are_built_within_the_limit(limit, code):
     assert entries["lattice"] == 300 * 2 * 2 * 10
     assert entries["freedom"] <= 300 * 2 * 10
     assert 0 < entries["users"] <= 400 * 40
+
+
+def test_the_cost_of_alignment_is_a_table(capsys):
+    from benchmarks.alignment_cost import main
+
+    main(["--quick", "--data", "tiktok", "--backbones", "bpr", "lightgcn", "--rounds", "1", "--steps", "1"])
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[1] for row in rows] == ["bpr", "lightgcn"]
+    assert {row.count("|") for row in rows} == {header.count("|")}
+    assert all(float(ratio) > 1 for row in rows for ratio in re.findall(r"([\d.]+) ×", row))

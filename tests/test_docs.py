@@ -336,6 +336,18 @@ def test_the_own_loop_example_adds_the_weighted_terms():
     assert all(float(after[name]) < float(before[name]) for name in before)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--alone"]], ids=["with CROSS", "alone"])
+def test_the_two_tower_example_trains(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["two_tower.py", *arguments])
+    with torch.random.fork_rng():
+        names = runpy.run_path(str(ROOT / "examples" / "two_tower.py"), run_name="__main__")
+    first, last = re.findall(r"own loss (\S+)  in all (\S+)  \((\d+) item vectors\)", capsys.readouterr().out)
+    assert float(last[0]) < 0.7 * float(first[0])
+    assert (float(last[1]) > float(last[0])) == (not arguments)
+    assert int(last[2]) < names["ITEMS"]
+    assert names["recall"] > 3 * 20 / names["ITEMS"]
+
+
 def test_no_machine_paths():
     patterns = ("*.py", "*.md", "*.toml", "*.cff", "Makefile", "*.txt")
     folders = ("src", "tests", "docs", "examples", "benchmarks")

@@ -32,7 +32,16 @@ def test_public_names_resolve_and_others_do_not(name):
 def test_public_names_cover_a_whole_run_and_an_own_loop():
     whole_run = {"load", "Dataset", "DataConfig", "run", "RunConfig", "load_config", "Recommender", "CrossrecError"}
     parts_of_a_run = {"Objective", "TrainingConfig", "TrainingSet", "fit", "HeldOut", "evaluate"}
-    own_loop = {"Cross", "CrossConfig", "FETTLE", "FettleConfig", "Batch", "Representations", "ContentGraph"}
+    own_loop = {
+        "Cross",
+        "CrossConfig",
+        "FETTLE",
+        "FettleConfig",
+        "Batch",
+        "Representations",
+        "ContentGraph",
+        "ArgumentError",
+    }
     assert set(crossrec.__all__) == whole_run | parts_of_a_run | own_loop | {"__version__"}
 
 

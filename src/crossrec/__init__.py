@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from crossrec.content_graph import ContentGraph as ContentGraph
     from crossrec.data import DataConfig as DataConfig, Dataset as Dataset, load as load
-    from crossrec.errors import CrossrecError as CrossrecError
+    from crossrec.errors import ArgumentError as ArgumentError, CrossrecError as CrossrecError
     from crossrec.evaluation import HeldOut as HeldOut, evaluate as evaluate
     from crossrec.objective import Objective as Objective
     from crossrec.recommend import Recommender as Recommender

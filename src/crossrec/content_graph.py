@@ -12,7 +12,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from crossrec.errors import ConfigError
+from crossrec.arguments import as_features, as_pairs, number_of_items
+from crossrec.errors import ArgumentError, ConfigError
 from crossrec.graph import knn, modality_shares, unit_columns
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.topk import stable_topk
@@ -40,7 +41,8 @@ class ContentGraph:
     A modality's K nearest other items have equal weights that add up to the modality's share; an item that lacks a
     modality has the shares of the others; an item without content keeps its own vector. The graph is linear and
     constant: it passes gradients to the neighbours and has no parameters. Raises ConfigError if ``shares`` does not
-    name exactly the modalities of ``features``, or if there are none.
+    name exactly the modalities of ``features``, or if there are none; ArgumentError for features that are not finite
+    and for other types and shapes.
 
     The frozen item graph of FREEDOM (Zhou and Shen 2023), made a part that any backbone can have.
     """
@@ -54,8 +56,11 @@ class ContentGraph:
         shares: Mapping[str, float] | None = None,
         interactions: tuple[Tensor, Tensor] | None = None,
     ) -> None:
+        features = as_features(features)
         if not features:
             raise ConfigError("the content graph needs at least one content modality, and this data set has none")
+        interactions = None if interactions is None else as_pairs(interactions)
+        number_of_items(None, features, interactions, None)
         self.features, self.weight, self.neighbors = features, weight, neighbors
         self._interactions = interactions if shares is None else None
         self._given_shares = modality_shares(shares, tuple(features), "--content-shares")
@@ -98,7 +103,10 @@ class ContentGraph:
         return SparseMatrix.from_scipy(sp.diags(scale) @ total, symmetric=False, device=device)
 
     def __call__(self, item: Tensor) -> Tensor:
-        """item + w · A item, same shape as ``item``, (I, L)."""
+        """item + w · A item, same shape as ``item``, (I, L). Raises ArgumentError for another number of items."""
+        rows = len(next(iter(self.features.values())))
+        if len(item) != rows:
+            raise ArgumentError(f"the content graph has {rows} items, but there are vectors of {len(item)}")
         return item + self.matrix @ item
 
     def apply(self, reps: Reps) -> Reps:

@@ -38,6 +38,10 @@ class ConfigError(CrossrecError):
     """A setting is unknown, out of range or contradicts another. The message names the setting and the fix."""
 
 
+class ArgumentError(CrossrecError, ValueError):
+    """An argument of a Python call cannot be used. The message names the argument and the fix."""
+
+
 class RunError(CrossrecError):
     """A run directory is missing, damaged or belongs to another configuration. The message names the file."""
 

@@ -6,6 +6,7 @@ No other file of the training path knows both a backbone and an alignment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,9 +57,10 @@ class Objective(nn.Module):
         self.content_graph = content_graph(backbone, alignment, data.features, (data.user_T, data.item_T))
         alignment = None if alignment is None else alignment.around(self.backbone.has_item_graph)
         self.cross: Alignment | None = None
+        self.features_apart = False
         self.epoch, self.step, self.steps = 1, 0, 1  # epoch of the alignment, from its last start
         if alignment is not None and alignment.active:
-            apart = data.alignment_features is not None
+            self.features_apart = apart = data.alignment_features is not None
             self.cross = module_of(alignment)(
                 backbone.dim,
                 features=data.alignment_features if apart else data.features,
@@ -97,6 +99,10 @@ class Objective(nn.Module):
         """The backbone's vectors, with the content graph applied to the items: what scores and is aligned."""
         return self._with_graph(self.backbone.propagate())
 
+    def for_alignment(self, reps: Representations) -> Representations:
+        """What the alignment gets: without the backbone's content vectors where it projects features of its own."""
+        return replace(reps, modality_IL={}) if self.features_apart else reps
+
     def _with_graph(self, reps: Representations) -> Representations:
         return reps if self.content_graph is None else self.content_graph.apply(reps)
 
@@ -120,7 +126,7 @@ class Objective(nn.Module):
         factor = self._next_factor()
         if self.cross is not None and factor:
             pairs = batch.first(self.cross.config.alignment_batch or len(batch))
-            aligned, aligned_total = balanced(self.cross, reps, pairs, total, plain=plain)
+            aligned, aligned_total = balanced(self.cross, self.for_alignment(reps), pairs, total, plain=plain)
             total = total + factor * aligned_total
             terms = terms | aligned
         return terms, total

@@ -13,17 +13,20 @@ Shape suffixes used in names throughout the package:
 | P | prototypes of a codebook |
 | K | neighbours of an item |
 
-This module imports nothing from crossrec.
+Ids and vectors come as tensors or in another usual form, such as arrays (``crossrec.arguments``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from crossrec.arguments import as_ids, as_vectors
+from crossrec.errors import ArgumentError
 
 ID = "id"
 """Name of the modality of a backbone's own item vectors, i^ID in the paper."""
@@ -37,12 +40,21 @@ class Batch:
     """Observed pairs (u_b, i_b) and one sampled negative item j_b each.
 
     ``user_B``, ``item_B``, ``negative_B``: int64 of shape (B,). The alignment needs no negatives;
-    ``negative_B`` may be None for losses that draw none.
+    ``negative_B`` may be None for losses that draw none. Raises ArgumentError for other types and shapes.
     """
 
     user_B: Tensor
     item_B: Tensor
     negative_B: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None:
+                object.__setattr__(self, name, as_ids(value, f"Batch.{name}"))
+        if len(self.user_B) != len(self.item_B):
+            raise ArgumentError(
+                f"Batch has {len(self.user_B)} users and {len(self.item_B)} items: give one of each a pair"
+            )
 
     def __len__(self) -> int:
         return self.user_B.shape[0]
@@ -66,6 +78,11 @@ class Representations:
     concatenations; None where they are ``user_UL`` and ``item_IL`` themselves.
     ``normalized``: the rows of ``user_UL`` and ``item_IL`` have length 1 or 0 already, so that the alignment takes them
     as they are.
+    ``user_rows``, ``item_rows``: int64, whose vectors these are, for a model that computes those of a batch only: row r
+    of ``user_UL`` is of user ``user_rows[r]``, row r of ``item_IL`` and ``modality_IL`` of item ``item_rows[r]``, each
+    at most once. None: all users, all items, in their order.
+
+    A ``torch.nn.Embedding`` stands for its weight. Raises ArgumentError for other types and shapes.
     """
 
     user_UL: Tensor
@@ -73,6 +90,21 @@ class Representations:
     modality_IL: Mapping[str, Tensor] = field(default_factory=dict)
     scoring: tuple[Tensor, Tensor] | None = None
     normalized: bool = False
+    user_rows: Tensor | None = None
+    item_rows: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        values: dict[str, Any] = {
+            name: as_vectors(getattr(self, name), f"Representations.{name}") for name in ("user_UL", "item_IL")
+        }
+        if type(self.modality_IL) is dict:  # another mapping may compute its vectors when they are read
+            values["modality_IL"] = {
+                m: as_vectors(vectors, f"Representations.modality_IL['{m}']") for m, vectors in self.modality_IL.items()
+            }
+        for name, rows in (("user_rows", self.user_rows), ("item_rows", self.item_rows)):
+            values[name] = None if rows is None else as_ids(rows, f"Representations.{name}")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def user_US(self) -> Tensor:

@@ -125,11 +125,6 @@ def test_vectors_of_the_backbone_are_not_projected():
     terms = cross(Representations(inputs.user_UL, inputs.item_IL, {"sound": vectors}), Batch(USER, ITEM))
     terms["cluster_items"].backward()
     assert vectors.grad.any()
-    # and an extra, unannounced modality is ignored
-    plain = Cross(3, features={"sound": SOUND}, interactions=(USER, ITEM), generator=generator(0))
-    with_extra = Representations(inputs.user_UL, inputs.item_IL, {"unheard": vectors})
-    for name, value in plain(inputs, Batch(USER, ITEM)).items():
-        close(plain(with_extra, Batch(USER, ITEM))[name], value)
 
 
 def test_projected_features_equal_the_same_vectors_of_a_backbone():

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from crossrec.alignment.config import AlignmentConfig
 from crossrec.types import Batch, Representations
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def not_compiled(function: F) -> F:
+    """The function as it is inside ``torch.compile``, too: a step around it is compiled up to it and after it.
+
+    Use it for code that is slower when compiled: shapes that change from batch to batch, and products that already
+    run in blocks of the right size. It is ``torch.compiler.disable``, whose import takes a second that only a compiled
+    step has to wait for.
+    """
+    disabled: list[Any] = []
+
+    @wraps(function)
+    def eager(*args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        if not disabled:
+            disabled.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+        return disabled[0](*args, **kwargs)
+
+    return cast(F, eager)
 
 
 class Alignment(nn.Module, ABC):

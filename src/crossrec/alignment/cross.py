@@ -8,16 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment.base import Alignment
+from crossrec.alignment.base import Alignment, not_compiled
 from crossrec.alignment.batch_view import BatchView, append_neighbors
 from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS, CrossConfig, default_prototypes
 from crossrec.alignment.direction import directions
+from crossrec.alignment.inputs import (
+    StepCheck,
+    as_neighbors,
+    as_settings,
+    checked_modalities,
+)
 from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import fill_with_content, neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength, strength_by_rank, strength_by_zscore
 from crossrec.alignment.tuning import direction_tuning_loss
+from crossrec.arguments import as_features, as_pairs, number_of_items, row_of
+from crossrec.errors import ArgumentError
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
 from crossrec.ops.vectors import gather_rows, l2_normalize, unit_rows, zero_like
@@ -35,16 +43,24 @@ class Cross(Alignment):
 
     and ``cross.parameters()`` go to the optimiser beside the recommender's.
 
+    A model that computes the vectors of a batch only, such as two towers, asks ``items_needed`` for the items::
+
+        users, items = torch.unique(user), cross.items_needed(Batch(user, item))
+        reps = Representations(user_tower(users), item_tower(items), user_rows=users, item_rows=items)
+
+    The terms are then exactly those with the vectors of all items.
+
     ``dim``: L. ``features``: raw content features per modality, (I, D_m); each gets a learned linear projection.
     ``modalities``: further content modalities, whose (I, L) vectors come with every ``Representations.modality_IL``.
-    ``interactions``: all training pairs (user, item), int64 (T,), from which Equation 7 finds each item's neighbours;
-    or ``neighbors``, a table (I, K) of them with -1 for none. With ``config.fill_neighbors`` the nearest by all of
-    ``features`` fill those that are missing. ``num_items``: I, needed if no other argument implies it.
+    ``interactions``: all training pairs (user, item), int64 (T,) each, or a table (T, 2) of them, from which Equation 7
+    finds each item's neighbours; or ``neighbors``, a table (I, K) of them with -1 for none. With
+    ``config.fill_neighbors`` the nearest by all of ``features`` fill those that are missing. ``num_items``: I, needed
+    if no other argument implies it. ``config``: the settings, also as a dict; a ConfigError names a wrong one.
     ``generator`` draws the initial values. The modalities are ``id`` plus features plus modalities, in this order.
 
-    Raises ValueError if the neighbour term is active without interactions and neighbours; if a modality's name is
-    ``id``, empty, given twice or contains "." or "->"; if features, neighbours, interactions and ``num_items`` imply
-    different numbers of items, or none.
+    Raises ArgumentError, a ValueError, if the neighbour term is active without interactions and neighbours; if a
+    modality's name is ``id``, empty, given twice or contains "." or "->"; if features, neighbours, interactions and
+    ``num_items`` imply different numbers of items, or none; if features are not finite; for wrong types and shapes.
     """
 
     config: CrossConfig
@@ -59,15 +75,18 @@ class Cross(Alignment):
         interactions: tuple[Tensor, Tensor] | None = None,
         neighbors: Tensor | None = None,
         num_items: int | None = None,
-        config: CrossConfig | None = None,
+        config: CrossConfig | Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.config = config = config or CrossConfig()
-        content = features or {}
+        self.config = config = as_settings(config, CrossConfig)
+        content = as_features({} if features is None else features)
+        interactions = None if interactions is None else as_pairs(interactions)
+        neighbors = None if neighbors is None else as_neighbors(neighbors)
         features = {name: f for name, f in content.items() if name not in modalities}
-        self.modalities = _checked((ID, *features, *modalities))
-        num_items = _number_of_items(num_items, features, interactions, neighbors)
+        self.modalities = checked_modalities(features, modalities)
+        num_items, is_exact = number_of_items(num_items, content, interactions, neighbors)
+        self._check = StepCheck(dim, num_items, is_exact, tuple(modalities))
         active = config.active
         # The suffix keeps the names of modalities apart from attributes of torch's own modules.
         self.projections = nn.ModuleDict({f"{m}_feat": Projection(f, dim, generator) for m, f in features.items()})
@@ -91,18 +110,20 @@ class Cross(Alignment):
             neighbors = None
         elif neighbors is None:
             if interactions is None:
-                raise ValueError("the neighbour term needs interactions=(user, item) or neighbors=; or leave it out")
+                raise ArgumentError("the neighbour term needs interactions=(user, item) or neighbors=; or leave it out")
             neighbors = co_occurrence_neighbors(*interactions, num_items, config.neighbors)
         if neighbors is not None and config.fill_neighbors and content:
             neighbors = fill_with_content(neighbors, content, config.content_shares)
         self.register_buffer("neighbor_IK", neighbors, persistent=False)
 
+    @not_compiled
     def forward(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         """The terms of ``config.active`` by name, each a scalar, not weighted.
 
         ``item`` (Eq. 4), ``tuning`` (Eq. 6), ``neighbor`` (Eq. 9), ``cluster_items`` (Eq. 11), ``cluster_users``
         (Eq. 12). A term in which nothing takes part, such as ``item`` with the id modality alone, is a differentiable
-        zero. Raises ValueError where ``reps.modality_IL`` lacks an announced modality.
+        zero. ``torch.compile`` leaves this step as it is, because compiled it is slower. Raises ArgumentError where
+        vectors or batch do not fit: rows, columns, devices, numbers out of range, and modalities other than announced.
         """
         active = self.config.active
         if not active:
@@ -220,30 +241,47 @@ class Cross(Alignment):
             )
         return terms
 
+    @not_compiled
+    def items_needed(self, batch: Batch) -> Tensor:
+        """The items whose vectors the terms of a batch use, (R,) int64: its own, ascending, then other neighbours.
+
+        For a model that computes the vectors of a batch only. Raises ArgumentError for items that do not exist.
+        """
+        self._check.batch(batch)
+        item_N: Tensor = torch.unique(batch.item_B)
+        if self.neighbor_IK is None or "neighbor" not in self.config.active:
+            return item_N
+        return append_neighbors(item_N, self.neighbor_IK)[0]
+
     def _view(self, reps: Representations, batch: Batch, *, with_neighbors: bool) -> BatchView:
         """The batch with every vector that its terms need, gathered and normalised once."""
+        self._check.vectors(reps)
+        self._check.devices(reps, batch, next(self.parameters(), self.neighbor_IK))
+        self._check.batch(batch, reps)
         item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
         user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
         item_R, neighbor_NK = item_N, None
         if with_neighbors and self.neighbor_IK is not None:
             item_R, neighbor_NK = append_neighbors(item_N, self.neighbor_IK)
+        row_R, user_row_N = item_R, user_N
+        if reps.item_rows is not None:
+            row_R = row_of(item_R, reps.item_rows, "Representations.item_rows", "give cross.items_needed(batch)")
+        if reps.user_rows is not None:
+            user_row_N = row_of(user_N, reps.user_rows, "Representations.user_rows", "give torch.unique(batch.user_B)")
         table = {
-            m: unit_rows(self._vectors(m, reps, item_R), normalized=m == ID and reps.normalized)
+            m: unit_rows(self._vectors(m, reps, item_R, row_R), normalized=m == ID and reps.normalized)
             for m in self.modalities
         }
         item = table if neighbor_NK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
-        user_NL = unit_rows(gather_rows(reps.user_UL, user_N), normalized=reps.normalized)
+        user_NL = unit_rows(gather_rows(reps.user_UL, user_row_N), normalized=reps.normalized)
         return BatchView(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
 
-    def _vectors(self, modality: str, reps: Representations, item_R: Tensor) -> Tensor:
-        if modality == ID:
-            return gather_rows(reps.item_IL, item_R)
+    def _vectors(self, modality: str, reps: Representations, item_R: Tensor, row_R: Tensor) -> Tensor:
+        """Vectors of the items, which are the rows ``row_R`` of the representations, not normalised."""
         if f"{modality}_feat" in self.projections:
             projected: Tensor = self.projections[f"{modality}_feat"](item_R)
             return projected
-        if modality not in reps.modality_IL:
-            raise ValueError(f"modality '{modality}' was announced, but Representations.modality_IL does not hold it")
-        return gather_rows(reps.modality_IL[modality], item_R)
+        return gather_rows(reps.item_IL if modality == ID else reps.modality_IL[modality], row_R)
 
 
 def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Parameter:
@@ -252,35 +290,3 @@ def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Par
 
 def _clamped(learnt: Tensor | None, fixed: float, bounds: tuple[float, float]) -> Tensor | float:
     return fixed if learnt is None else learnt.clamp(*bounds)
-
-
-def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names[1:]:
-        if not name or name == ID or "." in name or "->" in name:
-            raise ValueError(f"a content modality cannot be called {name!r}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"a modality is named twice: {', '.join(names)}")
-    return names
-
-
-def _number_of_items(
-    num_items: int | None,
-    features: Mapping[str, Tensor],
-    interactions: tuple[Tensor, Tensor] | None,
-    neighbors: Tensor | None,
-) -> int:
-    counts = {f"feature '{name}'": len(feature) for name, feature in features.items()}
-    if num_items is not None:
-        counts["num_items"] = num_items
-    if neighbors is not None:
-        counts["neighbors"] = len(neighbors)
-    largest = int(interactions[1].max()) + 1 if interactions is not None and len(interactions[1]) else 0
-    if any(count < largest for count in counts.values()):
-        counts["the largest item of the interactions"] = largest
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"different numbers of items: {', '.join(f'{k} has {v}' for k, v in counts.items())}")
-    if counts:
-        return next(iter(counts.values()))
-    if largest:
-        return largest
-    raise ValueError("the number of items is unknown: give features, interactions, neighbors or num_items")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment.base import Alignment
+from crossrec.alignment.base import Alignment, not_compiled
 from crossrec.alignment.config import DamrsAlignmentConfig
+from crossrec.alignment.inputs import StepCheck, as_settings
+from crossrec.arguments import as_features, as_pairs, number_of_items
+from crossrec.errors import ArgumentError
 from crossrec.graph import agreed_knn_graph, co_occurrence_graph
 from crossrec.losses import graded_neighbor_loss, symmetric_kl
 from crossrec.ops.vectors import gather_rows, l2_normalize
@@ -26,7 +30,7 @@ class DamrsAlignment(Alignment):
       batch's distinct users × items.
 
     ``features``: raw content features by modality, (I, D_m), of all modalities; ``interactions``: all training pairs.
-    ``dim``, ``modalities`` and ``generator`` have no effect. Without features co-occurrence is the only graph.
+    ``modalities`` and ``generator`` have no effect. Without features co-occurrence is the only graph.
     """
 
     config: DamrsAlignmentConfig
@@ -39,12 +43,14 @@ class DamrsAlignment(Alignment):
         modalities: Sequence[str] = (),
         interactions: tuple[Tensor, Tensor],
         num_items: int,
-        config: DamrsAlignmentConfig | None = None,
+        config: DamrsAlignmentConfig | Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.config = config = config or DamrsAlignmentConfig()
+        self.config = config = as_settings(config, DamrsAlignmentConfig)
+        features, interactions = as_features(features), as_pairs(interactions)
         self.modalities = (ID, *features)
+        self._check = StepCheck(dim, *number_of_items(num_items, features, interactions, None), None)
         self.projections, self.aligners = nn.ModuleDict(), nn.ModuleDict()
         user_T, item_T = interactions
         num_users = int(user_T.max()) + 1 if len(user_T) else 0
@@ -53,11 +59,16 @@ class DamrsAlignment(Alignment):
             co_occurrence_graph(user_T, item_T, num_users, num_items),
         ]
 
+    @not_compiled
     def forward(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         config, active = self.config, self.config.active
         terms: dict[str, Tensor] = {}
         if not active:
             return terms
+        self._check.vectors(reps)
+        self._check.batch(batch, reps)
+        if reps.item_rows is not None or reps.user_rows is not None:
+            raise ArgumentError("DA-MRS's losses need the vectors of all users and items: leave out the rows")
         graph_items, item_N = [graph @ reps.item_IL for graph in self.item_graphs], torch.unique(batch.item_B)
         if "item_relations" in active:
             units = [l2_normalize(item_IL) for item_IL in graph_items]

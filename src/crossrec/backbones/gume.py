@@ -48,7 +48,10 @@ class GUMEConfig(MGCNConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GUMERepresentations(SideRepresentations):
-    """Representations of MGCN with the extended users and items, (·, L); None in ``eval()`` mode."""
+    """Representations of MGCN with the extended users and items, (·, L).
+
+    None in ``eval()`` mode, where a loss alone needs them.
+    """
 
     extended: tuple[Tensor, Tensor] | None
 
@@ -99,18 +102,18 @@ class GUME(MGCN):
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, GUMERepresentations)
-        assert reps.extended is not None
+        extended_UL, extended_IL = reps.extended or self._extended(reps.blocks)
         config = self.config
         apart = [
             (left.var() - right.var()).abs() + (left.mean() - right.mean()).abs()
             for left, right in combinations(reps.blocks, 2)
         ]
         side_user = gather_rows(reps.side[0], batch.user_B)
-        extended_user = gather_rows(reps.extended[0], batch.user_B)
+        extended_user = gather_rows(extended_UL, batch.user_B)
         users = batch_contrast(extended_user, side_user, config.um_temperature)
         for vector in (side_user, extended_user):
             users = users + batch_contrast(self._noisy(vector), self._noisy(vector), config.um_temperature)
-        extended_item = gather_rows(reps.extended[1], batch.item_B)
+        extended_item = gather_rows(extended_IL, batch.item_B)
         return {
             **super().losses(reps, batch),
             "vt": config.vt * torch.stack([*apart, zero_like(reps.item_IL)]).sum(),

@@ -68,7 +68,8 @@ class Workspace:
         size = rows * stride
         if self._memory is None or self._memory.dtype != like.dtype or self._memory.numel() < size:
             self._memory = None  # free the old memory first; the new one has a little to spare for a larger batch
-            self._memory = like.new_empty(size + size // 16)
+            with torch.inference_mode(False):  # memory of a validation step serves training steps as well
+                self._memory = like.new_empty(size + size // 16)
         return self._memory[:size].view(rows, stride)[:, :columns]
 
 
