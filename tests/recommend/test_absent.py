@@ -92,7 +92,7 @@ def test_lists_hold_items_that_exist_for_users_that_exist(gaps):
 REQUESTS = {
     "user": lambda recommender: recommender.recommend([6]),
     "allow": lambda recommender: recommender.recommend([5], allow=[101]),
-    "history": lambda recommender: recommender.for_history([100, 199]),
+    "history": lambda recommender: recommender.for_history([100, 199], unknown="error"),
     "similar": lambda recommender: recommender.similar(["0"]),
     "explain": lambda recommender: recommender.explain(5, 149),
 }

@@ -75,12 +75,59 @@ def test_without_a_file_lists_are_printed(crossrec, tiny_run):
     assert (code, stdout.count(" 10 │")) == (0, 5)
 
 
+def test_unknown_items_are_left_out_and_counted(crossrec, tiny_run, tiny, tmp_path):
+    (tmp_path / "here" / "sold out.txt").write_text("3\nx\n5\ny\n")
+    flags = ("--users", 4, "--k", 40, "--seen", "--out", "lists.csv")
+    code, _, error = crossrec("recommend", tiny_run, *flags, "--deny", "sold out.txt")
+    assert code == 0
+    assert "--deny: 2 of 4 items are none of this run, such as x (sold out.txt, line 2); they are left out" in error
+    assert sorted(pl.read_csv("lists.csv")["item"]) == [0, 1, 2, 4, *range(6, 40)]
+    code, _, error = crossrec("recommend", tiny_run, *flags, "--allow", 7, "z")
+    assert code == 0
+    assert "--allow: 1 of 2 items are none of this run, such as z; they are left out" in error
+    assert pl.read_csv("lists.csv")["item"].to_list() == [7]
+    assert crossrec("recommend", tiny_run, "--history", 3, "z", 8, "--k", 4, "--out", "history.parquet")[0] == 0
+    assert pl.read_parquet("history.parquet").equals(tiny.for_history([3, 8], 4))
+    for flag in ("--allow", "--history"):
+        code, _, error = crossrec("recommend", tiny_run, flag, "z", "x")
+        assert (code, f"{flag} z: none of the 40 items" in error) == (2, True)
+    assert crossrec("recommend", tiny_run, *flags, "--deny", "z")[0] == 0
+
+
+def test_a_condition_on_the_table_of_items(crossrec, tiny_run, tmp_path):
+    rows = {"item": range(40), "stock": [str(n % 4) for n in range(40)], "price": [f"{n}.5" for n in range(40)]}
+    pl.DataFrame(rows | {"zip": ["01", *["2"] * 39], "brand": [None, *["b"] * 39]}).write_csv(
+        tmp_path / "here" / "i.csv"
+    )
+    flags = ("--users", 4, "--k", 40, "--seen", "--items", "i.csv", "--out", "lists.csv")
+    for condition, expected in (
+        ("stock > 0 and price < 10", [1, 2, 3, 5, 6, 7, 9]),
+        ("brand = 'b' and zip = '01'", []),
+        ("zip = '01'", [0]),
+        ("brand is null or stock = 3 and price > 35", [0, 35, 39]),
+        ("brand <> 'b'", []),
+    ):
+        assert crossrec("recommend", tiny_run, *flags, "--where", condition)[0] == 0
+        assert sorted(pl.read_csv("lists.csv")["item"]) == expected, condition
+    for condition, reason in (
+        ("stok > 0", 'unable to find column "stok"'),
+        ("stock >", "unable to parse"),
+        ("price + 1", "no condition on each item"),
+        ("brand > 1", "cannot compare"),
+        ("", "unable to parse"),
+    ):
+        code, _, error = crossrec("recommend", tiny_run, *flags, "--where", condition)
+        assert (code, f"i.csv: where {condition!r}" in error, reason in error) == (2, True, True), error
+    code, _, error = crossrec("recommend", tiny_run, "--where", "stock > 0")
+    assert (code, "a where needs the table of items" in error) == (2, True)
+
+
 MISTAKES = {
     "user": (["--users", 4, 77], "--users 77: none of the 60 users"),
     "file": (["--users", "none.csv"], "none.csv: no such file"),
     "unknown in a file": (["--users", "users.csv"], "users.csv, line 3: user 77 is none of the 60"),
     "empty cell": (["--allow", "items.jsonl"], "items.jsonl, line 2: item"),
-    "unknown line": (["--deny", "items.txt"], "items.txt, line 4: item x is none of the 40"),
+    "unknown line": (["--deny", "items.txt", "--unknown", "error"], "items.txt, line 4: item x is none of the 40"),
     "no text": (["--deny", "latin.txt"], "latin.txt, line 2: not UTF-8 text; save the file as UTF-8"),
     "column": (["--users", "items.jsonl"], "no user column"),
     "k": (["--k", 0], "k = 0"),

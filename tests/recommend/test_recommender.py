@@ -132,7 +132,7 @@ def test_invalid_requests_are_refused(tiny, tmp_path):
         lambda: tiny.recommend([1], allow=["x"]): "item 'x' is none of the 40 items",
         lambda: tiny.recommend([1], category="tea"): "table of items",
         lambda: tiny.for_history([]): "history without items",
-        lambda: tiny.for_history([3, 400]): "item 400",
+        lambda: tiny.for_history([400]): "item 400",
         lambda: tiny.for_history([3], how="guess"): "guess",
         lambda: tiny.similar([3], by="sound"): "no similarity by 'sound'.*image",
         lambda: tiny.explain(1, 400): "item 400",
@@ -241,3 +241,19 @@ def test_paths_may_be_text(tiny, tiny_run, tmp_path):
     recommender = Recommender.open(str(tiny_run), str(table))
     assert recommender.recommend([1], 5, category="tea", exclude_seen=False)["item"].to_list() == [3]
     assert export(recommender, str(tmp_path / "vectors")) == export(tiny, tmp_path / "again")
+
+
+def test_unknown_items_of_a_filter(tiny, caplog):
+    assert tiny.recommend([1], 40, allow=[7, "x"])["item"].to_list() == [7]
+    assert tiny.recommend([1], deny=["x"]).equals(tiny.recommend([1]))
+    assert tiny.for_history([3, "x", 8]).equals(tiny.for_history([3, 8]))
+    lines = [f"1 of {n} items are none of this run, such as 'x'; they are left out" for n in (2, 1, 3)]
+    assert caplog.messages == lines
+    for mistake in (
+        lambda: tiny.recommend([1], allow=[7, "x"], unknown="error"),
+        lambda: tiny.recommend([1], deny=["x"], unknown="error"),
+        lambda: tiny.for_history([3, "x"], unknown="error"),
+        lambda: tiny.for_history(["x"]),
+    ):
+        with pytest.raises(DataError, match="item 'x' is none of the 40 items"):
+            mistake()

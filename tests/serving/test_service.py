@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from crossrec.alignment import CrossConfig
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig
+from crossrec.errors import ConfigError
 from crossrec.recommend import Recommender
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -202,7 +203,15 @@ def test_health(client):
 def test_the_openapi_description_has_every_path_and_error(client):
     description = client.get("/v1/openapi.json").json()
     assert set(description["paths"]) == {
-        *("/v1/recommend", "/v1/recommend/history", "/v1/similar", "/v1/explain", "/v1/new-item"),
+        *(
+            "/v1/lists",
+            "/v1/list",
+            "/v1/recommend",
+            "/v1/recommend/history",
+            "/v1/similar",
+            "/v1/explain",
+            "/v1/new-item",
+        ),
         *("/v1/users", "/v1/items", "/v1/user", "/v1/item", "/v1/picture"),
         *("/v1/runs", "/v1/health", "/v1/health/live", "/v1/health/ready"),
     }
@@ -231,7 +240,7 @@ def test_a_batch_is_answered_like_single_requests(served_runs):
 def test_invalid_requests_do_not_fail_others(served_runs):
     app = create_app(served_runs, ServeConfig(rate=0, threads=1))
     bodies = [("recommend", {"user": user}) for user in USER_IDS[:5]]
-    bodies += [("recommend", {"user": "nobody"}), ("recommend", {"user": MARKUP, "deny": ["x"]})]
+    bodies += [("recommend", {"user": "nobody"}), ("recommend", {"user": MARKUP, "allow": ["x"]})]
     bodies += [("recommend", {"user": USER_IDS[0], "deny": [ITEM_IDS[3]]}), ("similar", {"item": ITEM})]
     bodies += [("similar", {"item": "nothing"}), ("similar", {"item": ITEM, "by": "smell"})]
 
@@ -300,3 +309,69 @@ def test_the_row_functions_of_the_recommender(plain: Recommender):
     items, cosines = plain.like(plain.vectors.item_IS[row], 3)
     assert (int(items[0]), float(cosines[0])) == (row, pytest.approx(1))
     assert [ITEM_IDS[n] for n in items[1:]] == plain.similar([ITEM], 2)["similar"].to_list()
+
+
+def test_unknown_items_are_ignored_and_counted(client, plain):
+    answer = post(client, "recommend", user=USER, k=5, deny=[ITEM, "sold out", "gone"], allow=[*ITEM_IDS[:9], "x"])
+    assert ranking(answer) == rows(plain.recommend([USER], 5, deny=[ITEM], allow=ITEM_IDS[:9]))
+    assert answer["ignored"] == 3
+    answer = post(client, "recommend/history", items=[ITEM, "x"], k=5, deny=["y"])
+    assert (ranking(answer), answer["ignored"]) == (rows(plain.for_history([ITEM], 5)), 2)
+    explained = [post(client, "explain", history=history, item=ITEM_IDS[1]) for history in ([ITEM], ["x", ITEM])]
+    assert explained[0] == explained[1]
+    assert post(client, "recommend", user=USER)["ignored"] == 0
+
+
+def test_lists_of_any_length_are_uploaded_once(client_of, plain):
+    client = client_of(max_ids=3)
+    ids = [*ITEM_IDS[:20], *(f"gone {n}" for n in range(5))]
+    assert client.put("/v1/list?name=in-stock", json={"ids": ids}).json() == {"lists": {"in-stock": 25}}
+    client.put("/v1/list?name=sale", json={"ids": ITEM_IDS[:5]})
+    expected = rows(plain.recommend([USER], 40, allow=ITEM_IDS[5:20]))
+    for _ in range(2):
+        assert ranking(post(client, "recommend", user=USER, k=40, allow_list="in-stock", deny_list="sale")) == expected
+    answer = post(client, "recommend", user=USER, k=40, allow_list="in-stock", deny=ITEM_IDS[5:6])
+    assert ranking(answer) == rows(plain.recommend([USER], 40, allow=[*ITEM_IDS[:5], *ITEM_IDS[6:20]]))
+    client.put("/v1/list?name=sale", json={"ids": ITEM_IDS[:7]})  # a list that is replaced counts at once
+    expected = rows(plain.recommend([USER], 40, allow=ITEM_IDS[7:20]))
+    assert ranking(post(client, "recommend", user=USER, k=40, allow_list="in-stock", deny_list="sale")) == expected
+    answer = post(client, "recommend/history", items=[ITEM], k=40, allow_list="in-stock")
+    assert ranking(answer) == rows(plain.for_history([ITEM], 40, allow=ITEM_IDS[:20]))
+    assert get(client, "lists") == {"lists": {"in-stock": 25, "sale": 7}}
+    assert client.delete("/v1/list?name=sale").json() == {"lists": {"in-stock": 25}}
+    for path, body in (("recommend", {"user": USER}), ("recommend/history", {"items": [ITEM]})):
+        answer = client.post(f"/v1/{path}", json={**body, "deny_list": "sale"})
+        assert answer.status_code == 422
+        assert answer.json()["error"] == "no list 'sale'; upload it with PUT /v1/list?name=sale"
+    assert client.put("/v1/list?name=a b", json={"ids": []}).status_code == 422
+    assert client.delete("/v1/list?name=sale").status_code == 422
+    for n in range(99):
+        client.put(f"/v1/list?name={n}", json={"ids": []})
+    assert client.put("/v1/list?name=more", json={"ids": []}).status_code == 422
+    assert client.put("/v1/list?name=5", json={"ids": ITEM_IDS}).json()["lists"]["5"] == len(ITEM_IDS)
+
+
+def test_the_server_offers_what_meets_its_condition(shop, tmp_path):
+    table = tmp_path / "stock.csv"
+    pl.DataFrame({"item": ITEM_IDS, "stock": [n % 3 for n in range(len(ITEM_IDS))]}).write_csv(table)
+    served_run = ServedRun(shop / "plain", table, where="stock > 0")
+    client = TestClient(create_app([served_run], ServeConfig(rate=0)), base_url="http://localhost")
+    recommender = Recommender.open(shop / "plain")
+
+    def agree() -> bool:
+        expected = rows(recommender.recommend([USER], 40, allow=in_stock))
+        return ranking(post(client, "recommend", user=USER, k=40)) == expected
+
+    in_stock = [id for n, id in enumerate(ITEM_IDS) if n % 3]
+    assert agree()
+    answer = post(client, "recommend/history", items=[ITEM], k=40, allow=in_stock[:4] + ITEM_IDS[:1])
+    assert ranking(answer) == rows(recommender.for_history([ITEM], 40, allow=in_stock[:4]))
+    pl.DataFrame({"item": ITEM_IDS, "stock": [n % 5 for n in range(len(ITEM_IDS))]}).write_csv(table)
+    assert served_run.check()
+    in_stock = [id for n, id in enumerate(ITEM_IDS) if n % 5]
+    assert agree()
+    table.write_text("item,price\n" + "\n".join(f"{id},1" for id in ITEM_IDS))
+    assert not served_run.check()  # without the column the table before goes on
+    assert agree()
+    with pytest.raises(ConfigError, match="where needs the table of items"):
+        ServedRun(shop / "plain", where="stock > 0")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +18,57 @@ from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
-from crossrec.recommend.id_map import IdMap
+from crossrec.recommend.id_map import IdMap, Unknown
 
+log = logging.getLogger(__name__)
 MAX_PRINTED = 50
 """Rows to print where no file is given."""
 
 
-def read_ids(arguments: Sequence[str], id_map: IdMap, flag: str) -> list[Any]:
-    """Ids from the command line: the arguments themselves, or the ids in one file; all must be in ``id_map``.
+def read_ids(
+    arguments: Sequence[str], id_map: IdMap, flag: str, unknown: Unknown = "error", *, needed: bool = True
+) -> list[Any]:
+    """Ids from the command line: the arguments themselves, or the ids in one file.
 
     A single argument with the ending of a file is one: a table with a column of users or items, or a ``.txt`` file.
-    Raises DataError naming an unknown id with its flag, or with its file and line.
+    ``unknown``: ``error`` refuses an id that ``id_map`` does not have; ``ignore`` leaves such ids out with a warning,
+    and refuses them only where ``needed`` is True and no other is left. Raises DataError naming an unknown id with its
+    flag, or with its file and line.
     """
     path = Path(arguments[0]) if len(arguments) == 1 else Path()
-    if ending(path) in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None:
-        return _ids_in_file(path, id_map)
-    for id in arguments:
-        if id_map.row(id) is None:
-            raise DataError(
-                f"{flag} {id}: none of the {len(id_map.present)} {id_map.what}s of this run, and no file of them"
-                f"{id_map.hint(id)}"
-            )
-    return list(arguments)
+    is_file = ending(path) in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None
+    ids = list(_ids_in_file(path, id_map)) if is_file else [(flag, id) for id in arguments]
+    usable = [id for _, id in ids if id_map.row(id) is not None]
+    if len(usable) == len(ids):
+        return usable
+    origin, stranger = next((origin, id) for origin, id in ids if id_map.row(id) is None)
+    if unknown == "ignore" and (usable or not needed):
+        log.warning(
+            f"{flag}: {len(ids) - len(usable):,} of {len(ids):,} {id_map.what}s are none of this run, such as "
+            f"{stranger}{f' ({origin})' if is_file else ''}; they are left out. --unknown error refuses them"
+        )
+        return usable
+    if is_file:
+        raise DataError(
+            f"{origin}: {id_map.what} {stranger} is none of the {len(id_map.present)} of this run"
+            f"{id_map.hint(stranger)}"
+        )
+    raise DataError(
+        f"{flag} {stranger}: none of the {len(id_map.present)} {id_map.what}s of this run, and no file of them"
+        f"{id_map.hint(stranger)}"
+    )
 
 
-def _ids_in_file(path: Path, id_map: IdMap) -> list[Any]:
-    line_of: Callable[[int], str] = "line {}".format
+def _ids_in_file(path: Path, id_map: IdMap) -> Iterator[tuple[str, Any]]:
+    """The ids in a file, each with file and line."""
     if ending(path) == ".txt":
-        ids = [(n, line.strip()) for n, line in enumerate(read_lines(path), 1) if line.strip()]
+        for number, line in enumerate(read_lines(path), 1):
+            if line.strip():
+                yield f"{path}, line {number}", line.strip()
     else:
         listing = read_listed_ids(open_table(path), id_map.what)
-        ids = list(zip(listing.row_N.tolist(), listing.ids.to_list(), strict=True))
-        line_of = listing.table.location
-    for row, id in ids:
-        if id_map.row(id) is None:
-            raise DataError(
-                f"{path}, {line_of(row)}: {id_map.what} {id} is none of the {len(id_map.present)} of this run"
-                f"{id_map.hint(id)}"
-            )
-    return [id for _, id in ids]
+        for row, id in zip(listing.row_N.tolist(), listing.ids.to_list(), strict=True):
+            yield f"{path}, {listing.table.location(row)}", id
 
 
 def deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, out: Path | None) -> int:

@@ -9,6 +9,7 @@ from crossrec.commands.item_lists import MAX_PRINTED, deliver, read_ids
 from crossrec.data.io.tables import check_ending
 from crossrec.errors import ConfigError
 from crossrec.recommend import FoldInMethod, Recommender
+from crossrec.recommend.id_map import Unknown
 
 
 def recommend(
@@ -24,6 +25,8 @@ def recommend(
     deny: list[str] | None = None,
     items: Path | None = None,
     category: list[str] | None = None,
+    where: str | None = None,
+    unknown: Unknown = "ignore",
     out: Path | None = None,
 ) -> int:
     """Recommend items to users of a trained run, or to a new user with a history.
@@ -50,9 +53,13 @@ def recommend(
     deny
         Not these items.
     items
-        Table of items with a column category, for --category.
+        Table of items, for --category and --where.
     category
-        Only items of these categories.
+        Only items of these categories, by its column category.
+    where
+        Only items for which this SQL condition on its columns holds, such as 'stock > 0 and price < 50'.
+    unknown
+        Items of --history, --allow or --deny that the run does not have: ignore (told with their number) or error.
     out
         File to write: .parquet, .csv or .jsonl; printed by default.
     """
@@ -63,12 +70,13 @@ def recommend(
     recommender = Recommender.open(run, items)
     options: dict[str, Any] = {
         "exclude_seen": not seen,
-        "allow": None if allow is None else read_ids(allow, recommender.items, "--allow"),
-        "deny": None if deny is None else read_ids(deny, recommender.items, "--deny"),
+        "allow": None if allow is None else read_ids(allow, recommender.items, "--allow", unknown),
+        "deny": None if deny is None else read_ids(deny, recommender.items, "--deny", unknown, needed=False),
         "category": category,
+        "where": where,
     }
     if history is not None:
-        history_ids = read_ids(history, recommender.items, "--history")
+        history_ids = read_ids(history, recommender.items, "--history", unknown)
         lists = recommender.for_history(history_ids, k, how=fold_in, **options)
         return deliver(iter([lists]), lists.clear(), 1, out)
     user_ids = None if users is None else read_ids(users, recommender.users, "--users")

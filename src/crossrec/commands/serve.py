@@ -26,6 +26,7 @@ def serve(
     *,
     items: Path | None = None,
     pictures: Path | None = None,
+    where: str | None = None,
     settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT,
 ) -> int:
     """Serve a trained run over HTTP, with a page to explore it; or two runs side by side.
@@ -43,6 +44,8 @@ def serve(
         Table of items with titles, categories and file names of pictures.
     pictures
         Folder of pictures, named as in the table or by item id.
+    where
+        Condition on the table's columns that all listed items meet, such as 'stock > 0'; a new table counts at once.
     """
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
@@ -58,7 +61,7 @@ def serve(
 
     logging.getLogger("crossrec.serving").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # do not log invalid requests
-    runs = [ServedRun(folder, items, pictures) for folder in (run, other) if folder is not None]
+    runs = [ServedRun(folder, items, pictures, where=where) for folder in (run, other) if folder is not None]
     labels = " and ".join(served.current.card["label"] for served in runs)
 
     def on_start(address: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from crossrec.errors import DataError, RunError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
 
+Unknown = Literal["ignore", "error"]
+"""What to do with ids that the run does not have."""
+log = logging.getLogger(__name__)
 MAX_EXACT = 2**53
 """Below it, a decimal stands for one whole number alone."""
 
@@ -64,12 +68,34 @@ class IdMap:
 
     def rows(self, ids: Iterable[Any]) -> Ints:
         """The rows of ids, int64. Raises DataError naming the first unknown id."""
+        rows, unknown = self.split(ids)
+        if unknown:
+            raise DataError(f"{self.what} {unknown[0]!r} is none of the {len(self.present)} {self.what}s of this run")
+        return rows
+
+    def split(self, ids: Iterable[Any]) -> tuple[Ints, list[Any]]:
+        """The rows of the ids of this run, int64, and the other ids."""
         ids = list(ids)
         rows = [self.row(id) for id in ids]
-        if None in rows:
-            unknown = ids[rows.index(None)]
-            raise DataError(f"{self.what} {unknown!r} is none of the {len(self.present)} {self.what}s of this run")
-        return np.asarray(rows, dtype=np.int64)
+        unknown = [id for id, row in zip(ids, rows, strict=True) if row is None]
+        return np.asarray([row for row in rows if row is not None], dtype=np.int64), unknown
+
+    def usable_rows(self, ids: Iterable[Any], unknown: Unknown, *, needed: bool) -> Ints:
+        """The rows of ids, of which some may be unknown: sold out, or not yet trained on.
+
+        ``unknown``: ``ignore`` leaves them out and logs how many, ``error`` refuses the first. ``needed``:
+        one at least must be left. Raises DataError.
+        """
+        ids = list(ids)
+        rows, strangers = self.split(ids)
+        if strangers and (unknown == "error" or (needed and not len(rows))):
+            return self.rows(strangers)  # raises
+        if strangers:
+            log.warning(
+                f"{len(strangers):,} of {len(ids):,} {self.what}s are none of this run, such as {strangers[0]!r}; "
+                "they are left out"
+            )
+        return rows
 
     def hint(self, id: Any) -> str:
         """The id of the run that an unknown one may mean, for the end of an error message; "" for none.

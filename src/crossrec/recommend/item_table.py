@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,29 @@ class ItemTable:
             matches_I[matches] = True
         return matches_I
 
+    def where(self, expression: str) -> Bools:
+        """Which items an SQL expression over the columns holds for, such as ``stock > 0 and price < 50``; bool (I,).
+
+        Columns of text that hold numbers only are numbers, except with leading zeros. Where a value that the expression
+        needs is missing, it does not hold. Raises DataError where it is not one, names no column of the table, or
+        gives something else than true or false.
+        """
+        try:
+            result = self._numbers.select(pl.sql_expr(expression).alias("holds"))["holds"]
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(f"{self.path}: where {expression!r}: {reason}") from None
+        if result.dtype != pl.Boolean or len(result) != self.frame.height:
+            raise DataError(
+                f'{self.path}: where {expression!r} is no condition on each item; give one such as "price < 50"'
+            )
+        return result.fill_null(False).to_numpy()
+
+    @cached_property
+    def _numbers(self) -> pl.DataFrame:
+        """The table with its columns of text that hold numbers as numbers."""
+        return pl.DataFrame([_as_numbers(cells) for cells in self.frame])
+
     def widened(self, count: int) -> ItemTable:
         """The table with empty rows appended, ``count`` rows in all."""
         missing = count - self.frame.height
@@ -72,3 +96,14 @@ class ItemTable:
             return self
         rows = pl.Series([*range(self.frame.height), *[None] * missing], dtype=pl.Int64)
         return ItemTable(self.frame[rows], self.path)
+
+
+def _as_numbers(cells: pl.Series) -> pl.Series:
+    """Text that is a number in every row, none with a leading zero, as numbers; else the same."""
+    if cells.dtype != pl.String or cells.str.contains(r"^\s*[-+]?0\d").any() or not cells.count():
+        return cells
+    for number in (pl.Int64, pl.Float64):
+        numbers = cells.str.strip_chars().cast(number, strict=False)
+        if numbers.null_count() == cells.null_count():
+            return numbers
+    return cells

@@ -19,7 +19,7 @@ from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
 from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
-from crossrec.recommend.id_map import IdMap
+from crossrec.recommend.id_map import IdMap, Unknown
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.new_item_graph import NewItemGraph
 from crossrec.runs.directory import open_embeddings
@@ -38,6 +38,8 @@ class ItemFilters(TypedDict, total=False):
     allow: Iterable[Any] | None
     deny: Iterable[Any] | None
     category: str | Iterable[str] | None
+    where: str | None
+    unknown: Unknown
 
 
 class Recommender:
@@ -107,15 +109,21 @@ class Recommender:
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
         category: str | Iterable[str] | None = None,
+        where: str | None = None,
+        unknown: Unknown = "ignore",
     ) -> pl.DataFrame:
         """The k best items of each user: columns user, rank (from 1), item, score, in order of users and ranks.
 
         ``users``: original ids; by default all users. ``exclude_seen``: leave out a user's training and validation
         items. ``allow``: only these items; ``deny``: not these; ``category``: only items of these categories (of the
-        table of items). A user for whom fewer than k items are left has fewer rows. Raises ConfigError for k < 1 and
-        for a category without a table, DataError naming an unknown id or category.
+        table of items); ``where``: only items for which this SQL expression over its columns holds, such as
+        ``stock > 0 and price < 50``. ``unknown``: ``ignore`` leaves out items of ``allow`` and ``deny`` that are none
+        of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. A user for whom fewer than
+        k items are left has fewer rows. Raises ConfigError for k < 1 and for ``category`` and ``where`` without a
+        table, DataError naming an unknown id or category, or what is wrong with ``where``.
         """
-        lists = self.stream(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny, category=category)
+        filters = ItemFilters(allow=allow, deny=deny, category=category, where=where, unknown=unknown)
+        lists = self.stream(users, k, exclude_seen=exclude_seen, **filters)
         return pl.concat([self.empty(), *lists])
 
     def empty(self) -> pl.DataFrame:
@@ -193,32 +201,31 @@ class Recommender:
     ) -> pl.DataFrame:
         """The k best items for a user who was not in training, given their history: columns rank, item, score.
 
-        ``how``: see ``FoldIn``. ``exclude_seen`` leaves out the history itself; ``allow``, ``deny`` and ``category``
-        are as in ``recommend``. Raises what ``recommend`` raises, and ConfigError for an empty history.
+        ``how``: see ``FoldIn``. ``exclude_seen`` leaves out the history itself; the filters and ``unknown``, which
+        holds for the history too, are as in ``recommend``. Raises what ``recommend`` raises, and ConfigError for an
+        empty history.
         """
         _check_k(k)
-        item_K, score_K = self.top_for_history(items, k, how, exclude_seen, self.allowed(**filters))
+        history_N = self.items.usable_rows(items, filters.get("unknown", "ignore"), needed=True)
+        item_K, score_K = self.top_for_history(history_N, k, how, exclude_seen, self.allowed(**filters))
         return self._frame(self.users, np.zeros(1, dtype=np.int64), item_K[None], score_K[None]).drop("user")
 
     def top_for_history(
-        self, items: Iterable[Any], k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
+        self, history_N: Ints, k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
     ) -> tuple[Tensor, Tensor]:
-        """``for_history`` by rows: rows and scores of the best items, (≤ k,), as ``top`` returns them."""
-        history_N = self._history_rows(items)
+        """``for_history`` by rows: rows and scores of the best items, (≤ k,), as ``top`` returns them.
+
+        ``history_N``: rows of the items. Raises ConfigError where there are none.
+        """
+        history_N = _history(history_N)
         user_S = self.fold_in.user_vector(torch.from_numpy(history_N), how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
         item_1K, score_1K = self.top(user_S[None], k, hidden, allowed)
         return item_1K[0], score_1K[0]
 
     def history_vector(self, items: Iterable[Any], how: FoldInMethod = "ridge") -> Tensor:
-        """The user vector, (S,), that ``for_history`` recommends with."""
-        return self.fold_in.user_vector(torch.from_numpy(self._history_rows(items)), how)
-
-    def _history_rows(self, items: Iterable[Any]) -> Ints:
-        rows = np.unique(self.items.rows(items))
-        if not len(rows):
-            raise ConfigError("a history without items: give at least one")
-        return rows
+        """The user vector, (S,), that ``for_history`` recommends with. Raises DataError naming an unknown item."""
+        return self.fold_in.user_vector(torch.from_numpy(_history(self.items.rows(items))), how)
 
     def similar(self, items: Iterable[Any], k: int = 10, *, by: str = BEHAVIOUR) -> pl.DataFrame:
         """The k most similar other items of each item, by cosine: columns item, rank, similar, score.
@@ -349,20 +356,27 @@ class Recommender:
         allow: Iterable[Any] | None = None,
         deny: Iterable[Any] | None = None,
         category: str | Iterable[str] | None = None,
+        where: str | None = None,
+        unknown: Unknown = "ignore",
     ) -> Bools | None:
         """Which items to choose from, (I,); None for all. Raises as ``recommend`` does."""
-        if allow is None and deny is None and category is None:
+        if allow is None and deny is None and category is None and where is None:
             return None
         is_allowed_I = np.full(len(self.items), allow is None)
         if allow is not None:
-            is_allowed_I[self.items.rows(allow)] = True
+            is_allowed_I[self.items.usable_rows(allow, unknown, needed=True)] = True
         if category is not None:
-            if self.item_table is None:
-                raise ConfigError("a category needs the table of items that says which one an item has: give items")
-            is_allowed_I &= self.item_table.of_category([category] if isinstance(category, str) else category)
+            is_allowed_I &= self._table("category").of_category([category] if isinstance(category, str) else category)
+        if where is not None:
+            is_allowed_I &= self._table("where").where(where)
         if deny is not None:
-            is_allowed_I[self.items.rows(deny)] = False
+            is_allowed_I[self.items.usable_rows(deny, unknown, needed=False)] = False
         return is_allowed_I
+
+    def _table(self, filter: str) -> ItemTable:
+        if self.item_table is None:
+            raise ConfigError(f"a {filter} needs the table of items that says which one an item has: give items")
+        return self.item_table
 
     def _frame(self, row_ids: IdMap, row_C: Ints, item_CK: Tensor, score_CK: Tensor) -> pl.DataFrame:
         """Lists as a table; its column ``user`` holds the ids ``row_ids`` of ``row_C``."""
@@ -376,6 +390,13 @@ class Recommender:
                 "score": pl.Series(score_CK.numpy()[is_item_CK], dtype=pl.Float32),
             }
         )
+
+
+def _history(rows: Ints) -> Ints:
+    """Rows of a history, each once. Raises ConfigError where there are none."""
+    if not len(rows):
+        raise ConfigError("a history without items: give at least one")
+    return np.unique(rows)
 
 
 def _check_k(k: int) -> None:

@@ -17,8 +17,9 @@ from crossrec.errors import ConfigError, CrossrecError, DataError
 from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
 from crossrec.serving.hot_swap import ServedRun
+from crossrec.serving.id_lists import IdLists
 from crossrec.serving.middleware import AccessMiddleware
-from crossrec.serving.routes import lookup_routes, recommend_routes, status_routes
+from crossrec.serving.routes import list_routes, lookup_routes, recommend_routes, status_routes
 from crossrec.serving.service import UnknownIdError
 
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -49,7 +50,9 @@ def create_app(runs: Sequence[ServedRun], config: ServeConfig) -> AccessMiddlewa
         lifespan=lifespan,
     )
     access = AccessMiddleware(app, config)
-    app.include_router(recommend_routes(runs, config, batcher))
+    lists = IdLists()
+    app.include_router(recommend_routes(runs, config, batcher, lists))
+    app.include_router(list_routes(lists))
     app.include_router(lookup_routes(runs, batcher))
     app.include_router(status_routes(runs, config, access))
     _add_page(app)

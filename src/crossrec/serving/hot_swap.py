@@ -29,14 +29,22 @@ REFUSED = "what lies there now cannot be served, the run before it goes on; the 
 class ServedRun:
     """The folder of a run, or a link to it, and the run that is loaded from it.
 
-    ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``since``: when the current run was
-    loaded. ``swaps``: how often the run was replaced. ``refused``: why the newest run is not served, or None. A request
-    reads ``current`` once and is answered by that run, even if another replaces it meanwhile.
+    ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``where``: a condition on the table's
+    columns that every item of a list meets; it holds anew whenever the table's file changes. ``since``:
+    when the current run was loaded. ``swaps``: how often the run was replaced. ``refused``: why the newest run is not
+    served, or None. A request reads ``current`` once: that run answers it, even if another replaces it meanwhile.
     """
 
-    def __init__(self, run: Path | str, items: Path | str | None = None, pictures: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        run: Path | str,
+        items: Path | str | None = None,
+        pictures: Path | str | None = None,
+        *,
+        where: str | None = None,
+    ) -> None:
         """Load the run. Raises RunError if it is missing, not done or damaged, DataError if table or pictures are."""
-        self.run, self.items = Path(run), None if items is None else Path(items)
+        self.run, self.items, self.where = Path(run), None if items is None else Path(items), where
         self.pictures = None if pictures is None else ImageFolder(pictures)
         self.swaps = 0
         self.refused: str | None = None
@@ -76,7 +84,7 @@ class ServedRun:
         presenter = ItemPresenter(recommender, self.pictures)
         for ids in (presenter.items, presenter.users):
             ids.search("a", 0, 1)
-        return RecommendationService(recommender, presenter, model_card(recommender, presenter, run))
+        return RecommendationService(recommender, presenter, model_card(recommender, presenter, run), where=self.where)
 
     def _file_state(self) -> tuple[Any, ...]:
         """Inode, modification time and size of all files of the run; if one changes, the run is another one."""

@@ -13,11 +13,13 @@ from crossrec.serving import schemas as s
 from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
 from crossrec.serving.hot_swap import ServedRun
+from crossrec.serving.id_lists import IdLists
 from crossrec.serving.middleware import AccessMiddleware
 from crossrec.serving.service import RecommendationService
 
 SearchWords = Annotated[str, Query(max_length=200, description="A part of an id or a title, in any case.")]
 OriginalId = Annotated[str, Query(max_length=512, description="An original id.")]
+ListName = Annotated[s.ListName, Query(description="Name of an uploaded list.")]
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 RunNumber = Annotated[int, Query(ge=1, le=99, description="Number of the served run, from 1.")]
@@ -46,7 +48,7 @@ ERROR_RESPONSES = HEALTH_RESPONSES | _errors(
 """Every error that a path may answer with; probes need no token and are not limited."""
 
 
-def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Batcher) -> APIRouter:
+def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Batcher, lists: IdLists) -> APIRouter:
     """Routes whose request has a JSON body."""
     router = APIRouter(prefix="/v1", tags=["recommend"], responses=ERROR_RESPONSES)
 
@@ -57,12 +59,18 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
         for name in ("items", "history", "allow", "deny"):
             if len(getattr(request, name, None) or ()) > config.max_ids:
                 raise HTTPException(422, f"{name}: at most {config.max_ids} ids")
+        if isinstance(request, s.ItemListRequest):
+            names = (request.allow_list, request.deny_list)
+            request._listed_ids = (lists.find(names[0]), lists.find(names[1]))
         return _current(runs, request.run)
 
     @router.post("/recommend", response_model=s.ItemListResponse)
     async def recommend(request: s.RecommendRequest) -> Response:
         """The best items for a user of the run."""
-        answering, filters = service(request), request.model_dump_json(include={"allow", "deny", "category"})
+        answering, filters = (
+            service(request),
+            request.model_dump_json(include={"allow", "deny", "category", "allow_list", "deny_list"}),
+        )
         answering.user_row(request.user)  # raises an error for this request alone
         return JSONResponse(await batcher(answering.recommend, request, filters))
 
@@ -87,6 +95,30 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     async def new_item(request: s.NewItemRequest) -> Response:
         """The vector of an item without interactions, from raw features; its nearest items and likely users."""
         return JSONResponse(await batcher.one(service(request).new_item, request))
+
+    return router
+
+
+def list_routes(lists: IdLists) -> APIRouter:
+    """Routes for lists of ids that are uploaded once; they are kept until the service stops."""
+    router = APIRouter(prefix="/v1", tags=["lists"], responses=ERROR_RESPONSES)
+
+    @router.get("/lists", response_model=s.IdListsResponse)
+    async def sizes() -> Response:
+        """The uploaded lists."""
+        return JSONResponse({"lists": lists.sizes})
+
+    @router.put("/list", response_model=s.IdListsResponse)
+    async def put(name: ListName, request: s.IdListRequest) -> Response:
+        """Upload or replace a list of item ids, for ``allow_list`` and ``deny_list``; --max-body bounds its length."""
+        lists.put(name, request.ids)
+        return JSONResponse({"lists": lists.sizes})
+
+    @router.delete("/list", response_model=s.IdListsResponse)
+    async def delete(name: ListName) -> Response:
+        """Forget a list."""
+        lists.delete(name)
+        return JSONResponse({"lists": lists.sizes})
 
     return router
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, StrictStr
 
 from crossrec.recommend import ColdStartMethod, FoldInMethod
 from crossrec.recommend.cold_start import DEFAULT_METHOD
@@ -16,6 +16,8 @@ RequestId = Annotated[
 ResponseId = str | int
 """An id in a response: a number if all ids of the run are integers that JSON readers keep exactly, else text."""
 ListLength = Annotated[int, Field(ge=1, description="Length of the list.")]
+
+ListName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class RunRequest(BaseModel):
@@ -35,6 +37,14 @@ class ItemListRequest(RunRequest):
     category: list[Annotated[str, Field(max_length=512)]] | None = Field(
         default=None, max_length=100, description="Only items of these categories."
     )
+    allow_list: ListName | None = Field(default=None, description="Only items of this uploaded list.")
+    deny_list: ListName | None = Field(default=None, description="No items of this uploaded list.")
+    _listed_ids: tuple[tuple[Any, ...] | None, tuple[Any, ...] | None] = PrivateAttr((None, None))
+
+    @property
+    def listed_ids(self) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:
+        """The ids of both lists, which the route looks up."""
+        return self._listed_ids
 
 
 class RecommendRequest(ItemListRequest):
@@ -73,6 +83,19 @@ class NewItemRequest(RunRequest):
     features: dict[Annotated[str, Field(max_length=200)], list[float]] = Field(min_length=1)
     how: ColdStartMethod = Field(default=DEFAULT_METHOD, description="How content becomes an item vector.")
     k: ListLength = 10
+
+
+class IdListRequest(BaseModel):
+    """The ids of a list, to allow or to deny."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: list[RequestId]
+
+
+class IdListsResponse(BaseModel):
+    """Number of ids of each uploaded list."""
+
+    lists: dict[str, int]
 
 
 class ErrorResponse(BaseModel):
@@ -129,6 +152,7 @@ class ItemListResponse(RunResponse):
     """A list of items, best first; shorter than requested if fewer are left."""
 
     items: list[RankedItem]
+    ignored: int = Field(default=0, description="Ids of the request that are none of this run.")
 
 
 class ExplanationResponse(RunResponse):

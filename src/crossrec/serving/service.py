@@ -14,6 +14,7 @@ from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.recommender import BEHAVIOUR, NO_ROWS, Recommender
 from crossrec.serving import schemas as s
+from crossrec.serving.id_lists import MAX_LISTS
 from crossrec.serving.presenter import ItemPresenter, read_image
 
 MAX_HISTORY = 200
@@ -29,11 +30,21 @@ class UnknownIdError(DataError):
 class RecommendationService:
     """Answers from one run. Immutable, and safe to call from several threads.
 
-    ``card``: the run's model card. Methods that take a list of requests return a response to each.
+    ``card``: the run's model card. ``where``: a condition on columns of the table of items, which every item of a list
+    meets. Methods that take a list of requests return a response to each.
     """
 
-    def __init__(self, recommender: Recommender, presenter: ItemPresenter, card: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        recommender: Recommender,
+        presenter: ItemPresenter,
+        card: dict[str, Any],
+        *,
+        where: str | None = None,
+    ) -> None:
         self.recommender, self.presenter, self.card = recommender, presenter, card
+        self._offered = recommender.allowed(where=where)
+        self._masks: dict[int, tuple[tuple[Any, ...], Bools]] = {}
 
     def recommend(self, requests: list[s.RecommendRequest]) -> list[dict[str, Any]]:
         """Lists for users, from one matrix product. The requests have the same filters."""
@@ -42,7 +53,8 @@ class RecommendationService:
         is_hidden_N = np.asarray([request.exclude_seen for request in requests])[index_N]
         hidden = (index_N[is_hidden_N], item_N[is_hidden_N]) if is_hidden_N.any() else None
         user_CS, k = self.recommender.vectors.user_US[torch.from_numpy(row_C)], max(request.k for request in requests)
-        item_CK, score_CK = self.recommender.top(user_CS, k, hidden, self._allowed(requests[0]))
+        allowed, ignored = self._allowed(requests[0])
+        item_CK, score_CK = self.recommender.top(user_CS, k, hidden, allowed)
         responses = []
         for request, row, item_K, score_K in zip(requests, row_C.tolist(), item_CK, score_CK, strict=True):
             items = self._ranked_items(item_K[: request.k], score_K[: request.k])
@@ -50,15 +62,16 @@ class RecommendationService:
                 splits = self._splits(row)
                 for item, item_row in zip(items, item_K[: len(items)].tolist(), strict=True):
                     item["seen"] = splits.get(item_row)
-            responses.append(self._response(items=items))
+            responses.append(self._response(items=items, ignored=ignored))
         return responses
 
     def recommend_for_history(self, request: s.HistoryRequest) -> dict[str, Any]:
         """A list for a user who was not in training."""
-        _rows(self.recommender.items, request.items)
-        allowed = self._allowed(request)
-        lists = self.recommender.top_for_history(request.items, request.k, request.how, request.exclude_seen, allowed)
-        return self._response(items=self._ranked_items(*lists))
+        history, unknown = self._known_items(request.items)
+        allowed, ignored = self._allowed(request)
+        history_N = self.recommender.items.rows(history)
+        lists = self.recommender.top_for_history(history_N, request.k, request.how, request.exclude_seen, allowed)
+        return self._response(items=self._ranked_items(*lists), ignored=unknown + ignored)
 
     def similar(self, requests: list[s.SimilarRequest]) -> list[dict[str, Any]]:
         """Neighbors of items by one view, from one matrix product; none of an item that the view lacks."""
@@ -79,8 +92,8 @@ class RecommendationService:
             raise ConfigError("user, history: give one of them")
         self.item_row(request.item)
         if request.history is not None:
-            _rows(self.recommender.items, request.history)
-            explanation = self.recommender.explain_history(request.history, request.item, request.how)
+            history, _ = self._known_items(request.history)
+            explanation = self.recommender.explain_history(history, request.item, request.how)
         else:
             self.user_row(request.user)
             explanation = self.recommender.explain(request.user, request.item)
@@ -167,8 +180,34 @@ class RecommendationService:
         seen = zip(vectors.seen_item[span].tolist(), vectors.seen_trained[span].tolist(), strict=True)
         return {item: "train" if trained else "valid" for item, trained in seen}
 
-    def _allowed(self, request: s.ItemListRequest) -> Bools | None:
-        return self.recommender.allowed(request.allow, request.deny, request.category)
+    def _allowed(self, request: s.ItemListRequest) -> tuple[Bools | None, int]:
+        """Which items a request may get, (I,), None for all; and how many of its ids are none of the run."""
+        allow, unknown = (None, 0) if request.allow is None else self._known_items(request.allow, DataError)
+        deny = [id for id in request.deny or () if self.recommender.items.row(id) is not None]
+        allowed = self.recommender.allowed(allow, deny or None, request.category)
+        on_allow, on_deny = (None if ids is None else self._mask(ids) for ids in request.listed_ids)
+        on_neither = None if on_deny is None else ~on_deny
+        masks = [mask for mask in (allowed, self._offered, on_allow, on_neither) if mask is not None]
+        return (np.logical_and.reduce(masks) if masks else None), unknown + len(request.deny or ()) - len(deny)
+
+    def _mask(self, ids: tuple[Any, ...]) -> Bools:
+        """Which items are on an uploaded list, (I,). Computed once for each list."""
+        if (cached := self._masks.get(id(ids))) is not None:
+            return cached[1]
+        mask_I = np.zeros(len(self.recommender.items), dtype=bool)
+        mask_I[self.recommender.items.split(ids)[0]] = True
+        if len(self._masks) >= MAX_LISTS:
+            self._masks.clear()
+        self._masks[id(ids)] = ids, mask_I  # with ids, so that no other list gets the same number
+        return mask_I
+
+    def _known_items(self, ids: list[Any], error: type[DataError] = UnknownIdError) -> tuple[list[Any], int]:
+        """The ids that are items of the run, and how many others there are. Raises ``error`` where none is."""
+        items = self.recommender.items
+        known = [id for id in ids if items.row(id) is not None]
+        if ids and not known:
+            raise error(f"item {ids[0]!r} is none of the {len(items.present)} items of this run")
+        return known, len(ids) - len(known)
 
 
 def _rows(id_map: IdMap, ids: Iterable[Any]) -> Ints:
