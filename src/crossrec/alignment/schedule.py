@@ -44,10 +44,10 @@ def last_start(values: Sequence[float], *, epochs: int, stalled: int | None) -> 
     start. It starts anew where it has paused, and no value was better than the best, for ``stalled`` epochs; never if
     that is None.
     """
-    start, best, best_epoch = 1, -math.inf, 0
-    for epoch, value in enumerate(values, 1):
+    start, best, best_at = 1, -math.inf, 0
+    for n, value in enumerate(values, 1):
         if value > best:
-            best, best_epoch = value, epoch
-        if stalled is not None and epoch - max(best_epoch, start + epochs - 1) >= stalled:
-            start = epoch + 1
+            best, best_at = value, n
+        if stalled is not None and n - max(best_at, start + epochs - 1) >= stalled:
+            start = n + 1
     return start

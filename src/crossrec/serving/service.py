@@ -204,10 +204,10 @@ class RecommendationService:
     def _known_items(self, ids: list[Any], error: type[DataError] = UnknownIdError) -> tuple[list[Any], int]:
         """The ids that are items of the run, and how many others there are. Raises ``error`` where none is."""
         items = self.recommender.items
-        known = [id for id in ids if items.row(id) is not None]
-        if ids and not known:
+        of_run = [id for id in ids if items.row(id) is not None]
+        if ids and not of_run:
             raise error(f"item {ids[0]!r} is none of the {len(items.present)} items of this run")
-        return known, len(ids) - len(known)
+        return of_run, len(ids) - len(of_run)
 
 
 def _rows(id_map: IdMap, ids: Iterable[Any]) -> Ints:
