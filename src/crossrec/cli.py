@@ -134,7 +134,8 @@ def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
             raise
         else:
             message = _unexpected(error)
-    _notify(message, "error")
+    with contextlib.suppress(OSError):  # stderr may be a file on a full disk
+        _notify(message, "error")
     return USER_ERROR
 
 

@@ -84,7 +84,7 @@ PROGRESS = "print('bpr epoch 3: loss 0.5', flush=True); import os, sys"
         (f"{PROGRESS}; os.kill(os.getpid(), 40)", "killed by signal 40"),
         (f"{PROGRESS}; sys.exit('crossrec: error: no space')", "no space"),
         (f"{PROGRESS}; sys.exit(3)", r"exit code 3; .*log.txt ends with: bpr epoch 3: loss 0.5"),
-        ("import sys; sys.exit(2)", r"exit code 2; .*log.txt ends with: nothing"),
+        ("import sys; sys.exit(2)", r"exit code 2; .*log.txt is empty, as where the disk is full"),
     ],
 )
 def test_a_failure_says_what_ended_the_process(tmp_path, monkeypatch, script, failure):

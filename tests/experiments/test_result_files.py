@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,37 @@ def test_a_table_reads_back_in_every_form(table, tmp_path):
         assert list(back.columns) == table.columns
         for form in (to_csv, to_latex, to_text, best_cells):
             assert form(back) == form(table)
+
+
+def test_a_full_disk_leaves_the_whole_old_answer(tmp_path, monkeypatch):
+    def write(title, number):
+        data = ResultTable(title, [Column("x")], [[number]], ())
+        figure = ResultFigure(title, "caption", data, lambda canvas: None, (1, 1))
+        write_result(ExperimentResult("Why?", [title], {"one": data}, {"two": figure}), tmp_path, "own", {})
+
+    def contents():
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    write("old", 1.0)
+    old = contents()
+    assert len(old) == 4 + 3 + 1
+    fsync = os.fsync
+    for room in range(len(old)):
+        left = iter(range(room))
+
+        def full(descriptor, left=left):
+            if next(left, None) is None:
+                raise OSError(28, "No space left on device")
+            fsync(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(RunError, match="cannot be written: No space left on device; free some space there"):
+                write("new", 2.0)
+        assert contents() == old
+    write("new", 2.0)
+    assert read_results(tmp_path)[tmp_path / "own.json"].findings == ["new"]
+    assert contents()["one.csv"] == b"x\n2.0\n"
 
 
 def test_results_are_ordered_and_folders_of_runs_skipped(folder):

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from crossrec.commands.experiments import print_result, run_with_flags
 from crossrec.commands.progress import CellProgress
 from crossrec.console import say, stderr
+from crossrec.data.io.atomic import files_together
 from crossrec.experiments.execute import refuse_data_folder
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.reporting.provenance import provenance
@@ -58,9 +59,10 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     results = [result for stage in stages for trial in trials[stage.key] for result in trial.results]
     all_options = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
     summary = summarize(options, stages, trials, dataset.name)
-    paths = write_settings(shared, stages, trials, out)
     seconds = time.monotonic() - started
-    write_result(summary, out, "tune", provenance(results, datasets, out, all_options, seconds))
+    with files_together():
+        paths = write_settings(shared, stages, trials, out)
+        write_result(summary, out, "tune", provenance(results, datasets, out, all_options, seconds))
     print_result(summary, out)
     for path in paths:
         say(f"written: {path}")

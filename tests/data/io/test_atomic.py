@@ -16,6 +16,7 @@ import torch
 
 from crossrec.data.io import atomic
 from crossrec.data.io.atomic import (
+    files_together,
     move_into_place,
     new_file,
     new_folder,
@@ -255,3 +256,42 @@ def test_a_pipe_or_device_is_not_replaced_and_a_link_stays(tmp_path):
     write_text_atomic(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
+
+
+def test_files_that_belong_together_are_replaced_all_or_none(tmp_path, monkeypatch):
+    names, fsync = ("a.txt", "b.txt", "c.txt"), os.fsync
+
+    def write(content, last=""):
+        with files_together():
+            for name in names:
+                write_text_atomic(tmp_path / name, content + name)
+            with files_together():  # part of the outer one
+                write_text_atomic(tmp_path / "c.txt", content + last)
+            assert content == "old" or (tmp_path / "a.txt").read_text() == "olda.txt", "nothing is replaced so far"
+
+    def contents():
+        return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    write("old")
+    old = {"a.txt": "olda.txt", "b.txt": "oldb.txt", "c.txt": "old"}
+    assert contents() == old
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"c\.txt: cannot be written: No space left on device"):
+            write("new")
+    assert contents() == old
+    with pytest.raises(TypeError):
+        write("new", last=0)
+    assert contents() == old
+    write("new", "last")
+    assert contents() == {"a.txt": "newa.txt", "b.txt": "newb.txt", "c.txt": "newlast"}
+    write_text_atomic(tmp_path / "a.txt", "alone")
+    assert (tmp_path / "a.txt").read_text() == "alone"

@@ -15,7 +15,8 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +26,9 @@ from crossrec.data.io.open_text import special_kind
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
+Waiting = list[tuple[Path, Path, ExitStack]]
+"""Files that wait for others: the draft, the path that it will replace, and what deletes the draft and frees it."""
+_waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Constants of renameat2(2)."""
 
@@ -107,13 +111,43 @@ def new_file(path: Path | str) -> Iterator[BinaryIO]:
         if path.exists() and (kind := special_kind(path)):
             raise RunError(f"{path}: {kind}, not a file; choose another path")
         make_folder(path.parent)
-        with _draft(path, _create_file) as (draft, descriptor):
+        with ExitStack() as kept:
+            draft, descriptor = kept.enter_context(_draft(path, _create_file))
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 yield file
             os.fsync(descriptor)
-            os.replace(draft, path)
-            sync(path.parent)
+            if (waiting := _waiting.get()) is not None:
+                waiting.append((draft, path, kept.pop_all()))
+                return
+            move_into_place(draft, path)
     _delete_abandoned_drafts(path)
+
+
+@contextmanager
+def files_together() -> Iterator[None]:
+    """Let the files that :func:`new_file` writes in the block take their names at its end, all of them or none.
+
+    If the block raises, also on a full disk, every file stays as it was. Only a kill between two renames leaves new
+    files beside old ones.
+    """
+    if _waiting.get() is not None:
+        yield
+        return
+    waiting: Waiting = []
+    token = _waiting.set(waiting)
+    try:
+        with ExitStack() as kept:
+            try:
+                yield
+            finally:
+                for _, _, draft_kept in waiting:
+                    kept.enter_context(draft_kept)
+            for draft, path, _ in waiting:
+                move_into_place(draft, path)
+    finally:
+        _waiting.reset(token)
+    for _, path, _ in waiting:
+        _delete_abandoned_drafts(path)
 
 
 @contextmanager

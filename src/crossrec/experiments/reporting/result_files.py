@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from crossrec.data.io.atomic import read_json, write_text_atomic
+from crossrec.data.io.atomic import files_together, read_json, write_text_atomic
 from crossrec.data.io.manifest import SEAL, read_sealed, write_sealed
 from crossrec.errors import RunError
 from crossrec.experiments.registry import SECTIONS
@@ -133,21 +133,22 @@ class SavedResult(_FileModel):
 def write_result(result: ExperimentResult, out: Path, name: str, provenance: Mapping[str, Any]) -> None:
     """Write tables (.txt, .md, .tex, .csv), figures (.png, .pdf, .csv) and, last, NAME.json: a ``SavedResult``.
 
-    ``provenance`` holds its fields from ``command`` on. Each file is written atomically. Raises RunError where a file
-    cannot be written.
+    ``provenance`` holds its fields from ``command`` on. Raises RunError where a file cannot be written; then all files
+    stay as they were.
     """
-    for stem, table in result.tables.items():
-        write_table(table, out, stem)
-    for stem, figure in result.figures.items():
-        write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
-        save_figure(figure.draw, out / stem, figure.inches)
     tables = [{"name": stem, **_table_to_json(table)} for stem, table in result.tables.items()]
     figures = [
         {"name": stem, "title": figure.title, "caption": figure.caption, "data": _table_to_json(figure.data)}
         for stem, figure in result.figures.items()
     ]
     content = {"experiment": name, "question": result.question, "findings": result.findings}
-    write_sealed(out / f"{name}.json", {**content, "tables": tables, "figures": figures, **provenance})
+    with files_together():
+        for stem, table in result.tables.items():
+            write_table(table, out, stem)
+        for stem, figure in result.figures.items():
+            write_text_atomic(out / f"{stem}.csv", to_csv(figure.data))
+            save_figure(figure.draw, out / stem, figure.inches)
+        write_sealed(out / f"{name}.json", {**content, "tables": tables, "figures": figures, **provenance})
 
 
 def read_results(folder: Path | str) -> dict[Path, SavedResult]:

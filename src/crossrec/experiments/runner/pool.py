@@ -222,7 +222,8 @@ def _failure(code: int, log: Path) -> str:
         return f"killed by {name}" + (", as the kernel does where memory runs out" if name == "SIGKILL" else "")
     lines = log.read_text(errors="replace").strip().splitlines()
     errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-    return errors[-1] if errors else f"exit code {code}; {log} ends with: {lines[-1] if lines else 'nothing'}"
+    last = f"ends with: {lines[-1]}" if lines else "is empty, as where the disk is full"
+    return errors[-1] if errors else f"exit code {code}; {log} {last}"
 
 
 def _count_epochs(folder: Path) -> int:
