@@ -13,6 +13,7 @@ from crossrec.baselines import BASELINES, Baseline
 from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import HeldOut
 from crossrec.evaluation.ranking import rank_scores, rank_together
+from crossrec.memory import Available
 from crossrec.types import TrainingSet
 
 USERS, ITEMS = 30, 12
@@ -95,9 +96,15 @@ def test_ease_solves_its_least_squares(monkeypatch):
     np.testing.assert_allclose(all_scores(baseline), history @ weight, atol=1e-5)
 
 
+def test_ease_refuses_what_is_not_available(monkeypatch):
+    monkeypatch.setattr(baselines, "available_memory", lambda: Available(24 * 11**2, "ulimit -v"))
+    with pytest.raises(ConfigError, match=r"12 items need .* memory for 11 items"):
+        baselines.ease(*world()[:2])
+
+
 def test_ease_refuses_what_memory_does_not_hold(monkeypatch):
     monkeypatch.setattr(baselines, "EASE_MEMORY", 24 * 11**2)
-    with pytest.raises(ConfigError, match=r"12 items need .* at most 11 items"):
+    with pytest.raises(ConfigError, match=r"12 items need .* memory for 11 items"):
         baselines.ease(*world()[:2])
 
 

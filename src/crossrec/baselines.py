@@ -17,6 +17,7 @@ from crossrec.evaluation.held_out import HeldOut
 from crossrec.evaluation.metrics import mean_metrics, per_user
 from crossrec.evaluation.ranking import rank_scores
 from crossrec.graph import interaction_matrix
+from crossrec.memory import available_memory
 from crossrec.ops.csr import Ints
 from crossrec.ops.vectors import l2_normalize
 from crossrec.types import TrainingSet
@@ -100,13 +101,14 @@ def item_knn(data: TrainingSet, valid: HeldOut) -> Baseline:
 def ease(data: TrainingSet, valid: HeldOut) -> Baseline:
     """EASE (Steck. Embarrassingly shallow autoencoders for sparse data, WWW 2019): B = -P / diag P with diag B = 0.
 
-    P = (XᵀX + λ)⁻¹ of the histories X; λ by validation. Raises ConfigError if items × items do not fit in EASE_MEMORY.
+    P = (XᵀX + λ)⁻¹ of the histories X; λ by validation. Raises ConfigError if items × items do not fit in EASE_MEMORY
+    or in the memory that is available.
     """
-    largest = int((EASE_MEMORY / 24) ** 0.5)
+    largest = int((min(EASE_MEMORY, available_memory().bytes) / 24) ** 0.5)
     if data.num_items > largest:
         raise ConfigError(
-            f"baseline 'ease': {data.num_items} items need {data.num_items**2 * 24 / 2**30:.0f} GiB, and it takes at "
-            f"most {largest} items; leave it out of --baselines"
+            f"baseline 'ease': {data.num_items} items need {data.num_items**2 * 24 / 2**30:.0f} GiB, and there is "
+            f"memory for {largest} items; leave it out of --baselines"
         )
     history = interaction_matrix(data.user_T, data.item_T, data.num_users, data.num_items)
     gram: NDArray[np.float64] = (history.T @ history).toarray()

@@ -48,15 +48,17 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size < 99 * 2**30 else f"{size / 2**30:,.0f} GiB"
 
 
-def require_memory(needed: float, what: str, way_out: Callable[[float], str]) -> None:
+def require_memory(needed: float, what: str, way_out: Callable[[float], str], *, taken: float = 0) -> None:
     """Raise MemoryLimitError where ``needed`` bytes more cannot fit; warn where they may not.
 
     ``what``: beginning of the message, such as "training"; ``way_out(bytes)``: what would fit into so many bytes.
+    ``taken``: bytes that the process has already, which the message counts on both sides.
     """
     available = available_memory()
     if needed <= available.bytes:
         return
-    message = f"{what} takes about {gib(needed)} and {gib(available.bytes)} are available ({available.limit})"
+    in_all, room = gib(taken + needed), gib(taken + available.bytes)
+    message = f"{what} takes about {in_all} and {room} are available ({available.limit})"
     if SURE * needed > available.bytes:
         raise MemoryLimitError(f"{message}: {way_out(available.bytes)}")
     warnings.warn(f"{message}; it may run out of memory", stacklevel=2)
@@ -91,6 +93,11 @@ def out_of_memory() -> str:
         f"out of memory: {room}, and the libraries alone take about 1 GiB: raise the limit, end other programs, or "
         "give smaller settings, such as --dim, --batch-size or --jobs"
     )
+
+
+def resident_memory() -> float:
+    """Bytes of memory that this process has now; 0 where the system does not tell."""
+    return 1024 * _fields(Path("/proc/self/status")).get("VmRSS", 0)
 
 
 def process_limits() -> list[Available]:

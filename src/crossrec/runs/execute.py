@@ -31,6 +31,7 @@ from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig
 from crossrec.runs.directory import STRENGTHS_FILE, claim, finished_metrics, seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
+from crossrec.runs.memory import require_training_memory
 from crossrec.runs.strengths import strengths
 from crossrec.training import Progress, fit, validate_splits
 from crossrec.types import TrainingSet
@@ -92,7 +93,8 @@ def run(
 
     ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
     run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
-    not of a run. Raises DataError, ConfigError and TrainingError as ``load``, ``RunConfig`` and ``fit`` do.
+    not of a run; MemoryLimitError, before it starts, where training on a CPU takes more memory than there is
+    (``crossrec.runs.memory``); DataError, ConfigError and TrainingError as ``load``, ``RunConfig`` and ``fit`` do.
     """
     out = Path(out)
     lock = FolderLock(out)
@@ -102,6 +104,8 @@ def run(
     if (metrics := finished_metrics(out, identity, resume)) is not None:
         return metrics
     device = torch_device(config.training.device)
+    if device.type == "cpu":
+        require_training_memory(config, dataset)
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
     valid = held_out(dataset, dataset.valid)
