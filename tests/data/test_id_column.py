@@ -10,12 +10,14 @@ from crossrec.commands.item_lists import read_ids
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io.id_column import find_id_column, read_listing, save_id_map
 from crossrec.data.io.tables import Table, open_table
+from crossrec.data.io.text_format import TextFormat
 from crossrec.errors import DataError
 from crossrec.features import FeaturesConfig
 from crossrec.features.items import read_items
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.item_table import ItemTable
 
+COMMAS = TextFormat(",", '"')
 IDS = ["tea", "oil", "rye"]
 CHOICES = {
     "well-known": (["item_id", "title"], "item_id"),
@@ -83,7 +85,7 @@ def test_tables_without_an_id_column_are_refused_by_every_reader(put):
 
 
 def test_several_well_known_names_are_ambiguous(tmp_path):
-    table = Table(tmp_path / "items.csv", ["item", "asin", "title"])
+    table = Table(tmp_path / "items.csv", ["item", "asin", "title"], COMMAS)
     with pytest.raises(DataError, match="columns item, asin could each be the item; choose with item_column"):
         find_id_column(table)
     assert find_id_column(table, preferred="asin") == "asin"
@@ -92,7 +94,7 @@ def test_several_well_known_names_are_ambiguous(tmp_path):
 @pytest.mark.parametrize(("role", "column"), [("item", "user_id"), ("user", "asin")])
 def test_the_only_column_does_not_hold_ids_of_the_other_role(role, column, tmp_path):
     with pytest.raises(DataError, match=f"no {role} column"):
-        find_id_column(Table(tmp_path / "ids.csv", [column]), role)
+        find_id_column(Table(tmp_path / "ids.csv", [column], COMMAS), role)
 
 
 def test_an_id_map_is_read_back(tmp_path):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from crossrec.data import DataConfig, ImportConfig, import_data, load, splits as splits_module, validate
-from crossrec.data.importers.rules import k_core, repeated
+from crossrec.data.importers.rules import k_core, merge_repeated
 from crossrec.data.io import codes, text_chunks
 from crossrec.data.io.parse_log import InteractionLog
 from crossrec.errors import ConfigError, DataError
@@ -70,7 +70,7 @@ def test_one_row_of_each_pair_stays(size, keep, timed, monkeypatch):
         ordered = sorted(group, key=lambda n: (rows[n][2] if timed else 0, n))
         assert rows[ordered[0]][:2] == pair
         stays.add(ordered[0 if keep == "first" else -1])
-    assert set(np.flatnonzero(~repeated(log, keep))) == stays
+    assert set(np.flatnonzero(merge_repeated(log, keep))) == stays
 
 
 def table(*rows: tuple[Any, ...], header: str = "user,item,rating,time") -> str:
@@ -95,7 +95,7 @@ LOG = table(
         ({}, ["ax5", "ay2", "bx4", "by4", "cx4"]),
         ({"duplicates": "last"}, ["ay2", "ax1", "bx4", "by4", "cx4"]),
         ({"min_rating": 4}, ["ax5", "bx4", "by4", "cx4"]),
-        ({"min_rating": 4, "duplicates": "last"}, ["bx4", "by4", "cx4"]),
+        ({"min_rating": 4, "duplicates": "last"}, ["ax5", "bx4", "by4", "cx4"]),
         ({"since": "101"}, ["ay2", "ax1", "bx4"]),
         ({"until": "102", "since": "50"}, ["ax5", "ay2", "by4", "cx4"]),
         ({"min_user_interactions": 2}, ["ax5", "ay2", "bx4", "by4"]),
@@ -117,25 +117,25 @@ def test_each_rule(rules, left, put):
 
 def test_every_step_is_counted(put):
     text = LOG + "d,,5,60\ne,x,many,60\nf,x,5,\n"
-    rules = {"min_user_interactions": 2, "min_item_interactions": 2, "min_rating": 2, "since": "60", "bad_rows": "drop"}
+    rules = {"min_user_interactions": 2, "min_item_interactions": 2, "min_rating": 1, "since": "60", "bad_rows": "drop"}
     card, frame = imported(put, text, **rules)
     steps = [(step.what, step.interactions, step.users, step.items) for step in card.steps]
     assert steps == [
         ("read", 9, 3, 2),
         ("unusable rows", 6, 3, 2),
         ("time window", 5, 2, 2),
+        ("rating", 5, 2, 2),
         ("duplicates", 4, 2, 2),
-        ("rating", 4, 2, 2),
         ("k-core", 4, 2, 2),
     ]
     assert card.steps[1].rule == "1 × item is empty, 1 × time cannot be read, 1 × rating cannot be read"
     assert card.steps[2].rule == "since 60"
     assert frame.height == 4
-    assert [row[3] for row in card.report()] == ["", "3", "1", "1", "0", "0"]
+    assert [row[3] for row in card.report()] == ["", "3", "1", "0", "1", "0"]
 
 
 NOTHING = {
-    "rating": ({"min_rating": 6}, "min_rating 6 leaves none of 5 rows; ratings run from 2 to 5; lower it"),
+    "rating": ({"min_rating": 6}, "min_rating 6 leaves none of 6 rows; ratings run from 1 to 5; lower it"),
     "k-core": (
         {"min_user_interactions": 3, "min_item_interactions": 3},
         "min_user_interactions 3 and min_item_interactions 3 (k-core) leave none of 5 rows of 3 users and 2 items "

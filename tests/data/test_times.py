@@ -140,8 +140,8 @@ MISREAD: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         "log.csv, line 3: time '01/12/2024' may begin with its day or with its month; say which with --time-format "
         "%d/%m/%Y or %m/%d/%Y, with %H:%M:%S for a time of day (2 such rows)",
     ),
-    "a day above 12 proves nothing about the others": (
-        ["01/12/2024", "31/12/2024"],
+    "a single day above 12 proves nothing about the others": (
+        ["01/12/2024"] * 10 + ["31/12/2024"],
         {},
         "line 2: time '01/12/2024' may begin with its day",
     ),

@@ -103,7 +103,8 @@ class ImportCard(Config):
         lines += ["| --- | --- | ---: | ---: | ---: | ---: |"]
         lines += ["| " + " | ".join(row) + " |" for row in self.report()]
         lines += ["", *(f"- {name}: {value}" for name, value in self.facts()), *(f"- {note}" for note in self.notes)]
-        lines += ["- rules: " + ", ".join(f"{name} {value}" for name, value in self.rules.items())]
+        rules = (f"{name} {value}" for name, value in self.rules.items() if value is not None)
+        lines += ["- rules: " + ", ".join(rules)]
         lines += ["- made with " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
         return "\n".join(lines) + "\n"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,13 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.importers.config import ImportConfig
+from crossrec.data.io.blank import says_nothing
 from crossrec.data.io.codes import positions
 from crossrec.data.io.feature_card import FeatureCard, read_card
 from crossrec.data.io.features import check_row_counts, open_features
-from crossrec.data.io.id_column import IdListing, find_roles, normalize_name
+from crossrec.data.io.id_column import COLUMN_NAMES, IdListing, find_roles, normalize_name
 from crossrec.data.io.npy import RowWriter
+from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.sources import feature_files
@@ -24,7 +26,9 @@ from crossrec.lazy import polars as pl
 
 COPY_ROWS = 4096  # feature rows copied at a time
 
-ROLES = ("user", "item", "time", "rating", "split")
+ROLES = ("user", "item", "time", "rating", "split", "event", "weight")
+NAMED_ROLES = ("event", "weight")
+"""Roles without well-known names: only a column that is named plays them."""
 
 ITEM_COLUMNS = {
     "title": ("title", "name", "itemname", "itemtitle", "productname", "producttitle", "movietitle"),
@@ -98,7 +102,7 @@ class ImportSource:
     ``items(ids, on_count)``: a table with column ``item`` and further columns, one row an item, for at least ``ids``
     (None: all items); ``items_path``: its file. ``users``: a table with column ``user`` and further columns.
     ``feature_rows``: (file, number of rows) if item ids are row numbers of the features. ``used``: the files that are
-    read.
+    read. ``notes``: what is told about them.
     """
 
     parts: list[LogPart]
@@ -108,6 +112,7 @@ class ImportSource:
     users: pl.DataFrame | None = field(default=None, repr=False)
     feature_rows: tuple[Path, int] | None = None
     used: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False) -> dict[str, str]:
@@ -116,15 +121,21 @@ def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False)
     ``has_split``: the split is known from elsewhere. Raises DataError if a needed column is missing or ambiguous.
     """
     required = {"user", "item"}
-    if config.split == "time" or config.since is not None or config.until is not None:
+    if config.split == "time" or any(rule is not None for rule in (config.since, config.until, config.half_life)):
         required.add("time")
-    if config.min_rating is not None:
+    if config.min_rating is not None or (config.duplicates == "highest" and not config.has_weights):
         required.add("rating")
     if config.split == "given":
         required.add("split")
     names = {role: getattr(config, f"{role}_column") for role in ROLES}
     if has_split or config.split not in ("auto", "given"):
         del names["split"]
+    for role in NAMED_ROLES:
+        if not names[role]:
+            del names[role]
+    if names["rating"] is None and "rating" not in required and names.get("weight"):
+        weight = normalize_name(str(names["weight"]))
+        names["rating"] = "" if weight in COLUMN_NAMES["rating"] else None  # a column plays one role
     names = {role: name or None for role, name in names.items() if name != "" or role in required}
     return find_roles(table, names, required)
 
@@ -166,27 +177,63 @@ def file_splits(names: Sequence[str], config: ImportConfig) -> list[str | None]:
     return [name if named and config.split in ("auto", "given") else None for name in names]
 
 
-def entity_table(listing: IdListing, role: str) -> pl.DataFrame:
+def entity_table(listing: IdListing, role: str, config: ImportConfig, notes: list[str]) -> pl.DataFrame:
     """The ids as a column named by their role, then the further columns.
 
-    Of ``item`` columns, the first with a standard meaning gets its name. A further column already called like the ids
-    gets underscores appended.
+    Of ``item`` columns, the one that ``config`` names for a standard meaning gets its name, or else the first with a
+    well-known name; prices in text become numbers if all are, otherwise ``notes`` gets a line. A further column already
+    called like the ids gets underscores appended. Raises DataError if there is no column of a name that is given.
     """
     others = [column for column in listing.frame.columns if column != listing.column]
-    renames: dict[str, str] = {}
-    for name, aliases in ITEM_COLUMNS.items() if role == "item" else ():
-        matches = [column for alias in aliases for column in others if normalize_name(column) == alias]
-        if matches and name not in others:
-            renames[matches[0]] = name
-    names = [renames.get(column, column) for column in others]
-    other_name = role
-    while other_name in names:
-        other_name += "_"
-    columns = [
-        listing.frame[column].alias(other_name if name == role else name)
-        for column, name in zip(others, names, strict=True)
-    ]
+    names = dict(zip(others, others, strict=True))
+    if role == "item":
+        names |= _standard_names(others, listing.table.path, config)
+    names |= {column: _free_name(role, names.values()) for column, name in names.items() if name == role}
+    columns = [listing.frame[column].alias(name) for column, name in names.items()]
+    columns = [_as_numbers(cells, config, notes) if cells.name == "price" else cells for cells in columns]
     return pl.DataFrame([listing.ids.alias(role), *columns])
+
+
+def _free_name(name: str, names: Collection[str]) -> str:
+    """``name`` with underscores appended until it is none of ``names``."""
+    while name in names:
+        name += "_"
+    return name
+
+
+def _standard_names(columns: Sequence[str], path: Path, config: ImportConfig) -> dict[str, str]:
+    """Map columns of a table of items to the standard names that they get."""
+    given = {name: getattr(config, f"{name}_column") for name in ITEM_COLUMNS}
+    renames: dict[str, str] = {}
+    for name, column in given.items():
+        if column and column not in columns:
+            raise DataError(f"{path}: no column '{column}'{did_you_mean(column, list(columns))} ({name}_column)")
+        if column in renames:
+            raise DataError(f"{path}: column '{column}' is named as the {renames[column]} and the {name}; name two")
+        if column:
+            renames[column] = name
+    renames |= {name: _free_name(name, columns) for name in renames.values() if name in columns and name not in renames}
+    for name, aliases in ITEM_COLUMNS.items():
+        matches = [column for alias in aliases for column in columns if normalize_name(column) == alias]
+        if given[name] is None and matches and matches[0] not in renames and name not in columns:
+            renames[matches[0]] = name
+    return renames
+
+
+def _as_numbers(prices: pl.Series, config: ImportConfig, notes: list[str]) -> pl.Series:
+    """Prices as numbers, if every price is one."""
+    if prices.dtype != pl.String:
+        return prices
+    reader, is_blank = NumberReader(config.decimal), says_nothing(prices)
+    cells = prices.set(is_blank, None)
+    numbers, _ = reader.parse(cells)
+    bad = numbers.is_null() & ~is_blank
+    if bad.any():
+        notes.append(f"prices such as '{cells[int(bad.arg_max() or 0)]}' are no numbers: the column stays text")
+        return prices
+    if reader.decimal not in (None, config.decimal):
+        notes.append(f"prices: with a decimal {'comma' if reader.decimal == ',' else 'point'}, as the cells show")
+    return numbers.alias(prices.name)
 
 
 def is_prose(column: str) -> bool:
@@ -200,6 +247,7 @@ def complete_source(
     parts: list[LogPart],
     items: tuple[Path, pl.DataFrame] | None = None,
     users: tuple[Path, pl.DataFrame] | None = None,
+    notes: Sequence[str] = (),
 ) -> ImportSource:
     """Combine a log, the ``.npy`` features of ``files``, and tables of items and users with their files.
 
@@ -233,6 +281,7 @@ def complete_source(
         None if users is None else users[1],
         feature_rows=next(iter(row_counts.items()), None) if items is None else None,
         used=[*log_paths, *paths.values(), *(path for path, _ in filter(None, (items, users)))],
+        notes=notes,
     )
 
 

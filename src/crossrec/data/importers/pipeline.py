@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from crossrec._version import __version__
+from crossrec.data.importers.apply_rules import OnProgress, apply_rules, check_rules
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, collect_files, detect
 from crossrec.data.importers.import_card import CARD, TEXT, ImportCard, ImportSteps, ModalitySummary, SourceFile
-from crossrec.data.importers.import_source import ImportSource
-from crossrec.data.importers.read_parts import OnProgress, read_parts
-from crossrec.data.importers.rules import k_core, repeated
+from crossrec.data.importers.import_source import ITEM_COLUMNS, ImportSource
+from crossrec.data.importers.read_parts import read_parts
 from crossrec.data.io.atomic import new_folder
 from crossrec.data.io.blank import says_nothing
 from crossrec.data.io.codes import positions
@@ -52,6 +52,7 @@ def import_data(
     Raises DataError, one line, if the source is unusable; ConfigError if ``out`` exists or a setting does not suit the
     source; RunError if the folder cannot be written.
     """
+    check_rules(config)
     files = collect_files([source] if isinstance(source, Path | str) else list(source))
     _check_target(Path(out), [*files.paths, *([config.items] if config.items else [])], overwrite)
     kind = detect(files, config)
@@ -73,10 +74,13 @@ def build_folder(
 
     Raises as :func:`import_data` does.
     """
+    check_rules(config)
+    _check_kind(config, kind, source)
     steps = ImportSteps()
+    steps.notes += source.notes
     with new_folder(out) as draft:
         log = read_parts(source, config, steps, on_progress)
-        _apply_rules(log, config, steps, on_progress)
+        apply_rules(log, config, steps, on_progress)
         split_N = log.split_N = _split(log, config, on_progress)
         items = _order_items(source, log, config, steps, on_progress)
         _write_interactions(draft / "interactions.parquet", log, on_progress)
@@ -91,7 +95,8 @@ def build_folder(
             source=[SourceFile(name=path.name, bytes=path.stat().st_size) for path in source.used],
             ignored=list(ignored),
             columns=source.parts[0].columns,
-            rules=config.model_dump(mode="json") | {"items": config.items.name if config.items else None},
+            rules=config.model_dump(mode="json")
+            | {"items": config.items.name if config.items else None, "duplicates": config.duplicates_rule},
             steps=steps.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
             items=items.height,
@@ -109,6 +114,16 @@ def build_folder(
         (draft / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (draft / TEXT).write_text(card.markdown(), encoding="utf-8")
     return card
+
+
+def _check_kind(config: ImportConfig, kind: str, source: ImportSource) -> None:
+    """Raise ConfigError for a setting that goes with plain tables or a table of items, where the source has none."""
+    for setting in ("separator", "quote"):
+        if getattr(config, setting) is not None and kind != "tables":
+            raise ConfigError(f"{setting}: goes with kind tables only; leave it out")
+    for setting in ("item_id_column", *(f"{name}_column" for name in ITEM_COLUMNS)):
+        if getattr(config, setting) and (source.items is None or kind == "amazon"):
+            raise ConfigError(f"{setting}: the source has no table of items with columns to name; leave it out")
 
 
 def _count_values(cells: pl.Series) -> int:
@@ -139,41 +154,6 @@ def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:
             f"out {out}: holds {', '.join(added[:5])}, which the import did not make; move it away, or name another "
             "folder"
         )
-
-
-def _apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress) -> None:
-    """Apply duplicates, rating and k-core, in this order. Raises DataError naming a rule that leaves no row."""
-    on_progress("looking for duplicates", 0, 0)
-    keep_N = ~repeated(log, config.duplicates)
-    dropped = len(log) - int(keep_N.sum())
-    if dropped:
-        log.filter(keep_N)
-        steps.add("duplicates", f"{config.duplicates} kept", *log.sizes())
-    if config.min_rating is not None:
-        assert log.rating_N is not None
-        keep_N = log.rating_N >= config.min_rating
-        if not keep_N.any():
-            raise DataError(
-                f"min_rating {config.min_rating:g} leaves none of {len(log):,} rows; ratings run from "
-                f"{log.rating_N.min():g} to {log.rating_N.max():g}; lower it"
-            )
-        log.filter(keep_N)
-        steps.add("rating", f"at least {config.min_rating:g}", *log.sizes())
-    min_counts = config.min_user_interactions, config.min_item_interactions
-    if max(min_counts) > 1:
-        keep_N = np.ones(len(log), dtype=bool)
-        rounds = k_core(
-            log.user_N, log.item_N, min_counts, keep_N, lambda n: on_progress("k-core, round by round", n, 0)
-        )
-        rule = f"{min_counts[0]} a user, {min_counts[1]} an item"
-        if not keep_N.any():
-            _, users, items = log.sizes()
-            raise DataError(
-                f"min_user_interactions {min_counts[0]} and min_item_interactions {min_counts[1]} (k-core) leave none "
-                f"of {len(log):,} rows of {users:,} users and {items:,} items (after {rounds} rounds); lower them"
-            )
-        log.filter(keep_N)
-        steps.add("k-core", f"{rule}; {rounds} rounds", *log.sizes())
 
 
 def _split(log: InteractionLog, config: ImportConfig, on_progress: OnProgress) -> np.ndarray | None:
@@ -243,6 +223,8 @@ def _write_interactions(path: Path, log: InteractionLog, on_progress: OnProgress
             columns["time"] = log.times.decode(log.time_N[part])
         if log.rating_N is not None:
             columns["rating"] = pl.Series(log.rating_N[part])
+        if log.weight_N is not None:
+            columns["weight"] = pl.Series(log.weight_N[part])
         return pl.DataFrame(columns)
 
     write_frames(frames(), path, rows(slice(0)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from crossrec.data.importers.apply_rules import OnProgress
 from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.import_source import ImportSource, LogPart
@@ -15,20 +15,20 @@ from crossrec.data.importers.rules import TimeWindow
 from crossrec.data.io.codes import IdEncoder, code_counts
 from crossrec.data.io.features import no_feature_row
 from crossrec.data.io.ids import WHOLE, check_ids, parse_ids
+from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.parse_log import LABELS, NO_ROWS, InteractionLog, LogRows
 from crossrec.data.io.tables import Block
 from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with (name of the step, amount done, total amount or 0 if unknown)."""
-
 HINTS = {
     "time": ", or leave times out with an empty time_column",
     "rating": ", or leave ratings out with an empty rating_column",
 }
-DTYPES = {"rating": np.float64, "split": np.int8}
+DTYPES = {"rating": np.float64, "weight": np.float64, "split": np.int8}
+MAX_EVENTS = 1000
+"""A column with more types of events holds something else."""
 
 
 def read_parts(
@@ -56,7 +56,9 @@ class _PartReader:
     def __init__(self, source: ImportSource, config: ImportConfig) -> None:
         self.source, self.config = source, config
         self.ids = {"user": IdEncoder(), "item": IdEncoder()}
-        self.times = TimeEncoder(config.time_format)
+        self.times = TimeEncoder(config.time_format, finds_format=True)
+        self.numbers = NumberReader(config.decimal)
+        self.event_codes: dict[str, int] = {}
         self.window = TimeWindow(config, self.times)
         self.chunks: dict[str, list[np.ndarray]] = {}
         self.num_rows = self.num_usable = 0
@@ -71,7 +73,7 @@ class _PartReader:
         values: dict[str, pl.Series] = {}
         usable_N = np.ones(len(rows), dtype=bool)
         for role, column in part.columns.items():
-            values[role], bad, reason = rows.parse(role, self.times)
+            values[role], bad, reason = rows.parse(role, self.times, self.numbers)
             if bad.any() and self.config.bad_rows == "error":
                 raise rows.error(role, bad, f"{reason}{HINTS.get(role, '')} (or drop such rows: bad_rows drop)")
             bad_N = bad.to_numpy()
@@ -85,7 +87,9 @@ class _PartReader:
         if self.source.feature_rows is not None:
             _check_feature_rows(rows, values["item"], *self.source.feature_rows)
         columns = {role: self._encode_ids(rows.path, values[role]) for role in self.ids}
-        for role in ("time", "rating", "split"):
+        if "event" in values:
+            columns["event"] = self._encode_events(rows.path, values["event"])
+        for role in ("time", "rating", "weight", "split"):
             if role in values:
                 columns[role] = values[role].to_numpy().astype(DTYPES.get(role), copy=False)
         if part.split is not None:
@@ -124,7 +128,11 @@ class _PartReader:
             columns.get("rating"),
             columns.get("split"),
             self.times,
+            weight_N=columns.get("weight"),
+            event_N=columns.get("event"),
+            event_names=list(self.event_codes),
         )
+        steps.notes += self._formats_found()
         if doubt := self.times.doubt():
             steps.notes.append(doubt)
         if self.window.rule:
@@ -134,6 +142,27 @@ class _PartReader:
             if self.times.is_local:
                 steps.notes.append("the times have no time zone: they are read as UTC")
         return log
+
+    def _formats_found(self) -> list[str]:
+        """The forms of times and numbers that the settings leave open and the cells have shown."""
+        notes = []
+        if self.times.time_format != self.config.time_format:
+            notes.append(f"times: in the form {self.times.time_format}, as days above 12 show")
+        if self.numbers.decimal != self.config.decimal:
+            sign = {",": "comma", ".": "point"}[str(self.numbers.decimal)]
+            notes.append(f"numbers: with a decimal {sign}, as the cells show")
+        return notes
+
+    def _encode_events(self, path: Path, events: pl.Series) -> np.ndarray:
+        for name in events.unique(maintain_order=True):
+            self.event_codes.setdefault(name, len(self.event_codes))
+        if len(self.event_codes) > MAX_EVENTS:
+            raise DataError(
+                f"{path}: column '{self.config.event_column}' has more than {MAX_EVENTS:,} types of events; name "
+                "another"
+            )
+        codes = self.event_codes
+        return events.replace_strict(list(codes), list(codes.values()), return_dtype=pl.Int32).to_numpy()
 
     def _encode_ids(self, path: Path, ids: pl.Series) -> np.ndarray:
         try:

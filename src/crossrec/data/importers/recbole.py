@@ -54,10 +54,11 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     roles = {role: columns[name] for role, name in roles.items()}
     item_path = files.at_most_one(f"{ITEM} file", lambda path: ending(path) == ITEM)
     user_path = files.at_most_one(f"{USER} file", lambda path: ending(path) == USER)
-    items = None if item_path is None else (item_path, _read_entities(item_path, "item", roles["item"]))
-    users = None if user_path is None else (user_path, _read_entities(user_path, "user", roles["user"]))
+    notes: list[str] = []
+    items = None if item_path is None else (item_path, _read_entities(item_path, "item", roles["item"], config, notes))
+    users = None if user_path is None else (user_path, _read_entities(user_path, "user", roles["user"], config, notes))
     parts = import_source.table_parts(tables, roles, config, splits)
-    return import_source.complete_source(files, log_paths, parts, items, users)
+    return import_source.complete_source(files, log_paths, parts, items, users, notes)
 
 
 def _without_types(config: ImportConfig) -> ImportConfig:
@@ -68,7 +69,7 @@ def _without_types(config: ImportConfig) -> ImportConfig:
     )
 
 
-def _read_entities(path: Path, role: str, column: str) -> pl.DataFrame:
+def _read_entities(path: Path, role: str, column: str, config: ImportConfig, notes: list[str]) -> pl.DataFrame:
     """Read a table of items or users with the types of its header; blanks separate the values of a sequence."""
     table = open_table(path)
     names = {typed: name for name, typed in typed_columns(table).items()}
@@ -89,4 +90,4 @@ def _read_entities(path: Path, role: str, column: str) -> pl.DataFrame:
         elif kind.endswith("_seq") and not import_source.is_prose(names[typed]):
             words = cells.str.split(" ")
             frame = frame.with_columns(words.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else words)
-    return entity_table(replace(listing, column=names[listing.column], frame=frame.rename(names)), role)
+    return entity_table(replace(listing, column=names[listing.column], frame=frame.rename(names)), role, config, notes)

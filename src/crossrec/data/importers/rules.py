@@ -1,4 +1,4 @@
-"""Decide which rows of a log stay: those in a time window, one of each repeated pair, the k-core."""
+"""Decide which rows of a log stay (time window, no busy users, one of each pair, k-core); weights fall with age."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from crossrec.data.io.times import PER_SECOND, TimeEncoder, digit_format, unit_o
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError
 from crossrec.lazy import polars as pl
+
+SECONDS_A_DAY = 24 * 3600
 
 
 class TimeWindow:
@@ -70,14 +72,11 @@ def _encode_bound(times: TimeEncoder, text: str, setting: str, largest: float) -
     moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     if dtype == pl.Date:
-        return microseconds / (24 * 3600 * 10**6)
-    if isinstance(dtype, pl.Datetime):
-        per_second = {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit]
-    elif dtype.is_temporal():
+        return microseconds / (SECONDS_A_DAY * 10**6)
+    if dtype.is_temporal() and not isinstance(dtype, pl.Datetime):
         raise ConfigError(f"{setting} {text}: the times are of type {dtype}, not dates; leave {setting} out")
-    elif unit in PER_SECOND:
-        per_second = PER_SECOND[unit]
-    else:
+    per_second = _ticks_per_second(times, largest)
+    if not isinstance(per_second, int):
         example = f"{setting} {text}: the times are numbers such as {largest:.15g}"
         if form := digit_format(largest):
             raise ConfigError(f"{example}, which seem to be dates; say so with --time-format {form}")
@@ -86,23 +85,79 @@ def _encode_bound(times: TimeEncoder, text: str, setting: str, largest: float) -
     return seconds + rest / 10**6 if rest else seconds
 
 
-def repeated(log: InteractionLog, keep: str) -> np.ndarray:
-    """Which rows repeat a (user, item) pair, bool (N,): all but the ``first`` or the ``last`` of each pair.
+def _ticks_per_second(times: TimeEncoder, largest: float) -> int | float | None:
+    """How many units of the encoded times a second has; None if they are in no known unit. ``largest``: one of them."""
+    if times.dtype == pl.Date:
+        return 1 / SECONDS_A_DAY
+    if isinstance(times.dtype, pl.Datetime):
+        return {"ms": 10**3, "us": 10**6, "ns": 10**9}[times.dtype.time_unit]
+    assert times.dtype is not None
+    return None if times.dtype.is_temporal() else PER_SECOND.get(str(unit_of(largest)))
 
-    First and last refer to time, then to the order of the rows; to the order of the rows alone without times.
+
+def decay(log: InteractionLog, half_life: float) -> np.ndarray:
+    """2^(-age / half_life) of every row, float64 (N,); its age in days is counted back from the latest row.
+
+    Raises ConfigError if the times are in no unit.
+    """
+    assert log.time_N is not None
+    latest = log.time_N.max()
+    ticks = _ticks_per_second(log.times, float(latest))
+    if ticks is None:
+        example = log.times.decode(np.array([latest]))[0]
+        raise ConfigError(
+            f"half_life {half_life:g}: the times are in no known unit, such as {example}; give dates or seconds since "
+            "1970, or say the form with --time-format"
+        )
+    age_N = (latest - log.time_N) / (ticks * SECONDS_A_DAY)
+    return np.asarray(np.exp2(-age_N / half_life))
+
+
+def busy_rows(log: InteractionLog, busy_U: np.ndarray, keep_latest: int) -> np.ndarray:
+    """Rows of the users ``busy_U``, bool (U,), but the latest ``keep_latest`` of each; bool (N,).
+
+    The latest by time, then by the order of the rows.
+    """
+    busy_N: np.ndarray = busy_U[log.user_N]
+    if keep_latest:
+        row_B = np.flatnonzero(busy_N)
+        order = () if log.time_N is None else (log.time_N[row_B],)
+        row_B = row_B[np.lexsort((*order, log.user_N[row_B]))]
+        _, count_U = np.unique(log.user_N[row_B], return_counts=True)
+        later_B = np.repeat(np.cumsum(count_U), count_U) - 1 - np.arange(len(row_B))
+        busy_N[row_B[later_B < keep_latest]] = False
+    return busy_N
+
+
+def merge_repeated(log: InteractionLog, how: str) -> np.ndarray:
+    """Which row of each (user, item) pair to keep, bool (N,), one a pair.
+
+    ``first`` and ``last`` refer to time, then to the order of the rows; to the order of the rows alone without times.
+    ``highest``: the last of those with the highest weight, or rating if there are no weights. ``sum``: the last one
+    with a weight above zero, if there is one; it gets the sum of the pair's weights, in ``log.weight_N``.
     """
     drop_N = np.zeros(len(log), dtype=bool)
+    rank_N = None
+    if how == "highest":
+        rank_N = log.rating_N if log.weight_N is None else log.weight_N
+    elif how == "sum":
+        assert log.weight_N is not None
+        rank_N = log.weight_N > 0
+    keys = [key_N for key_N in (log.time_N, rank_N) if key_N is not None]
     for rows in by_user(log.user_N):
         row_B = rows[np.lexsort((log.item_N[rows], log.user_N[rows]))]
         same_as_next_B = _same_pair_as_next(log, row_B)
         if not same_as_next_B.any():
             continue
         row_B = row_B[same_as_next_B | np.roll(same_as_next_B, 1)]
-        if log.time_N is not None:
-            row_B = row_B[np.lexsort((log.time_N[row_B], log.item_N[row_B], log.user_N[row_B]))]
+        row_B = row_B[np.lexsort((*(key_N[row_B] for key_N in keys), log.item_N[row_B], log.user_N[row_B]))]
         same_as_next_B = _same_pair_as_next(log, row_B)
-        drop_N[row_B[np.roll(same_as_next_B, 1) if keep == "first" else same_as_next_B]] = True
-    return drop_N
+        drop_N[row_B[np.roll(same_as_next_B, 1) if how == "first" else same_as_next_B]] = True
+        if how == "sum":
+            assert log.weight_N is not None
+            first_B = np.flatnonzero(~np.roll(same_as_next_B, 1))
+            log.weight_N[row_B[~same_as_next_B]] = np.add.reduceat(log.weight_N[row_B], first_B)
+    return ~drop_N
 
 
 def _same_pair_as_next(log: InteractionLog, row_B: np.ndarray) -> np.ndarray:

@@ -36,11 +36,11 @@ def check_header(path: Path, columns: Sequence[str]) -> None:
         raise DataError(f"{path}, line 1: {_wrong_separator(path, separator)}")
 
 
-def header_problem(path: Path, columns: Sequence[str]) -> str | None:
+def header_problem(path: Path, columns: Sequence[str], separated_by: str | None) -> str | None:
     """Why a file lacks the columns sought, if its first line shows that; None if it does not."""
     if problem := numbers_in_header(path, columns) or types_in_header(path, columns):
         return problem
-    separator = _other_separator(columns) if ending(path) in SEPARATORS else None
+    separator = _other_separator(columns) if separated_by and separated_by == SEPARATORS.get(ending(path)) else None
     return _wrong_separator(path, separator) if separator else None
 
 
@@ -69,7 +69,7 @@ def _other_separator(columns: Sequence[str]) -> str | None:
 
 
 def _wrong_separator(path: Path, separator: str) -> str:
-    kind, way_out = ending(path), "change the separators or the ending"
+    kind, way_out = ending(path), "change the separators or the ending, or make a data folder with crossrec data import"
     if separator in ("::", " "):
         own = {"\t": r"\t"}.get(SEPARATORS[kind], SEPARATORS[kind])
         way_out = f"replace them, e.g. with sed 's/{separator}/{own}/g'"

@@ -24,6 +24,8 @@ COLUMN_NAMES = {
     "split": ("xlabel", "split", "subset"),
     "time": ("timestamp", "time", "datetime", "date", "unixreviewtime"),
     "rating": ("rating", "overall", "score", "stars"),
+    "weight": ("weight",),
+    "event": (),
 }
 """Role of a column → its well-known names, as :func:`normalize_name` writes them."""
 
@@ -57,7 +59,7 @@ def find_column(table: Table, role: str, name: str | None, *, required: bool) ->
 
 def _no_column(table: Table, message: str) -> DataError:
     """The error for a missing column: what is wrong with the whole header, else ``message``."""
-    if problem := header_problem(table.path, table.columns):
+    if problem := header_problem(table.path, table.columns, table.form.separator):
         return DataError(f"{table.path}, line 1: {problem}")
     names = set(map(normalize_name, table.columns))
     is_perhaps_row = table.kind in SEPARATORS and names.isdisjoint(chain.from_iterable(COLUMN_NAMES.values()))

@@ -113,12 +113,12 @@ def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
 class TextFile:
     r"""Bytes of a text file without byte-order mark, in which ``\n`` ends every line outside quotes.
 
-    Line ends within quotes are part of a cell and stay as they are. ``quoted``: whether ``"`` quotes cells. ``bom``:
-    whether the file starts with a byte-order mark.
+    Line ends within quotes are part of a cell and stay as they are. ``quote``: the character around cells, None for
+    none. ``bom``: whether the file starts with a byte-order mark.
     """
 
-    def __init__(self, path: Path, file: IO[bytes], quoted: bool) -> None:
-        self.path, self._file, self._quoted = path, file, quoted
+    def __init__(self, path: Path, file: IO[bytes], quote: str | None) -> None:
+        self.path, self._file, self._quote = path, file, (quote or "").encode()
         self._inside_quotes = False
         self._line = 1
         start = file.read(8)
@@ -148,22 +148,22 @@ class TextFile:
         return content
 
     def _with_plain_line_ends(self, content: bytes) -> bytes:
-        has_quotes = self._quoted and b'"' in content
+        has_quotes = bool(self._quote) and self._quote in content
         if content.count(b"\r") == content.count(b"\r\n"):  # Unix and Windows line ends need no change
-            self._inside_quotes ^= bool(has_quotes and content.count(b'"') % 2)
+            self._inside_quotes ^= bool(has_quotes and content.count(self._quote) % 2)
             return content
         if not (has_quotes or self._inside_quotes):
             return LINE_END.sub(b"\n", content)
-        parts = content.split(b'"')
+        parts = content.split(self._quote)
         for index in range(self._inside_quotes, len(parts), 2):
             parts[index] = LINE_END.sub(b"\n", parts[index])
         self._inside_quotes ^= len(parts) % 2 == 0
-        return b'"'.join(parts)
+        return self._quote.join(parts)
 
 
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a small text file. Raises DataError naming the line if it cannot be read as text."""
-    with open_text(path, quoted=False) as (file, _):
+    with open_text(path, quote=None) as (file, _):
         content = b"".join(iter(lambda: file.read(2**20), b""))
     try:
         return content.decode().split("\n")
@@ -173,7 +173,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 @contextmanager
-def open_text(path: Path, *, quoted: bool) -> Iterator[tuple[TextFile, Callable[[], int]]]:
+def open_text(path: Path, *, quote: str | None) -> Iterator[tuple[TextFile, Callable[[], int]]]:
     """Open a text file; yields (file, function that returns the bytes read so far). Raises as :func:`open_bytes`."""
     with open_bytes(path) as (file, position):
-        yield TextFile(path, file, quoted), position
+        yield TextFile(path, file, quote), position

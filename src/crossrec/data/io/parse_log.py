@@ -10,9 +10,11 @@ import numpy as np
 
 from crossrec.data.config import DataConfig
 from crossrec.data.findings import Findings
+from crossrec.data.io.blank import strip_invisible
 from crossrec.data.io.codes import code_counts, index_ids
 from crossrec.data.io.id_column import find_roles
 from crossrec.data.io.ids import check_ids, parse_ids, plain_ids
+from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import DataError
@@ -27,7 +29,6 @@ LABELS = {
 """Label of a split, in lower case → split."""
 
 EMPTY = "is empty; fill the cell in or delete the row"
-NO_NUMBER = "is no number; mend it"
 NO_ROWS = "a header but no rows; add interactions"
 NO_SPLIT = "is no split; use 0, 1, 2 or train, valid, test"
 NO_ROW_INDEX = "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything"
@@ -38,9 +39,10 @@ class InteractionLog:
     """N interactions in file order, as numbers.
 
     ``user_N``, ``item_N``: int32 or int64 positions in ``user_ids`` and ``item_ids``, which are distinct and sorted.
-    ``time_N``: int64 or float64, sorting like the times, which ``times`` decodes. ``rating_N``: float64. ``split_N``:
-    int8, 0 train, 1 valid, 2 test. Each is None if not read. ``row_N``: row in the table, for error messages (None for
-    logs read block by block). ``columns``: role → column of the file.
+    ``time_N``: int64 or float64, sorting like the times, which ``times`` decodes. ``rating_N``, ``weight_N``: float64.
+    ``event_N``: int32, position in ``event_names``. ``split_N``: int8, 0 train, 1 valid, 2 test. Each is None if not
+    read. ``row_N``: row in the table, for error messages (None for logs read block by block). ``columns``: role →
+    column of the file.
     """
 
     user_ids: pl.Series
@@ -53,6 +55,9 @@ class InteractionLog:
     times: TimeEncoder = field(default_factory=TimeEncoder)
     row_N: np.ndarray | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    weight_N: np.ndarray | None = None
+    event_N: np.ndarray | None = None
+    event_names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.user_N)
@@ -64,7 +69,7 @@ class InteractionLog:
 
     def filter(self, keep_N: np.ndarray) -> None:
         """Keep only the rows where ``keep_N``, bool (N,), is true; one column at a time, to hold one copy in memory."""
-        for name in ("user_N", "item_N", "time_N", "rating_N", "split_N", "row_N"):
+        for name in ("user_N", "item_N", "time_N", "rating_N", "split_N", "row_N", "weight_N", "event_N"):
             column = getattr(self, name)
             if column is not None:
                 setattr(self, name, column[keep_N])
@@ -103,8 +108,8 @@ class LogRows:
         """The rows where ``keep_N`` is true."""
         return replace(self, block=replace(self.block, frame=self.block.frame.filter(keep_N)), row_N=self.row_N[keep_N])
 
-    def parse(self, role: str, times: TimeEncoder) -> tuple[pl.Series, pl.Series, str]:
-        """Return (values, which cells are unusable, the reason): ids as they are, all other roles as numbers.
+    def parse(self, role: str, times: TimeEncoder, numbers: NumberReader) -> tuple[pl.Series, pl.Series, str]:
+        """Return (values, which cells are unusable, the reason): ids as they are, events as text, others as numbers.
 
         Raises DataError if the type of the column cannot play the role at all.
         """
@@ -114,8 +119,11 @@ class LogRows:
             return ids, ids.is_null(), EMPTY
         if role == "time":
             values, reason = self._parse_times(cells, times), times.unusable
-        elif role == "rating":
-            values, reason = parse_numbers(cells), NO_NUMBER
+        elif role in ("rating", "weight"):
+            values, reason = numbers.parse(cells)
+        elif role == "event":
+            text = strip_invisible(cells.cast(pl.String))
+            values, reason = text.set(text == "", None), EMPTY
         else:
             values, reason = parse_labels(cells), NO_SPLIT
         bad = values.is_null()
@@ -137,9 +145,9 @@ class LogRows:
         times.note_units(values, lambda row: f"{self.path}, {self.block.location(int(self.row_N[row]))}")
         return values
 
-    def values(self, role: str, times: TimeEncoder) -> pl.Series:
+    def values(self, role: str, times: TimeEncoder, numbers: NumberReader) -> pl.Series:
         """The parsed values of a role. Raises DataError naming the first unusable cell and counting the others."""
-        values, bad, reason = self.parse(role, times)
+        values, bad, reason = self.parse(role, times, numbers)
         self._check(role, bad, reason)
         return values
 
@@ -154,7 +162,7 @@ class LogRows:
 
     def row_indices(self, role: str) -> pl.Series:
         """Ids that are row numbers, as Int64. Raises DataError for any other id."""
-        text = self.values(role, TimeEncoder())
+        text = self.values(role, TimeEncoder(), NumberReader())
         number = text.cast(pl.Int64, strict=False)
         self._check(role, ~text.str.contains(r"^[0-9]+$") | number.is_null(), NO_ROW_INDEX)
         return number
@@ -197,16 +205,16 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
     rows = LogRows.of(table.path, roles, table.typed, by_role(block, roles))
     if not len(rows):
         raise DataError(f"{table.path}: {NO_ROWS}")
-    times = TimeEncoder(config.time_format)
+    times, numbers = TimeEncoder(config.time_format), NumberReader()
     values: dict[str, np.ndarray] = {}
     ids: dict[str, pl.Series] = {}
     for role in roles:
         with findings.attempt():
             if role in ("user", "item"):
-                cells = rows.row_indices(role) if row_indices else rows.values(role, times)
+                cells = rows.row_indices(role) if row_indices else rows.values(role, times, numbers)
                 ids[role], values[role] = index_ids(plain_ids(cells, typed=table.typed))
             else:
-                values[role] = rows.values(role, times).to_numpy()
+                values[role] = rows.values(role, times, numbers).to_numpy()
                 times.check_units()
                 if doubt := times.doubt():
                     findings.warn(f"{table.path}: {doubt}")
@@ -251,13 +259,3 @@ def parse_labels(cells: pl.Series) -> pl.Series:
     """Parse split labels as Int8 TRAIN, VALID or TEST; null for a label that is none of LABELS."""
     text = cells.cast(pl.String, strict=False).str.strip_chars().str.to_lowercase()
     return text.replace_strict(list(LABELS), list(LABELS.values()), default=None, return_dtype=pl.Int8)
-
-
-def parse_numbers(cells: pl.Series) -> pl.Series:
-    """Parse numbers as Float64; null where there is no finite number."""
-    if cells.dtype == pl.String:
-        cells = cells.str.strip_chars()
-    elif not cells.dtype.is_numeric():
-        return pl.repeat(None, len(cells), dtype=pl.Float64, eager=True)
-    number = cells.cast(pl.Float64, strict=False)
-    return pl.select(pl.when(number.is_finite()).then(number)).to_series()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-NEWLINE, RETURN, QUOTE = b'\n\r"'
+NEWLINE, RETURN = b"\n\r"
 INSIDE = 'a quote inside a cell that is not in quotes; quote the cell and double the quotes inside: "27"" screen"'
 UNCLOSED = "a quote opens here and is not closed at the end of its cell; close it, or double it if it is part of a text"
 
@@ -35,18 +35,18 @@ class Records:
         return len(self.start_R)
 
 
-def split_records(content: bytes, separator: str, *, quoted: bool) -> Records:
+def split_records(content: bytes, separator: str, *, quote: str | None) -> Records:
     """Split text, whose lines end in ``\\n`` or ``\\r\\n``, into records of fields between separators.
 
-    Line ends and separators inside quotes do not count if ``quoted``. Raises QuoteError for a quote that neither opens
-    nor closes a cell, is not doubled inside quotes, or is never closed.
+    Line ends and separators inside quotes do not count; ``quote`` None: nothing is quoted. Raises QuoteError for a
+    quote that neither opens nor closes a cell, is not doubled inside quotes, or is never closed.
     """
     byte_N = np.frombuffer(content, dtype=np.uint8)
     newlines = ends = np.flatnonzero(byte_N == NEWLINE)
     separators = np.flatnonzero(byte_N == ord(separator))
-    if quoted and b'"' in content:
-        _check_quotes(content, byte_N, ord(separator))
-        is_inside_N = (np.cumsum(byte_N == QUOTE, dtype=np.uint8) % 2).astype(bool)
+    if quote is not None and quote.encode() in content:
+        _check_quotes(content, byte_N, ord(separator), ord(quote))
+        is_inside_N = (np.cumsum(byte_N == ord(quote), dtype=np.uint8) % 2).astype(bool)
         ends, separators = ends[~is_inside_N[ends]], separators[~is_inside_N[separators]]
     if content and (not len(ends) or ends[-1] < len(content) - 1):
         ends = np.append(ends, len(content))
@@ -65,16 +65,16 @@ def split_lines(content: bytes) -> Records:
     return Records(starts[lines], ends[lines], np.ones(len(lines), dtype=np.int64), lines)
 
 
-def _check_quotes(content: bytes, byte_N: np.ndarray, separator: int) -> None:
+def _check_quotes(content: bytes, byte_N: np.ndarray, separator: int, quote: int) -> None:
     """Raise QuoteError unless quotes open at the start of a cell and close at its end, doubled inside."""
-    quotes = np.flatnonzero(byte_N == QUOTE)
+    quotes = np.flatnonzero(byte_N == quote)
     padded_N = np.frombuffer(b"\n" + content + b"\n", dtype=np.uint8)
     before_Q, after_Q = padded_N[quotes], padded_N[quotes + 2]
     opens_Q = np.arange(len(quotes)) % 2 == 0
     is_sound_Q = np.where(
         opens_Q,
-        np.isin(before_Q, (separator, NEWLINE, QUOTE)),
-        np.isin(after_Q, (separator, NEWLINE, RETURN, QUOTE)),
+        np.isin(before_Q, (separator, NEWLINE, quote)),
+        np.isin(after_Q, (separator, NEWLINE, RETURN, quote)),
     )
     if is_sound_Q.all() and len(quotes) % 2 == 0:
         return

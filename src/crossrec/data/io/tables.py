@@ -11,11 +11,12 @@ from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 from crossrec.data.io.atomic import new_file
-from crossrec.data.io.header import SEPARATORS, check_header
+from crossrec.data.io.header import check_header
 from crossrec.data.io.json_ids import JsonIdKinds
 from crossrec.data.io.open_text import ending, first_line, reading
 from crossrec.data.io.system_errors import no_panic
 from crossrec.data.io.text_chunks import MalformedRecordError, TextChunk, read_chunks, read_header
+from crossrec.data.io.text_format import TextFormat
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.lazy import polars as pl
 
@@ -46,11 +47,13 @@ class Table:
     """A table file with known columns and unread rows.
 
     Text files give columns of text, Parquet files give typed columns. ``bom``: whether the file starts with a
-    byte-order mark, which is not part of the first column's name. A text file may be compressed (``.gz``).
+    byte-order mark, which is not part of the first column's name. ``form``: separator and quote of a text file, which
+    may be compressed (``.gz``).
     """
 
     path: Path
     columns: list[str]
+    form: TextFormat
     bom: bool = False
 
     @property
@@ -84,8 +87,8 @@ class Table:
         if self.typed:
             yield from self._row_groups(columns)
             return
-        json_ids = JsonIdKinds(() if self.kind in SEPARATORS else ids)
-        for chunk in read_chunks(self.path, self.columns):
+        json_ids = JsonIdKinds(() if self.form.separator is not None else ids)
+        for chunk in read_chunks(self.path, self.form, self.columns):
             yield _block(chunk, columns, drop_malformed)
             json_ids.check(chunk)
 
@@ -121,7 +124,7 @@ class Table:
     def _chunks(self) -> Iterator[tuple[int, TextChunk]]:
         """Yield (its first row, chunk) of a text file."""
         first = 0
-        for chunk in [] if self.typed else read_chunks(self.path, self.columns):
+        for chunk in [] if self.typed else read_chunks(self.path, self.form, self.columns):
             yield first, chunk
             first += len(chunk)
 
@@ -143,20 +146,24 @@ def _row_locations(first: int) -> Callable[[int], str]:
     return lambda row: f"row {first + row + 1}"
 
 
-def open_table(path: Path | str) -> Table:
-    """Read the column names of ``path``. Raises DataError if the file is empty, damaged or repeats a column name."""
+def open_table(path: Path | str, find_format: Callable[[Path], TextFormat] = TextFormat.of) -> Table:
+    """Read the column names of ``path``. Raises DataError if the file is empty, damaged or repeats a column name.
+
+    ``find_format``: tells the format of a text file; default: by its ending.
+    """
     path = Path(path)
     with reading(path):
         if path.stat().st_size == 0:
             raise _empty(path)
     if ending(path) == ".parquet":
         with open_parquet(path) as file, no_panic():
-            return Table(path, list(pl.read_parquet_schema(file)))
-    columns, bom = read_header(path)
+            return Table(path, list(pl.read_parquet_schema(file)), TextFormat.of(path))
+    form = find_format(path)
+    columns, bom = read_header(path, form)
     if not columns:
         raise _empty(path)
     check_header(path, columns)
-    return Table(path, columns, bom)
+    return Table(path, columns, form, bom)
 
 
 @contextmanager

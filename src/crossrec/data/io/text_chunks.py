@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from crossrec.data.io.header import SEPARATOR_NAMES, SEPARATORS
-from crossrec.data.io.open_text import SAVE_AS_UTF8, ending, first_line, open_text
+from crossrec.data.io.open_text import SAVE_AS_UTF8, first_line, open_text
 from crossrec.data.io.records import QuoteError, Records, split_lines, split_records
 from crossrec.data.io.system_errors import no_panic
+from crossrec.data.io.text_format import TextFormat
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
-UNQUOTED = (".inter", ".item", ".user")
 HEADER_BYTES = 2**16  # bytes of the first read for column names
 CHUNK_BYTES = 2**24  # bytes of a text file parsed at a time
 MAX_RECORD_BYTES = 2**28  # longest record accepted
@@ -31,25 +30,24 @@ class MalformedRecordError(DataError):
     """A record with a wrong number of fields, or a line that is no JSON object. The message names its line."""
 
 
-def read_header(path: Path) -> tuple[list[str], bool]:
+def read_header(path: Path, form: TextFormat) -> tuple[list[str], bool]:
     """Return (column names of a text file, whether it starts with a byte-order mark).
 
     Raises DataError naming the line if the start of the file does not match its extension.
     """
-    kind = ending(path)
-    with open_text(path, quoted=_is_quoted(kind)) as (file, _):
+    with open_text(path, quote=form.quote) as (file, _):
         content = more = file.read(HEADER_BYTES)
-        while more and len(content) <= MAX_RECORD_BYTES and not _holds_header(content, kind):
+        while more and len(content) <= MAX_RECORD_BYTES and not _holds_header(content, form):
             more = file.read(len(content))
             content += more
         bom = file.bom
-    if kind in SEPARATORS:
-        header = content[: _header_end(content, kind) or len(content)]
-        chunk = TextChunk(path, [], header, 1, 0)
+    if form.separator is not None:
+        header = content[: _header_end(content, form) or len(content)]
+        chunk = TextChunk(path, form, [], header, 1, 0)
         if not chunk.records.fields_R.any():
             return [], bom
         try:
-            rows = csv.reader(io.StringIO(chunk.text(), newline="\n"), **_csv_format(kind))
+            rows = csv.reader(io.StringIO(chunk.text(), newline="\n"), **form.csv_options())
             return next(fields for fields in rows if fields), bom
         except csv.Error as error:
             raise DataError(f"{path}, line 1: the header cannot be read ({error}); mend it") from None
@@ -66,28 +64,27 @@ def read_header(path: Path) -> tuple[list[str], bool]:
     return list(columns), bom
 
 
-def read_chunks(path: Path, columns: list[str]) -> Iterator[TextChunk]:
+def read_chunks(path: Path, form: TextFormat, columns: list[str]) -> Iterator[TextChunk]:
     """Yield a text file in chunks of complete records, without its header.
 
     A line end inside quotes does not end a record. Raises DataError if the file cannot be read or a record does not
     end.
     """
-    kind = ending(path)
-    with open_text(path, quoted=_is_quoted(kind)) as (file, position):
-        rest, line, in_header = b"", 1, kind in SEPARATORS
+    with open_text(path, quote=form.quote) as (file, position):
+        rest, line, in_header = b"", 1, form.separator is not None
         while True:
             more = file.read(max(CHUNK_BYTES, len(rest)))
             content, last = rest + more, not more
-            if in_header and (end := _header_end(content, kind)):
+            if in_header and (end := _header_end(content, form)):
                 line += content.count(b"\n", 0, end)
                 content, in_header = content[end:], False
-            cut = 0 if in_header else len(content) if last else _last_record_end(content, kind)
+            cut = 0 if in_header else len(content) if last else _last_record_end(content, form)
             if not cut and len(content) > MAX_RECORD_BYTES:
                 raise DataError(
                     f"{path}, line {line}: a row that does not end within {MAX_RECORD_BYTES >> 20} MB; close its quote"
                 )
             if cut:
-                yield TextChunk(path, columns, content[:cut], line, position())
+                yield TextChunk(path, form, columns, content[:cut], line, position())
                 line += content.count(b"\n", 0, cut)
             rest = content[cut:]
             if last:
@@ -103,6 +100,7 @@ class TextChunk:
     """
 
     path: Path
+    form: TextFormat
     columns: list[str]
     content: bytes = field(repr=False)
     line: int
@@ -111,21 +109,16 @@ class TextChunk:
     def __len__(self) -> int:
         return len(self.records)
 
-    @property
-    def kind(self) -> str:
-        """The extension that names the file format."""
-        return ending(self.path)
-
     @cached_property
     def records(self) -> Records:
         """The records; a blank line is a record without fields, but none in JSON Lines.
 
         Raises DataError naming the line of a quote that is not closed, or stands inside a cell that is not in quotes.
         """
-        if self.kind not in SEPARATORS:
+        if self.form.separator is None:
             return split_lines(self.content)
         try:
-            return split_records(self.content, SEPARATORS[self.kind], quoted=_is_quoted(self.kind))
+            return split_records(self.content, self.form.separator, quote=self.form.quote)
         except QuoteError as error:
             raise DataError(f"{self._line_at(error.position)}: {error}") from None
 
@@ -134,16 +127,16 @@ class TextChunk:
 
         Raises MalformedRecordError naming the line of the first malformed record, DataError for other damage.
         """
-        if self.kind not in SEPARATORS:
+        separator = self.form.separator
+        if separator is None:
             return self._read_json(columns)
-        separator = SEPARATORS[self.kind]
         header = separator.join(map(str, range(len(self.columns)))).encode()
         try:
             with no_panic():
                 frame = pl.read_csv(
                     header + b"\n" + self.content,
                     separator=separator,
-                    quote_char='"' if _is_quoted(self.kind) else None,
+                    quote_char=self.form.quote,
                     infer_schema=False,
                 )
         except pl.exceptions.PolarsError as error:
@@ -181,9 +174,10 @@ class TextChunk:
 
     def _is_regular(self, rows: int) -> bool:
         """Whether counting shows that there is a row for each line, with the right number of fields."""
-        if _is_quoted(self.kind) and b'"' in self.content:
+        assert self.form.separator is not None
+        if self.form.quote is not None and self.form.quote.encode() in self.content:
             return False
-        separators = self.content.count(SEPARATORS[self.kind].encode())
+        separators = self.content.count(self.form.separator.encode())
         return rows == _count_lines(self.content) and separators == rows * (len(self.columns) - 1)
 
     def _check_records(self, rows: int | None = None) -> None:
@@ -193,14 +187,14 @@ class TextChunk:
             record = int(malformed[0])
             raise MalformedRecordError(
                 f"{self.path}, {self.location(record)}: {self.records.fields_R[record]} fields where the header has "
-                f"{len(self.columns)}; mend the line (columns are separated by {_separator_name(self.kind)})"
+                f"{len(self.columns)}; mend the line (columns are separated by {self.form.separator_name})"
             )
         if rows not in (None, len(self.records)):
             raise self._unreadable(f"{rows} of {len(self.records)} rows could be parsed")
 
     def _malformed(self) -> np.ndarray:
         """Indices of the records with a wrong number of fields, or that are no JSON objects."""
-        if self.kind in SEPARATORS:
+        if self.form.separator is not None:
             return np.flatnonzero(~np.isin(self.records.fields_R, (0, len(self.columns))))
         records = zip(self.records.start_R.tolist(), self.records.end_R.tolist(), strict=True)
         return np.flatnonzero([not _is_object(self.content[start:end]) for start, end in records])
@@ -272,46 +266,35 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _is_quoted(kind: str) -> bool:
-    return kind in SEPARATORS and kind not in UNQUOTED
-
-
-def _separator_name(kind: str) -> str:
-    return SEPARATOR_NAMES[SEPARATORS[kind]]
-
-
-def _csv_format(kind: str) -> Any:
-    return {
-        "delimiter": SEPARATORS[kind],
-        "quoting": csv.QUOTE_MINIMAL if _is_quoted(kind) else csv.QUOTE_NONE,
-    }
-
-
 def _count_lines(content: bytes) -> int:
     return content.count(b"\n") + (not content.endswith(b"\n"))
 
 
-def _holds_header(content: bytes, kind: str) -> bool:
+def _holds_header(content: bytes, form: TextFormat) -> bool:
     """Whether the start of a file is long enough to hold all column names."""
-    return bool(_header_end(content, kind)) if kind in SEPARATORS else content.count(b"\n") > HEADER_RECORDS
+    return content.count(b"\n") > HEADER_RECORDS if form.separator is None else bool(_header_end(content, form))
 
 
-def _header_end(content: bytes, kind: str) -> int:
+def _header_end(content: bytes, form: TextFormat) -> int:
     """The position after the first record that is not blank; 0 if the content does not hold all of it."""
     end, quotes = len(content) - len(content.lstrip(b"\r\n")), 0
     while newline := content.find(b"\n", end) + 1:
-        quotes += content.count(b'"', end, newline)
+        quotes += _count_quotes(content, form, end, newline)
         end = newline
-        if quotes % 2 == 0 or not _is_quoted(kind):
+        if quotes % 2 == 0:
             return end
     return 0
 
 
-def _last_record_end(content: bytes, kind: str) -> int:
+def _last_record_end(content: bytes, form: TextFormat) -> int:
     """The position after the last line end that ends a record; 0 if there is none."""
     end = content.rfind(b"\n") + 1
-    odd = _is_quoted(kind) and content.count(b'"', 0, end) % 2
+    odd = _count_quotes(content, form, 0, end) % 2
     while end and odd:
         start = content.rfind(b"\n", 0, end - 1) + 1
-        odd, end = (odd + content.count(b'"', start, end)) % 2, start
+        odd, end = (odd + _count_quotes(content, form, start, end)) % 2, start
     return end
+
+
+def _count_quotes(content: bytes, form: TextFormat, start: int, end: int) -> int:
+    return 0 if form.quote is None else content.count(form.quote.encode(), start, end)

@@ -1,6 +1,6 @@
 """Read times: numbers in one unit, or dates in ISO form or in a form that is given.
 
-No order of day and month is guessed.
+No order of day and month is guessed; an import may take the one that days above 12 show.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ ISO = (
 )
 """Year, month, day and perhaps hour, minute, second, fraction of a second, time zone."""
 DAY_OR_MONTH_FIRST = r"^\d{1,2}([-/.])\d{1,2}[-/.]\d{2,4}\b"
+SHOWN = 0.1
+"""Share of dates with a day above 12 that shows the order of day and month."""
+WRITTEN_DATE = re.compile(
+    r"\d{1,2}(?P<sign>[-/.])\d{1,2}(?P=sign)(?P<year>\d{4}|\d{2})(?:(?P<gap>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2})?)?"
+)
 DAY_BEFORE_MONTH = r"^\d{4}[-/.](1[3-9]|2\d|3[01])[-/.](0?[1-9]|1[0-2])\b"
 
 DIGITS = "digits of a date"
@@ -63,12 +68,14 @@ def unit_of(number: float) -> str | None:
 class TimeEncoder:
     """Encode times as int64 or float64 that sort like the times.
 
-    ``time_format``: form of dates, by the directives of ``strptime``; None reads numbers and ISO dates. ``dtype``: type
-    of the times, once known. Dates with a time zone are converted to UTC; others are taken to be in UTC.
+    ``time_format``: form of dates, by the directives of ``strptime``; None reads numbers and ISO dates.
+    ``finds_format``: whether the first dates may show their form, if it is not given (``find_time_format``). ``dtype``:
+    type of the times, once known. Dates with a time zone are converted to UTC; others are taken to be in UTC.
     """
 
     time_format: str | None = None
     dtype: pl.DataType | None = None
+    finds_format: bool = False
     _has_zone: bool | None = None
     _is_between_units: np.ndarray = field(default_factory=lambda: np.zeros(len(UNITS) + 1, dtype=bool), repr=False)
     _num_blank: int = 0
@@ -84,6 +91,8 @@ class TimeEncoder:
         if self.time_format is not None and cells.dtype.is_temporal():
             raise DataError(f"column '{cells.name}' holds {cells.dtype}, no text; leave time_format out")
         other_form, reason = None, ""
+        if self.finds_format and self.time_format is None and self.dtype is None and cells.dtype == pl.String:
+            self.time_format = find_time_format(cells.str.strip_chars())
         if self.time_format is not None or cells.dtype == pl.String:
             values, other_form, reason = self._parse(cells)
         elif cells.dtype.is_decimal():
@@ -202,6 +211,28 @@ def check_time_format(time_format: str) -> str:
     if read is None or (read.year, read.month, read.day) != (2001, 2, 3):
         raise ValueError("no form of dates; write year, month and day, such as %d/%m/%Y or %m/%d/%Y %H:%M:%S")
     return time_format
+
+
+def find_time_format(text: pl.Series) -> str | None:
+    """The form of dates that begin with their day or their month, if days above 12 show which; None if they do not.
+
+    They show it if a tenth of the dates has one, and none has one in the other place. The first date shows separators,
+    digits of the year and whether a time of day follows.
+    """
+    dates = text.drop_nulls()
+    dates = dates.filter(dates.str.contains(DAY_OR_MONTH_FIRST))
+    match = None if dates.is_empty() else WRITTEN_DATE.fullmatch(dates[0])
+    if match is None:
+        return None
+    year = "%Y" if len(match["year"]) == 4 else "%y"
+    clock = f"{match['gap']}%H:%M{'' if match['seconds'] is None else ':%S'}" if match["gap"] else ""
+    day_first = f"%d{match['sign']}%m{match['sign']}{year}{clock}"
+    month_first = exchange_day_and_month(day_first)
+    fits_day, fits_month = (parse_dates(dates, form).is_not_null() for form in (day_first, month_first))
+    num_day, num_month = int((fits_day & ~fits_month).sum()), int((fits_month & ~fits_day).sum())
+    if min(num_day, num_month) or max(num_day, num_month) < SHOWN * len(dates):
+        return None
+    return day_first if num_day else month_first
 
 
 def exchange_day_and_month(time_format: str) -> str:
