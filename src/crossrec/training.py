@@ -84,6 +84,7 @@ def fit(
     on_epoch: Callable[[Progress], None] = lambda _: None,
     observe: Callable[[], dict[str, float]] | None = None,
     pause: Callable[[Progress], bool] = lambda _: False,
+    follow: Progress | None = None,
 ) -> Progress:
     """Train until the validation metric stops improving, then load the best epoch's weights into the objective.
 
@@ -94,6 +95,7 @@ def fit(
       It must change neither weights nor generators.
     - ``pause``: called with the progress before every epoch. Where it returns True, training saves a checkpoint and
       returns unfinished; the same call without it goes on from there.
+    - ``follow``: an earlier training, whose validation decides in place of this one's where the alignment starts anew.
 
     If no user has validation items, the last epoch is the best. Raises TrainingError naming epoch, batch and term if a
     loss is not finite, RunError for a damaged checkpoint or one of another identity.
@@ -117,7 +119,8 @@ def fit(
             break
         started = time.perf_counter()
         objective.train()
-        values = [row.get(f"valid_{SELECTION}", row["epoch"]) for row in progress.history]
+        history = (progress if follow is None else follow).history[: epoch - 1]
+        values = [row.get(f"valid_{SELECTION}", row["epoch"]) for row in history]
         objective.before_epoch(epoch, generators["epoch"], len(sampler), values)
         if objective.restarts_optimizer:
             optimizer.state.clear()

@@ -95,7 +95,7 @@ def test_a_user_has_a_history_and_the_lists_of_both_runs(go, lists):
     page = go(user(USER))
     arrives(page, f"User {USER}")
     assert page.locator(".panel h2").first.inner_text() == "History: 6 items"
-    assert page.locator(".cards .badge").all_inner_texts() == ["validation"]
+    assert page.locator(".cards .badge").all_inner_texts() == ["validation", "test"]
     assert [ids_in(page, index) for index in (0, 1)] == lists
     both = set(lists[0]) & set(lists[1])
     assert page.inner_text("#shared") == f"{len(both)} of 10 items are in both lists."
@@ -141,7 +141,7 @@ def test_list_settings_are_in_the_address(go, page):
     page.check("#seen")
     page.wait_for_selector(".ranked .badge.train")
     assert page.evaluate("location.hash").endswith("?k=20&category=tea&seen=1")
-    assert page.locator(".ranked .badge.valid").count() == 2
+    assert page.locator(".ranked .badge.valid, .ranked .badge.test").count() == 2
     assert focused(page, "id") == "seen"
     items = ids_in(page, 0)
     page.reload()

@@ -84,7 +84,7 @@ def test_a_run_directory(backbone, alignment, crossrec, tiny, tmp_path, read):
 @pytest.mark.parametrize(("backbone", "alignment"), COMBINATIONS)
 def test_no_two_settings_share_a_flag(backbone, alignment):
     names = [name for kind in configs(backbone, alignment).values() for name in kind.model_fields]
-    names += ["backbone", "alignment", "out", "resume", "threads", "config"]
+    names += ["backbone", "alignment", "out", "resume", "refit", "init_from", "threads", "config"]
     assert sorted(set(names)) == sorted(names)
 
 
@@ -284,3 +284,23 @@ def test_a_log_may_lie_in_the_folder_of_a_run(crossrec, tmp_path):
     (tmp_path / "run" / "train.log").write_text("kept\n")
     assert crossrec("train", "--data", "synthetic-tiny", "--epochs", 1, "--out", "run").code == 0
     assert (tmp_path / "run" / "train.log").read_text() == "kept\n"
+
+
+def test_refit_and_a_start_from_another_run(crossrec, tiny, tmp_path, read):
+    """Both are flags with settings, and with the config.json of another run."""
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert crossrec("train", *tiny, "--backbone", "bpr", "--alignment", "none", "--out", first).code == 0
+    settings = ("--backbone", "bpr", "--alignment", "none", "--refit", "--init-from", first)
+    assert crossrec("train", *tiny, *settings, "--out", second).code == 0
+    flags = ("--config", first / "config.json", "--refit", "--init-from", first)
+    answer = crossrec("train", *flags, "--out", third)
+    assert answer.code == 0
+    config, metrics = read(third / "config.json"), read(third / "metrics.json")
+    assert config == read(second / "config.json")
+    assert (config["refit"], config["init_from"]) == (True, str(first))
+    assert f"Trained again on all 447 interactions, for {metrics['best_epoch']} epochs" in answer.out
+    assert "Began with the vectors of another run: 60 users and 40 items are in both" in answer.out
+    assert f"epoch {metrics['best_epoch']}, again, on all interactions: loss " in answer.err
+    again = crossrec("train", *flags, "--out", third, "--resume")
+    assert again.out == answer.out
+    assert "epoch" not in again.err

@@ -48,7 +48,12 @@ def test_the_extended_run_matches_with_items_and_extends_again(tiny, tiny_run, a
     third = {m: x[[1]] for m, x in tiny_features().items()}
     twice = Recommender.open(tmp_path / "again")
     assert twice.items.ids.to_list() == [*range(40), 100, 101, 103]
-    assert twice.recommend(k=43).equals(expected.with_items([103], third).recommend(k=43))
+    lists, expected_lists = (
+        recommender.recommend(k=43).sort("user", "item") for recommender in (twice, expected.with_items([103], third))
+    )
+    assert lists.select("user", "item").equals(expected_lists.select("user", "item"))
+    # sums depend on where tensors lie in memory
+    assert lists["score"].to_numpy() == pytest.approx(expected_lists["score"].to_numpy(), abs=1e-6)
 
 
 def test_untouched_items_of_the_run_get_vectors_too(text, text_run, tmp_path):

@@ -34,7 +34,7 @@ def slow(run, user, k, *, seen=True, keep=lambda item: True):
     score = (reps.item_IS.double() @ reps.user_US[user].double()).float().tolist()
     seen_items = set()
     if seen:
-        for part in (dataset.train, dataset.valid):
+        for part in (dataset.train, dataset.valid, dataset.test):
             seen_items |= {int(i) for u, i in zip(part.user_N, part.item_N, strict=True) if u == user}
     order = sorted(range(len(score)), key=lambda item: (-score[item], item))
     return [(item, score[item]) for item in order if item not in seen_items and keep(item)][:k]
@@ -59,7 +59,7 @@ def test_vectors_wider_than_the_shared_space_and_ids_of_text(text, text_run):
     users = text.users.ids.to_list()
     expected = slow(text_run, users.index("Ann-3"), 5)
     assert pairs(lists) == [(text.items.ids[item], score) for item, score in expected]
-    assert len(expected) == 11 - 7  # what is not among the seven seen
+    assert len(expected) == 11 - 8  # all but the eight items of the user, those of test among them
     assert set(lists["item"]).isdisjoint(text.seen("Ann-3"))
     assert lists.schema["user"] == lists.schema["item"] == pl.String
     assert text.vectors.user_US.shape[1] == 2 * text.vectors.user_UL.shape[1]

@@ -57,7 +57,8 @@ def write_run(
     item = sum(parts.values(), torch.zeros(len(items), WIDTH)) if parts else numbers(len(items), WIDTH)
     histories = [sorted({(7 * u + 3 * n) % (len(items) - 1) for n in range(6)}) for u in range(len(users))]
     seen = torch.tensor([item for history in histories for item in history])
-    trained = torch.tensor([n < len(history) - 1 for history in histories for n in range(len(history))])
+    trained = torch.tensor([n < len(history) - 2 for history in histories for n in range(len(history))])
+    tested = torch.tensor([n == len(history) - 1 for history in histories for n in range(len(history))])
     identity = f"{seed:064x}"[::-1]
     TrainedEmbeddings(
         backbone="lightgcn" if alignment else "vbpr",
@@ -71,6 +72,7 @@ def write_run(
         seen_indptr=torch.tensor([0, *np.cumsum([len(history) for history in histories]).tolist()]),
         seen_item=seen,
         seen_trained=trained,
+        seen_tested=tested,
         modality_IL=modality,
         part_IS=parts,
         content_encoders={m: ContentEncoder((numbers(WIDTH, width),)) for m, width in RAW.items()},

@@ -47,7 +47,7 @@ def recommend(
     fold_in
         How a history becomes a user vector.
     seen
-        Also recommend a user's training and validation items (or the items of the history).
+        Also recommend items that a user has, in training, validation or test (or in the history).
     allow
         Only these items.
     deny

@@ -41,6 +41,8 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         alignment: str = "cross",
         out: Path | None = None,
         resume: bool = False,
+        refit: bool = False,
+        init_from: Path | None = None,
         threads: int = 0,
         data: Any = DataConfig(),  # noqa: B008
         training: Any = TrainingConfig(),  # noqa: B008
@@ -62,10 +64,15 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
             Run directory; by default a name made from the settings, under runs/.
         resume
             Continue a stopped run; do nothing if it is done.
+        refit
+            Measure on the split, then train anew on all interactions for the best number of epochs, and keep that.
+        init_from
+            Begin with the parameters of this run, users and items matched by id; it has the same backbone and dim.
         threads
             Number of processor threads; 0 for all.
         """
         config = RunConfig(data=data, backbone=backbone_settings, alignment=alignment_settings, training=training)
+        config = _from_here(config, refit, init_from)
         if alignment == flags.AUTO:
             return _race(config, out, resume, threads)
         return _train(config, out, resume, threads)
@@ -73,7 +80,15 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     return flags.parse(from_flags, tokens, name="crossrec train", types=types)
 
 
-def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0) -> int:
+def from_file(
+    *,
+    config: Path,
+    out: Path,
+    resume: bool = False,
+    refit: bool = False,
+    init_from: Path | None = None,
+    threads: int = 0,
+) -> int:
     """Run the configuration in a config.json.
 
     Parameters
@@ -84,12 +99,22 @@ def from_file(*, config: Path, out: Path, resume: bool = False, threads: int = 0
         Run directory.
     resume
         Continue a stopped run; do nothing if it is done.
+    refit
+        Measure on the split, then train anew on all interactions for the best number of epochs, and keep that.
+    init_from
+        Begin with the parameters of this run, users and items matched by id; it has the same backbone and dim.
     threads
         Number of processor threads; 0 for all.
     """
     if not config.is_file():
         raise ConfigError(f"--config {config}: no such file; give the config.json of a run, or a best.json of 'tune'")
-    return _train(load_config(config), out, resume, threads)
+    return _train(_from_here(load_config(config), refit, init_from), out, resume, threads)
+
+
+def _from_here(config: RunConfig, refit: bool, init_from: Path | None) -> RunConfig:
+    """The configuration with what the flags add to it."""
+    values = {"refit": refit or None, "init_from": None if init_from is None else str(init_from)}
+    return config.model_copy(update={name: value for name, value in values.items() if value is not None})
 
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
@@ -105,7 +130,12 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
             bar.update(task, completed=progress.epoch, state=state)
             bar.print_line(f"{label} epoch {progress.epoch}: {state}")
 
-        metrics = run(config, out, resume=resume, on_epoch=on_epoch)
+        def on_refit_epoch(progress: Progress) -> None:
+            state = f"again, on all interactions: loss {progress.history[-1]['loss']:.4f}"
+            bar.update(task, completed=progress.epoch, state=state)
+            bar.print_line(f"{label} epoch {progress.epoch}, {state}")
+
+        metrics = run(config, out, resume=resume, on_epoch=on_epoch, on_refit_epoch=on_refit_epoch)
     print_metrics(label, metrics, out)
     return 0
 
@@ -158,4 +188,11 @@ def print_metrics(label: str, metrics: dict[str, Any], out: Path) -> None:
     if unmeasured:
         splits = " and ".join(unmeasured)
         say(f"No {splits} metrics: no user has such rows and training rows; label rows, or give users three or more")
+    if (start := metrics.get("init_from")) is not None:
+        say(f"Began with the vectors of another run: {start['users']:,} users and {start['items']:,} items are in both")
+    if (refit := metrics.get("refit")) is not None:
+        say(
+            f"Trained again on all {refit['interactions']:,} interactions, for {refit['epochs']} epochs; the metrics "
+            "are of the training before, which held some back"
+        )
     say(f"{metrics['train_seconds_per_epoch']:.2f} s per epoch, {metrics['peak_memory_mb']:.0f} MB; run in {out}")

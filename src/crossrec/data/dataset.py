@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -99,6 +99,15 @@ class Dataset:
         for matrix in self.features.values():
             occurring_I |= matrix.any(axis=1)
         return ~occurring_I
+
+    def all_in_training(self) -> Dataset:
+        """The same data with the interactions of all splits in training, in the order train, valid, test."""
+        columns = {
+            column.name: np.concatenate([getattr(split, column.name) for split in (self.train, self.valid, self.test)])
+            for column in fields(Interactions)
+        }
+        none = Interactions(**{name: values[:0] for name, values in columns.items()})
+        return replace(self, train=Interactions(**columns), valid=none, test=none)
 
     def save_id_maps(self, folder: Path | str) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each atomically.

@@ -116,12 +116,16 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
     if summary.added or summary.untouched:
         ids = json.dumps([str(item) for item in recommender.items.ids])
         identity = hashlib.sha256(f"{identity} {how} {ids}".encode() + vectors.item_IS.numpy().tobytes()).hexdigest()
+    metrics = read_json(run / "metrics.json")
+    trained_items = metrics.get("extended", {}).get("trained_items", len(recommender.items) - summary.added)
     extended = {"run": vectors.identity, "items": summary.added, "untouched": summary.untouched, "how": how}
+    extended["trained_items"] = trained_items
     with new_folder(out) as draft:
         replace(vectors, identity=identity).save(draft / EMBEDDINGS_FILE)
         save_id_map(recommender.items.ids, draft / "items.parquet")
         (draft / "users.parquet").write_bytes(read_bytes(run / "users.parquet"))
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})
-        metrics = read_json(run / "metrics.json")
+        if (run / "model.safetensors").exists():  # for a training that begins with this run
+            (draft / "model.safetensors").write_bytes(read_bytes(run / "model.safetensors"))
         write_json_atomic(draft / "metrics.json", metrics | {"identity": identity, "extended": extended})
         seal(draft)

@@ -36,6 +36,8 @@ class NewItemGraph:
         from crossrec.objective import content_graph  # loads backbones and losses, which a run without a graph spares
 
         features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
+        if embeddings.refit:
+            dataset = dataset.all_in_training()
         interactions = torch.from_numpy(dataset.train.user_N), torch.from_numpy(dataset.train.item_N)
         graph = content_graph(config.backbone, config.alignment, features, interactions)
         if graph is None:

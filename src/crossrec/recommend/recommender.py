@@ -93,11 +93,11 @@ class Recommender:
         return tuple(self.vectors.modality_IL)
 
     def seen(self, user: Any) -> list[Any]:
-        """Ids of the training and validation items of a user."""
+        """Ids of the items of a user, of all splits."""
         return self.items.ids.gather(self.seen_rows(self.users.rows([user]))[1]).to_list()
 
     def seen_rows(self, user_C: Ints) -> tuple[Ints, Ints]:
-        """Training and validation items of user rows: (position in ``user_C``, item row), sorted."""
+        """Items of user rows, of all splits: (position in ``user_C``, item row), sorted."""
         return csr_rows(self.vectors.seen_indptr.numpy(), self.vectors.seen_item.numpy(), user_C)
 
     def recommend(
@@ -114,8 +114,8 @@ class Recommender:
     ) -> pl.DataFrame:
         """The k best items of each user: columns user, rank (from 1), item, score, in order of users and ranks.
 
-        ``users``: original ids; by default all users. ``exclude_seen``: leave out a user's training and validation
-        items. ``allow``: only these items; ``deny``: not these; ``category``: only items of these categories (of the
+        ``users``: original ids; by default all users. ``exclude_seen``: leave out the items that a user has, those of
+        training, validation and test. ``allow``: only these items; ``deny``: not these; ``category``: only items of these categories (of the
         table of items); ``where``: only items for which this SQL expression over its columns holds, such as
         ``stock > 0 and price < 50``. ``unknown``: ``ignore`` leaves out items of ``allow`` and ``deny`` that are none
         of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. A user for whom fewer than
@@ -271,7 +271,7 @@ class Recommender:
         return row[0], score[0]
 
     def users_of(self, item: Any) -> Ints:
-        """Rows of the users with an item among their training and validation items. Raises DataError if unknown."""
+        """Rows of the users who have an item, in any split. Raises DataError if unknown."""
         position = np.flatnonzero(self.vectors.seen_item.numpy() == self.items.rows([item])[0])
         return np.searchsorted(self.vectors.seen_indptr.numpy(), position, side="right") - 1
 

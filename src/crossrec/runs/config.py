@@ -32,6 +32,15 @@ class RunConfig(Config):
     backbone: SerializeAsAny[BackboneConfig] = LightGCNConfig()
     alignment: SerializeAsAny[AlignmentConfig] | None = CrossConfig()
     training: TrainingConfig = TrainingConfig()
+    refit: bool | None = None
+    """Measure on the split, then train anew on all interactions for the best number of epochs, and keep that."""
+    init_from: str | None = None
+    """Folder of a finished run with the same backbone and dim, whose parameters the training begins with."""
+
+    @field_validator("refit")
+    @classmethod
+    def _none_for_no(cls, value: bool | None) -> bool | None:
+        return value or None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -63,9 +72,13 @@ class RunConfig(Config):
         values = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
 
-    def identity(self, dataset: Dataset) -> str:
-        """Hex digest of the configuration and the contents of its data set. It identifies a run directory."""
-        return hashlib.sha256(f"{self.digest()} {dataset.fingerprint()}".encode()).hexdigest()
+    def identity(self, dataset: Dataset, start: str | None = None) -> str:
+        """Hex digest of the configuration and the contents of its data set. It identifies a run directory.
+
+        ``start``: the identity of the run that the training begins with.
+        """
+        contents = [self.digest(), dataset.fingerprint(), *([] if start is None else [start])]
+        return hashlib.sha256(" ".join(contents).encode()).hexdigest()
 
 
 def _parse_named(value: Mapping[str, Any], types: Mapping[str, type[Config] | None], what: str) -> Config | None:
@@ -86,7 +99,8 @@ def load_config(path: str | os.PathLike[str]) -> RunConfig:
     values = read_json(os.fspath(path))
     if not isinstance(values, dict):
         raise RunError(f"{path}: not a configuration; give the config.json of a run")
-    values.pop("identity", None)
+    for name in ("identity", "init_identity"):
+        values.pop(name, None)
     try:
         return RunConfig.parse(values)
     except ConfigError as error:

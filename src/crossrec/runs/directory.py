@@ -45,7 +45,7 @@ def check_run(folder: str | os.PathLike[str]) -> None:
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; give the folder of a run, where its config.json is")
     if not _is_done(folder):
-        _identity(folder)
+        run_identity(folder)
         raise RunError(
             f"{folder}: the run is not done; go on with 'crossrec train --config {folder}/config.json --resume'"
         )
@@ -64,9 +64,9 @@ def _is_done(folder: Path) -> bool:
     return False
 
 
-def _identity(folder: Path) -> str:
+def run_identity(folder: Path | str) -> str:
     """The run's digest in its ``config.json``. Raises RunError where the file is missing, damaged or not of a run."""
-    values = read_json(folder / "config.json")
+    values = read_json(Path(folder) / "config.json")
     if not isinstance(values, dict) or "identity" not in values:
         raise RunError(f"{folder}/config.json: not of a run; give the folder that 'crossrec train --out' made")
     return str(values["identity"])
@@ -80,7 +80,7 @@ def open_embeddings(folder: str | os.PathLike[str]) -> TrainedEmbeddings:
     folder = Path(folder)
     check_run(folder)
     embeddings = TrainedEmbeddings.load(folder / EMBEDDINGS_FILE)
-    if embeddings.identity != _identity(folder):
+    if embeddings.identity != run_identity(folder):
         raise RunError(f"{folder}/{EMBEDDINGS_FILE} is of another run than config.json; {WAY_OUT}")
     return embeddings
 
@@ -141,7 +141,17 @@ def _foreign_file(out: Path) -> str | None:
     return min((p.name for p in paths if p.name not in own_files and p.suffix not in log_endings), default=None)
 
 
-def claim(out: Path, config: RunConfig, identity: str, dataset: Dataset) -> None:
-    """Make ``out`` the directory of this run: write its id maps and its configuration."""
+def claim(out: Path, config: RunConfig, identity: str, dataset: Dataset, start: str | None = None) -> None:
+    """Make ``out`` the directory of this run: write its id maps and its configuration.
+
+    ``start``: the identity of the run that the training begins with.
+    """
     dataset.save_id_maps(out)
-    write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity})
+    begun = {} if start is None else {"init_identity": start}
+    write_json_atomic(out / "config.json", config.model_dump(mode="json") | {"identity": identity} | begun)
+
+
+def begun_from(out: Path) -> str | None:
+    """The identity of the run that the training in ``out`` began with; None where there is none."""
+    values = read_json(out / "config.json") if (out / "config.json").exists() else {}
+    return values.get("init_identity") if isinstance(values, dict) else None

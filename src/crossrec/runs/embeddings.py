@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from torch import Tensor
 from crossrec.alignment.item_level import Aligner
 from crossrec.alignment.projection import Projection
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.data import Dataset
+from crossrec.data import Dataset, Interactions
 from crossrec.data.io.feature_card import FeatureCard
 from crossrec.data.io.features import Scaler
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.errors import ConfigError, RunError
+from crossrec.runs.seen import seen_items
 from crossrec.types import ID
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class TrainedEmbeddings:
       has content vectors.
     - ``part_IS``: the summands of ``item_IS`` by name, if it is a sum.
     - ``degree_I``: training interactions of each item, int64.
-    - ``seen_indptr`` (U + 1,), ``seen_item``: training and validation items of each user, sorted, int64.
-      ``seen_trained``: which of them are training items, bool.
+    - ``seen_indptr`` (U + 1,), ``seen_item``: items of each user in all splits, sorted, int64. ``seen_trained``,
+      ``seen_tested``: which of them are training items and which test items, bool. ``seen_tested`` is None in runs of
+      earlier versions, which do not hold test items.
+    - ``refit``: trained on the interactions of all splits; all of them are training items here.
     - ``from_content_I``: items whose vectors were made from content after training, bool; None for none.
     - ``absent_U``, ``absent_I``: users without interaction, and items without interaction and feature, bool; None for
       none. They are rows in gaps between row numbers, and are never recommended.
@@ -69,6 +72,8 @@ class TrainedEmbeddings:
     seen_indptr: Tensor
     seen_item: Tensor
     seen_trained: Tensor
+    seen_tested: Tensor | None = None
+    refit: bool = False
     from_content_I: Tensor | None = None
     absent_U: Tensor | None = None
     absent_I: Tensor | None = None
@@ -103,7 +108,7 @@ class TrainedEmbeddings:
             modality_IL[m] = encoders[m].detached()(features[m])
         user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)
         has_content = {m: (x != 0).any(1, keepdim=True) for m, x in features.items()}
-        indptr, item, trained = _seen_items(dataset)
+        indptr, item, trained, tested = seen_items(dataset)
         return cls(
             backbone=config.backbone.name,
             alignment=None if config.alignment is None else config.alignment.name,
@@ -116,6 +121,8 @@ class TrainedEmbeddings:
             seen_indptr=indptr,
             seen_item=item,
             seen_trained=trained,
+            seen_tested=tested,
+            refit=bool(config.refit),
             absent_U=torch.from_numpy(dataset.absent_U) if dataset.absent_U.any() else None,
             absent_I=torch.from_numpy(dataset.absent_I) if dataset.absent_I.any() else None,
             modality_IL={m: _to_cpu(modality_IL[m]) * has_content[m] for m in sorted(modality_IL)},
@@ -155,6 +162,7 @@ class TrainedEmbeddings:
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
             tensors |= {"user_UL": self.user_UL, "item_IL": self.item_IL}
         optional = {"made_I": self.from_content_I, "absent_U": self.absent_U, "absent_I": self.absent_I}
+        optional["seen_tested"] = self.seen_tested
         tensors |= {name: x for name, x in optional.items() if x is not None}
         tensors |= {f"modality/{m}": x for m, x in self.modality_IL.items()}
         tensors |= {f"part/{name}": x for name, x in self.part_IS.items()}
@@ -177,6 +185,8 @@ class TrainedEmbeddings:
             "aligners": [list(pair) for pair in self.aligners],
             "features": {m: card.model_dump(mode="json") for m, card in self.feature_cards.items()},
         }
+        if self.refit:
+            header["refit"] = True
         write_tensors(path, tensors, {"crossrec": json.dumps(header)})
 
     @property
@@ -193,16 +203,45 @@ class TrainedEmbeddings:
         trained = self.degree_I > 0
         return trained if self.from_content_I is None else trained | self.from_content_I
 
-    def matches(self, dataset: Dataset) -> bool:
-        """Whether a data set has the run's users, items, training pairs and validation pairs.
+    def check_split(self, run: str | os.PathLike[str], dataset: Dataset) -> None:
+        """Raise RunError, naming the run, unless it was trained on the training pairs of ``dataset`` and them alone."""
+        if self.refit:
+            raise RunError(
+                f"{run}: was refit on all interactions, so it cannot be measured on them: train it without --refit"
+            )
+        if not self.matches(dataset):
+            raise RunError(f"{run} was trained on other interactions than these: give the data set of its config.json")
 
-        Items that were added to the run after training do not count.
+    def matches(self, dataset: Dataset) -> bool:
+        """Whether a data set has the run's users and items, and the pairs of each split.
+
+        Items that were added to the run after training do not count, nor do test pairs where the run holds none. A run
+        that was refit knows no splits.
         """
+        if self.refit:
+            dataset = dataset.all_in_training()
         seen = self.seen_indptr, self.seen_item, self.seen_trained
         added = self.num_items - dataset.num_items
         if added < 0 or (added and self.from_content_I is None):
             return False
-        return all(map(torch.equal, seen, _seen_items(dataset)))
+        if self.seen_tested is None:
+            none = np.zeros(0, dtype=np.int64)
+            return all(map(torch.equal, seen, seen_items(replace(dataset, test=Interactions(none, none)))))
+        return all(map(torch.equal, (*seen, self.seen_tested), seen_items(dataset)))
+
+    def splits(self, rows: slice) -> list[Literal["train", "valid", "test"]]:
+        """The split of each of these entries of ``seen_item``."""
+        trained = self.seen_trained[rows].tolist()
+        tested = [False] * len(trained) if self.seen_tested is None else self.seen_tested[rows].tolist()
+        return ["train" if a else "test" if b else "valid" for a, b in zip(trained, tested, strict=True)]
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        """The number of distinct interactions in each split that the run holds."""
+        sizes = {"train": int(self.seen_trained.sum())}
+        tested = None if self.seen_tested is None else int(self.seen_tested.sum())
+        sizes["valid"] = len(self.seen_item) - sizes["train"] - (tested or 0)
+        return sizes if tested is None else sizes | {"test": tested}
 
     def project(self, features: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """i^m, (N, L), of raw features (N, D_m) by modality. New features get the run's scaling and projection."""
@@ -231,6 +270,8 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         **{name: tensors[name] for name in TENSORS},
         user_UL=tensors.get("user_UL", tensors["user_US"]),
         item_IL=tensors.get("item_IL", tensors["item_IS"]),
+        seen_tested=tensors.get("seen_tested"),
+        refit=header.get("refit", False),
         from_content_I=tensors.get("made_I"),
         absent_U=tensors.get("absent_U"),
         absent_I=tensors.get("absent_I"),
@@ -268,15 +309,6 @@ def _check(embeddings: TrainedEmbeddings) -> None:
         raise ValueError("the lists of seen items do not fit the users")
     if len(seen_item) and not 0 <= int(seen_item.min()) <= int(seen_item.max()) < items:
         raise ValueError("a seen item is none of the items")
-
-
-def _seen_items(dataset: Dataset) -> tuple[Tensor, Tensor, Tensor]:
-    """Every user's training and validation items: row pointers, items, and whether each is a training item."""
-    train, valid = (part.user_N * dataset.num_items + part.item_N for part in (dataset.train, dataset.valid))
-    key_N = np.unique(np.concatenate([train, valid]))
-    user_N, item_N = np.divmod(key_N, max(dataset.num_items, 1))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=dataset.num_users))])
-    return torch.from_numpy(indptr), torch.from_numpy(item_N), torch.from_numpy(np.isin(key_N, train))
 
 
 def _aligner(state: dict[str, Tensor]) -> Aligner:

@@ -25,14 +25,15 @@ from crossrec.data.io.features import too_large
 from crossrec.data.io.lock import FolderLock
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.devices import torch_device
-from crossrec.errors import DataError
+from crossrec.errors import DataError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig
-from crossrec.runs.directory import STRENGTHS_FILE, claim, finished_metrics, seal
+from crossrec.runs.directory import STRENGTHS_FILE, begun_from, claim, finished_metrics, run_identity, seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.runs.memory import require_training_memory
 from crossrec.runs.strengths import strengths
+from crossrec.runs.warm_start import WarmStart
 from crossrec.training import Progress, fit, validate_splits
 from crossrec.types import TrainingSet
 
@@ -72,9 +73,14 @@ def run(
     resume: bool = False,
     dataset: Dataset | None = None,
     on_epoch: Callable[[Progress], None] = lambda _: None,
+    on_refit_epoch: Callable[[Progress], None] = lambda _: None,
     pause: Callable[[Progress], bool] = lambda _: False,
 ) -> dict[str, Any]:
     """Train, select the best epoch on validation, test once. Return the contents of ``metrics.json``.
+
+    With ``config.refit`` the training is then repeated on the interactions of all splits, for the best number of
+    epochs, and the run keeps those vectors. The metrics stay those of the split; ``refit`` in them says what was done.
+    With ``config.init_from`` each training begins with the parameters of that run.
 
     Writes into the folder ``out``:
 
@@ -87,27 +93,34 @@ def run(
     - ``metrics.json``: the returned values
     - ``manifest.json``: last, with the sha256 of all files; see ``crossrec.runs.directory.check_run``
 
-    ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch.
-    With ``resume`` the run continues from its last checkpoint; a finished run returns its metrics. Where ``pause``,
-    called before every epoch, returns True, the run stops after a checkpoint and returns an empty dict.
+    ``dataset``: the data set of ``config.data`` if it is loaded already. ``on_epoch`` is called after every epoch,
+    ``on_refit_epoch`` after every epoch on all interactions. With ``resume`` the run continues from its last
+    checkpoint; a finished run returns its metrics. Where ``pause``, called before every epoch of the first training,
+    returns True, the run stops after a checkpoint and returns an empty dict.
 
     ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
     run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
     not of a run; MemoryLimitError, before it starts, where training on a CPU takes more memory than there is
-    (``crossrec.runs.memory``); DataError, ConfigError and TrainingError as ``load``, ``RunConfig`` and ``fit`` do.
+    (``crossrec.runs.memory``); DataError, ConfigError and TrainingError as ``load``, ``RunConfig``, ``WarmStart.open``
+    and ``fit`` do.
     """
     out = Path(out)
     lock = FolderLock(out)
     lock.check()
     dataset = dataset or load(config.data)
-    identity = config.identity(dataset)
+    start = None
+    if config.init_from is not None:  # a training that is resumed goes on from the run that it began with
+        start = (begun_from(out) if resume else None) or run_identity(config.init_from)
+    identity = config.identity(dataset, start)
     if (metrics := finished_metrics(out, identity, resume)) is not None:
         return metrics
-    device = torch_device(config.training.device)
-    if device.type == "cpu":
-        require_training_memory(config, dataset)
-    data = training_set(dataset).to(device)
-    objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
+    parameters = None if config.init_from is None else WarmStart.open(config.init_from, config)
+    if parameters is not None and parameters.identity != start:
+        raise RunError(
+            f"--init-from {config.init_from}: is another run than the one that the training in {out} began with; put "
+            "that one back, or train again into another --out"
+        )
+    objective, data, matched = _prepare(config, dataset, parameters)
     valid = held_out(dataset, dataset.valid)
 
     def after_epoch(progress: Progress) -> None:
@@ -117,7 +130,7 @@ def run(
     with lock:  # look again: another process may have trained it meanwhile
         if (metrics := finished_metrics(out, identity, resume)) is not None:
             return metrics
-        claim(out, config, identity, dataset)
+        claim(out, config, identity, dataset, start)
         progress = fit(
             objective,
             data,
@@ -135,7 +148,7 @@ def run(
             **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
-            "train_seconds_per_epoch": median(row["train_seconds"] for row in progress.history),
+            "train_seconds_per_epoch": _seconds_per_epoch(progress),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RUSAGE_PER_MB,
             "identity": identity,
             "versions": {
@@ -145,13 +158,50 @@ def run(
                 "python": platform.python_version(),
             },
         }
+        if parameters is not None:
+            metrics["init_from"] = {"identity": parameters.identity, **matched}
         _write_history(out, progress)
+        if config.refit:
+            dataset = dataset.all_in_training()
+            del objective, data  # the second training needs their memory
+            objective, data, _ = _prepare(config, dataset, parameters)
+            progress = fit(
+                objective,
+                data,
+                held_out(dataset, dataset.valid),
+                config.training.model_copy(update={"epochs": progress.best_epoch}),
+                checkpoints=out / "checkpoint" / "refit",
+                identity=identity,
+                on_epoch=on_refit_epoch,
+                follow=progress,
+            )
+            metrics["refit"] = {
+                "epochs": progress.epoch,
+                "interactions": len(dataset.train),
+                "train_seconds_per_epoch": _seconds_per_epoch(progress),
+            }
         write_tensors(out / "model.safetensors", objective.state_dict(), {"identity": identity})
         TrainedEmbeddings.from_objective(objective, dataset, config, identity).save(out / EMBEDDINGS_FILE)
         write_json_atomic(out / "metrics.json", metrics)
         seal(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
         return metrics
+
+
+def _prepare(
+    config: RunConfig, dataset: Dataset, parameters: WarmStart | None
+) -> tuple[Objective, TrainingSet, dict[str, int]]:
+    """An objective to train on ``dataset``, its training set, and what it took from another run."""
+    device = torch_device(config.training.device)
+    if device.type == "cpu":
+        require_training_memory(config, dataset)
+    data = training_set(dataset).to(device)
+    objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
+    return objective, data, {} if parameters is None else parameters.fill(objective, dataset)
+
+
+def _seconds_per_epoch(progress: Progress) -> float:
+    return median(row["train_seconds"] for row in progress.history)
 
 
 def _write_history(out: Path, progress: Progress) -> None:

@@ -68,9 +68,16 @@ def race(
     so another machine may choose another one. ``config.alignment`` is not used. ``on_epoch`` is called with the
     contender's name and its progress. With ``resume`` a stopped race goes on.
 
-    Raises ConfigError where no user has validation items, and all that ``run`` raises.
+    Raises ConfigError where no user has validation items and for ``refit`` and ``init_from``, and all that ``run``
+    raises.
     """
     out = Path(out)
+    if config.refit or config.init_from is not None:
+        flag = "refit" if config.refit else "init-from"
+        raise ConfigError(
+            f"--{flag}: --alignment auto chooses and measures; train its choice: crossrec train --config "
+            f"{out}/config.json --{flag}"
+        )
     dataset = dataset or load(config.data)
     plain = config.model_copy(update={"alignment": None})
     identity = plain.identity(dataset)

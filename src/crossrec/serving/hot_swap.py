@@ -149,7 +149,6 @@ def model_card(recommender: Recommender, presenter: ItemPresenter, run: Path) ->
     """
     metrics, config = read_json(run / "metrics.json"), read_json(run / "config.json")
     vectors = recommender.vectors
-    trained = int(vectors.seen_trained.sum())
     return {
         "label": recommender.label,
         "backbone": vectors.backbone,
@@ -158,7 +157,7 @@ def model_card(recommender: Recommender, presenter: ItemPresenter, run: Path) ->
         "made": utc_time((run / "metrics.json").stat().st_mtime),
         "users": len(recommender.users.present),
         "items": len(recommender.items.present),
-        "interactions": {"train": trained, "valid": len(vectors.seen_trained) - trained},
+        "interactions": vectors.split_sizes,
         "dimension": vectors.user_US.shape[1],
         "modalities": {m: int((x_IL != 0).any(1).sum()) for m, x_IL in vectors.modality_IL.items()},
         "parts": list(vectors.part_IS),

@@ -118,20 +118,20 @@ class RankedItem(ItemSummary):
 
     rank: int
     score: float
-    seen: Literal["train", "valid"] | None = None
+    seen: Literal["train", "valid", "test"] | None = None
 
 
 class HistoryItem(ItemSummary):
     """An item of a user's history and its split."""
 
-    seen: Literal["train", "valid"]
+    seen: Literal["train", "valid", "test"]
 
 
 class UserSummary(BaseModel):
     """A user and the size of their history."""
 
     id: ResponseId
-    taken: int = Field(description="Training and validation items of this user.")
+    taken: int = Field(description="Items of this user, of all splits.")
 
 
 class RankedUser(BaseModel):

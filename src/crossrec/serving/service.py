@@ -177,8 +177,7 @@ class RecommendationService:
         """The split of each item row in a user's history."""
         vectors = self.recommender.vectors
         span = slice(*vectors.seen_indptr[row : row + 2].tolist())
-        seen = zip(vectors.seen_item[span].tolist(), vectors.seen_trained[span].tolist(), strict=True)
-        return {item: "train" if trained else "valid" for item, trained in seen}
+        return dict(zip(vectors.seen_item[span].tolist(), vectors.splits(span), strict=True))
 
     def _allowed(self, request: s.ItemListRequest) -> tuple[Bools | None, int]:
         """Which items a request may get, (I,), None for all; and how many of its ids are none of the run."""

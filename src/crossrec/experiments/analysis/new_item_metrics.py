@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crossrec.data import ColdItems, Dataset
-from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
 from crossrec.experiments.analysis.comparison import METRICS
 from crossrec.ops.vectors import l2_normalize
@@ -114,8 +114,7 @@ def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ())
     every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
     embeddings = open_embeddings(folder)
-    if not embeddings.matches(dataset):
-        raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
+    embeddings.check_split(folder, dataset)
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
     graph = NewItemGraph.of(load_config(folder / "config.json"), embeddings, dataset)
     graph_CS = None if graph is None else graph(cold_of(dataset).features)

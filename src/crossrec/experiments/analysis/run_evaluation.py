@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossrec.data import DataConfig, Dataset
-from crossrec.errors import DataError, RunError
+from crossrec.errors import DataError
 from crossrec.evaluation import PairedTest, groups, paired_tests, per_user, top_k
 from crossrec.evaluation.lists import exposure, list_values
 from crossrec.evaluation.metrics import PerUser
@@ -59,8 +59,7 @@ def run_evaluation(
     done, damaged or of other interactions.
     """
     embeddings = open_embeddings(folder)
-    if not embeddings.matches(dataset):
-        raise RunError(f"{folder} was trained on other interactions than these: give the data set of its config.json")
+    embeddings.check_split(folder, dataset)
     train, depth = dataset.train, max(ks)
     valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
     of_valid, of_test = rank_together(embeddings.user_US, embeddings.item_IS, [valid, test], depth=depth)

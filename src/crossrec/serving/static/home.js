@@ -19,7 +19,8 @@ export async function home({ runs }) {
 }
 
 function card(run) {
-  const { train, valid } = run.interactions;
+  const SPLITS = { train: "training", valid: "validation", test: "test" };
+  const sizes = Object.entries(run.interactions).map(([split, n]) => `${n.toLocaleString("en")} for ${SPLITS[split]}`);
   const modalities = Object.entries(run.modalities).map(([name, items]) => `${name} (${count(items, "item")})`);
   const versions = Object.entries(run.versions).map((pair) => pair.join(" "));
   return panel(
@@ -28,7 +29,7 @@ function card(run) {
     facts([
       ["Trained", run.made.replace("T", " ").replace("Z", " UTC")],
       ["Epochs", run.epochs === null ? null : `${run.epochs}, the best ${run.best_epoch}`],
-      ["Interactions", `${train.toLocaleString("en")} for training, ${valid.toLocaleString("en")} for validation`],
+      ["Interactions", sizes.join(", ")],
       ["Dimension", run.dimension],
       ["Modalities", modalities.join(", ") || "none"],
       ["Scores are sums of", run.parts.join(", ")],

@@ -75,7 +75,7 @@ export function why(explanation) {
   return blocks;
 }
 
-const SPLITS = { train: "trained on", valid: "validation: a hit" };
+const SPLITS = { train: "trained on", valid: "validation: a hit", test: "test: a hit" };
 
 /** A run's list for a user; a row opens to explain its score. `other`: ranks in the other list by id. */
 export function ranked(items, { run, user, other, heading }) {
@@ -139,7 +139,8 @@ export function cards(items, run) {
     "ul",
     { class: "cards" },
     items.map((item) => {
-      const badges = item.seen === "valid" ? [el("span", { class: "badge valid" }, "validation")] : [];
+      const split = { valid: "validation", test: "test" }[item.seen];
+      const badges = split ? [el("span", { class: `badge ${item.seen}` }, split)] : [];
       return el("li", {}, el("a", { href: link.item(item.id) }, thumb(item, run), names(item, badges)));
     }),
   );
