@@ -122,6 +122,7 @@ SPECIAL = {
     "time_format": (["--time-format", "%d/%m/%Y"], "%d/%m/%Y"),
     "device": (["--device", "cpu"], "cpu"),
     "strength_scale": (["--strength-scale", "rank"], "rank"),
+    "restart_optimizer": (["--restart-optimizer"], True),
 }
 
 

@@ -29,6 +29,13 @@ def test_the_parts_of_prime_around_every_backbone(name):
     torch.testing.assert_close(total, torch.stack(list(terms.values())).sum())
 
 
+def test_the_settings():
+    config = PrimeConfig()
+    assert (config.alignment_epochs, config.alignment_batch, config.restart_optimizer) == (10, 256, True)
+    assert (config.content_graph, config.lambda_f, config.lambda_c) == (1, 0.05, 0.1)
+    assert PrimeConfig(restart_optimizer=False).restart_optimizer is None
+
+
 def test_the_factor_is_a_setting():
     config = PrimeConfig(alpha=0.5, beta=0.2, gamma=0.1, item_graph_weight=0.5)
     around = config.around(has_item_graph=True)

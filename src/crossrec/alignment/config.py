@@ -164,6 +164,10 @@ class PrimeConfig(CrossConfig):
     name: ClassVar[str] = "prime"
     alignment_epochs: NumberOrZero | None = 10
     """Epochs in which the alignment takes part, from the first; all unless given."""
+    restart_optimizer: bool | None = True
+    """Start Adam anew, without its moments, where --alignment-epochs have ended. By default it goes on with them."""
+    alignment_batch: Number | None = 256
+    """Pairs of a step that the alignment sees: the first ones of the batch, whose order is random. Default: all."""
     content_graph: Weight | None = 1.0
     """w of the content graph: item + w · mean of its nearest items by content, in training and in recommending."""
     lambda_f: Temperature = 0.05
