@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from tests.training.runs import CROSS, tiny
@@ -21,7 +22,7 @@ from crossrec.experiments.runner.jobs import Cell, Datasets
 from crossrec.experiments.runner.pool import Pool, TrainingProcess
 from crossrec.recommend import Recommender, extend
 from crossrec.runs import load_config, open_embeddings, run, seal
-from crossrec.runs.directory import RUN_FILES, check_run, learnt_temperatures
+from crossrec.runs.directory import ITEM_TABLE_FILE, RUN_FILES, check_run, learnt_temperatures
 from crossrec.serving import ServedRun
 
 CONFIG = tiny("lightgcn", CROSS, record_strengths=True)
@@ -33,12 +34,20 @@ def dataset():
     return load(DataConfig(data="synthetic-tiny"))
 
 
+def with_item_table(out, dataset, title):
+    """The run with a table of items, as ``Recommender.save`` writes it."""
+    table = pl.DataFrame({"item_id": dataset.item_ids, "title": [f"{title} {i}" for i in range(dataset.num_items)]})
+    table.write_parquet(out / ITEM_TABLE_FILE)
+    seal(out)
+    return out
+
+
 @pytest.fixture(scope="module")
 def original(dataset, tmp_path_factory):
     """A finished run. Its folder is the one that ``compare`` would use for it."""
     out = tmp_path_factory.mktemp("runs") / Cell(CONFIG, ()).name
     run(CONFIG, out, dataset=dataset)
-    return out
+    return with_item_table(out, dataset, "tea")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +55,7 @@ def other(dataset, tmp_path_factory):
     """A run of another seed."""
     out = tmp_path_factory.mktemp("other") / "run"
     run(CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"seed": 1})}), out, dataset=dataset)
-    return out
+    return with_item_table(out, dataset, "pot")
 
 
 @pytest.fixture

@@ -46,6 +46,10 @@ class ItemTable:
         others = [name for name in table.columns if name != listing.column]
         return cls(pl.DataFrame([plain_column(listing.frame, name).gather(rows).alias(name) for name in others]), path)
 
+    def with_ids(self, items: IdMap) -> pl.DataFrame:
+        """The table with the ids of its items, as ``read`` takes it."""
+        return self.frame.select(items.ids.alias("item_id"), pl.exclude("item_id"))
+
     def of_category(self, names: Iterable[str]) -> Bools:
         """Which items have one of these categories, bool (I,). A cell may hold a list of categories.
 

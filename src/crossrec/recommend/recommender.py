@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from crossrec.data.io.atomic import read_json
 from crossrec.errors import ConfigError, DataError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints, csr_rows
@@ -22,8 +26,11 @@ from crossrec.recommend.fold_in import FoldIn, FoldInMethod
 from crossrec.recommend.id_map import IdMap, Unknown
 from crossrec.recommend.item_table import ItemTable
 from crossrec.recommend.new_item_graph import NewItemGraph
-from crossrec.runs.directory import open_embeddings
+from crossrec.runs.directory import ITEM_TABLE_FILE, open_embeddings, save_run
 from crossrec.runs.embeddings import TrainedEmbeddings
+
+if TYPE_CHECKING:
+    from crossrec.training import Progress
 
 BEHAVIOUR = "behaviour"
 """The default view of ``similar``: the vectors that rank items."""
@@ -61,6 +68,7 @@ class Recommender:
         """``run``: the folder of the run; if it has a content graph, new items need it."""
         self.vectors, self.users, self.items, self.item_table, self.run = vectors, users, items, item_table, run
         self._indexes: dict[str, CosineIndex] = {}
+        self._is_derived = False
 
     def __repr__(self) -> str:
         return (
@@ -69,16 +77,85 @@ class Recommender:
         )
 
     @classmethod
+    def fit(
+        cls,
+        interactions: Any,
+        items: Any | None = None,
+        *,
+        features: Mapping[str, Any] | None = None,
+        backbone: str = "lightgcn",
+        alignment: str | None = "cross",
+        folder: Path | str | None = None,
+        on_epoch: Callable[[Progress], None] = lambda _: None,
+        **settings: Any,
+    ) -> Recommender:
+        """Train on tables in memory and return the recommender.
+
+        ``interactions``: a polars or pandas frame, or a dict of columns, with a row for each interaction: user, item
+        and, where there are any, time and split, in columns with well-known names or those of ``user_column`` and so
+        on. Repeated pairs count once. ``items``: a table with a row for each item: its id, any columns such as title
+        and category, and columns of lists of numbers, which become content features under their names. ``features``:
+        further features by modality, (I, D_m), in the order of the rows of ``items``.
+
+        ``backbone``, ``alignment``: names as in ``crossrec train``; None for no alignment. ``settings``: all that
+        ``crossrec train`` takes, such as ``epochs=50``, ``dim=32``, ``seed=1``, ``split="time"``. ``folder``: a new
+        folder for the data set and the run; by default one that is deleted with the recommender. ``on_epoch``: called
+        after every epoch. ``metrics`` holds what was measured on the held-out interactions.
+
+        Raises ArgumentError for tables and features that do not fit, ConfigError for a wrong setting, and DataError,
+        RunError and TrainingError as ``crossrec.run`` does.
+        """
+        from crossrec.recommend.from_frames import DATA, RUN, train  # loads the trainer, which opening a run spares
+
+        base = Path(tempfile.mkdtemp(prefix="crossrec-")) if folder is None else Path(folder)
+        try:
+            train(base, interactions, items, features, backbone, alignment, settings, on_epoch)
+            recommender = cls.open(base / RUN, None if items is None else base / DATA / "items.parquet")
+        except BaseException:
+            if folder is None:
+                shutil.rmtree(base, ignore_errors=True)
+            raise
+        if folder is None:
+            weakref.finalize(recommender, shutil.rmtree, base, ignore_errors=True)
+        return recommender
+
+    def save(self, folder: Path | str) -> None:
+        """Write the run, with the table of items, to a new folder that ``open`` and every command take.
+
+        A run with a content graph needs its data set for new items, where it was in training: give ``fit`` a folder.
+        Raises RunError where ``folder`` holds anything or cannot be written, ConfigError for a recommender that is not
+        as its run is, such as that of ``with_items``: ``crossrec.recommend.extend`` writes such a run.
+        """
+        if self.run is None or self._is_derived:
+            raise ConfigError(
+                "this recommender is not as its run is: crossrec.recommend.extend writes one with new items"
+            )
+        save_run(self.run, Path(folder), None if self.item_table is None else self.item_table.with_ids(self.items))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured when the run was trained, the content of its ``metrics.json``: valid, test, best_epoch, …
+
+        Raises ConfigError for a recommender without a run.
+        """
+        if self.run is None:
+            raise ConfigError("this recommender has no run, so nothing was measured")
+        return dict(read_json(self.run / "metrics.json"))
+
+    @classmethod
     def open(cls, run: Path | str, items: Path | str | None = None) -> Recommender:
         """Open a run directory; ``items``: a table of items (id, category, title, …) for filters and display.
 
-        Raises RunError where the run is missing, not done or damaged, DataError where the table is.
+        A run that ``save`` wrote has the table in it. Raises RunError where the run is missing, not done or damaged,
+        DataError where the table is.
         """
         run = Path(run)
         vectors = open_embeddings(run)
         absent_U, absent_I = (None if x is None else x.numpy() for x in (vectors.absent_U, vectors.absent_I))
         user_ids = IdMap.read(run / "users.parquet", "user", vectors.num_users, absent_U)
         item_ids = IdMap.read(run / "items.parquet", "item", vectors.num_items, absent_I)
+        if items is None and (run / ITEM_TABLE_FILE).exists():
+            items = run / ITEM_TABLE_FILE
         return cls(vectors, user_ids, item_ids, None if items is None else ItemTable.read(items, item_ids), run=run)
 
     @property
@@ -348,7 +425,7 @@ class Recommender:
     def _with(self, vectors: TrainedEmbeddings, items: IdMap) -> Recommender:
         item_table = None if self.item_table is None else self.item_table.widened(len(items))
         other = Recommender(vectors, self.users, items, item_table, run=self.run)
-        vars(other).update(cold_start=self.cold_start)  # its maps stay fitted on the items of the run
+        vars(other).update(cold_start=self.cold_start, _is_derived=True)  # maps stay fitted on the items of the run
         return other
 
     def allowed(

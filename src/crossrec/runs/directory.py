@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any, cast
 from safetensors import SafetensorError, safe_open
 
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS
-from crossrec.data.io.atomic import read_json, write_json_atomic
+from crossrec.data.io.atomic import new_folder, read_json, write_json_atomic
 from crossrec.data.io.manifest import MANIFEST, check_file, check_manifest, write_manifest
 from crossrec.errors import RunError
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, WAY_OUT, TrainedEmbeddings
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from crossrec.data import Dataset
     from crossrec.runs.config import RunConfig
 
 STRENGTHS_FILE = "strengths.csv"
 """Strengths and directions after every epoch, if the run recorded them."""
 NEEDED_FILES = ("config.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE, "metrics.json")
-RUN_FILES = (*NEEDED_FILES, "history.csv", STRENGTHS_FILE, "model.safetensors")
+ITEM_TABLE_FILE = "item_table.parquet"
+"""Titles, categories and other columns of the items, in a run that ``save_run`` wrote with them."""
+RUN_FILES = (*NEEDED_FILES, "history.csv", STRENGTHS_FILE, "model.safetensors", ITEM_TABLE_FILE)
 """All files of a run but its manifest. An extended run has the needed ones only."""
 
 
@@ -50,6 +54,23 @@ def check_run(folder: str | os.PathLike[str]) -> None:
             f"{folder}: the run is not done; go on with 'crossrec train --config {folder}/config.json --resume'"
         )
     check_manifest(folder, RUN_FILES, WAY_OUT)
+
+
+def save_run(run: Path, out: Path, item_table: pl.DataFrame | None = None) -> None:
+    """Copy a finished run to a new folder, with a table of items where one is given.
+
+    Raises RunError where ``out`` holds anything or cannot be written, and as ``check_run`` does.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: not an empty folder; give a new one")
+    check_run(run)
+    with new_folder(out) as draft:
+        for name in RUN_FILES:
+            if (run / name).exists():
+                shutil.copyfile(run / name, draft / name)
+        if item_table is not None:
+            item_table.write_parquet(draft / ITEM_TABLE_FILE)
+        seal(draft)
 
 
 def _is_done(folder: Path) -> bool:
