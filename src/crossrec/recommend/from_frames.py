@@ -131,7 +131,7 @@ def _vector_columns(table: pl.DataFrame) -> dict[str, np.ndarray]:
         if not isinstance(dtype, pl.List | pl.Array) or not dtype.inner.is_numeric():
             continue
         column = table[name].cast(pl.List(pl.Float64))
-        width = column.list.len().to_numpy().max(initial=0)
+        width = int(column.drop_nulls().list.len().to_numpy().max(initial=0))
         missing = column.is_null()
         if (odd := (~missing & (column.list.len() != width)).arg_true()).len():
             raise ArgumentError(
