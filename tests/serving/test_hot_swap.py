@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from crossrec.runs.embeddings import EMBEDDINGS_FILE
+from crossrec.runs.directory import seal
+from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.serving import ServeConfig, ServedRun, create_app
 from crossrec.serving.hot_swap import watch
 
@@ -96,7 +98,14 @@ def no_json(run: Path) -> None:
     (run / "metrics.json").write_text("{")
 
 
-@pytest.mark.parametrize("damage", [cut, not_done, other_ids, no_json])
+def overflowing(run: Path) -> None:
+    """Finite vectors whose products are not."""
+    vectors = TrainedEmbeddings.load(run / EMBEDDINGS_FILE)
+    replace(vectors, user_US=1e30 * vectors.user_US, item_IS=1e30 * vectors.item_IS).save(run / EMBEDDINGS_FILE)
+    seal(run)
+
+
+@pytest.mark.parametrize("damage", [cut, not_done, other_ids, no_json, overflowing])
 def test_a_broken_run_is_refused_and_the_old_one_stays(current, damage, caplog):
     served_run = ServedRun(current)
     client = client_of(served_run)

@@ -105,7 +105,7 @@ def warm_up(recommender: Recommender) -> None:
     Raises RunError if there are no users or items, or a score is not finite.
     """
     if not len(recommender.users.present) or not len(recommender.items.present):
-        raise RunError("a run without users or items: there is nothing to serve")
+        raise RunError(f"{recommender.run}: a run without users or items: there is nothing to serve")
     user, item = (id_map.ids[int(id_map.present[0])] for id_map in (recommender.users, recommender.items))
     scores = [recommender.recommend([user], 1, exclude_seen=False)["score"]]
     scores += [recommender.similar([item], 1, by=by)["score"] for by in (BEHAVIOUR, *recommender.modalities)]
@@ -118,7 +118,7 @@ def warm_up(recommender: Recommender) -> None:
     except ConfigError as error:  # the run cannot answer such requests, and says so to clients
         log.debug("%s", error)
     if not all(np.isfinite(series.to_numpy()).all() for series in scores):
-        raise RunError("scores are not finite: the run is damaged, train again")
+        raise RunError(f"{recommender.run}: scores are not finite: the run is damaged, train again")
 
 
 @contextmanager
