@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -147,6 +148,8 @@ def _unexpected(error: BaseException) -> str:
     """One line about an exception of a library, which names the file that it is about."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; check the path, its rights and the disk"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
+        return f"the output cannot be written: {error.strerror}; send it elsewhere, or free some space there"
     reading = sys.modules.get("crossrec.data.io.open_text")
     paths = list(reading.last_read) if reading else []
     what = f"{paths[-1]}: cannot be used" if paths else "failed"

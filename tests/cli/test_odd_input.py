@@ -204,3 +204,20 @@ def test_an_unexpected_exception_is_one_line_that_names_the_file(tmp_path, cross
     monkeypatch.setattr("crossrec.data.loading.open_table", refuse)
     line = crossrec("data", "describe", "--data", tmp_path / "log.csv").mistake
     assert line == f"{tmp_path / 'log.csv'}: Permission denied; check the path, its rights and the disk"
+
+
+def test_a_full_disk_under_the_output_is_told(crossrec, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("crossrec.console.stdout.print", full)
+    line = crossrec("data", "describe", "--data", "synthetic-tiny").mistake
+    assert line.startswith("the output cannot be written: No space left on device; ")
+
+
+def test_a_broken_link_as_a_run_or_as_out_is_named(tmp_path, crossrec):
+    (tmp_path / "link").symlink_to("gone")
+    expected = f"{tmp_path / 'link'}: a link to gone, which is not there; mend the link"
+    assert crossrec("recommend", tmp_path / "link").mistake == expected
+    assert crossrec("train", "--data", "synthetic-tiny", *TINY, "--out", tmp_path / "link").mistake == expected
+    assert not (tmp_path / "gone").exists()

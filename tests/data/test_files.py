@@ -54,6 +54,8 @@ def test_broken_links_are_named(put):
                 load(DataConfig(data=str(folder / name)))
             with pytest.raises(DataError, match=r"more.csv: a link to gone.csv, which is not there; mend the link"):
                 import_data(folder / name, folder.parent / "out")
+            assert load(DataConfig(data=str(folder / "log.csv"))).num_items == 7, "another table beside a file"
+            import_data(folder / "log.csv", folder.parent / "out", overwrite=True)
         (folder / name).unlink()
     (folder / "README").symlink_to("gone")  # no file of the data set
     assert len(load(DataConfig(data=str(folder))).item_ids) == 7

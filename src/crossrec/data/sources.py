@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,13 @@ def locate(data: str) -> Source:
     name = path.resolve().name if path.is_dir() else uncompressed(path).stem
     if ending(table) not in (INTER, *SUFFIXES):
         raise DataError(f"{path}: not a known kind of interaction file; use one of {INTER} {' '.join(SUFFIXES)}")
-    features = feature_files(visible_files(table.parent))
+    features = feature_files(visible_files(table.parent, _has_features))
     return Source(name, table, None if ending(table) == INTER else items_file(table.parent), features)
 
 
 def items_file(folder: Path) -> Path | None:
     """Return the table called ``items`` in ``folder``, if there is one. Raises DataError if there are several."""
-    paths = [path for path in visible_files(folder) if stem(path) == "items" and ending(path) in SUFFIXES]
+    paths = visible_files(folder, lambda path: stem(path) == "items" and ending(path) in SUFFIXES)
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
         raise DataError(f"{folder}: more than one items file ({names}); keep one of them")
@@ -79,15 +79,19 @@ def name_problem(modality: str) -> str | None:
     return None
 
 
-def visible_files(folder: Path) -> list[Path]:
-    """The files of a folder without hidden ones, sorted.
+def _has_features(path: Path) -> bool:
+    return path.name.endswith(FEATURE_END)
+
+
+def visible_files(folder: Path, matters: Callable[[Path], bool] = lambda path: True) -> list[Path]:
+    """The files of a folder that matter, without hidden ones, sorted.
 
     Raises DataError for a broken link to a table or features, and for a folder or pipe that has their name.
     """
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and matters(entry))
     for entry in entries:
         is_table = ending(entry) in (INTER, *SUFFIXES)
-        if is_table or entry.name.endswith(FEATURE_END):
+        if is_table or _has_features(entry):
             if problem := broken_link(entry):
                 raise DataError(f"{entry}: {problem}")
             if not entry.is_file() and (not is_table or stem(entry) in ("interactions", "items", "users")):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from crossrec.alignment.config import LAMBDA_C_BOUNDS, LAMBDA_F_BOUNDS
 from crossrec.data.io.atomic import new_folder, read_json, write_json_atomic
 from crossrec.data.io.manifest import MANIFEST, check_file, check_manifest, write_manifest
+from crossrec.data.io.open_text import broken_link
 from crossrec.errors import RunError
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, WAY_OUT, TrainedEmbeddings
 
@@ -47,7 +48,8 @@ def check_run(folder: str | os.PathLike[str]) -> None:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise RunError(f"{folder}: no such folder; give the folder of a run, where its config.json is")
+        reason = broken_link(folder) or "no such folder; give the folder of a run, where its config.json is"
+        raise RunError(f"{folder}: {reason}")
     if not _is_done(folder):
         run_identity(folder)
         raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from crossrec.config import did_you_mean
@@ -45,19 +46,20 @@ def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
             hint = did_you_mean(source.name, siblings) if siblings else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
         folder = source if source.is_dir() else source.parent
-        entries = [entry for entry in visible_files(folder) if not entry.name.startswith("_")]
-        if source.is_dir():
-            paths += entries
-        else:
-            paths += [source, *(entry for entry in entries if _is_companion(entry, source))]
+        paths += [] if source.is_dir() else [source]
+        paths += visible_files(folder, partial(_belongs, source))
     if not paths:
         raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KINDS}")
     where = str(sources[0]) if len(sources) == 1 else str(Path(sources[0]).parent)
     return SourceFiles(where, list(dict.fromkeys(paths)))
 
 
-def _is_companion(path: Path, source: Path) -> bool:
-    """Whether ``path``, in the same folder, is read together with ``source``."""
+def _belongs(source: Path, path: Path) -> bool:
+    """Whether ``path`` is read where ``source`` is named: a folder that holds it, or a file beside it."""
+    if path.name.startswith("_"):
+        return False
+    if source.is_dir():
+        return True
     if amazon.category(source):
         return amazon.category(path) == amazon.category(source) and not amazon.REVIEWS.match(path.name)
     if json_lists.is_lists(source) and json_lists.is_lists(path):

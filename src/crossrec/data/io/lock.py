@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from crossrec.data.io.durable import make_folder
+from crossrec.data.io.open_text import broken_link
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
@@ -121,7 +122,8 @@ class FolderLock:
                 make_folder(self.folder)
                 return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             except (FileExistsError, NotADirectoryError):
-                raise RunError(f"{self.folder}: a file is in the way; give another --out") from None
+                reason = broken_link(self.folder) or "a file is in the way; give another --out"
+                raise RunError(f"{self.folder}: {reason}") from None
 
     def _lock(self, descriptor: int) -> bool:
         """Lock an open file until it is closed, without waiting; False where another process has locked it."""

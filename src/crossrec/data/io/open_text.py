@@ -103,7 +103,10 @@ def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
     compressed data are truncated.
     """
     with reading(path), path.open("rb") as raw:
-        if path.suffix.lower() == ".gz" or raw.peek(2).startswith(GZIP):
+        is_gzip = raw.peek(2).startswith(GZIP)
+        if path.suffix.lower() == ".gz" and not is_gzip:
+            raise DataError(f"{path}: not compressed by gzip, as .gz says; rename it to {path.stem}, or get it again")
+        if is_gzip:
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 yield cast("IO[bytes]", unpacked), raw.tell
         else:
