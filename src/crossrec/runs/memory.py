@@ -27,9 +27,10 @@ FLOAT = 4
 """Bytes of a number."""
 KEPT = 4
 """Copies of every weight: itself, the best one, and the two moments of Adam. A checkpoint is written without a copy."""
-SPREAD = 1.9
-"""Memory that a step's matrices take, as multiple of their size: freed memory lies between what is still in use."""
-PER_INTERACTION = 150
+SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.3, 75e6
+"""Memory that a step's matrices take, as multiple of their size, since freed memory lies between what is still in use:
+that of up to so many numbers, and of any beyond all bounds."""
+PER_INTERACTION = 120
 """Bytes: held-out pairs, batches of an epoch, and a graph."""
 LIBRARIES = 90 * 2**20
 """Bytes that libraries take at their first use."""
@@ -78,7 +79,7 @@ MATRICES = {
     "slmrec": Matrices((1, 0), (1, 0), (4, 4), (5, 5), maps=1, squares=(2, 4)),
     "lattice": Matrices((1, 0), (1, 0), (6, 0), (8, 2), maps=1, search="epoch"),
     "freedom": Matrices((1, 0), (1, 0), (5, 0), (6, 0.5), features=True, maps=1, search="start"),
-    "mgcn": Matrices((1, 0), (1, 0), (4, 6), (4, 9), features=True, maps=1, squares=(1, 2), search="start"),
+    "mgcn": Matrices((1, 0), (1, 0), (5, 8), (5, 12), features=True, maps=1, squares=(1, 2), search="start"),
     "gume": Matrices((1, 1), (1, 0), (5.5, 7.5), (5, 10.5), features=True, maps=1, squares=(1, 2), search="start"),
     "pgl": Matrices((0, 1), (0, 0), (0, 4), (0, 6), features=True, maps=1, search="start", scored=(0, 1)),
     "damrs": Matrices((1, 0), (1, 0), (6, 0), (8, 3), search="start"),
@@ -122,7 +123,8 @@ def training_memory(config: RunConfig, sizes: Sizes) -> float:
     search = KNN_COPIES * min(KNN_ROWS * items, KNN_NUMBERS) if _searches(config, matrices) else 0
     if matrices.search == "epoch":
         step += search
-    peak = max(weights + search, KEPT * weights + max(SPREAD * step, ranking))
+    spread = LESS_SPREAD + (SPREAD - LESS_SPREAD) * min(1, SPREAD_UP_TO / max(1, step))
+    peak = max(weights + search, KEPT * weights + max(spread * step, ranking))
     other = _graphs(config, sizes) + sizes.interactions * matrices.per_interaction + LIBRARIES
     return FLOAT * (peak + _kernel(config, sizes)) + other
 
