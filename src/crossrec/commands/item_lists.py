@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from rich.table import Table
@@ -26,18 +26,25 @@ MAX_PRINTED = 50
 
 
 def read_ids(
-    arguments: Sequence[str], id_map: IdMap, flag: str, unknown: Unknown = "error", *, needed: bool = True
+    arguments: Sequence[str],
+    id_map: IdMap,
+    flag: str,
+    unknown: Unknown | Literal["keep"] = "error",
+    *,
+    needed: bool = True,
 ) -> list[Any]:
     """Ids from the command line: the arguments themselves, or the ids in one file.
 
     A single argument with the ending of a file is one: a table with a column of users or items, or a ``.txt`` file.
     ``unknown``: ``error`` refuses an id that ``id_map`` does not have; ``ignore`` leaves such ids out with a warning,
-    and refuses them only where ``needed`` is True and no other is left. Raises DataError naming an unknown id with its
-    flag, or with its file and line.
+    and refuses them only where ``needed`` is True and no other is left; ``keep`` returns them too. Raises DataError
+    naming an unknown id with its flag, or with its file and line.
     """
     path = Path(arguments[0]) if len(arguments) == 1 else Path()
     is_file = ending(path) in (*SUFFIXES, ".txt") and id_map.row(arguments[0]) is None
     ids = list(_ids_in_file(path, id_map)) if is_file else [(flag, id) for id in arguments]
+    if unknown == "keep":
+        return [id for _, id in ids]
     usable = [id for _, id in ids if id_map.row(id) is not None]
     if len(usable) == len(ids):
         return usable

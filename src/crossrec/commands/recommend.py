@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from crossrec.commands.item_lists import MAX_PRINTED, deliver, read_ids
+from crossrec.console import say
 from crossrec.data.io.tables import check_ending
 from crossrec.errors import ConfigError
-from crossrec.recommend import FoldInMethod, Recommender
+from crossrec.recommend import FoldInMethod, LogConfig, Recommender, bulk_lists
 from crossrec.recommend.id_map import Unknown
 
 
@@ -19,6 +22,10 @@ def recommend(
     k: int = 10,
     users: list[str] | None = None,
     history: list[str] | None = None,
+    histories: Path | None = None,
+    fallback: Literal["popular"] | None = None,
+    popular_days: int | None = None,
+    popular_log: Path | None = None,
     fold_in: FoldInMethod = "ridge",
     seen: bool = False,
     allow: list[str] | None = None,
@@ -28,8 +35,9 @@ def recommend(
     where: str | None = None,
     unknown: Unknown = "ignore",
     out: Path | None = None,
+    columns: Annotated[LogConfig, Parameter(name="*")] = LogConfig(),  # noqa: B008
 ) -> int:
-    """Recommend items to users of a trained run, or to a new user with a history.
+    """Recommend items to users of a trained run, to a new user with a history, or to everybody in a log.
 
     Ids are the original ones. Instead of several ids, a flag takes one file: a table with a column of users or items,
     or a .txt with one id a line.
@@ -44,6 +52,15 @@ def recommend(
         Users to recommend to; all users by default.
     history
         Items of a user who was not in training, instead of --users.
+    histories
+        Log of anybody's items, a table or folder as for data import. People who were in training get the list of their
+        trained vector, all others one by their history.
+    fallback
+        popular: people of whom neither the run nor the histories know an item get the most popular items.
+    popular_days
+        Days of the log that count for the fallback, back from its latest row; by default all interactions of the run.
+    popular_log
+        Log to count in; by default that of --histories if it has times, else the data set of the run.
     fold_in
         How a history becomes a user vector.
     seen
@@ -63,8 +80,14 @@ def recommend(
     out
         File to write: .parquet, .csv or .jsonl; printed by default.
     """
-    if users is not None and history is not None:
-        raise ConfigError("--users and --history: give one of them")
+    if history is not None and (users is not None or histories is not None):
+        raise ConfigError(f"--{'users' if users else 'histories'} and --history: give one of them")
+    for flag, needed, value in (
+        ("--popular-days", "--fallback popular", popular_days if fallback is None else None),
+        ("--popular-log", "--popular-days", popular_log if popular_days is None else None),
+    ):
+        if value is not None:
+            raise ConfigError(f"{flag} {value}: counts for {needed} only; give {needed} too, or leave it out")
     if out is not None:
         check_ending(out)
     recommender = Recommender.open(run, items)
@@ -79,6 +102,24 @@ def recommend(
         history_ids = read_ids(history, recommender.items, "--history", unknown)
         lists = recommender.for_history(history_ids, k, how=fold_in, **options)
         return deliver(iter([lists]), lists.clear(), 1, out)
+    if histories is not None or fallback is not None:
+        user_ids = None if users is None else read_ids(users, recommender.users, "--users", "keep")
+        everybody = bulk_lists(
+            recommender,
+            k,
+            histories=histories,
+            users=user_ids,
+            fallback=fallback,
+            popular_days=popular_days,
+            popular_log=popular_log,
+            columns=columns,
+            how=fold_in,
+            unknown=unknown,
+            **options,
+        )
+        code = deliver(iter(everybody), everybody.empty(), len(everybody), out)
+        say(everybody.summary())
+        return code
     user_ids = None if users is None else read_ids(users, recommender.users, "--users")
     if out is None and user_ids is None:
         user_ids = recommender.users.ids.gather(recommender.users.present[: -(-MAX_PRINTED // max(k, 1))]).to_list()

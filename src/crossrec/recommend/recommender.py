@@ -21,6 +21,7 @@ from crossrec.ops.csr import Bools, Ints, csr_rows
 from crossrec.ops.topk import CosineIndex, exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
+from crossrec.recommend.event_log import popularity_of
 from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
 from crossrec.recommend.id_map import IdMap, Unknown
@@ -192,8 +193,9 @@ class Recommender:
         """The k best items of each user: columns user, rank (from 1), item, score, in order of users and ranks.
 
         ``users``: original ids; by default all users. ``exclude_seen``: leave out the items that a user has, those of
-        training, validation and test. ``allow``: only these items; ``deny``: not these; ``category``: only items of these categories (of the
-        table of items); ``where``: only items for which this SQL expression over its columns holds, such as
+        training, validation and test. ``allow``: only these items; ``deny``: not these; ``category``: only items of
+        these categories (of the table of items); ``where``: only items for which this SQL expression over its columns
+        holds, such as
         ``stock > 0 and price < 50``. ``unknown``: ``ignore`` leaves out items of ``allow`` and ``deny`` that are none
         of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. A user for whom fewer than
         k items are left has fewer rows. Raises ConfigError for k < 1 and for ``category`` and ``where`` without a
@@ -220,7 +222,7 @@ class Recommender:
 
         Raises what ``recommend`` raises at once, before the first frame.
         """
-        _check_k(k)
+        check_k(k)
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
         user_N = self.users.present if users is None else self.users.rows(users)
@@ -282,10 +284,42 @@ class Recommender:
         holds for the history too, are as in ``recommend``. Raises what ``recommend`` raises, and ConfigError for an
         empty history.
         """
-        _check_k(k)
+        check_k(k)
         history_N = self.items.usable_rows(items, filters.get("unknown", "ignore"), needed=True)
         item_K, score_K = self.top_for_history(history_N, k, how, exclude_seen, self.allowed(**filters))
         return self._frame(self.users, np.zeros(1, dtype=np.int64), item_K[None], score_K[None]).drop("user")
+
+    def for_histories(self, histories: Path | str | pl.DataFrame, k: int = 10, **options: Any) -> pl.DataFrame:
+        """The k best items of everybody in a log: columns user, rank, item, score, source.
+
+        People who were in training get the list of their trained vector (source trained), all others are folded in
+        (history), and with ``fallback="popular"`` those without an item of the run get what is popular. ``options`` and
+        errors: see ``crossrec.recommend.bulk_lists``, which gives the lists in parts.
+        """
+        from crossrec.recommend.bulk import bulk_lists  # needs this module
+
+        lists = bulk_lists(self, k, histories=histories, **options)
+        frame: pl.DataFrame = pl.concat([lists.empty(), *lists])
+        return frame
+
+    def popular(
+        self,
+        k: int = 10,
+        *,
+        days: int | None = None,
+        log: Path | str | pl.DataFrame | None = None,
+        **filters: Unpack[ItemFilters],
+    ) -> pl.DataFrame:
+        """The k items that the most people had: columns rank, item, score, the number of people.
+
+        By all interactions of the run, or by those in the latest ``days`` of a log (``LogConfig`` reads it; by default
+        the data set of the run), counted back from its latest row. Equal numbers are ordered by the people in the run,
+        then by row. Raises what ``recommend`` raises, and ConfigError, DataError and RunError as ``popularity_of``.
+        """
+        check_k(k)
+        item_K, count_K = popularity_of(self, days, log).top(k, self.allowed(**filters))
+        lists = torch.from_numpy(item_K)[None], torch.from_numpy(count_K).float()[None]
+        return self._frame(self.users, np.zeros(1, dtype=np.int64), *lists).drop("user")
 
     def top_for_history(
         self, history_N: Ints, k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
@@ -311,7 +345,7 @@ class Recommender:
         behaviour and has none of its own; likewise an item without the modality in lists by modality. Raises
         ConfigError for k < 1 and an unknown ``by``, DataError naming an unknown item.
         """
-        _check_k(k)
+        check_k(k)
         item_N = self.items.rows(items)
         index = self.index(by)
         chunk = users_per_chunk(len(index), k)
@@ -476,6 +510,7 @@ def _history(rows: Ints) -> Ints:
     return np.unique(rows)
 
 
-def _check_k(k: int) -> None:
+def check_k(k: int) -> None:
+    """Raise ConfigError unless ``k`` is the length of a list."""
     if not 1 <= k <= MAX_LENGTH:
         raise ConfigError(f"k = {k}: a list has at least one place and at most {MAX_LENGTH:,}")

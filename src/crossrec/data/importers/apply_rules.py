@@ -34,7 +34,7 @@ def check_rules(config: ImportConfig) -> None:
 
 def apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress) -> None:
     """Apply the rules of ``config`` after the time window. Raises DataError naming a rule that leaves no row."""
-    _keep_events(log, config, steps)
+    keep_events(log, config, steps)
     _keep_ratings(log, config, steps)
     _leave_out_busy_users(log, config, steps)
     _weigh(log, config)
@@ -43,7 +43,7 @@ def apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, o
     _keep_core(log, config, steps, on_progress)
 
 
-def _keep_events(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -> None:
+def keep_events(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -> None:
     """Keep the events that count, and weigh each by its type."""
     if log.event_N is None:
         return

@@ -100,17 +100,24 @@ def decay(log: InteractionLog, half_life: float) -> np.ndarray:
 
     Raises ConfigError if the times are in no unit.
     """
+    return np.asarray(np.exp2(-ages(log, f"half_life {half_life:g}") / half_life))
+
+
+def ages(log: InteractionLog, setting: str) -> np.ndarray:
+    """Days between every row and the latest one, float64 (N,).
+
+    Raises ConfigError, naming the setting that needs them, if the times are in no unit.
+    """
     assert log.time_N is not None
     latest = log.time_N.max()
     ticks = _ticks_per_second(log.times, float(latest))
     if ticks is None:
         example = log.times.decode(np.array([latest]))[0]
         raise ConfigError(
-            f"half_life {half_life:g}: the times are in no known unit, such as {example}; give dates or seconds since "
+            f"{setting}: the times are in no known unit, such as {example}; give dates or seconds since "
             "1970, or say the form with --time-format"
         )
-    age_N = (latest - log.time_N) / (ticks * SECONDS_A_DAY)
-    return np.asarray(np.exp2(-age_N / half_life))
+    return np.asarray((latest - log.time_N) / (ticks * SECONDS_A_DAY))
 
 
 def busy_rows(log: InteractionLog, busy_U: np.ndarray, keep_latest: int) -> np.ndarray:
