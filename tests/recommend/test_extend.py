@@ -83,13 +83,25 @@ def test_an_extended_run_replaces_a_served_run(tiny_run, arrivals, tmp_path):
 def test_the_command(tiny_run, arrivals, tmp_path, capsys):
     assert main(["extend", str(tiny_run), "--data", str(arrivals), "--out", str(tmp_path / "more")]) == 0
     lines = capsys.readouterr().out.splitlines()
+    lists = Recommender.open(tmp_path / "more").recommend()
+    got = lists["item"].is_in([100, 101]).mean()
+    assert 0 < got < 1
     assert lines == [
         "new items: 2; items of the run that nobody has taken: 0",
+        f"the new items get {got:.2%} of the places in lists of ten; --share sets it",
         "left out, without features: 1 (102)",
         str(tmp_path / "more"),
     ]
     assert main(["extend", str(tiny_run), "--data", str(arrivals), "--out", str(tmp_path / "more")]) == 2
     assert capsys.readouterr().err == f"crossrec: error: {tmp_path}/more is there already: give another --out\n"
+
+
+def test_the_share_of_new_items_is_set(tiny_run, arrivals, tmp_path, capsys):
+    flags = ["--data", str(arrivals), "--out", str(tmp_path / "more"), "--share", "0.05"]
+    assert main(["extend", str(tiny_run), *flags]) == 0
+    got = Recommender.open(tmp_path / "more").recommend()["item"].is_in([100, 101]).mean()
+    assert got == pytest.approx(0.05, abs=0.01)
+    assert f"the new items get {got:.2%} of the places" in capsys.readouterr().out
 
 
 def test_a_refused_extension_leaves_no_folder(tiny_run, arrivals, tmp_path):

@@ -34,6 +34,8 @@ def recommend(
     category: list[str] | None = None,
     where: str | None = None,
     unknown: Unknown = "ignore",
+    diversity: float = 0.0,
+    max_per_category: int | None = None,
     out: Path | None = None,
     columns: Annotated[LogConfig, Parameter(name="*")] = LogConfig(),  # noqa: B008
 ) -> int:
@@ -77,6 +79,10 @@ def recommend(
         Only items for which this SQL condition on its columns holds, such as 'stock > 0 and price < 50'.
     unknown
         Items of --history, --allow or --deny that the run does not have: ignore (told with their number) or error.
+    diversity
+        0 to 1: how much unlikeness to the items before counts beside the score when each place is filled.
+    max_per_category
+        Most items of one category in a list, by the column category of --items.
     out
         File to write: .parquet, .csv or .jsonl; printed by default.
     """
@@ -97,6 +103,8 @@ def recommend(
         "deny": None if deny is None else read_ids(deny, recommender.items, "--deny", unknown, needed=False),
         "category": category,
         "where": where,
+        "diversity": diversity,
+        "max_per_category": max_per_category,
     }
     if history is not None:
         history_ids = read_ids(history, recommender.items, "--history", unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from crossrec.errors import DataError, RunError
 from crossrec.features.items import feature_path, has_row_indices
 from crossrec.lazy import polars as pl
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
+from crossrec.recommend.exposure import exposure
 from crossrec.recommend.recommender import Recommender
 from crossrec.runs.directory import seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
@@ -30,24 +31,32 @@ class ExtensionSummary:
     """What ``extend`` did.
 
     ``added``: number of new items. ``untouched``: number of items of the run without training interactions, which now
-    have vectors from content. ``left_out``: ids of new items without any feature.
+    have vectors from content. ``left_out``: ids of new items without any feature. ``share``: part of the places in the
+    users' lists of ten that the new items get.
     """
 
     added: int
     untouched: int
     left_out: list[Any]
+    share: float = field(default=0.0, compare=False)
 
 
 def extend(
-    run: Path | str, data: Path | str, out: Path | str, *, how: ColdStartMethod = DEFAULT_METHOD, quantile: float = 0.5
+    run: Path | str,
+    data: Path | str,
+    out: Path | str,
+    *,
+    how: ColdStartMethod = DEFAULT_METHOD,
+    quantile: float = 0.5,
+    share: float | None = None,
 ) -> ExtensionSummary:
     """Write a run with the items of ``run`` and the new items of the folder ``data``.
 
-    New items get vectors from their features (``Recommender.with_items``; ``how``, ``quantile`` as there), which must
-    come from the same encoders as those of the run; where the run's features have a card, theirs is compared with it.
-    Items of the run without a training interaction get such vectors too (``with_untouched``). Nothing is trained.
-    ``data`` holds a table of items and ``<modality>_feat.npy`` in its row order; items that the run has are skipped,
-    items without any feature left out. ``out`` appears complete or not at all.
+    New items get vectors from their features (``Recommender.with_items``; ``how``, ``quantile``, ``share`` as there),
+    which must come from the same encoders as those of the run; where the run's features have a card, theirs is compared
+    with it. Items of the run without a training interaction get such vectors too (``with_untouched``). Nothing is
+    trained. ``data`` holds a table of items and ``<modality>_feat.npy`` in its row order; items that the run has are
+    skipped, items without any feature left out. ``out`` appears complete or not at all.
 
     Raises RunError where the run cannot be opened or ``out`` exists, ConfigError where the run has no content vectors,
     DataError where items or features are missing, damaged, or do not fit the run.
@@ -65,8 +74,9 @@ def extend(
     added, left_out = ids.gather(new_N[has_N]), ids.gather(new_N[~has_N])
     if len(added):
         features = {m: matrix[has_N] for m, matrix in raw.items()}
-        extended = extended.with_items(added.to_list(), features, how, quantile=quantile)
-    summary = ExtensionSummary(len(added), untouched, left_out.to_list())
+        extended = extended.with_items(added.to_list(), features, how, quantile=quantile, share=share)
+    new_N = np.arange(len(extended.items) - len(added), len(extended.items))
+    summary = ExtensionSummary(len(added), untouched, left_out.to_list(), exposure(extended, new_N))
     _write(extended, run, out, summary, how)
     return summary
 
@@ -119,6 +129,7 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
     metrics = read_json(run / "metrics.json")
     trained_items = metrics.get("extended", {}).get("trained_items", len(recommender.items) - summary.added)
     extended = {"run": vectors.identity, "items": summary.added, "untouched": summary.untouched, "how": how}
+    extended["share"] = summary.share
     extended["trained_items"] = trained_items
     with new_folder(out) as draft:
         replace(vectors, identity=identity).save(draft / EMBEDDINGS_FILE)

@@ -14,7 +14,7 @@ from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.tables import open_table, plain_column
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
-from crossrec.ops.csr import Bools
+from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.id_map import IdMap
 
 CATEGORY = "category"
@@ -55,9 +55,7 @@ class ItemTable:
 
         Raises DataError where the table has no column of categories, or no item has such a category.
         """
-        if CATEGORY not in self.frame.columns:
-            raise DataError(f"{self.path}: no column '{CATEGORY}'{did_you_mean(CATEGORY, self.frame.columns)}")
-        rows = self.frame.select(CATEGORY).with_row_index("__row")
+        rows = self._categories.to_frame().with_row_index("__row")
         if isinstance(rows[CATEGORY].dtype, pl.List):
             rows = rows.explode(CATEGORY)
         categories = rows[CATEGORY].cast(pl.String)
@@ -69,6 +67,24 @@ class ItemTable:
                 raise DataError(f"{self.path}: no item of category '{name}'{did_you_mean(name, names_in_use[:50])}")
             matches_I[matches] = True
         return matches_I
+
+    @cached_property
+    def category_I(self) -> Ints:
+        """A number for the category of each item, its first one where it has several; -1 for none, int64 (I,).
+
+        Raises DataError where the table has no column of categories.
+        """
+        cells = self._categories
+        if isinstance(cells.dtype, pl.List):
+            cells = cells.list.first()
+        codes = cells.cast(pl.String).rank("dense").cast(pl.Int64)
+        return (codes - 1).fill_null(-1).to_numpy(writable=True)
+
+    @property
+    def _categories(self) -> pl.Series:
+        if CATEGORY not in self.frame.columns:
+            raise DataError(f"{self.path}: no column '{CATEGORY}'{did_you_mean(CATEGORY, self.frame.columns)}")
+        return self.frame[CATEGORY]
 
     def where(self, expression: str) -> Bools:
         """Which items an SQL expression over the columns holds for, such as ``stock > 0 and price < 50``; bool (I,).

@@ -22,7 +22,9 @@ from crossrec.ops.topk import CosineIndex, exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
 from crossrec.recommend.event_log import popularity_of
+from crossrec.recommend.diversity import CANDIDATES, rerank
 from crossrec.recommend.explanation import Explanation, explain_score
+from crossrec.recommend.exposure import with_exposure
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
 from crossrec.recommend.id_map import IdMap, Unknown
 from crossrec.recommend.item_table import ItemTable
@@ -189,20 +191,26 @@ class Recommender:
         category: str | Iterable[str] | None = None,
         where: str | None = None,
         unknown: Unknown = "ignore",
+        diversity: float = 0.0,
+        max_per_category: int | None = None,
     ) -> pl.DataFrame:
         """The k best items of each user: columns user, rank (from 1), item, score, in order of users and ranks.
 
         ``users``: original ids; by default all users. ``exclude_seen``: leave out the items that a user has, those of
         training, validation and test. ``allow``: only these items; ``deny``: not these; ``category``: only items of
         these categories (of the table of items); ``where``: only items for which this SQL expression over its columns
-        holds, such as
-        ``stock > 0 and price < 50``. ``unknown``: ``ignore`` leaves out items of ``allow`` and ``deny`` that are none
-        of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. A user for whom fewer than
-        k items are left has fewer rows. Raises ConfigError for k < 1 and for ``category`` and ``where`` without a
-        table, DataError naming an unknown id or category, or what is wrong with ``where``.
+        holds, such as ``stock > 0 and price < 50``. ``unknown``: ``ignore`` leaves out items of ``allow`` and ``deny``
+        that are none of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. ``diversity``,
+        0 to 1: how much unlikeness counts beside the score when each place is filled
+        (``crossrec.recommend.diversity``); ``max_per_category``: most items of one category in a list, by the table of
+        items. A user for whom fewer than k items are left has fewer rows. Raises ConfigError for k < 1 and for
+        ``category`` and ``where`` without a table, DataError naming an unknown id or category, or what is wrong with
+        ``where``.
         """
         filters = ItemFilters(allow=allow, deny=deny, category=category, where=where, unknown=unknown)
-        lists = self.stream(users, k, exclude_seen=exclude_seen, **filters)
+        lists = self.stream(
+            users, k, exclude_seen=exclude_seen, diversity=diversity, max_per_category=max_per_category, **filters
+        )
         return pl.concat([self.empty(), *lists])
 
     def empty(self) -> pl.DataFrame:
@@ -216,6 +224,8 @@ class Recommender:
         *,
         exclude_seen: bool = True,
         chunk: int | None = None,
+        diversity: float = 0.0,
+        max_per_category: int | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Iterator[pl.DataFrame]:
         """``recommend`` in frames of ``chunk`` users; the chunk size changes only how much memory it takes.
@@ -226,16 +236,59 @@ class Recommender:
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
         user_N = self.users.present if users is None else self.users.rows(users)
-        return self._stream(user_N, k, exclude_seen, self.allowed(**filters), chunk)
+        allowed, top = self.allowed(**filters), self._search(diversity, max_per_category)
+        candidates = k if top == self.top else CANDIDATES * k
+        return self._stream(
+            user_N, k, exclude_seen, allowed, chunk or users_per_chunk(len(self.items), candidates), top
+        )
+
+    def _search(self, diversity: float, max_per_category: int | None) -> Callable[..., tuple[Tensor, Tensor]]:
+        """``top``, or ``diverse_top`` with these settings. Raises ConfigError as ``recommend`` does."""
+        if not 0 <= diversity <= 1:
+            raise ConfigError(f"diversity = {diversity}: give 0 (by score alone) to 1")
+        if max_per_category is not None and max_per_category < 1:
+            raise ConfigError(f"max_per_category = {max_per_category}: give 1 or more")
+        if not diversity and max_per_category is None:
+            return self.top
+        category_I = None if max_per_category is None else self._table("limit a category").category_I
+        return partial(self._diverse_top, diversity=diversity, category_I=category_I, most=max_per_category)
+
+    def _diverse_top(
+        self,
+        user_CS: Tensor,
+        k: int,
+        hidden: tuple[Ints, Ints] | None,
+        allowed: Bools | None,
+        *,
+        diversity: float,
+        category_I: Ints | None,
+        most: int | None,
+    ) -> tuple[Tensor, Tensor]:
+        """``top`` chosen for diversity from the best ``CANDIDATES`` k; from all items where a limit leaves too few."""
+        count = CANDIDATES * k
+        while True:
+            item_CM, score_CM = self.top(user_CS, count, hidden, allowed)
+            chosen = rerank(
+                item_CM, score_CM, k, self.vectors.item_IS, diversity=diversity, category_I=category_I, most=most
+            )
+            too_few = (chosen[1] == -torch.inf).any() and (score_CM[:, -1] > -torch.inf).any()
+            if not too_few or count >= len(self.items):
+                return chosen
+            count *= 4
 
     def _stream(
-        self, user_N: Ints, k: int, exclude_seen: bool, allowed: Bools | None, chunk: int | None
+        self,
+        user_N: Ints,
+        k: int,
+        exclude_seen: bool,
+        allowed: Bools | None,
+        chunk: int,
+        top: Callable[..., tuple[Tensor, Tensor]],
     ) -> Iterator[pl.DataFrame]:
-        chunk = chunk or users_per_chunk(self.vectors.num_items, k)
         for start in range(0, len(user_N), chunk):
             user_C = user_N[start : start + chunk]
             hidden = self.seen_rows(user_C) if exclude_seen else None
-            item_CK, score_CK = self.top(self.vectors.user_US[torch.from_numpy(user_C)], k, hidden, allowed)
+            item_CK, score_CK = top(self.vectors.user_US[torch.from_numpy(user_C)], k, hidden, allowed)
             yield self._frame(self.users, user_C, item_CK, score_CK)
 
     def top(
@@ -276,17 +329,20 @@ class Recommender:
         *,
         how: FoldInMethod = "ridge",
         exclude_seen: bool = True,
+        diversity: float = 0.0,
+        max_per_category: int | None = None,
         **filters: Unpack[ItemFilters],
     ) -> pl.DataFrame:
         """The k best items for a user who was not in training, given their history: columns rank, item, score.
 
-        ``how``: see ``FoldIn``. ``exclude_seen`` leaves out the history itself; the filters and ``unknown``, which
-        holds for the history too, are as in ``recommend``. Raises what ``recommend`` raises, and ConfigError for an
-        empty history.
+        ``how``: see ``FoldIn``. ``exclude_seen`` leaves out the history itself; the other arguments are as in
+        ``recommend``, and ``unknown`` holds for the history too. Raises what ``recommend`` raises, and ConfigError for
+        an empty history.
         """
         check_k(k)
         history_N = self.items.usable_rows(items, filters.get("unknown", "ignore"), needed=True)
-        item_K, score_K = self.top_for_history(history_N, k, how, exclude_seen, self.allowed(**filters))
+        top = self._search(diversity, max_per_category)
+        item_K, score_K = self.top_for_history(history_N, k, how, exclude_seen, self.allowed(**filters), top)
         return self._frame(self.users, np.zeros(1, dtype=np.int64), item_K[None], score_K[None]).drop("user")
 
     def for_histories(self, histories: Path | str | pl.DataFrame, k: int = 10, **options: Any) -> pl.DataFrame:
@@ -322,7 +378,13 @@ class Recommender:
         return self._frame(self.users, np.zeros(1, dtype=np.int64), *lists).drop("user")
 
     def top_for_history(
-        self, history_N: Ints, k: int, how: FoldInMethod, exclude_seen: bool, allowed: Bools | None
+        self,
+        history_N: Ints,
+        k: int,
+        how: FoldInMethod,
+        exclude_seen: bool,
+        allowed: Bools | None,
+        top: Callable[..., tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """``for_history`` by rows: rows and scores of the best items, (≤ k,), as ``top`` returns them.
 
@@ -331,7 +393,7 @@ class Recommender:
         history_N = _history(history_N)
         user_S = self.fold_in.user_vector(torch.from_numpy(history_N), how)
         hidden = (np.zeros(len(history_N), dtype=np.int64), history_N) if exclude_seen else None
-        item_1K, score_1K = self.top(user_S[None], k, hidden, allowed)
+        item_1K, score_1K = (top or self.top)(user_S[None], k, hidden, allowed)
         return item_1K[0], score_1K[0]
 
     def history_vector(self, items: Iterable[Any], how: FoldInMethod = "ridge") -> Tensor:
@@ -430,18 +492,24 @@ class Recommender:
         how: ColdStartMethod = DEFAULT_METHOD,
         *,
         quantile: float = 0.5,
+        share: float | None = None,
+        k: int = 10,
     ) -> Recommender:
         """Another recommender with new items behind those of the run.
 
         ``ids``: new ids, of the type of the others; ``features``: raw rows (N, D_m) by modality, zeros where an item
-        lacks one. Raises as ``item_from_features`` does, and DataError for an id that the run already has.
+        lacks one. ``share``: the part of all places in the users' lists of length ``k`` that the new items get, as near
+        as the length of their vectors can bring it (``with_exposure``); unless given, it is as it comes. Raises as
+        ``item_from_features`` and ``with_exposure`` do, and DataError for an id that the run already has.
         """
         ids = list(ids)
         items = self.items.extended(ids)
         vector_NS, modality_NL = self.cold_start.new_vectors(features, how, quantile)
         if len(vector_NS) != len(ids):
             raise DataError(f"{len(ids)} ids and {len(vector_NS)} rows of features: one row an item")
-        return self._with(append_items(self.vectors, vector_NS, modality_NL), items)
+        extended = self._with(append_items(self.vectors, vector_NS, modality_NL), items)
+        new_N = np.arange(len(self.items), len(items))
+        return extended if share is None else with_exposure(extended, new_N, share, k)
 
     def with_untouched(self, how: ColdStartMethod = DEFAULT_METHOD, *, quantile: float = 0.5) -> Recommender:
         """Another recommender, whose items without training interactions have vectors from content.
@@ -455,6 +523,10 @@ class Recommender:
         graph_NS = None if self.cold_start.graph is None else self.cold_start.graph.of_run(row_N)
         vector_NS = self.cold_start.item_vectors(modality_NL, how, quantile, graph_NS=graph_NS)
         return self._with(replace_items(self.vectors, row_N, vector_NS), self.items)
+
+    def with_vectors(self, vectors: TrainedEmbeddings) -> Recommender:
+        """The same recommender with other vectors of the same users and items."""
+        return self._with(vectors, self.items)
 
     def _with(self, vectors: TrainedEmbeddings, items: IdMap) -> Recommender:
         item_table = None if self.item_table is None else self.item_table.widened(len(items))
