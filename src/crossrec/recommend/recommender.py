@@ -21,8 +21,8 @@ from crossrec.ops.csr import Bools, Ints, csr_rows
 from crossrec.ops.topk import CosineIndex, exact_topk, max_norm, users_per_chunk
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod, append_items, replace_items
-from crossrec.recommend.event_log import popularity_of
 from crossrec.recommend.diversity import CANDIDATES, rerank
+from crossrec.recommend.event_log import popularity_of
 from crossrec.recommend.explanation import Explanation, explain_score
 from crossrec.recommend.exposure import with_exposure
 from crossrec.recommend.fold_in import FoldIn, FoldInMethod
