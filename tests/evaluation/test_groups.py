@@ -40,6 +40,7 @@ def test_items_by_hand():
     assert members == {"Tail 1": [1, 3], "Tail 2": [5, 6], "Tail 3": [8, 9], "Tail 4": [0, 4], "Head": [2, 7]}
     assert groups.size_G.tolist() == [2, 2, 2, 2, 2]
     assert groups.interactions_G.tolist() == [1, 4, 8, 10, 39]
+    assert {groups.group_N.dtype, groups.size_G.dtype, groups.interactions_G.dtype} == {np.dtype(np.int64)}
     assert groups.share_G.tolist() == [1 / 62, 4 / 62, 8 / 62, 10 / 62, 39 / 62]
 
 

@@ -8,7 +8,7 @@ import torch
 
 from crossrec.errors import ConfigError, CrossrecError
 from crossrec.recommend import Recommender
-from crossrec.recommend.cold_start import ColdStart
+from crossrec.recommend.cold_start import ColdStart, replace_items
 from crossrec.runs.execute import run
 
 from .conftest import config, tiny_features
@@ -94,6 +94,24 @@ def test_untouched_items_get_vectors_from_content(text):
     assert torch.equal(extended.vectors.item_IS[:10], text.vectors.item_IS[:10])
     assert extended.similar(["tea, 10"], 3).height == 3
     assert extended.with_untouched("ridge").vectors.item_IS.equal(extended.vectors.item_IS)
+
+
+def test_replaced_vectors_are_in_both_spaces_or_in_neither(tiny, text):
+    """Where items rank by their vectors in the shared space these are replaced too; elsewhere they become zeros."""
+    for vectors in (tiny.vectors, text.vectors):
+        row_N, new_NS = (
+            torch.tensor([3, 5]),
+            torch.stack([torch.ones(vectors.item_IS.shape[1]), vectors.item_IS[0] * 0]),
+        )
+        replaced = replace_items(vectors, row_N, new_NS)
+        assert torch.equal(replaced.item_IS[3], new_NS[0])
+        assert torch.equal(replaced.item_IS[4:], vectors.item_IS[4:]), "a vector of zeros replaces none"
+        assert replaced.from_content_I.nonzero().view(-1).tolist() == [3]
+        one_space = vectors is tiny.vectors
+        assert (replaced.item_IL is replaced.item_IS) == one_space
+        assert one_space or not replaced.item_IL[3].any()
+        assert not any(part_IS[3].any() for part_IS in replaced.part_IS.values())
+        assert torch.equal(replaced.item_IL[4:], vectors.item_IL[4:])
 
 
 def test_invalid_new_items_are_refused(tiny, tiny_run, tmp_path):

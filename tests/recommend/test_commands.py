@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -177,6 +178,16 @@ def test_exported_vectors_give_the_same_lists(crossrec, tiny, tiny_run, index):
     assert items["id"].to_list() == tiny.items.ids.to_list()
     assert np.array_equal(np.stack(items["vector"].to_numpy()), item)
     assert np.load(out / "item_text.npy", allow_pickle=False).shape == (40, 8)
+    assert json.loads((out / "about.json").read_text()) == {
+        "run": "lightgcn+cross",
+        "identity": tiny.vectors.identity,
+        "users": 60,
+        "items": 40,
+        "dimension": 8,
+        "score": "dot product of user.npy and item.npy",
+        "modalities": ["image", "text"],
+        "index": index,
+    }
     if index == "none":
         assert not (out / "items.faiss").exists()
     else:
