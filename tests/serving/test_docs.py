@@ -20,7 +20,7 @@ def test_every_path_is_documented(client):
 def test_every_flag_is_documented():
     flags = {name.replace("_", "-") for name in ServeConfig.model_fields}
     parameters = inspect.signature(serve).parameters.items()
-    flags |= {name for name, parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    flags |= {name.replace("_", "-") for name, parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     named = set(re.findall(r"--([a-z][a-z-]*)", PAGE.split("## Load")[0]))
     assert named - {"data", "out", "backbone", "alignment", "epochs"} == flags - {"settings", "port"}
 

@@ -70,6 +70,54 @@ def test_seen_items_are_marked_with_their_split(client, plain):
     assert sorted(marked.values()) == ["test"] + ["train"] * 4 + ["valid"]
 
 
+def test_popular_items(client, plain):
+    expected = plain.popular(7)
+    assert expected["score"].to_list() == sorted(expected["score"], reverse=True)
+    assert rows(expected) == ranking(post(client, "popular", k=7)) == ranking(get(client, "popular", k=7))
+    filters = {"allow": ITEM_IDS[:20], "deny": ITEM_IDS[4:6], "category": ["tea"]}
+    assert rows(plain.popular(30, **filters)) == ranking(post(client, "popular", k=30, **filters))
+    assert rows(plain.popular(30, category="tea")) == ranking(get(client, "popular", k=30, category="tea"))
+    owned = set(plain.seen(USER))
+    everything = [item for item in plain.popular(len(ITEM_IDS))["item"] if item not in owned]
+    assert [item["id"] for item in get(client, "popular", k=99, user=USER)["items"]] == everything
+    assert len(post(client, "popular", k=99, user=USER, exclude_seen=False)["items"]) > len(everything)
+    assert ranking(get(client, "popular", k=3, user="nobody")) == rows(plain.popular(3))
+    assert client.get("/v1/popular", params={"k": 10**6}).status_code == 422
+    assert client.get("/v1/popular", params={"run": 3}).status_code == 404
+
+
+def test_whom_the_run_does_not_know_gets_what_is_popular_if_asked_for(client, plain):
+    popular = rows(plain.popular(3, deny=ITEM_IDS[:9]))
+    for path, body in (("recommend", {"user": "nobody"}), ("recommend/history", {"items": ["sold out"]})):
+        answer = post(client, path, k=3, deny=ITEM_IDS[:9], fallback="popular", **body)
+        assert (ranking(answer), answer["fallback"]) == (popular, "popular")
+        assert client.post(f"/v1/{path}", json=body).status_code == 404
+        assert client.post(f"/v1/{path}", json=body | {"fallback": "random"}).status_code == 422
+    for path, body in (("recommend", {"user": USER}), ("recommend/history", {"items": [ITEM_IDS[3], "sold out"]})):
+        answer = post(client, path, fallback="popular", **body)
+        assert "fallback" not in answer
+        assert ranking(answer) == ranking(post(client, path, **body))
+
+
+def test_what_is_popular_follows_the_log(shop, tmp_path):
+    log = tmp_path / "log.csv"
+    pl.DataFrame({"user": ["a", "b", "c"], "item": [ITEM_IDS[5], ITEM_IDS[5], ITEM_IDS[8]], "time": 3 * ["2024-05-01"]}
+                 ).write_csv(log)  # fmt: skip
+    served = ServedRun(shop / "plain", popular_days=7, popular_log=log)
+    with TestClient(create_app([served], ServeConfig()), base_url="http://localhost") as client:
+        assert [(i["id"], i["score"]) for i in get(client, "popular", k=2)["items"]] == [
+            (ITEM_IDS[5], 2),
+            (ITEM_IDS[8], 1),
+        ]
+        pl.DataFrame({"user": ["a"], "item": [ITEM_IDS[3]], "time": ["2024-05-09"]}).write_csv(log)
+        assert served.check()
+        assert get(client, "popular", k=1)["items"][0]["id"] == ITEM_IDS[3]
+        log.write_text("nothing")
+        assert not served.check()
+        assert get(client, "popular", k=1)["items"][0]["id"] == ITEM_IDS[3]
+        assert get(client, "health")["status"] == "degraded"
+
+
 def test_items_come_with_title_categories_and_picture(client):
     items = {item["id"]: item for item in post(client, "recommend", user=USER, k=99)["items"]}
     assert (items[ITEM_IDS[2]]["title"], items[ITEM_IDS[2]]["categories"]) == (TITLES[2], ["tea"])
@@ -208,6 +256,7 @@ def test_the_openapi_description_has_every_path_and_error(client):
             "/v1/list",
             "/v1/recommend",
             "/v1/recommend/history",
+            "/v1/popular",
             "/v1/similar",
             "/v1/explain",
             "/v1/new-item",

@@ -6,7 +6,7 @@ import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -27,6 +27,8 @@ def serve(
     items: Path | None = None,
     pictures: Path | None = None,
     where: str | None = None,
+    popular_days: int | None = None,
+    popular_log: Path | None = None,
     settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT,
 ) -> int:
     """Serve a trained run over HTTP, with a page to explore it; or two runs side by side.
@@ -46,6 +48,10 @@ def serve(
         Folder of pictures, named as in the table or by item id.
     where
         Condition on the table's columns that all listed items meet, such as 'stock > 0'; a new table counts at once.
+    popular_days
+        Days that count for what is popular, back from the latest row of the log; by default all the run's interactions.
+    popular_log
+        Log to count in; by default the data set of the run. A new log counts at once.
     """
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
@@ -61,7 +67,9 @@ def serve(
 
     logging.getLogger("crossrec.serving").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # do not log invalid requests
-    runs = [ServedRun(folder, items, pictures, where=where) for folder in (run, other) if folder is not None]
+    popular: dict[str, Any] = {"popular_days": popular_days, "popular_log": popular_log}
+    folders = [folder for folder in (run, other) if folder is not None]
+    runs = [ServedRun(folder, items, pictures, where=where, **popular) for folder in folders]
     labels = " and ".join(served.current.card["label"] for served in runs)
 
     def on_start(address: str) -> None:

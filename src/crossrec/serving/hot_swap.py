@@ -17,6 +17,7 @@ import numpy as np
 from crossrec.data.io.atomic import read_json
 from crossrec.data.io.manifest import MANIFEST
 from crossrec.errors import ConfigError, CrossrecError, RunError
+from crossrec.recommend.event_log import popularity_of
 from crossrec.recommend.recommender import BEHAVIOUR, Recommender
 from crossrec.runs.directory import RUN_FILES
 from crossrec.serving.presenter import ImageFolder, ItemPresenter
@@ -30,7 +31,8 @@ class ServedRun:
     """The folder of a run, or a link to it, and the run that is loaded from it.
 
     ``items``, ``pictures``: a table of items and a folder of pictures, or None. ``where``: a condition on the table's
-    columns that every item of a list meets; it holds anew whenever the table's file changes. ``since``:
+    columns that every item of a list meets; it holds anew whenever the table's file changes. ``popular_days``,
+    ``popular_log``: what counts as popular, as in ``Recommender.popular``; a new log counts at once. ``since``:
     when the current run was loaded. ``swaps``: how often the run was replaced. ``refused``: why the newest run is not
     served, or None. A request reads ``current`` once: that run answers it, even if another replaces it meanwhile.
     """
@@ -42,9 +44,12 @@ class ServedRun:
         pictures: Path | str | None = None,
         *,
         where: str | None = None,
+        popular_days: int | None = None,
+        popular_log: Path | str | None = None,
     ) -> None:
         """Load the run. Raises RunError if it is missing, not done or damaged, DataError if table or pictures are."""
         self.run, self.items, self.where = Path(run), None if items is None else Path(items), where
+        self.popular_days, self.popular_log = popular_days, None if popular_log is None else Path(popular_log)
         self.pictures = None if pictures is None else ImageFolder(pictures)
         self.swaps = 0
         self.refused: str | None = None
@@ -84,13 +89,16 @@ class ServedRun:
         presenter = ItemPresenter(recommender, self.pictures)
         for ids in (presenter.items, presenter.users):
             ids.search("a", 0, 1)
-        return RecommendationService(recommender, presenter, model_card(recommender, presenter, run), where=self.where)
+        popularity = popularity_of(recommender, self.popular_days, self.popular_log)
+        card = model_card(recommender, presenter, run)
+        return RecommendationService(recommender, presenter, card, where=self.where, popularity=popularity)
 
     def _file_state(self) -> tuple[Any, ...]:
         """Inode, modification time and size of all files of the run; if one changes, the run is another one."""
         run = self.run.resolve()
         state: list[Any] = [str(run)]
-        for path in [run / name for name in (MANIFEST, *RUN_FILES)] + ([] if self.items is None else [self.items]):
+        others = [path for path in (self.items, self.popular_log) if path is not None]
+        for path in [run / name for name in (MANIFEST, *RUN_FILES)] + others:
             try:
                 stat = path.stat()
                 state.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))

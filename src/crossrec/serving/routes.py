@@ -71,13 +71,40 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
             service(request),
             request.model_dump_json(include={"allow", "deny", "category", "allow_list", "deny_list"}),
         )
+        if request.fallback is not None and answering.recommender.users.row(request.user) is None:
+            return await popular_instead(request)
         answering.user_row(request.user)  # raises an error for this request alone
         return JSONResponse(await batcher(answering.recommend, request, filters))
 
     @router.post("/recommend/history", response_model=s.ItemListResponse)
     async def recommend_history(request: s.HistoryRequest) -> Response:
         """The best items for a user who was not in training, given the items of their history."""
-        return JSONResponse(await batcher.one(service(request).recommend_for_history, request))
+        answering = service(request)
+        if request.fallback is not None and not any(map(answering.has_item, request.items)):
+            return await popular_instead(request)
+        return JSONResponse(await batcher.one(answering.recommend_for_history, request))
+
+    async def popular_instead(request: s.RecommendRequest | s.HistoryRequest) -> Response:
+        """The answer to a request for a list for somebody of whom the run knows nothing."""
+        instead = s.PopularRequest(**request.model_dump(exclude={"user", "items", "how", "fallback"}))
+        response = await batcher.one(service(instead).popular, instead)
+        return JSONResponse(response | {"fallback": "popular"})
+
+    @router.post("/popular", response_model=s.ItemListResponse)
+    async def popular(request: s.PopularRequest) -> Response:
+        """The items that the most people had lately, or in the data set of the run."""
+        return JSONResponse(await batcher.one(service(request).popular, request))
+
+    @router.get("/popular", response_model=s.ItemListResponse)
+    async def popular_by_address(
+        k: Annotated[int, Query(ge=1)] = 10,
+        category: Annotated[str | None, Query(max_length=512)] = None,
+        user: OriginalId | None = None,
+        run: RunNumber = 1,
+    ) -> Response:
+        """The same without a body, for what needs no lists of ids."""
+        categories = None if category is None else [category]
+        return await popular(s.PopularRequest(k=k, category=categories, user=user, run=run))
 
     @router.post("/similar", response_model=s.ItemListResponse)
     async def similar(request: s.SimilarRequest) -> Response:

@@ -17,6 +17,7 @@ ResponseId = str | int
 """An id in a response: a number if all ids of the run are integers that JSON readers keep exactly, else text."""
 ListLength = Annotated[int, Field(ge=1, description="Length of the list.")]
 
+Fallback = Literal["popular"]
 ListName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
@@ -47,15 +48,26 @@ class ItemListRequest(RunRequest):
         return self._listed_ids
 
 
+class PopularRequest(ItemListRequest):
+    """The items that the most people had; those of ``user``, if it is one of the run, are left out."""
+
+    user: RequestId | None = None
+
+
 class RecommendRequest(ItemListRequest):
-    """The best items for a user of the run."""
+    """The best items for a user of the run. ``fallback``: what an unknown user gets, in place of an error."""
 
     user: RequestId
+    fallback: Fallback | None = None
 
 
 class HistoryRequest(ItemListRequest):
-    """The best items for a user who was not in training, given the items of their history."""
+    """The best items for a user who was not in training, given the items of their history.
 
+    ``fallback``: what they get where the run has none of these items, in place of an error.
+    """
+
+    fallback: Fallback | None = None
     items: list[RequestId] = Field(min_length=1)
     how: FoldInMethod = Field(default="ridge", description="How a history becomes a user vector.")
 
@@ -153,6 +165,7 @@ class ItemListResponse(RunResponse):
 
     items: list[RankedItem]
     ignored: int = Field(default=0, description="Ids of the request that are none of this run.")
+    fallback: Fallback | None = Field(default=None, description="What the list is made of in place of what was asked.")
 
 
 class ExplanationResponse(RunResponse):

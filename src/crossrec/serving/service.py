@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crossrec.errors import ConfigError, DataError
 from crossrec.ops.csr import Bools, Ints
+from crossrec.recommend.event_log import Popularity
 from crossrec.recommend.id_map import IdMap
 from crossrec.recommend.recommender import BEHAVIOUR, NO_ROWS, Recommender
 from crossrec.serving import schemas as s
@@ -31,7 +32,8 @@ class RecommendationService:
     """Answers from one run. Immutable, and safe to call from several threads.
 
     ``card``: the run's model card. ``where``: a condition on columns of the table of items, which every item of a list
-    meets. Methods that take a list of requests return a response to each.
+    meets. ``popularity``: what is popular; by default of all interactions of the run. Methods that take a list of
+    requests return a response to each.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class RecommendationService:
         card: dict[str, Any],
         *,
         where: str | None = None,
+        popularity: Popularity | None = None,
     ) -> None:
         self.recommender, self.presenter, self.card = recommender, presenter, card
+        self.popularity = Popularity.of_run(recommender.vectors) if popularity is None else popularity
         self._offered = recommender.allowed(where=where)
         self._masks: dict[int, tuple[tuple[Any, ...], Bools]] = {}
 
@@ -64,6 +68,16 @@ class RecommendationService:
                     item["seen"] = splits.get(item_row)
             responses.append(self._response(items=items, ignored=ignored))
         return responses
+
+    def popular(self, request: s.PopularRequest) -> dict[str, Any]:
+        """The items that the most people had. A user who is none of the run has nothing that could be left out."""
+        allowed, ignored = self._allowed(request)
+        row = None if request.user is None else self.recommender.users.row(request.user)
+        hidden = None
+        if row is not None and request.exclude_seen:
+            hidden = self.recommender.seen_rows(np.asarray([row]))[1]
+        item_K, count_K = (torch.from_numpy(part) for part in self.popularity.top(request.k, allowed, hidden))
+        return self._response(items=self._ranked_items(item_K, count_K.float()), ignored=ignored)
 
     def recommend_for_history(self, request: s.HistoryRequest) -> dict[str, Any]:
         """A list for a user who was not in training."""
@@ -142,6 +156,10 @@ class RecommendationService:
             views=[*([BEHAVIOUR] if has_vector else []), *modalities],
             users=self._ranked_users(vectors.item_IS[row], LIKELY_USERS, without) if has_vector else [],
         )
+
+    def has_item(self, item: Any) -> bool:
+        """Whether the run has an item."""
+        return self.recommender.items.row(item) is not None
 
     def user_row(self, user: Any) -> int:
         """The row of a user. Raises UnknownIdError."""
