@@ -3,12 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-lowest lint format results questions bench bench-quick clean
+.PHONY: help demo test test-lowest test-newest test-package docs notebooks lock lint format results questions bench bench-quick clean
 
 help:
 	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
 	@echo "make test         run all tests"
 	@echo "make test-lowest  run all tests with the oldest versions that pyproject.toml allows, in .venv-lowest"
+	@echo "make test-newest  the same with the newest versions, in .venv-newest"
+	@echo "make test-package build wheel and sdist into dist, install and use both in fresh environments"
+	@echo "make docs         build the documentation site into build/site"
+	@echo "make notebooks    run the notebooks of examples/notebooks"
+	@echo "make lock         write requirements.lock: all packages of a deployment with hashes"
 	@echo "make lint         run ruff and mypy"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against plain references, into runs/bench"
@@ -46,6 +51,27 @@ test-lowest: $(VENV)/browser
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct -e '.[dev]'
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n auto -W default::DeprecationWarning
+
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade -e '.[dev]'
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n auto -W default::DeprecationWarning
+
+test-package: $(VENV)/dev
+	$(BIN)/python tests/packaging/check_install.py dist
+
+docs: $(VENV)/run
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	rm -rf build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/site
+
+notebooks: $(VENV)/run
+	$(BIN)/python tests/notebooks_runner.py
+
+lock: $(VENV)/run
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
+		--constraint constraints.txt --extra serve --output-file requirements.lock pyproject.toml
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -90,4 +116,4 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-lowest runs
+	rm -rf $(VENV) .venv-lowest .venv-newest build dist runs

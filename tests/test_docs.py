@@ -349,8 +349,8 @@ def test_the_two_tower_example_trains(arguments, monkeypatch, capsys):
 
 
 def test_no_machine_paths():
-    patterns = ("*.py", "*.md", "*.toml", "*.cff", "Makefile", "*.txt")
-    folders = ("src", "tests", "docs", "examples", "benchmarks")
+    patterns = ("*.py", "*.md", "*.toml", "*.cff", "Makefile", "*.txt", "*.ipynb", "*.yml", "*.yaml", "*.lock", "*.in")
+    folders = ("src", "tests", "docs", "examples", "benchmarks", ".github")
     files = [file for pattern in patterns for folder in folders for file in (ROOT / folder).rglob(pattern)]
     files += [file for pattern in patterns for file in ROOT.glob(pattern)]
     machine = re.compile(r"(?<![\w.])/(?:work|opt|home|root|Users)/\w")
