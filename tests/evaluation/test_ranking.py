@@ -171,6 +171,10 @@ def test_wrong_shapes_and_settings_are_refused():
         top_k(torch.ones(2, 2), torch.ones(3, 2), [0], [], [], 0)
     with pytest.raises(DataError, match="asked-for user 2"):
         top_k(torch.ones(2, 2), torch.ones(3, 2), [2], [], [], 1)
+    with pytest.raises(DataError, match="training item 3"):
+        top_k(torch.ones(2, 2), torch.ones(3, 2), [0], [1], [3], 1)
+    with pytest.raises(DataError, match="cannot rank 3 items for 2 users"):
+        top_k(torch.ones(2, 2), torch.ones(3, 1), [0], [], [], 1)
 
 
 @settings(deadline=None, max_examples=25)

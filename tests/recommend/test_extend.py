@@ -10,6 +10,7 @@ import pytest
 
 from crossrec.cli import main
 from crossrec.data import load
+from crossrec.data.io.atomic import read_json
 from crossrec.data.io.feature_card import FeatureCard, RowSource, card_path, write_card
 from crossrec.data.io.manifest import file_entry
 from crossrec.errors import ConfigError, DataError, RunError
@@ -48,6 +49,15 @@ def test_the_extended_run_matches_with_items_and_extends_again(tiny, tiny_run, a
     third = {m: x[[1]] for m, x in tiny_features().items()}
     twice = Recommender.open(tmp_path / "again")
     assert twice.items.ids.to_list() == [*range(40), 100, 101, 103]
+    for name, before, answer in (("more", tiny, summary), ("again", extended, again)):
+        assert read_json(tmp_path / name / "metrics.json")["extended"] == {
+            "run": before.vectors.identity,
+            "items": answer.added,
+            "untouched": 0,
+            "how": "blend",
+            "share": answer.share,
+            "trained_items": 40,
+        }
     lists, expected_lists = (
         recommender.recommend(k=43).sort("user", "item") for recommender in (twice, expected.with_items([103], third))
     )

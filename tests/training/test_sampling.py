@@ -76,6 +76,9 @@ def test_negatives_of_a_user_with_nearly_every_item_are_uniform(lacking):
     pairs = [(0, 2 * item + 1) for item in present] + [(1, 2 * item + 1) for item in of_user_1]
     sampler = Sampler(training_set(pairs, users=2, items=2001), 100)
     drawn = sampler.negatives(torch.tensor([0, 1] * 7000), torch_generator(5, "sampling"))
+    torch.manual_seed(lacking)
+    assert torch.equal(drawn, sampler.negatives(torch.tensor([0, 1] * 7000), torch_generator(5, "sampling")))
+    assert not torch.equal(drawn, sampler.negatives(torch.tensor([0, 1] * 7000), torch_generator(6, "sampling")))
     count = torch.bincount(drawn[::2], minlength=2001)
     assert count.nonzero().squeeze(1).tolist() == (2 * absent + 1).tolist()
     assert chisquare(count[2 * absent + 1].numpy()).pvalue > 1e-3
