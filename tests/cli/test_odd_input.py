@@ -60,6 +60,27 @@ def test_a_panic_is_one_line_and_rust_prints_nothing(zoned, monkeypatch, capfd):
     assert line.startswith(f"crossrec: error: {zoned}: cannot be read as Parquet (")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "days"),
+    [
+        (pl.Date, 2_932_897, "2,932,897"),
+        (pl.Date, -719_163, "-719,163"),
+        (pl.Datetime("us"), 9 * 10**18, "104,166,666"),
+        (pl.Datetime("ms", "UTC"), 2_932_897 * 86_400_000, "2,932,897"),
+    ],
+)
+@pytest.mark.parametrize("column", ["item", "time", "rating"])
+def test_dates_outside_the_calendar_are_named(tmp_path, crossrec, kind, value, days, column):
+    last_days = [0] * (len(PAIRS) - 2) + [2_932_896 if kind == pl.Date else 0, value]
+    frame = LOG.with_columns(time=pl.Series(range(len(PAIRS))), rating=pl.lit(1))
+    path = tmp_path / "log.parquet"
+    frame.with_columns(pl.Series(column, last_days).cast(kind)).write_parquet(path)
+    flags = ["--min-rating", "1"] if column == "rating" else []
+    line = crossrec("data", "import", path, "--out", "out", *flags).mistake
+    expected = f"{path}, row 20: column '{column}' holds a date {days} days from 1970, outside the years 1 to 9999; "
+    assert line == f"{expected}is it in another unit?"
+
+
 def test_other_output_on_stderr_is_kept(capfd):
     with no_panic():
         os.write(2, b"a note of a library\n")

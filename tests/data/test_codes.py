@@ -14,6 +14,7 @@ KINDS: dict[str, list[Any]] = {
     "text": ["ünï", "b", "07", "b", "", 'x,"y'],
     "whole numbers": [5, -3, 10**12, 5, 0],
     "large numbers": [2**63 + 5, 1, 2**64 - 1],
+    "beyond 64 bits": [2**70, -(2**70), 3],
     "fractions": [0.1, 1e300, -2.5, 0.1],
     "whole fractions": [1.0, 7.0, 1.0],
 }
@@ -21,7 +22,8 @@ KINDS: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_keep_their_values(kind):
-    cells = pl.Series(KINDS[kind], dtype=pl.UInt64 if kind == "large numbers" else None)
+    types = {"large numbers": pl.UInt64, "beyond 64 bits": pl.Int128}
+    cells = pl.Series(KINDS[kind], dtype=types.get(kind))
     ids = IdEncoder()
     code_N = np.concatenate([ids.encode(cells[:2]), ids.encode(cells[2:]), ids.encode(cells[:1])])
     sorted_ids, position = ids.sorted_ids(typed=True)

@@ -167,3 +167,19 @@ def test_who_holds_the_lock_is_not_judged_by_what_the_file_says(tmp_path):
     assert not other.acquire(), "no such process here, but the lock is held"
     with pytest.raises(RunError, match="in use"):
         other.check()
+
+
+def test_a_folder_that_the_process_before_deletes_is_made_again(tmp_path, monkeypatch):
+    folder, opened = tmp_path / "cell", os.open
+    deletions = iter(range(3))
+
+    def delete_first(path, *arguments):
+        if next(deletions, None) is not None:
+            folder.rmdir()
+        return opened(path, *arguments)
+
+    monkeypatch.setattr("crossrec.data.io.lock.os.open", delete_first)
+    lock = FolderLock(folder)
+    assert lock.acquire()
+    assert lock.path.exists()
+    lock.release()

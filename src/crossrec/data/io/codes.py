@@ -62,8 +62,8 @@ class IdEncoder:
         texts = pl.concat(self._texts) if self._texts else pl.Series(dtype=pl.String)
         dtype = self._dtypes[0] if self._dtypes else pl.String()
         if dtype.is_integer():
-            ids = texts.cast(pl.Int64, strict=False)
-            ids = texts.cast(pl.UInt64) if ids.null_count() else ids
+            widths = (texts.cast(kind, strict=False) for kind in (pl.Int64, pl.UInt64, *self._dtypes))
+            ids = next((ids for ids in widths if not ids.null_count()), texts)
         elif dtype.is_temporal():
             ids = from_physical(texts, dtype)
         else:

@@ -17,6 +17,8 @@ from crossrec.errors import RunError
 
 FILE = ".lock"
 """Name of the lock file in a folder that is locked."""
+OPENINGS = 10
+"""How often a lock file is opened in a folder that others delete when they are done."""
 INHERITED = "CROSSREC_LOCK"
 """Environment variable with the file descriptor of a lock that the parent process hands to a child."""
 
@@ -119,7 +121,10 @@ class FolderLock:
     def _open(self) -> int:
         with writing(self.folder):
             try:
-                make_folder(self.folder)
+                for _ in range(OPENINGS):
+                    make_folder(self.folder)
+                    with suppress(FileNotFoundError):  # the process before has deleted the folder meanwhile
+                        return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
                 return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             except (FileExistsError, NotADirectoryError):
                 reason = broken_link(self.folder) or "a file is in the way; give another --out"

@@ -24,6 +24,10 @@ ENDINGS = (".parquet", ".csv", ".jsonl")
 """File extensions that :func:`write_frames` supports."""
 PARQUET = b"PAR1"
 """First bytes of a Parquet file."""
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""The days of the calendar, from 1 January of year 1 to 31 December 9999, counted from 1970."""
+UNITS_A_DAY = {None: 1, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+"""Time unit of polars, None for dates → how many are a day."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,9 @@ class Table:
                     frame = next(frames, None)
                 if frame is None:
                     return
-                first += frame.height
-                yield Block(
-                    _in_known_zones(frame), _row_locations(first - frame.height), list, size * first // max(total, 1)
-                )
+                first, location = first + frame.height, _row_locations(first)
+                _check_calendar(self.path, frame, location)
+                yield Block(_in_known_zones(frame), location, list, size * first // max(total, 1))
 
     def location(self, row: int) -> str:
         """The position of row ``row`` (from 0): 'line 7' of a text file, header counted, or 'row 6' of Parquet."""
@@ -190,6 +193,21 @@ def open_parquet(path: Path) -> Iterator[BinaryIO]:
 def plain_column(frame: pl.DataFrame, name: str) -> pl.Series:
     """A column without its name: polars' methods look the name of a series up, and take ``^a.*$`` for a pattern."""
     return frame[name].alias("cells")
+
+
+def _check_calendar(path: Path, frame: pl.DataFrame, location: Callable[[int], str]) -> None:
+    """Raise DataError for the first date or moment outside the years 1 to 9999, at which polars panics."""
+    for cells in frame:
+        if isinstance(cells.dtype, pl.Date | pl.Datetime):
+            unit = UNITS_A_DAY[getattr(cells.dtype, "time_unit", None)]
+            days = cells.to_physical().alias("cells") // unit
+            outside = ~days.is_between(FIRST_DAY, LAST_DAY).fill_null(True)
+            if outside.any():
+                row = int(outside.arg_max() or 0)
+                raise DataError(
+                    f"{path}, {location(row)}: column '{cells.name}' holds a date {days[row]:,} days from 1970, outside "
+                    "the years 1 to 9999; is it in another unit?"
+                )
 
 
 def _in_known_zones(frame: pl.DataFrame) -> pl.DataFrame:
