@@ -62,7 +62,8 @@ class IdEncoder:
         texts = pl.concat(self._texts) if self._texts else pl.Series(dtype=pl.String)
         dtype = self._dtypes[0] if self._dtypes else pl.String()
         if dtype.is_integer():
-            widths = (texts.cast(kind, strict=False) for kind in (pl.Int64, pl.UInt64, *self._dtypes))
+            kinds = [pl.Int64(), pl.UInt64(), *self._dtypes]
+            widths = (texts.cast(kind, strict=False) for kind in kinds)
             ids = next((ids for ids in widths if not ids.null_count()), texts)
         elif dtype.is_temporal():
             ids = from_physical(texts, dtype)

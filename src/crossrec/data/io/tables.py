@@ -205,8 +205,8 @@ def _check_calendar(path: Path, frame: pl.DataFrame, location: Callable[[int], s
             if outside.any():
                 row = int(outside.arg_max() or 0)
                 raise DataError(
-                    f"{path}, {location(row)}: column '{cells.name}' holds a date {days[row]:,} days from 1970, outside "
-                    "the years 1 to 9999; is it in another unit?"
+                    f"{path}, {location(row)}: column '{cells.name}' holds a date {days[row]:,} days from 1970, "
+                    "outside the years 1 to 9999; is it in another unit?"
                 )
 
 
