@@ -40,7 +40,7 @@ $(VENV)/browser: $(VENV)/dev
 	@touch $@
 
 demo: $(VENV)/run
-	$(BIN)/crossrec compare --data synthetic --backbones lightgcn --seeds 0 --jobs 2 --out runs/demo
+	$(BIN)/python examples/demo.py
 
 test: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

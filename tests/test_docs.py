@@ -348,6 +348,25 @@ def test_the_two_tower_example_trains(arguments, monkeypatch, capsys):
     assert names["recall"] > 3 * 20 / names["ITEMS"]
 
 
+def test_the_demo_says_what_by_how_much_chance_and_what_next(tmp_path):
+    demo = runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="demo")
+    lines = text(ROOT / "docs" / "results" / "compare-tiktok-tests.csv").splitlines()
+    kept = [line for line in lines if line.startswith(("backbone,", "lightgcn,"))]
+    (tmp_path / "compare-tests.csv").write_text("\n".join(kept), encoding="utf-8")
+    result = demo["summary"](tmp_path)
+    assert [re.sub(" +", " ", line).strip() for line in result[1:4]] == [
+        "LightGCN alone 8.8%",
+        "LightGCN + FETTLE 9.5% +8%, not chance (p = 0.00062)",
+        "LightGCN + CROSS 10.4% +18%, not chance (p < 0.0001)",
+    ]
+    assert "paired tests over 6,125 people" in result[4]
+    assert any(line.startswith("NEXT: crossrec compare --data") for line in result)
+    no_effect = [line.replace(line.split(",")[-2], "0.4") for line in kept[1:]]
+    (tmp_path / "compare-tests.csv").write_text("\n".join([kept[0], *no_effect]), encoding="utf-8")
+    assert [line.count("may be chance (p = 0.4)") for line in demo["summary"](tmp_path)[2:4]] == [1, 1]
+    assert "examples/demo.py" in text(ROOT / "Makefile")
+
+
 def test_no_machine_paths():
     patterns = ("*.py", "*.md", "*.toml", "*.cff", "Makefile", "*.txt", "*.ipynb", "*.yml", "*.yaml", "*.lock", "*.in")
     folders = ("src", "tests", "docs", "examples", "benchmarks", ".github")
