@@ -14,7 +14,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 every = pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
 
 LAYERS = (
-    {"types", "arguments", "errors", "config", "console", "devices", "memory", "randomness", "lazy", "_version"},
+    {
+        "types",
+        "arguments",
+        "errors",
+        "config",
+        "parts",
+        "console",
+        "devices",
+        "memory",
+        "randomness",
+        "lazy",
+        "_version",
+    },
     {"ops"},
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
@@ -31,7 +43,7 @@ LAYERS = (
 )
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
 BESIDE = {
-    *(("types", "arguments"), ("types", "errors"), ("arguments", "errors")),
+    *(("types", "arguments"), ("types", "errors"), ("arguments", "errors"), ("parts", "config"), ("parts", "errors")),
     *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy")),
     *(("memory", "errors"), ("randomness", "lazy")),
 }

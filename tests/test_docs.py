@@ -196,10 +196,10 @@ def registries_restored() -> Iterator[None]:
     """Undo what happens to the package's constant dicts, so that a guide may register a backbone or an importer."""
     loaded = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "crossrec"]
     registries = [
-        (value, dict(value))
+        (entries, dict(entries))
         for module in loaded
         for name, value in vars(module).items()
-        if name.isupper() and type(value) is dict
+        if name.isupper() and isinstance(entries := getattr(value, "_parts", value), dict)
     ]
     try:
         yield
@@ -260,12 +260,13 @@ def test_the_question_of_the_guide_is_a_command_that_finds_its_runs(tmp_path, mo
 
 
 def test_the_metric_of_the_guide_is_in_the_results_of_a_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(METRICS, "mrr", run_page(ROOT / "docs" / "new-metric.md", tmp_path, monkeypatch).mrr)
-    config = RunConfig(data=DataConfig(data="synthetic-tiny"), training=TrainingConfig(epochs=1, device="cpu"))
+    monkeypatch.setitem(METRICS, "rbp", run_page(ROOT / "docs" / "new-metric.md", tmp_path, monkeypatch).rbp)
+    training = TrainingConfig(epochs=1, device="cpu", metrics=("rbp",))
+    config = RunConfig(data=DataConfig(data="synthetic-tiny"), training=training)
     epochs = []
     metrics = run(config, tmp_path / "out", on_epoch=lambda progress: epochs.append(progress.history[-1]))
-    assert epochs[0]["valid_mrr@20"] == metrics["valid"]["mrr@20"]
-    assert 0 < metrics["test"]["precision@20"] < metrics["test"]["mrr@20"] < 1
+    assert epochs[0]["valid_rbp@20"] == metrics["valid"]["rbp@20"]
+    assert 0 < metrics["test"]["precision@20"] < metrics["test"]["rbp@20"] < 1
 
 
 def test_the_table_of_the_readme_has_the_figures_of_the_results():

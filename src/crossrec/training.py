@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -20,13 +20,18 @@ from crossrec.config import Config, Number, NumberOrZero, Seed
 from crossrec.devices import Device
 from crossrec.errors import RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
+from crossrec.evaluation.metrics import DEFAULT_METRICS, ListLength, Metric, MetricAtK
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.sampling import Sampler
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"
-"""The validation metric for early stopping and the choice of the best epoch, unrounded."""
+"""The validation metric for early stopping and the choice of the best epoch, unrounded, unless another is monitored."""
+KS = (10, 20)
+"""Lengths of lists that every run measures."""
+SHOWN = ("recall", "ndcg")
+"""Metrics of tables, unless others are named."""
 PURPOSES = ("sampling", "epoch")
 """One random generator for each."""
 
@@ -39,7 +44,7 @@ class TrainingConfig(Config):
     batch_size: Number = 2048
     """Pairs per step."""
     patience: Number = 20
-    """Stop after this many epochs without a better validation Recall@20."""
+    """Stop after this many epochs without a better --monitor on validation."""
     patience_steps: NumberOrZero = 400
     """Do not stop before this many steps without progress; an epoch of a small data set has few steps."""
     seed: Seed = 0
@@ -50,6 +55,35 @@ class TrainingConfig(Config):
     """Save a checkpoint at the end of an epoch if the last one is at least this many seconds old."""
     record_strengths: bool | None = None
     """Write strengths.csv: strengths of modalities and directions of alignment after every epoch (Figure 2)."""
+
+    metrics: tuple[Metric, ...] | None = None
+    """Metrics of the tables: recall, ndcg, precision, map, hr, mrr or module:function; default: recall ndcg."""
+    k: tuple[ListLength, ...] | None = None
+    """Lengths of lists for the metrics of the tables; default: 10 20."""
+    monitor: MetricAtK | None = None
+    """Validation metric that chooses the best epoch and stops training, e.g. ndcg@10; default: recall@20."""
+
+    @property
+    def selection(self) -> str:
+        """The metric that chooses the best epoch."""
+        return self.monitor or SELECTION
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics of tables, e.g. "recall@10"."""
+        return tuple(f"{metric}@{k}" for metric in self.metrics or SHOWN for k in self.k or KS)
+
+    @property
+    def measured(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Metrics and lengths of lists that a run measures: those of every run, of the tables, and the monitored."""
+        metric, k = self.selection.split("@")
+        metrics = dict.fromkeys([*DEFAULT_METRICS, *(self.metrics or ()), metric])
+        return tuple(metrics), tuple(dict.fromkeys([*KS, *(self.k or ()), int(k)]))
+
+    @field_validator("monitor")
+    @classmethod
+    def _none_for_the_default(cls, value: str | None) -> str | None:
+        return None if value == SELECTION else value
 
     @field_validator("record_strengths")
     @classmethod
@@ -97,11 +131,17 @@ def fit(
       returns unfinished; the same call without it goes on from there.
     - ``follow``: an earlier training, whose validation decides in place of this one's where the alignment starts anew.
 
-    If no user has validation items, the last epoch is the best. Raises TrainingError naming epoch, batch and term if a
-    loss is not finite, RunError for a damaged checkpoint or one of another identity.
+    On a small catalogue the monitored metric may be the same in many epochs, such as Recall@20 of 20 items. Of epochs
+    that tie at 1, or with lists of more than half of the items, the one with the best NDCG at the same K is the best;
+    of others the first. If no user has validation items, the last epoch is the best.
+
+    Raises TrainingError naming epoch, batch and term if a loss is not finite, RunError for a damaged checkpoint or one
+    of another identity.
     """
     folder = None if checkpoints is None else Path(checkpoints)
     sampler = Sampler(data, config.batch_size)
+    top_k = int(config.selection.split("@")[1])
+    is_coarse = 2 * top_k > valid.num_items
     optimizer = torch.optim.Adam(objective.parameter_groups(), fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
@@ -128,14 +168,16 @@ def fit(
             group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), len(sampler), epoch)
         trained = time.perf_counter()
-        metrics = validate(objective, valid)
+        metrics = validate(objective, valid, *config.measured)
         seconds = {"train_seconds": trained - started, "eval_seconds": time.perf_counter() - trained}
         progress.history.append({"epoch": epoch, **seconds, **means, **{f"valid_{k}": v for k, v in metrics.items()}})
         if observe is not None:
             progress.observed.append({"epoch": epoch, **observe()})
         progress.epoch = epoch
-        value = metrics.get(SELECTION, float(epoch))
-        if value > progress.best_value:
+        value = metrics.get(config.selection, float(epoch))
+        is_tie = value == progress.best_value and (value == 1 or is_coarse)
+        best_row = progress.history[progress.best_epoch - 1]
+        if value > progress.best_value or (is_tie and metrics[f"ndcg@{top_k}"] > best_row[f"valid_ndcg@{top_k}"]):
             progress.best_epoch, progress.best_value = epoch, value
             for name, weights in objective.state_dict().items():
                 state.best[name].copy_(weights)
@@ -146,6 +188,18 @@ def fit(
         on_epoch(progress)
     objective.load_state_dict(state.best)
     return progress
+
+
+def tie_note(progress: Progress, selection: str) -> str:
+    """Say that the metric which chooses the epoch is 1 in several; "" where it is not."""
+    ties = sum(row.get(f"valid_{selection}") == 1 for row in progress.history)
+    metric, k = selection.split("@")
+    return (
+        f"Validation {selection} is 1 in {ties} epochs, so NDCG@{k} has chosen among these. For a catalogue this small "
+        f"take a smaller K, as in --monitor {metric}@{max(1, int(k) // 4)}"
+        if ties > 1
+        else ""
+    )
 
 
 def _steps(
@@ -181,20 +235,27 @@ def _steps(
     return {name: fmean(column) for name, column in by_term.items()}
 
 
-def validate(objective: Objective, held: HeldOut) -> dict[str, float]:
+def validate(
+    objective: Objective, held: HeldOut, metric_names: Sequence[str] = DEFAULT_METRICS, ks: Sequence[int] = KS
+) -> dict[str, float]:
     """Evaluate the current weights on held-out pairs. Without a user to evaluate the result is empty."""
-    return validate_splits(objective, {"held": held})["held"]
+    return validate_splits(objective, {"held": held}, metric_names, ks)["held"]
 
 
 @torch.no_grad()
-def validate_splits(objective: Objective, splits: Mapping[str, HeldOut]) -> dict[str, dict[str, float]]:
+def validate_splits(
+    objective: Objective,
+    splits: Mapping[str, HeldOut],
+    metric_names: Sequence[str] = DEFAULT_METRICS,
+    ks: Sequence[int] = KS,
+) -> dict[str, dict[str, float]]:
     """``validate`` for several splits. Each user is scored once."""
     present = {name: held for name, held in splits.items() if len(held.user_E)}
     metrics: dict[str, dict[str, float]] = {name: {} for name in splits}
     if present:
         objective.eval()
         reps = objective.propagate()
-        metrics |= evaluate_splits(reps.user_US, reps.item_IS, present)
+        metrics |= evaluate_splits(reps.user_US, reps.item_IS, present, ks, metrics=metric_names)
     return metrics
 
 

@@ -10,7 +10,7 @@ import pytest
 TRAIN = {
     "unknown flag": (["--epcohs", "3"], ["--epcohs", "--epochs"]),
     "unknown backbone": (["--backbone", "lightgnc"], ["--backbone", "lightgnc", "lightgcn"]),
-    "unknown alignment": (["--alignment", "cros"], ["--alignment", "cros", '"cross"']),
+    "unknown alignment": (["--alignment", "cros"], ["--alignment", "cros", "'cross'"]),
     "flag of another backbone": (["--backbone", "bpr", "--layers", "2"], ["--layers"]),
     "flag of an alignment without one": (["--alignment", "none", "--alpha", "1"], ["--alpha"]),
     "wrong type": (["--epochs", "abc"], ["--epochs", "abc", "integer"]),

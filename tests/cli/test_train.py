@@ -114,6 +114,10 @@ def other(kind, default):
 
 
 SPECIAL = {
+    "terms": (["--terms", "item", "tuning"], ["item", "tuning"]),
+    "metrics": (["--metrics", "HR", "mrr"], ["hr", "mrr"]),
+    "k": (["--k", "5", "10"], [5, 10]),
+    "monitor": (["--monitor", "NDCG@5"], "ndcg@5"),
     "modality_weights": (
         ["--modality-weights.image", "1", "--modality-weights.text", "3"],
         {"image": 1.0, "text": 3.0},

@@ -36,7 +36,7 @@ def case(seed, users=60, items=45, width=6):
 
 
 def slow_metrics(ranks_of_user, k):
-    """The four metrics of one user from the definitions, one loop each."""
+    """The metrics of one user from the definitions, one loop each."""
     hits = sorted(rank for rank in ranks_of_user if rank < k)
     dcg = sum(1 / math.log2(rank + 2) for rank in hits)
     ideal = sum(1 / math.log2(n + 2) for n in range(min(k, len(ranks_of_user))))
@@ -46,6 +46,8 @@ def slow_metrics(ranks_of_user, k):
         f"ndcg@{k}": dcg / ideal,
         f"precision@{k}": len(hits) / k,
         f"map@{k}": sum(precisions) / len(ranks_of_user),
+        f"hr@{k}": float(bool(hits)),
+        f"mrr@{k}": 1 / (hits[0] + 1) if hits else 0.0,
     }
 
 
@@ -53,7 +55,8 @@ def slow_metrics(ranks_of_user, k):
 def test_equal_to_a_slow_loop(seed):
     user_US, item_IS, _, held = case(seed)
     ranks = rank_held_out(user_US, item_IS, held)
-    values = per_user(ranks, KS)
+    values = per_user(ranks, KS, ["recall", "ndcg", "precision", "map", "HR", "MRR"])
+    assert len(values) == 6 * len(KS)
     for row in range(len(held.user_E)):
         for k in KS:
             for name, expected in slow_metrics(ranks.rank_P[ranks.row_P == row].tolist(), k).items():

@@ -44,7 +44,7 @@ def test_alignment_is_in_the_digest():
     assert RunConfig(alignment=None).digest() != RunConfig(alignment=CrossConfig()).digest()
 
 
-NEEDS = {"fade": {"alignment_epochs": 5}}
+NEEDS = {name: {"alignment_epochs": 5} for name in ("fade", "restart_after", "restart_optimizer")}
 """Settings that another one needs."""
 
 
@@ -63,6 +63,7 @@ def other_values(field, info):
     """Values other than the default; some may mean the same."""
     yield (SPECIAL[field] if field in SPECIAL else other(info.annotation, info.default))[1]
     for kind in (info.annotation, *typing.get_args(info.annotation)):
+        yield from [True, False] if kind is bool else []
         yield from typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
 
 
@@ -97,3 +98,12 @@ def test_the_identity_is_that_of_configuration_and_data():
     others = [RunConfig(alignment=None).identity(dataset), config.identity(other_data)]
     assert config.identity(dataset) not in others
     assert config.identity(dataset) == RunConfig().identity(load(DataConfig(data="synthetic-tiny")))
+
+
+def test_what_tables_show_is_not_in_the_digest_but_what_runs_measure_is():
+    digest = RunConfig().digest()
+    shown = TrainingConfig(metrics=("map", "recall"), k=(20,), monitor="recall@20")
+    assert RunConfig(training=shown).digest() == digest
+    measured = {RunConfig(training=TrainingConfig(metrics=m)).digest() for m in (("hr",), ("mrr",), ("hr", "mrr"))}
+    assert len(measured | {digest}) == 4
+    assert RunConfig(training=TrainingConfig(metrics=("mrr", "hr"))).digest() in measured

@@ -16,7 +16,7 @@ from crossrec.devices import torch_device
 from crossrec.errors import ConfigError, TrainingError
 from crossrec.objective import Objective
 from crossrec.runs.execute import held_out, run, training_set
-from crossrec.training import TrainingConfig, fit, validate
+from crossrec.training import TrainingConfig, fit, tie_note, validate
 
 from .runs import CROSS, history, tiny
 
@@ -37,7 +37,7 @@ def scripted(monkeypatch, values):
     """Let validation return these values, and record the weights it gets."""
     seen, script = [], iter(values)
 
-    def validate_by_script(objective, held):
+    def validate_by_script(objective, held, *measured):
         seen.append({name: value.clone() for name, value in objective.state_dict().items()})
         return {"recall@20": next(script), "recall@10": float(len(seen))}
 
@@ -69,6 +69,48 @@ def test_early_stopping(values, patience, best, last, world, monkeypatch):
     assert all(torch.equal(weights[name], seen[best - 1][name]) for name in weights)
     if best < last:
         assert any(not torch.equal(weights[name], seen[last - 1][name]) for name in weights)
+
+
+TIES = {
+    "at 1, the first with the best NDCG": ("recall@20", [1.0, 1.0, 1.0, 1.0], [0.5, 0.8, 0.8, 0.7], 2),
+    "below 1 in short lists, the first": ("recall@20", [0.9, 0.9, 0.9, 0.9], [0.5, 0.8, 0.8, 0.7], 1),
+    "in lists of more than half of the items": ("recall@30", [0.9, 0.9, 0.8, 0.9], [0.5, 0.6, 0.9, 0.7], 4),
+    "a better value goes first": ("hr@30", [0.8, 0.9, 0.9, 0.9], [0.9, 0.4, 0.3, 0.2], 2),
+}
+
+
+@pytest.mark.parametrize(("monitor", "values", "ndcg", "best"), TIES.values(), ids=TIES)
+def test_ties_of_a_small_catalogue_are_broken_by_ndcg(monitor, values, ndcg, best, world, monkeypatch):
+    objective, data, valid = world  # 40 items
+    script = iter(zip(values, ndcg, strict=True))
+    measured = []
+
+    def validate_by_script(objective, held, names, ks):
+        measured.append((names, ks))
+        value, gain = next(script)
+        return {monitor: value, f"ndcg@{monitor.split('@')[1]}": gain}
+
+    monkeypatch.setattr("crossrec.training.validate", validate_by_script)
+    config = TrainingConfig(epochs=4, patience_steps=0, device="cpu", monitor=monitor)
+    progress = fit(objective, data, valid, config)
+    assert progress.best_epoch == best
+    assert measured[0] == config.measured
+    note = tie_note(progress, monitor)
+    assert note.startswith("Validation recall@20 is 1 in 4 epochs, so NDCG@20 has chosen") == (values[0] == 1)
+    assert bool(note) == (values[0] == 1)
+
+
+def test_metrics_and_lengths_that_are_measured_and_shown():
+    default = TrainingConfig()
+    assert (default.selection, default.shown) == ("recall@20", ("recall@10", "recall@20", "ndcg@10", "ndcg@20"))
+    assert default.measured == (("recall", "ndcg", "precision", "map"), (10, 20))
+    config = TrainingConfig(metrics=("HR", "ndcg"), k=(5,), monitor="MRR@3")
+    assert (config.selection, config.shown) == ("mrr@3", ("hr@5", "ndcg@5"))
+    assert config.measured == (("recall", "ndcg", "precision", "map", "hr", "mrr"), (10, 20, 5, 3))
+    assert TrainingConfig(monitor="Recall@20") == default
+    for monitor in ("recall", "recall@0", "recall@x", "recal@20", "@20"):
+        with pytest.raises(ConfigError, match="setting 'monitor'"):
+            TrainingConfig.parse({"monitor": monitor})
 
 
 @pytest.mark.parametrize(

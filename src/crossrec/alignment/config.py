@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -12,14 +12,17 @@ from crossrec.alignment.item_level import AlignerKind
 from crossrec.alignment.neighbors import Negatives
 from crossrec.alignment.schedule import Fade
 from crossrec.alignment.strength import StrengthScale
+from crossrec.alignment.terms import Term
 from crossrec.config import Config, Layers, Neighbors, Number, NumberOrZero, Prototypes
 from crossrec.ops.blockwise import Precision
+from crossrec.parts import Registry
 from crossrec.types import Direction
 
-Term = Literal["item", "tuning", "neighbor", "cluster_items", "cluster_users"]
 Weight = Annotated[float, Field(ge=0)]
 Temperature = Annotated[float, Field(gt=0)]
 
+DELTA = 0.01
+"""δ unless given."""
 LAMBDA_F_BOUNDS = (0.001, 0.5)
 """A learnable λ_f is clamped to this range before use."""
 LAMBDA_C_BOUNDS = (0.01, 0.99)
@@ -31,6 +34,8 @@ class AlignmentConfig(Config):
 
     name: ClassVar[str]
     """Name of the alignment for ``--alignment``."""
+    module_type: ClassVar[Any] = None
+    """Module of an alignment from outside the package, a subclass of ``Alignment``."""
     alignment_epochs: NumberOrZero | None = None
     """Epochs in which the alignment takes part, from the first; all unless given."""
     fade: Fade | None = None
@@ -80,13 +85,15 @@ class CrossConfig(AlignmentConfig):
 
     name: ClassVar[str] = "cross"
     terms: tuple[Term, ...] = ("item", "tuning", "neighbor", "cluster_items", "cluster_users")
-    """Terms to compute. A term of weight 0 is left out as well."""
+    """Terms to compute, by name or as module:function. A term of weight 0 is left out as well."""
     alpha: Weight = 0.01
     """α, weight of item-level alignment and direction tuning (Eq. 4 and 6)."""
     beta: Weight = 0.01
     """β, weight of cluster-level alignment (Eq. 11 and 12)."""
     gamma: Weight = 0.01
     """γ, weight of neighbour-level alignment (Eq. 9)."""
+    delta: Weight | None = None
+    """δ, weight of each term from outside the package; 0.01 unless given."""
     direction: Direction = "dynamic"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
     strength_scale: StrengthScale | None = None
@@ -133,10 +140,13 @@ class CrossConfig(AlignmentConfig):
         return None if value == "cosine" else value  # the same run, so the same digest
 
     def weight(self, term: str) -> float:
-        """Weight of a term: α, β or γ."""
-        if term in ("item", "tuning"):
-            return self.alpha
-        return self.gamma if term == "neighbor" else self.beta
+        """Weight of a term: α, β, γ or δ."""
+        of_paper = {
+            **dict.fromkeys(("item", "tuning"), self.alpha),
+            **dict.fromkeys(("cluster_items", "cluster_users"), self.beta),
+            "neighbor": self.gamma,
+        }
+        return of_paper.get(term, DELTA if self.delta is None else self.delta)
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -149,7 +159,7 @@ class FettleConfig(CrossConfig):
 
     name: ClassVar[str] = "fettle"
     terms: tuple[Term, ...] = ("item", "tuning", "cluster_items", "cluster_users")
-    """Terms to compute. A term of weight 0 is left out as well."""
+    """Terms to compute, by name or as module:function. A term of weight 0 is left out as well."""
     direction: Direction = "one_way"
     """Rule for the direction of item-level alignment (Sections 4.2 and 5)."""
 
@@ -209,14 +219,27 @@ class DamrsAlignmentConfig(AlignmentConfig):
         return tuple(term for term in ("item_relations", "user_preference") if self.weight(term) > 0)
 
 
-ALIGNMENTS: dict[str, type[AlignmentConfig] | None] = {
-    "none": None,
-    "fettle": FettleConfig,
-    "cross": CrossConfig,
-    "prime": PrimeConfig,
-    "damrs": DamrsAlignmentConfig,
-}
-"""Settings by the name that ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS, PRIME, DA-MRS's losses."""
+def _problem(part: Any) -> str:
+    """What is wrong with an alignment from outside the package, or ""."""
+    if isinstance(part, type) and issubclass(part, AlignmentConfig) and isinstance(getattr(part, "name", None), str):
+        return ""
+    return "not the settings of an alignment; give a subclass of AlignmentConfig with a name"
+
+
+ALIGNMENTS: Registry[type[AlignmentConfig] | None] = Registry(
+    "alignment",
+    "crossrec.alignments",
+    {
+        "none": None,
+        "fettle": FettleConfig,
+        "cross": CrossConfig,
+        "prime": PrimeConfig,
+        "damrs": DamrsAlignmentConfig,
+    },
+    problem=_problem,
+    own_name=lambda part: "none" if part is None else part.name,
+)
+"""Settings by what ``--alignment`` takes: none (the backbone alone), FETTLE, CROSS, PRIME, DA-MRS's losses, others."""
 
 
 def default_prototypes(num_items: int) -> int:

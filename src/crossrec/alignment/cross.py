@@ -23,6 +23,7 @@ from crossrec.alignment.item_level import Aligner, item_level_loss
 from crossrec.alignment.neighbors import fill_with_content, neighbor_loss, neighborhood
 from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength, strength_by_rank, strength_by_zscore
+from crossrec.alignment.terms import outside_terms
 from crossrec.alignment.tuning import direction_tuning_loss
 from crossrec.arguments import as_features, as_pairs, number_of_items, row_of
 from crossrec.errors import ArgumentError
@@ -115,15 +116,17 @@ class Cross(Alignment):
         if neighbors is not None and config.fill_neighbors and content:
             neighbors = fill_with_content(neighbors, content, config.content_shares)
         self.register_buffer("neighbor_IK", neighbors, persistent=False)
+        self.outside, self._functions = outside_terms(active, dim, self.modalities, num_items, generator)
 
     @not_compiled
     def forward(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         """The terms of ``config.active`` by name, each a scalar, not weighted.
 
         ``item`` (Eq. 4), ``tuning`` (Eq. 6), ``neighbor`` (Eq. 9), ``cluster_items`` (Eq. 11), ``cluster_users``
-        (Eq. 12). A term in which nothing takes part, such as ``item`` with the id modality alone, is a differentiable
-        zero. ``torch.compile`` leaves this step as it is, because compiled it is slower. Raises ArgumentError where
-        vectors or batch do not fit: rows, columns, devices, numbers out of range, and modalities other than announced.
+        (Eq. 12), and those from outside the package. A term in which nothing takes part, such as ``item`` with the id
+        modality alone, is a differentiable zero. ``torch.compile`` leaves this step as it is, because compiled it is
+        slower. Raises ArgumentError where vectors or batch do not fit: rows, columns, devices, numbers out of range,
+        and modalities other than announced.
         """
         active = self.config.active
         if not active:
@@ -134,7 +137,8 @@ class Cross(Alignment):
             terms |= self._item_terms(view)
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
-        return terms | self._cluster_terms(view)
+        terms |= self._cluster_terms(view)
+        return terms | {name: term(view) for name, term in (*self.outside.items(), *self._functions.items())}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """As ``Alignment.parameter_groups``; with ``temperature_gradient`` λ_f and λ_c have the factors α and β."""

@@ -15,5 +15,7 @@ MODULES: dict[type[AlignmentConfig], type[Alignment]] = {
 
 
 def module_of(config: AlignmentConfig) -> type[Alignment]:
-    """The module that computes the terms of ``config``."""
-    return next(MODULES[kind] for kind in type(config).__mro__ if kind in MODULES)
+    """The module that computes the terms of ``config``: its ``module_type``, else that of MODULES."""
+    kinds = (kind for kind in type(config).__mro__ if kind in MODULES)
+    module: type[Alignment] = config.module_type or MODULES[next(kinds)]
+    return module

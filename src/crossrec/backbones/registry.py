@@ -1,6 +1,8 @@
-"""Registry of the backbones. A new one is a file in this folder and a line here."""
+"""Registry of the backbones. A new one is a file in this folder and a line here, or an entry point of a package."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from crossrec.backbones.base import Backbone
 from crossrec.backbones.bpr import BPR
@@ -18,8 +20,19 @@ from crossrec.backbones.pgl import PGL
 from crossrec.backbones.sgl import SGL
 from crossrec.backbones.slmrec import SLMRec
 from crossrec.backbones.vbpr import VBPR
+from crossrec.parts import Registry
 
-BACKBONES: dict[str, type[Backbone]] = {
+
+def _problem(part: Any) -> str:
+    """What is wrong with a backbone from outside the package, or ""."""
+    if not isinstance(part, type) or not issubclass(part, Backbone):
+        return "not a backbone; give a subclass of crossrec.backbones.Backbone"
+    if not isinstance(getattr(getattr(part, "config_type", None), "name", None), str):
+        return "has no config_type with a name; docs/new-backbone.md has an example"
+    return ""
+
+
+BUILT_IN: dict[str, type[Backbone]] = {
     "bpr": BPR,
     "lightgcn": LightGCN,
     "sgl": SGL,
@@ -36,4 +49,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "pgl": PGL,
     "damrs": DAMRS,
 }
-"""Class of each backbone by the name that ``--backbone`` takes."""
+"""The backbones of this package by name."""
+
+BACKBONES: Registry[type[Backbone]] = Registry(
+    "backbone", "crossrec.backbones", BUILT_IN, problem=_problem, own_name=lambda part: part.config_type.name
+)
+"""Class of each backbone by what ``--backbone`` takes: a name, or ``module:Class``."""

@@ -6,31 +6,54 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from crossrec.alignment import ALIGNMENTS, AlignmentConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.errors import ConfigError
+from crossrec.parts import Registry, nearest_spelling
 
 MULTIPLE = Parameter(consume_multiple=True)
 MAX_THREADS, MAX_JOBS = 256, 1024
 
-# From the registries: a new backbone or alignment becomes a choice of its flag.
-BackboneName: Any = Literal[tuple(BACKBONES)]
 AUTO = "auto"
 """The alignment that a race on validation chooses."""
-AlignmentName: Any = Literal[(*ALIGNMENTS, AUTO)]
+
+
+def part_names() -> dict[str, Any]:
+    """Annotations of --backbone and --alignment, which decide what other flags there are."""
+    race = f"{AUTO}: a race on validation chooses, within 2.5 times the backbone's training time"
+    return {
+        "backbone": _name_type(BACKBONES, "backbone", "Recommender to train"),
+        "alignment": _name_type(ALIGNMENTS, "alignment", "Alignment on top of it", f" {race}.", AUTO),
+    }
+
+
+def _name_type(names: Registry[Any], flag: str, help: str, more: str = "", *others: str) -> Any:
+    """Annotation of a flag that names a part: the help lists all names, and any way of writing one is taken.
+
+    ``more`` is added to the help; ``others`` are names that are no part.
+    """
+
+    def own_name(_: Any, tokens: Sequence[Token]) -> str:
+        name = nearest_spelling(tokens[0].value, others)
+        return name if name in others else names.check(name, f"--{flag}", others)
+
+    listed = ", ".join([*names, *others])
+    return Annotated[str, Parameter(converter=own_name, help=f"{help}: {listed}, or module:Class.{more}")]
 
 
 def config_types(tokens: Sequence[str]) -> tuple[type[BackboneConfig], type[AlignmentConfig] | None]:
     """Return the configuration types that ``--backbone`` and ``--alignment`` select in a command line."""
     app = App(help_flags=[], version_flags=[], default_parameter=MULTIPLE)
 
-    @app.default
-    def names(*, backbone: BackboneName = "lightgcn", alignment: AlignmentName = "cross") -> None: ...
+    def names(*, backbone: str = "lightgcn", alignment: str = "cross") -> None: ...
+
+    names.__annotations__.update(part_names())
+    app.default(names)
 
     _, bound, _, _ = app.parse_known_args(list(tokens))
     backbone = BACKBONES[bound.arguments.get("backbone", "lightgcn")].config_type

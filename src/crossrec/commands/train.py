@@ -17,7 +17,7 @@ from crossrec.errors import ConfigError
 from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.execute import run
 from crossrec.runs.race import race
-from crossrec.training import SELECTION, Progress, TrainingConfig
+from crossrec.training import Progress, TrainingConfig, tie_note
 
 
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
@@ -26,8 +26,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         return flags.parse(from_file, tokens, name="crossrec train", types={"config": Path, "out": Path})
     backbone_type, alignment_type = flags.config_types(tokens)
     types = {
-        "backbone": flags.BackboneName,
-        "alignment": flags.AlignmentName,
+        **flags.part_names(),
         "out": Path | None,
         "data": flags.flat(DataConfig),
         "training": flags.flat(TrainingConfig),
@@ -56,10 +55,6 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
 
         Parameters
         ----------
-        backbone
-            Recommender to train.
-        alignment
-            Alignment on top of it. auto: a race on validation chooses, within 2.5 times the backbone's training time.
         out
             Run directory; by default a name made from the settings, under runs/.
         resume
@@ -121,12 +116,14 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
     flags.use_threads(threads)
     flags.keep_freed_memory()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
-    label = config.label
+    label, note = config.label, ""
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
         task = bar.add_task(label, total=config.training.epochs, state="")
 
         def on_epoch(progress: Progress) -> None:
-            state = epoch_state(progress.history[-1], progress.best_epoch)
+            nonlocal note
+            note = tie_note(progress, config.training.selection)
+            state = epoch_state(progress.history[-1], progress.best_epoch, config.training.selection)
             bar.update(task, completed=progress.epoch, state=state)
             bar.print_line(f"{label} epoch {progress.epoch}: {state}")
 
@@ -136,14 +133,16 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
             bar.print_line(f"{label} epoch {progress.epoch}, {state}")
 
         metrics = run(config, out, resume=resume, on_epoch=on_epoch, on_refit_epoch=on_refit_epoch)
-    print_metrics(label, metrics, out)
+    print_metrics(label, metrics, out, config.training)
+    if note:
+        say(note)
     return 0
 
 
 def _race(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     flags.use_threads(threads)
     flags.keep_freed_memory()
-    label = config.backbone.name
+    label, selection = config.backbone.name, config.training.selection
     out = out or Path("runs") / f"{label}+{flags.AUTO}-seed{config.training.seed}-{config.digest()[:8]}"
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
         tasks: dict[str, TaskID] = {}
@@ -151,34 +150,36 @@ def _race(config: RunConfig, out: Path | None, resume: bool, threads: int) -> in
         def on_epoch(alignment: str, progress: Progress) -> None:
             if alignment not in tasks:
                 tasks[alignment] = bar.add_task(alignment, total=config.training.epochs, state="")
-            state = epoch_state(progress.history[-1], progress.best_epoch)
+            state = epoch_state(progress.history[-1], progress.best_epoch, selection)
             bar.update(tasks[alignment], completed=progress.epoch, state=state)
             bar.print_line(f"{label}+{alignment} epoch {progress.epoch}: {state}")
 
         metrics, standings = race(config, out, resume=resume, on_epoch=on_epoch)
     table = Table(title=f"Race of the alignments on {label}, by validation", title_justify="left")
-    for column in ("alignment", SELECTION, "epochs", "training, s"):
+    for column in ("alignment", selection, "epochs", "training, s"):
         table.add_column(column, justify="left" if column == "alignment" else "right")
     for standing in standings:
         epochs = f"{standing.epochs}" if standing.finished else f"{standing.epochs}, stopped"
         table.add_row(standing.alignment, f"{standing.valid:.4f}", epochs, f"{standing.seconds:.1f}")
     stdout.print(table)
-    print_metrics(f"{label}+{standings[0].alignment}", metrics, out)
+    print_metrics(f"{label}+{standings[0].alignment}", metrics, out, config.training)
     return 0
 
 
-def epoch_state(row: dict[str, float], best_epoch: int) -> str:
+def epoch_state(row: dict[str, float], best_epoch: int, selection: str) -> str:
     """Loss, validation metric and best epoch so far, in one line."""
-    metric = row.get(f"valid_{SELECTION}")
-    valid = "" if metric is None else f"  valid {SELECTION} {metric:.4f}"
+    metric = row.get(f"valid_{selection}")
+    valid = "" if metric is None else f"  valid {selection} {metric:.4f}"
     return f"loss {row['loss']:.4f}{valid}  best epoch {best_epoch}"
 
 
-def print_metrics(label: str, metrics: dict[str, Any], out: Path) -> None:
-    """Print validation and test metrics of a run, its speed and memory, and its folder."""
+def print_metrics(label: str, metrics: dict[str, Any], out: Path, training: TrainingConfig) -> None:
+    """Print validation and test metrics of a run, those of --metrics and --k only, its speed, memory and folder."""
     table = Table(title=f"{label}, best epoch {metrics['best_epoch']} of {metrics['epochs']}", title_justify="left")
     table.add_column("")
     names = list(metrics["test"] or metrics["valid"])
+    if training.metrics or training.k:
+        names = list(training.shown)
     for name in names:
         table.add_column(name, justify="right")
     for split in ("valid", "test"):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation.metrics import Floats, PerUser, per_user
+from crossrec.evaluation.metrics import DEFAULT_METRICS, Floats, PerUser, per_user
 from crossrec.evaluation.ranking import Ranks
 from crossrec.ops.csr import Ints
 
@@ -107,7 +107,9 @@ def activity_quantiles(degree_U: npt.ArrayLike, parts: int = 4) -> tuple[int, ..
     return tuple(bounds) or (int(degree[-1]),)
 
 
-def by_item_group(ranks: Ranks, groups: Groups, ks: Sequence[int] = (10, 20)) -> dict[str, PerUser]:
+def by_item_group(
+    ranks: Ranks, groups: Groups, ks: Sequence[int] = (10, 20), metrics: Sequence[str] = DEFAULT_METRICS
+) -> dict[str, PerUser]:
     """Metrics per group of items and user, float64 (E,) in the order of ``ranks.user_E``.
 
     Only held-out items of the group count, as hits and as held-out items. They are still ranked among all items. A
@@ -117,7 +119,7 @@ def by_item_group(ranks: Ranks, groups: Groups, ks: Sequence[int] = (10, 20)) ->
     for name in groups.names:
         member_P = groups.members(name)[ranks.item_P]
         of_group = Ranks(ranks.user_E, ranks.row_P[member_P], ranks.item_P[member_P], ranks.rank_P[member_P])
-        values[name] = per_user(of_group, ks)
+        values[name] = per_user(of_group, ks, metrics)
     return values
 
 

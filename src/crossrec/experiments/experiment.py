@@ -8,18 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
+from crossrec.baselines import BASELINES
 from crossrec.config import Config, Seed, did_you_mean
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.open_text import special_kind
 from crossrec.errors import ConfigError
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.parts import Registry, nearest_spelling
 from crossrec.runs.config import RunConfig
 from crossrec.training import TrainingConfig
+
+NAMES: dict[str, Iterable[str]] = {
+    "backbones": BACKBONES,
+    "references": BACKBONES,
+    "alignments": ALIGNMENTS,
+    "baselines": BASELINES,
+}
+"""Options that hold names, and the names that there are."""
 
 
 class ExperimentConfig(Config):
@@ -32,8 +42,11 @@ class ExperimentConfig(Config):
 
     @field_validator("*")
     @classmethod
-    def _without_duplicates(cls, value: Any) -> Any:
-        return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value
+    def _own_names_once(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        names = NAMES.get(str(info.field_name))
+        return tuple(dict.fromkeys(value if names is None else (own_name(name, names) for name in value)))
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,7 @@ class SharedSettings:
 
         Raises ConfigError for an unknown backbone, alignment or setting.
         """
-        check_name(backbone, BACKBONES, "--backbones")
-        check_name(alignment, ALIGNMENTS, "--alignments")
+        backbone, alignment = BACKBONES.check(backbone, "--backbones"), ALIGNMENTS.check(alignment, "--alignments")
         of_backbone, of_alignment = settings_for(self.model_settings, backbone, alignment)
         backbone_type, alignment_type = BACKBONES[backbone].config_type, ALIGNMENTS[alignment]
         of_backbone |= backbone_settings or {}
@@ -106,6 +118,11 @@ def method_cells(
     ]
 
 
+def own_name(name: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that ``name`` stands for, in whatever spelling; ``name`` itself if there is none."""
+    return names.canonical(name) if isinstance(names, Registry) else nearest_spelling(name, names)
+
+
 def check_name(name: str, names: Iterable[str], flag: str) -> None:
     """Raise ConfigError, which suggests the nearest of ``names``, where ``name`` is none of them."""
     if name not in names:
@@ -135,6 +152,7 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
 
     Raises ConfigError for an unknown name.
     """
+    settings = BACKBONES.canonical_keys(settings, "--settings")
     for name, parts in settings.items():
         if name not in BACKBONES:
             raise ConfigError(f"--settings: unknown backbone '{name}'{did_you_mean(name, list(BACKBONES))}")
@@ -147,7 +165,7 @@ def settings_for(settings: Mapping[str, Any], backbone: str, alignment: str) -> 
                 raise ConfigError(f"--settings: '{part}' of '{name}' must hold an object of settings")
             if part == "none" and parts[part]:
                 raise ConfigError(f"--settings: 'none' of '{name}' must be empty; put the backbone's under 'backbone'")
-    of_backbone = settings.get(backbone, {})
+    of_backbone = ALIGNMENTS.canonical_keys(settings.get(backbone, {}), f"--settings: '{backbone}'")
     return dict(of_backbone.get("backbone", {})), dict(of_backbone.get(alignment, {}))
 
 

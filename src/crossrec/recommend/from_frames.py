@@ -47,14 +47,10 @@ def run_config(backbone: str, alignment: str | None, settings: Mapping[str, Any]
 
     Raises ConfigError for an unknown backbone, alignment or setting, and for a value out of range.
     """
-    alignment = alignment or "none"
-    for choice, choices, what in ((backbone, list(BACKBONES), "backbone"), (alignment, list(ALIGNMENTS), "alignment")):
-        if choice not in choices:
-            raise ConfigError(f"unknown {what} '{choice}'{did_you_mean(str(choice), choices)}")
     kinds: dict[str, type[Config] | None] = {
         "data": DataConfig,
-        "backbone": BACKBONES[backbone].config_type,
-        "alignment": ALIGNMENTS[alignment],
+        "backbone": BACKBONES[BACKBONES.check(str(backbone))].config_type,
+        "alignment": ALIGNMENTS[ALIGNMENTS.check(str(alignment or "none"))],
         "training": TrainingConfig,
     }
     names = {name: part for part, kind in reversed(kinds.items()) if kind for name in kind.model_fields}

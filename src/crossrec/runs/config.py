@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import FieldSerializationInfo, SerializeAsAny, ValidationInfo, field_serializer, field_validator
 
 from crossrec.alignment import ALIGNMENTS, AlignmentConfig, CrossConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
 from crossrec.backbones.lightgcn import LightGCNConfig
-from crossrec.config import Config, did_you_mean
+from crossrec.config import Config
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import read_json
 from crossrec.data.io.manifest import check_file
 from crossrec.errors import ConfigError, RunError
-from crossrec.training import TrainingConfig
+from crossrec.evaluation.metrics import DEFAULT_METRICS, METRICS
+from crossrec.parts import Registry
+from crossrec.training import KS, TrainingConfig
 
+T = TypeVar("T")
 METHOD_VERSION = 1
 """Increased when the same configuration trains to another result. Finished runs of another version are not reused."""
 
@@ -48,14 +51,17 @@ class RunConfig(Config):
         if not isinstance(value, Mapping):
             return value
         if info.field_name == "backbone":
-            return _parse_named(value, {name: b.config_type for name, b in BACKBONES.items()}, "backbone")
+            return _parse_named(value, BACKBONES, lambda backbone: backbone.config_type)
         if info.field_name == "alignment":
-            return _parse_named(value, ALIGNMENTS, "alignment")
+            return _parse_named(value, ALIGNMENTS, lambda alignment: alignment)
         return (DataConfig if info.field_name == "data" else TrainingConfig).parse(value)
 
     @field_serializer("backbone", "alignment")
     def _with_name(self, value: Any, info: FieldSerializationInfo) -> dict[str, Any] | None:
-        return None if value is None else {"name": value.name, **value.model_dump(exclude_none=info.exclude_none)}
+        if value is None:
+            return None
+        names: Registry[Any] = BACKBONES if info.field_name == "backbone" else ALIGNMENTS
+        return {"name": names.reference(value.name), **value.model_dump(exclude_none=info.exclude_none)}
 
     @property
     def label(self) -> str:
@@ -65,11 +71,15 @@ class RunConfig(Config):
     def digest(self) -> str:
         """Hex digest of all that determines the result: the configuration and METHOD_VERSION.
 
-        It leaves out ``training.device``, ``training.checkpoint_seconds`` and every setting that is None, so a new
-        setting with the default None changes no digest.
+        It leaves out ``training.device``, ``training.checkpoint_seconds``, which metrics tables show of those that
+        every run measures, and every setting that is None, so a new setting with the default None changes no digest.
         """
-        left_out = {"training": {"device", "checkpoint_seconds"}}
+        left_out = {"training": {"device", "checkpoint_seconds", "metrics", "k"}}
         values = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
+        metrics, ks = self.training.measured
+        for name, more in (("metrics", {*map(METRICS.reference, metrics)} - {*DEFAULT_METRICS}), ("k", {*ks} - {*KS})):
+            if more:
+                values["training"][name] = sorted(more)
         return hashlib.sha256(json.dumps([METHOD_VERSION, values], sort_keys=True).encode()).hexdigest()
 
     def identity(self, dataset: Dataset, start: str | None = None) -> str:
@@ -81,14 +91,13 @@ class RunConfig(Config):
         return hashlib.sha256(" ".join(contents).encode()).hexdigest()
 
 
-def _parse_named(value: Mapping[str, Any], types: Mapping[str, type[Config] | None], what: str) -> Config | None:
-    """Parse a mapping with the configuration type that its key ``name`` selects."""
+def _parse_named(
+    value: Mapping[str, Any], parts: Registry[T], config_type: Callable[[T], type[Config] | None]
+) -> Config | None:
+    """Parse a mapping with the configuration type of the part that its key ``name`` selects."""
     values = dict(value)
-    name = values.pop("name", None)
-    if name not in types:
-        raise ConfigError(f"unknown {what} '{name}'{did_you_mean(str(name), list(types))}")
-    config_type = types[name]
-    return None if config_type is None else config_type.parse(values)
+    kind = config_type(parts[parts.check(str(values.pop("name", None)))])
+    return None if kind is None else kind.parse(values)
 
 
 def load_config(path: str | os.PathLike[str]) -> RunConfig:

@@ -144,8 +144,9 @@ def run(
         )
         if not progress.finished:
             return {}
+        splits = {"valid": valid, "test": held_out(dataset, dataset.test)}
         metrics = {
-            **validate_splits(objective, {"valid": valid, "test": held_out(dataset, dataset.test)}),
+            **validate_splits(objective, splits, *config.training.measured),
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "train_seconds_per_epoch": _seconds_per_epoch(progress),

@@ -21,7 +21,7 @@ from crossrec.lazy import polars as pl
 from crossrec.runs.config import RunConfig
 from crossrec.runs.directory import claim, finished_metrics, seal
 from crossrec.runs.execute import run
-from crossrec.training import SELECTION, Progress
+from crossrec.training import Progress
 
 CONTENDERS = ("prime", "cross", "fettle")
 """The alignments that race against the backbone alone, with their default settings."""
@@ -36,7 +36,7 @@ RACE_FILE = "race.json"
 
 @dataclass
 class Standing:
-    """How far a contender has come. ``seconds``: training time; ``valid``: its best validation Recall@20 so far."""
+    """How far a contender has come. ``seconds``: training time; ``valid``: its best on validation so far."""
 
     alignment: str
     epochs: int
@@ -59,7 +59,7 @@ def race(
 
     The backbone alone is trained to its end; its training time is the unit T. Then every contender trains for .1 T,
     the better half for .15 T more, and so on; the last one gets what is left of ``budget`` T. All go on from where they
-    were. The run with the best validation Recall@20 wins, so the result is never worse on validation than the backbone
+    were. The run that is best on validation wins, so the result is never worse on validation than the backbone
     alone. Test data are seen by the backbone alone and the last contender, and decide nothing.
 
     Returns the contents of the winner's ``metrics.json`` and the standings, which ``race.json`` in ``out`` holds too.
@@ -163,7 +163,7 @@ class _Lanes:
             name,
             history.height,
             float(history["train_seconds"].sum()),
-            float(history[f"valid_{SELECTION}"].to_numpy().max()),
+            float(history[f"valid_{self.plain.training.selection}"].to_numpy().max()),
             (path / MANIFEST).exists(),
         )
 

@@ -11,20 +11,28 @@ from crossrec.experiments.analysis.seed_values import SeedValues, metric_values,
 from crossrec.experiments.analysis.wording import short_metric
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable
 from crossrec.experiments.runner.jobs import Result
-from crossrec.training import SELECTION
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-"""The four columns of the paper's tables."""
+"""The four metrics of the paper's tables."""
 PLAIN = "none"
 """Name of the backbone alone in groups of cells, as for ``--alignment``."""
-COLUMNS = (
-    *(Column(short_metric(m), best="max") for m in METRICS),
-    *(Column(f"Δ{short_metric(m)}", format="+.1f") for m in METRICS),
-    Column("valid R@20"),
-    Column("s/epoch", format=".2f"),
-)
-"""Columns of a comparison, after those that name the row."""
 DELTA_NOTE = "Δ: change of the mean against the first row of the block, in %."
+
+
+def shown_metrics(results: Sequence[Result]) -> tuple[str, ...]:
+    """The metrics that the runs' configuration names for tables."""
+    return results[0].cell.config.training.shown
+
+
+def comparison_columns(results: Sequence[Result]) -> list[Column]:
+    """Columns of a comparison, after those that name the row: the metrics that the runs' configuration names."""
+    training = results[0].cell.config.training
+    return [
+        *(Column(short_metric(m), best="max") for m in training.shown),
+        *(Column(f"Δ{short_metric(m)}", format="+.1f") for m in training.shown),
+        Column(f"valid {short_metric(training.selection)}"),
+        Column("s/epoch", format=".2f"),
+    ]
 
 
 @dataclass(frozen=True)
@@ -71,20 +79,23 @@ def method_blocks(results: Iterable[Result]) -> list[list[MethodRuns]]:
 def comparison_table(
     title: str, blocks: Iterable[Sequence[MethodRuns]], note: str, further_notes: Sequence[str] = ()
 ) -> ResultTable:
-    """A row per method, with COLUMNS. The note on Δ follows ``note``."""
-    columns = [Column("model", "left"), *COLUMNS]
+    """A row per method, with ``comparison_columns``. The note on Δ follows ``note``."""
+    blocks = list(blocks)
+    columns = [Column("model", "left"), *comparison_columns(blocks[0][0].results)]
     return ResultTable(title, columns, comparison_rows(blocks), (note, DELTA_NOTE, *further_notes))
 
 
 def comparison_rows(blocks: Iterable[Sequence[MethodRuns]]) -> list[Sequence[CellValue]]:
-    """Label and COLUMNS of every method; Δ is against the first of its block. Of several blocks also averages of Δ."""
+    """Label and cells of every method; Δ is against the first of its block. Of several blocks also averages of Δ."""
     rows: list[Sequence[CellValue]] = []
     deltas_by_name: dict[str, list[list[float]]] = {}
+    shown: tuple[str, ...] = ()
     for block in blocks:
+        shown = shown_metrics(block[0].results)
         for number, method in enumerate(block):
             cells = comparison_cells(method.results, block[0].results if number else None)
             rows.append([method.label, *cells])
-            deltas = cells[len(METRICS) : 2 * len(METRICS)]
+            deltas = cells[len(shown) : 2 * len(shown)]
             if all(isinstance(delta, float) for delta in deltas):
                 deltas_by_name.setdefault(method.name, []).append(deltas)
         rows.append(RULE)
@@ -92,23 +103,28 @@ def comparison_rows(blocks: Iterable[Sequence[MethodRuns]]) -> list[Sequence[Cel
         return rows[:-1]
     most = max(map(len, deltas_by_name.values()))
     for name, all_deltas in deltas_by_name.items():
-        averages = [fmean(deltas[k] for deltas in all_deltas) for k in range(len(METRICS))]
+        averages = [fmean(deltas[k] for deltas in all_deltas) for k in range(len(shown))]
         share = "" if len(all_deltas) == most else f" (of {len(all_deltas)})"
-        rows.append([f"average + {name}{share}", *[""] * len(METRICS), *averages, "", ""])
+        rows.append([f"average + {name}{share}", *[""] * len(shown), *averages, "", ""])
     return rows
 
 
 def comparison_cells(results: Sequence[Result], baseline: Sequence[Result] | None) -> list[Any]:
-    """COLUMNS for the runs of one row. Δ is against ``baseline``, empty without one. A failure fills the first cell."""
-    values = [metric_values(results, "test", m) for m in METRICS]
+    """``comparison_columns`` for the runs of one row.
+
+    Δ is against ``baseline``, empty without one. A failure fills the first cell.
+    """
+    shown = shown_metrics(results)
+    values = [metric_values(results, "test", m) for m in shown]
     if isinstance(values[0], str):
-        return [table_cell(values[0]), *[None] * (len(COLUMNS) - 1)]
-    deltas: list[float | str] = [""] * len(METRICS)
+        return [table_cell(values[0]), *[None] * (2 * len(shown) + 1)]
+    deltas: list[float | str] = [""] * len(shown)
     if baseline is not None:
-        old = [metric_values(baseline, "test", m) for m in METRICS]
+        old = [metric_values(baseline, "test", m) for m in shown]
         deltas = [percent_change(a, b) for a, b in zip(values, old, strict=True)]
     metrics = [result.metrics for result in results if result.metrics is not None]
-    valid = [of_run["valid"].get(SELECTION) for of_run in metrics]
+    selection = results[0].cell.config.training.selection
+    valid = [of_run["valid"].get(selection) for of_run in metrics]
     seconds = fmean(of_run["train_seconds_per_epoch"] for of_run in metrics)
     return [*values, *deltas, None if None in valid else fmean(valid), seconds]
 

@@ -6,37 +6,37 @@ import re
 from collections.abc import Sequence
 
 from crossrec.alignment import CrossConfig
-from crossrec.alignment.config import Term
+from crossrec.alignment.terms import TERMS as ALL_TERMS
 from crossrec.experiments.experiment import check_name
 
-COMPONENTS: dict[str, tuple[Term, ...]] = {
+COMPONENTS: dict[str, tuple[str, ...]] = {
     "ILDA": ("item",),
     "DT": ("tuning",),
     "CNA": ("neighbor",),
     "CLA": ("cluster_items", "cluster_users"),
 }
 """Names of the paper → terms."""
-TERMS: tuple[Term, ...] = CrossConfig.model_fields["terms"].default
+TERMS: tuple[str, ...] = CrossConfig.model_fields["terms"].default
 
 
-def parse_components(text: str, flag: str) -> tuple[Term, ...]:
-    """The terms that "ilda+cna" or "tuning+neighbor" names, in the order of CROSS.
+def parse_components(text: str, flag: str) -> tuple[str, ...]:
+    """The terms that "ilda+cna" or "tuning+neighbor" names, in the order of CROSS; then those from outside the package.
 
     Raises ConfigError, naming the ``flag``, for an unknown component or term.
     """
-    terms_by_name: dict[str, tuple[Term, ...]] = {name.lower(): terms for name, terms in COMPONENTS.items()}
-    terms_by_name |= {term: (term,) for term in TERMS}
-    chosen: set[str] = set()
-    for part in re.split(r"[+&]", text.lower()):
-        check_name(part.strip(), terms_by_name, flag)
-        chosen |= set(terms_by_name[part.strip()])
-    return tuple(term for term in TERMS if term in chosen)
+    names = {name.lower(): terms for name, terms in COMPONENTS.items()}
+    chosen: dict[str, None] = {}
+    for part in map(str.strip, re.split(r"[+&]", text)):
+        name = part.lower() if part.lower() in names else ALL_TERMS.canonical(part)
+        check_name(name, dict.fromkeys([*names, *ALL_TERMS]), flag)
+        chosen |= dict.fromkeys(names.get(name, (name,)))
+    return (*(term for term in TERMS if term in chosen), *(term for term in chosen if term not in TERMS))
 
 
 def components_label(terms: Sequence[str]) -> str:
-    """ "ILDA&CNA" of item and neighbor; a term of CLA without the other keeps its own name."""
+    """ "ILDA&CNA" of item and neighbor. A term of CLA without the other, or from outside, keeps its own name."""
     parts: list[str] = []
     for name, component_terms in COMPONENTS.items():
         present = [term for term in component_terms if term in terms]
         parts += [name] if len(present) == len(component_terms) else present
-    return "&".join(parts)
+    return "&".join([*parts, *(term for term in terms if term not in TERMS)])

@@ -12,7 +12,7 @@ from crossrec.data import DataConfig, Dataset
 from crossrec.errors import DataError
 from crossrec.evaluation import PairedTest, groups, paired_tests, per_user, top_k
 from crossrec.evaluation.lists import exposure, list_values
-from crossrec.evaluation.metrics import PerUser
+from crossrec.evaluation.metrics import DEFAULT_METRICS, PerUser
 from crossrec.evaluation.ranking import rank_together
 from crossrec.experiments.analysis.seed_values import measure_runs
 from crossrec.experiments.runner.jobs import Result
@@ -51,6 +51,7 @@ def run_evaluation(
     dataset: Dataset,
     *,
     ks: Sequence[int] = (10, 20),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     user_bounds: Sequence[int] | None = None,
 ) -> RunEvaluation:
     """Evaluate the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
@@ -67,17 +68,17 @@ def run_evaluation(
     degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
     items = groups.popularity_groups(degree_I)
     users = user_groups(dataset, user_bounds)
-    metrics = per_user(of_test, ks)
+    values = per_user(of_test, ks, metrics)
     return RunEvaluation(
         user_E=test.user_E,
         valid_user_E=valid.user_E,
-        test=metrics,
-        valid=per_user(of_valid, ks),
+        test=values,
+        valid=per_user(of_valid, ks, metrics),
         item_EK=item_EK,
         items=items,
         users=users,
-        of_items=groups.by_item_group(of_test, items, ks),
-        of_users=groups.by_user_group(test.user_E, metrics, users),
+        of_items=groups.by_item_group(of_test, items, ks, metrics),
+        of_users=groups.by_user_group(test.user_E, values, users),
         lists=list_values(item_EK, degree_I, ~items.members(groups.HEAD), ks),
         exposure=exposure(item_EK, dataset.num_items, ks),
     )
@@ -91,7 +92,13 @@ def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> groups
 
 def evaluate_runs(results: Sequence[Result], datasets: Mapping[DataConfig, Dataset]) -> list[RunEvaluation] | str:
     """Evaluate the runs of one method, one per seed; returns the reason where one failed or is damaged."""
-    return measure_runs(results, lambda result: run_evaluation(result.folder, datasets[result.cell.config.data]))
+
+    def evaluation(result: Result) -> RunEvaluation:
+        config = result.cell.config
+        metrics, ks = config.training.measured
+        return run_evaluation(result.folder, datasets[config.data], ks=ks, metrics=metrics)
+
+    return measure_runs(results, evaluation)
 
 
 def compare_evaluations(

@@ -9,18 +9,21 @@ from crossrec.experiments.analysis.seed_values import SeedValues, mean_over_seed
 
 RESULTS_MISSING = "results are missing"
 """The usual reason why a claim cannot be judged."""
+SHORT = {"recall": "R", "ndcg": "N", "precision": "P"}
+"""Metrics by one letter."""
+ABBREVIATIONS = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hr": "HR"}
 
 
 def short_metric(metric: str) -> str:
-    """R@10 for recall@10: for the heads of tables."""
+    """R@10 for recall@10, MRR@10 for mrr@10: for the heads of tables."""
     name, k = metric.split("@")
-    return f"{name[0].upper()}@{k}"
+    return f"{SHORT.get(name) or ABBREVIATIONS.get(name, name)}@{k}"
 
 
 def metric_label(metric: str) -> str:
     """Recall@10 for recall@10, NDCG@10 for ndcg@10: for sentences and axes."""
     name, k = metric.split("@")
-    return f"{'NDCG' if name == 'ndcg' else name.capitalize()}@{k}"
+    return f"{ABBREVIATIONS.get(name, name.capitalize())}@{k}"
 
 
 def seeds_note(seeds: Iterable[int]) -> str:

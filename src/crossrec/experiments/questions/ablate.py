@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 from pydantic import Field
 
 from crossrec.alignment import CrossConfig
-from crossrec.alignment.config import Term
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis import wording
 from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
@@ -47,7 +46,7 @@ class AblateConfig(ExperimentConfig):
     subsets: tuple[str, ...] = Field(default=("paper",), min_length=1)
     """Components or terms joined by +, e.g. ilda+cna tuning+neighbor; 'paper' stands for those of Figure 6."""
 
-    def terms(self) -> list[tuple[Term, ...]]:
+    def terms(self) -> list[tuple[str, ...]]:
         """The terms of every subset, without duplicates. Raises ConfigError for an unknown component or term."""
         names = [name for subset in self.subsets for name in (PAPER if subset.lower() == "paper" else (subset,))]
         return list(dict.fromkeys(parse_components(name, "--subsets") for name in names))

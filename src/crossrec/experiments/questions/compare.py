@@ -15,31 +15,36 @@ from pydantic import Field
 from crossrec.backbones import BACKBONES
 from crossrec.baselines import BASELINES
 from crossrec.data import DataConfig, Dataset
-from crossrec.errors import ConfigError, DataError
-from crossrec.evaluation import mean_metrics, per_user
+from crossrec.errors import DataError
+from crossrec.evaluation import mean_metrics
 from crossrec.evaluation.groups import group_means
-from crossrec.evaluation.ranking import rank_scores
+from crossrec.experiments.analysis.baseline_rows import baseline_rows
 from crossrec.experiments.analysis.comparison import (
-    COLUMNS,
-    METRICS,
     PLAIN,
     MethodRuns,
     comparison_table,
     method_blocks,
+    shown_metrics,
 )
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs, user_groups
 from crossrec.experiments.analysis.seed_values import finite, percent_change, seed_values
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
-from crossrec.experiments.analysis.wording import join_words, judge_all, judge_claim, seeds_note, short_metric
+from crossrec.experiments.analysis.wording import (
+    join_words,
+    judge_all,
+    judge_claim,
+    metric_label,
+    seeds_note,
+    short_metric,
+)
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, check_name
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable, join_blocks
 from crossrec.experiments.runner.jobs import Cell, Result
-from crossrec.runs.execute import held_out, training_set
 from crossrec.training import SELECTION
 
 TESTED = ("recall@20", "ndcg@20")
-"""Metrics of the significance tests."""
+"""Metrics of the significance tests, beside those that --metrics and --k name."""
 LIST_METRICS = ("coverage@20", "gini@20", "popularity@20", "novelty@20", "tail@20")
 """Of the lists of the test users: docs/evaluation.md has the formulas."""
 FORMATS = {"popularity@20": ".1f", "novelty@20": ".2f"} | dict.fromkeys(("coverage@20", "gini@20", "tail@20"), ".3f")
@@ -80,36 +85,17 @@ def table(runs: Sequence[Result], data: str) -> ResultTable:
     """
     blocks = method_blocks(runs)
     seeds = seeds_note(run.cell.config.training.seed for run in runs)
-    note = f"Test metrics{seeds}; the epoch is chosen by validation Recall@20."
+    chosen_by = metric_label(runs[0].cell.config.training.selection)
+    note = f"Test metrics{seeds}; the epoch is chosen by validation {chosen_by}."
     comparison = comparison_table(f"{data}: backbones and what is stacked on them", blocks, note)
     changes = [percents for percents in map(_cross_against_fettle, blocks) if percents is not None]
     if not changes or not str(comparison.rows[-1][0]).startswith("average"):
         return comparison
     share = "" if len(changes) == len(blocks) else f" (of {len(changes)})"
     averages = [fmean(of_metric) for of_metric in zip(*changes, strict=True)]
-    row: list[CellValue] = [f"cross v.s. fettle{share}", *[""] * len(METRICS), *averages, "", ""]
+    row: list[CellValue] = [f"cross v.s. fettle{share}", *[""] * len(averages), *averages, "", ""]
     note = "cross v.s. fettle: average over backbones of the change from fettle to cross, in %."
     return replace(comparison, rows=[*comparison.rows, row], footnotes=[*comparison.footnotes, note])
-
-
-def baseline_rows(names: Iterable[str], dataset: Dataset) -> list[Sequence[CellValue]]:
-    """Name, test metrics and validation Recall@20 of recommenders without training, as rows of ``table``.
-
-    The reason fills the row of one that this data set is too large for, or has no content for.
-    """
-    valid, test = held_out(dataset, dataset.valid), held_out(dataset, dataset.test)
-    rows: list[Sequence[CellValue]] = []
-    for name in names:
-        try:
-            baseline = BASELINES[name](training_set(dataset), valid)
-        except ConfigError as error:
-            rows.append([name, f"failed: {error}", *[None] * (len(COLUMNS) - 1)])
-            continue
-        ranks = rank_scores(baseline, [valid, test], depth=20)
-        chosen, final = (mean_metrics(per_user(split, (10, 20))) if len(split.user_E) else {} for split in ranks)
-        metrics = [final.get(metric, "none") for metric in METRICS]
-        rows.append([name, *metrics, *[""] * len(METRICS), chosen.get(SELECTION, "none"), ""])
-    return rows
 
 
 def _cross_against_fettle(block: Sequence[MethodRuns]) -> list[float] | None:
@@ -118,20 +104,22 @@ def _cross_against_fettle(block: Sequence[MethodRuns]) -> list[float] | None:
     if not {"fettle", "cross"} <= methods.keys():
         return None
     cross, fettle = methods["cross"], methods["fettle"]
-    changes = [finite(percent_change(cross.values(metric), fettle.values(metric))) for metric in METRICS]
+    shown = shown_metrics(cross.results)
+    changes = [finite(percent_change(cross.values(metric), fettle.values(metric))) for metric in shown]
     percents = [percent for percent in changes if percent is not None]
-    return percents if len(percents) == len(METRICS) else None
+    return percents if len(percents) == len(shown) else None
 
 
 def block_tests(
     block: Sequence[MethodRuns], evaluations: Mapping[str, Sequence[RunEvaluation] | str]
 ) -> list[Comparison]:
-    """Test every method against every one before it in each of TESTED, and CROSS against FETTLE in any order."""
-    tests = []
+    """Test every method against every one before it in each metric, and CROSS against FETTLE in any order."""
+    tests, training = list[Comparison](), block[0].results[0].cell.config.training
+    named = training.shown if training.metrics or training.k else ()
     for base, new in combinations(block, 2):
         if (base.name, new.name) == ("cross", "fettle"):
             base, new = new, base
-        for metric in TESTED:
+        for metric in dict.fromkeys([*TESTED, *named]):
             labels = new.backbone, versus(new.name, base.name), short_metric(metric)
             tests.append(compare_methods(labels, evaluations[new.name], evaluations[base.name], metric))
     return tests
@@ -287,7 +275,7 @@ def result(
         dataset = datasets[data_runs[0].cell.config.data]
         tables[stem] = table(data_runs, name)
         if options.baselines:
-            rows_above = join_blocks([baseline_rows(options.baselines, dataset), tables[stem].rows])
+            rows_above = join_blocks([baseline_rows(options.baselines, dataset, shared.training), tables[stem].rows])
             tables[stem] = replace(tables[stem], rows=rows_above)
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
         tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds)

@@ -13,7 +13,13 @@ from crossrec.data import DataConfig, Dataset, modalities_of
 from crossrec.data.config import Replacement
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import COLUMNS, DELTA_NOTE, PLAIN, comparison_cells, runs_by_group
+from crossrec.experiments.analysis.comparison import (
+    DELTA_NOTE,
+    PLAIN,
+    comparison_cells,
+    comparison_columns,
+    runs_by_group,
+)
 from crossrec.experiments.analysis.seed_values import SeedValues, mean_over_seeds, metric_values
 from crossrec.experiments.analysis.significance_tables import NO_DIFFERENCE, Pair, PairedTests, compare_pairs
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
@@ -223,7 +229,8 @@ class KnockoutRuns:
 
 
 def _table(blocks: Sequence[KnockoutRuns], tests: PairedTests, data: str, options: KnockoutConfig) -> ResultTable:
-    columns = [Column("model", "left"), Column("backbone sees", "left"), Column("alignment sees", "left"), *COLUMNS]
+    head = comparison_columns(next(iter(blocks[0].runs.values())))
+    columns = [Column("model", "left"), Column("backbone sees", "left"), Column("alignment sees", "left"), *head]
     notes = (
         f"Test metrics{wording.seeds_note(options.seeds)}. Content that backbone and alignment see; –: none is read. "
         "apart: where the two differ, the alignment projects the features in place of the backbone's vectors of them.",

@@ -13,7 +13,13 @@ from crossrec.data import DataConfig, Dataset
 from crossrec.data.config import Share
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import COLUMNS, METRICS, PLAIN, comparison_cells, runs_by_group
+from crossrec.experiments.analysis.comparison import (
+    PLAIN,
+    comparison_cells,
+    comparison_columns,
+    runs_by_group,
+    shown_metrics,
+)
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
     average_by_seed,
@@ -175,7 +181,8 @@ def _table(kind: str, blocks: Sequence[NoiseRuns], data: str, options: Robustnes
         "Δ: change of the mean against the first row of the block, in %. R@10 kept: in % of the method's own without "
         "noise.",
     )
-    columns = [Column("model", "left"), Column("noise"), *COLUMNS, Column("R@10 kept", format=".1f")]
+    head = comparison_columns(next(iter(blocks[0].by_share_and_method.values())))
+    columns = [Column("model", "left"), Column("noise"), *head, Column("R@10 kept", format=".1f")]
     return ResultTable(f"{data}: {KINDS[kind].title}", columns, rows, notes)
 
 
@@ -192,11 +199,12 @@ def _rows(block: NoiseRuns) -> list[Sequence[CellValue]]:
         rows.append(RULE)
     if len(block.noisy_shares) < 2:
         return rows[:-1]
-    plain = [block.average(first, metric) for metric in METRICS]
+    shown = shown_metrics(next(iter(block.by_share_and_method.values())))
+    plain = [block.average(first, metric) for metric in shown]
     for method, label in labels.items():
-        values = [block.average(method, metric) for metric in METRICS]
+        values = [block.average(method, metric) for metric in shown]
         if isinstance(values[0], str):
-            cells = [table_cell(values[0]), *[None] * len(COLUMNS)]
+            cells = [table_cell(values[0]), *[None] * (2 * len(shown) + 2)]
         else:
             changes = ["" if method == first else percent_change(a, b) for a, b in zip(values, plain, strict=True)]
             cells = [*values, *changes, "", "", ""]

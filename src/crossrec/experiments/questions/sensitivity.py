@@ -13,7 +13,7 @@ from crossrec.config import Neighbors
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import COLUMNS, PLAIN, comparison_cells, runs_by_group
+from crossrec.experiments.analysis.comparison import PLAIN, comparison_cells, comparison_columns, runs_by_group
 from crossrec.experiments.analysis.seed_values import SeedValues, is_higher, mean_over_seeds, metric_values, table_cell
 from crossrec.experiments.analysis.significance_tables import Pair, PairedTests, compare_pairs
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
@@ -182,7 +182,7 @@ def _table(sweep: Sweep, data: str) -> ResultTable:
         f"Test metrics{wording.seeds_note(sweep.options.seeds)}. As set: {as_set}.{temperatures}",
         "Δ: change of the mean against the backbone alone, in %.",
     )
-    columns = [Column("model", "left"), Column("value", format="g"), *COLUMNS]
+    columns = [Column("model", "left"), Column("value", format="g"), *comparison_columns(plain)]
     columns += [Column("learnt to")] if learnt else []
     return ResultTable(f"{data}: settings of CROSS on {sweep.backbone}, one at a time", columns, rows, notes)
 

@@ -155,23 +155,24 @@ WIDE_ALIGNMENTS: dict[str, Values] = {
 """Settings of the alignments; weights are independent, as those that work on TikTok differ from the paper's grids."""
 
 
-def paper_space() -> Values:
-    """The paper's grids by backbone: its own settings under "backbone", and those of each alignment on it."""
+def paper_space(backbone: str) -> Values:
+    """The paper's grids for a backbone: its own settings under "backbone", and those of each alignment on it.
+
+    A backbone from outside the package has no settings of its own here.
+    """
+    weights = PAPER_WEIGHTS[BACKBONES[backbone].multimodal]
     return {
-        name: {
-            "backbone": PAPER_BACKBONES.get(name, {}),
-            **{key: PAPER_WEIGHTS[kind.multimodal] | values for key, values in PAPER_ALIGNMENTS.items()},
-            "damrs": PAPER_DAMRS,
-            "prime": PAPER_PRIME,
-        }
-        for name, kind in BACKBONES.items()
+        "backbone": PAPER_BACKBONES.get(backbone, {}),
+        **{key: weights | values for key, values in PAPER_ALIGNMENTS.items()},
+        "damrs": PAPER_DAMRS,
+        "prime": PAPER_PRIME,
     }
 
 
-def wide_space() -> Values:
-    """The wide ranges by backbone: its own settings under "backbone", and those of each alignment on it."""
-    return {name: {"backbone": values, **WIDE_ALIGNMENTS} for name, values in WIDE_BACKBONES.items()}
+def wide_space(backbone: str) -> Values:
+    """The wide ranges for a backbone: its own settings under "backbone", and those of each alignment on it."""
+    return {"backbone": WIDE_BACKBONES.get(backbone, {"learning_rate": _RATE}), **WIDE_ALIGNMENTS}
 
 
 BUILT_IN = {"paper": paper_space, "wide": wide_space}
-"""Built-in spaces by name."""
+"""Built-in spaces by name: the values for a backbone."""

@@ -1,4 +1,4 @@
-"""Figure of a search: validation Recall@20 against each setting."""
+"""Figure of a search: the validation metric against each setting."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from crossrec.experiments.analysis.wording import metric_label
 from crossrec.experiments.reporting.figures import COLOURS, line_style
 from crossrec.experiments.reporting.result import ResultFigure
 from crossrec.experiments.reporting.tables import CellValue, Column, ResultTable
 from crossrec.experiments.search.spaces import Choice, Scalar, is_number
 from crossrec.experiments.search.stages import Stage
-from crossrec.experiments.search.trials import Trial
+from crossrec.experiments.search.trials import Trial, selection_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,12 +29,14 @@ def setting_figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -
     panels = {name: column for name, column in columns.items() if len(set(column)) > 1}
     if not panels:
         return None
+    metric = selection_of({stage.key: list(trials)})
+    label = metric_label(metric)
     recalls = [trial.value or 0.0 for trial in trials]
     top = recalls.index(max(recalls))
     height, width = math.ceil(len(panels) / PANELS), min(PANELS, len(panels))
     data = ResultTable(
-        f"{stage.label}: validation Recall@20 by setting",
-        [*(Column(name) for name in panels), Column("valid recall@20")],
+        f"{stage.label}: validation {label} by setting",
+        [*(Column(name) for name in panels), Column(f"valid {metric}")],
         [[*map(cell_value, point), recall] for *point, recall in zip(*panels.values(), recalls, strict=True)],
     )
     caption = "Every dot is a setting, a line the best one at each listed value, the circle the best of all"
@@ -53,7 +56,7 @@ def setting_figure(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
-            axes.set_ylabel("validation Recall@20")
+            axes.set_ylabel(f"validation {label}")
 
     return ResultFigure(data.title, caption, data, draw, (0.6 + 2.2 * width, 0.4 + 2.1 * height))
 

@@ -13,25 +13,29 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.config import Config, did_you_mean
 from crossrec.errors import ConfigError
-from crossrec.experiments.experiment import check_name, read_object
+from crossrec.experiments.experiment import check_name, own_name, read_object
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
 from crossrec.experiments.search.spaces import Choice, Range, Scalar, Share, Space, is_number
 
 
-def read_space(source: str) -> dict[str, Any]:
-    """Plain values of the space that ``--space`` gives: a built-in name or a JSON file.
+def read_space(source: str, backbone: str) -> dict[str, Any]:
+    """Plain values of the space that ``--space`` gives: a built-in name or a JSON file. Keys are the parts' own names.
 
-    Raises ConfigError if it is neither, or if it names an unknown backbone, part or alignment.
+    A built-in space has the values for ``backbone`` only. Raises ConfigError if ``source`` is neither, or if it names
+    an unknown backbone, part or alignment.
     """
     if source in BUILT_IN:
-        return BUILT_IN[source]()
+        return {backbone: BUILT_IN[source](backbone)}
     hint = f", nor a built-in space{did_you_mean(source, list(BUILT_IN))}"
     values = read_object("--space", Path(source), "backbones, or of 'backbone' and 'alignment'", hint)
-    parts = ["backbone", "alignment", *(name for name, kind in ALIGNMENTS.items() if kind)]
+    parts = ["backbone", "alignment", *(name for name in ALIGNMENTS if name != "none")]
+    values = {own_name(own_name(name, BACKBONES), ALIGNMENTS): content for name, content in values.items()}
     for name, content in values.items():
         check_name(name, dict.fromkeys([*parts, *BACKBONES]), f"--space {source}")
         if not isinstance(content, dict):
             raise ConfigError(f"--space {source}: '{name}' must hold an object")
+        if name in BACKBONES:
+            values[name] = content = ALIGNMENTS.canonical_keys(content, f"--space {source}: '{name}'")
         for part in content if name in BACKBONES else ():
             if part not in parts:
                 raise ConfigError(f"--space {source}: '{name}' has '{part}'{did_you_mean(part, parts)}")
@@ -48,7 +52,7 @@ def space_for(source: str, backbone: str, alignment: str) -> Space:
     stay as they are. Raises ConfigError for an unknown setting, a value that the setting does not allow, and values
     that are no list, range or share.
     """
-    values = read_space(source)
+    values = read_space(source, backbone)
     config_type = BACKBONES[backbone].config_type if alignment == "none" else ALIGNMENTS[alignment]
     assert config_type is not None
     parts = ["backbone"] if alignment == "none" else [alignment, "alignment"]

@@ -8,26 +8,28 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from crossrec.alignment import ALIGNMENTS
+from crossrec.backbones import BACKBONES
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
-from crossrec.experiments.analysis.wording import seeds_note
+from crossrec.experiments.analysis.wording import metric_label, seeds_note, short_metric
 from crossrec.experiments.experiment import SharedSettings, settings_for
 from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, to_csv
 from crossrec.experiments.search.setting_figure import cell_value, format_scalar, setting_figure
 from crossrec.experiments.search.spaces import Choice, Range, Scalar, is_number
 from crossrec.experiments.search.stages import Stage, TuneConfig
-from crossrec.experiments.search.trials import Trial, Trials, best_trial
+from crossrec.experiments.search.trials import Trial, Trials, best_trial, selection_of
 
 TABLE_ROWS = 10
 """Settings of each search in the table; ``trials.csv`` has all."""
 CLOSE = 0.01
-"""Relative difference in Recall@20 below which a finding counts a setting as equally good."""
+"""Relative difference in the validation metric below which a finding counts a setting as equally good."""
 
 
 def summarize(options: TuneConfig, stages: Sequence[Stage], trials: Trials, data: str) -> ExperimentResult:
     """The best settings of each stage, validation against each setting, and findings. ``data``: the data set's name."""
     rows: list[Sequence[CellValue]] = []
-    findings, figures = list[str](), dict[str, ResultFigure]()
+    findings, figures, selection = list[str](), dict[str, ResultFigure](), selection_of(trials)
     for stage in stages:
         plain = None if stage.alignment == "none" else best_trial(trials.get((stage.backbone, "none"), []))
         rows += [RULE] if rows else []
@@ -39,13 +41,13 @@ def summarize(options: TuneConfig, stages: Sequence[Stage], trials: Trials, data
     columns = [
         Column("model", "left"),
         Column("setting", "left"),
-        Column("valid R@20", best="max"),
+        Column(f"valid {short_metric(selection)}", best="max"),
         Column("best epoch", format=".0f"),
         Column("epochs", format=".0f"),
         Column("s/epoch", format=".2f"),
     ]
     notes = (
-        f"Validation Recall@20{seeds_note(options.seeds)}; test metrics take no part.",
+        f"Validation {metric_label(selection)}{seeds_note(options.seeds)}; test metrics take no part.",
         f"The best {TABLE_ROWS} settings of each search; trials.csv has every one.",
     )
     table = ResultTable(f"{data}: settings by validation", columns, rows, notes)
@@ -68,14 +70,14 @@ def write_settings(shared: SharedSettings, stages: Sequence[Stage], trials: Tria
     settings: dict[str, dict[str, Any]] = {}
     for stage in stages:
         backbone_settings, alignment_settings = settings_for(shared.model_settings, *stage.key)
-        backbone_entry = settings.setdefault(stage.backbone, {"backbone": backbone_settings})
+        backbone_entry = settings.setdefault(BACKBONES.reference(stage.backbone), {"backbone": backbone_settings})
         best = best_trial(trials[stage.key])
         if best is None:
             continue
         if stage.alignment == "none":
             backbone_entry["backbone"] = backbone_settings | best.setting
         else:
-            backbone_entry[stage.alignment] = alignment_settings | best.setting
+            backbone_entry[ALIGNMENTS.reference(stage.alignment)] = alignment_settings | best.setting
         config = best.results[0].cell.config
         paths.append(out / f"best-{config.label}.json")
         write_json_atomic(paths[-1], config.model_dump(mode="json"))
@@ -93,7 +95,7 @@ def format_setting(setting: Mapping[str, Scalar]) -> str:
 
 
 def _recall_cell(trial: Trial) -> CellValue:
-    """Validation Recall@20 for a table: one number, one per seed, or the failure."""
+    """The validation metric for a table: one number, one per seed, or the failure."""
     return trial.failure or (trial.values if len(trial.values) > 1 else trial.value)
 
 
@@ -115,7 +117,8 @@ def _rows(stage: Stage, trials: Sequence[Trial]) -> list[Sequence[CellValue]]:
 def _trial_table(trials: Sequence[Trial]) -> ResultTable:
     """Every trial with all its settings."""
     names = list(dict.fromkeys(name for trial in trials for name in trial.setting))
-    columns = ("backbone", "alignment", "trial", *names, "valid recall@20", "best epoch", "state", "folders")
+    metric = selection_of({("", ""): list(trials)})
+    columns = ("backbone", "alignment", "trial", *names, f"valid {metric}", "best epoch", "state", "folders")
     rows: list[Sequence[CellValue]] = []
     for trial in trials:
         setting = [cell_value(trial.setting.get(name, "")) for name in names]
@@ -136,9 +139,10 @@ def _findings(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> lis
         gain = f", {100 * (best.value / plain.value - 1):+.1f} % on the {plain.value:.4f} of {stage.backbone} alone"
     close = sum(trial.value is not None and trial.value > (1 - CLOSE) * best.value for trial in trials) - 1
     others = "no other is" if not close else "one other is" if close == 1 else f"{close} others are"
+    metric = metric_label(selection_of({stage.key: list(trials)}))
     findings = [
         f"{stage.label}: the best of {len(trials)} settings is {format_setting(best.setting)}, with validation "
-        f"Recall@20 {best.value:.4f}{gain}; {others} less than {100 * CLOSE:.0f} % below it."
+        f"{metric} {best.value:.4f}{gain}; {others} less than {100 * CLOSE:.0f} % below it."
     ]
     edges = [f"{name} {edge}" for name, values in stage.space.free.items() if (edge := _edge(values, best, name))]
     if edges:

@@ -1,4 +1,4 @@
-"""Run a search (Section 7.1): train the proposed settings and compare them by validation Recall@20.
+"""Run a search (Section 7.1): train the proposed settings and compare them by validation Recall@20 or --monitor.
 
 Test metrics are dropped from every result before anything reads it.
 """
@@ -45,18 +45,24 @@ class Trial:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Validation Recall@20 of every seed, unrounded; empty if a seed failed."""
+        """The validation metric of every seed, unrounded; empty if a seed failed."""
         values = tuple(value for value in map(_validation, self.results) if value is not None)
         return values if len(values) == len(self.results) else ()
 
     @property
     def value(self) -> float | None:
-        """Mean validation Recall@20 over the seeds, by which trials are compared."""
+        """Mean of the validation metric over the seeds, by which trials are compared."""
         return fmean(self.values) if self.values else None
 
 
 Trials = dict[tuple[str, str], list[Trial]]
 """Trials by backbone and alignment, the key of a stage."""
+
+
+def selection_of(trials: Trials) -> str:
+    """The validation metric by which the trials are compared."""
+    cells = (cell for of_stage in trials.values() for trial in of_stage for cell in trial.cells)
+    return next((cell.config.training.selection for cell in cells), SELECTION)
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
@@ -174,7 +180,7 @@ def _next_trial(searches: Sequence[StageSearch]) -> tuple[Proposer, Trial] | Non
 
 
 def _validation(result: Result) -> float | None:
-    return None if result.metrics is None else result.metrics["valid"].get(SELECTION)
+    return None if result.metrics is None else result.metrics["valid"].get(result.cell.config.training.selection)
 
 
 def _without_test(result: Result) -> Result:

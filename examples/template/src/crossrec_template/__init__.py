@@ -1,0 +1,1 @@
+"""A backbone, alignment terms and a metric for crossrec."""
