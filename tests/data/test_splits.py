@@ -23,6 +23,7 @@ def split_of(pairs, time, scheme, seed=0):
 def test_a_drawn_split_follows_the_rule_per_user_whatever_the_row_order(pairs, scheme, seed, data):
     rows = data.draw(st.permutations(sorted(pairs)))
     split = split_of(rows, None, scheme, seed)
+    assert split.dtype == np.int8
     for user in {user for user, _ in rows}:
         mine = [int(label) for (other, _), label in zip(rows, split, strict=True) if other == user]
         held = 0 if len(mine) < 3 else 1 if scheme == "leave_one_out" else max(1, len(mine) // 10)

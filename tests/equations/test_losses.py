@@ -104,6 +104,8 @@ def test_logsumexp_dot(weighted):
         for w, row in zip(factors, numbers(left), strict=True)
     )
     close(logsumexp_dot(left, right, weight), expected)
+    if weight is not None:
+        close(logsumexp_dot(left, right, weight.long()), expected)
 
 
 @pytest.mark.parametrize("columns", [2000, 5000])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,12 @@ def test_a_higher_quantile_makes_vectors_of_new_items_longer(tiny):
         vector = tiny.item_from_features({"text": np.ones(8)}, quantile=quantile)
         ratio = lengths.quantile(quantile) / lengths.quantile(0.5)
         torch.testing.assert_close(vector, ratio * median)
+
+
+def test_items_with_one_interaction_are_learnt_from_and_items_without_are_not(tiny):
+    degree_I = torch.full((40,), 5).index_fill(0, torch.tensor([3, 8]), 1).index_fill(0, torch.tensor([21]), 0)
+    trained_T = ColdStart(replace(tiny.vectors, degree_I=degree_I)).trained_T
+    assert trained_T.tolist() == [item for item in range(40) if item != 21]
 
 
 def test_raw_features_get_the_scaling_and_projection_of_the_run(tiny):
