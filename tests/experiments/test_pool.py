@@ -187,6 +187,19 @@ def test_a_process_that_ends_well_without_a_finished_run_is_a_failure(tmp_path, 
     assert result.failure == "failed: no memory"
 
 
+def test_the_log_of_a_pool_that_was_killed_is_deleted(tmp_path):
+    """Its process has finished the run. A log without cell.json is none of a pool."""
+    for cell, names in ((CELL, ("log.txt", "cell.json")), (OTHER_SEED, ("log.txt",))):
+        write_cell(tmp_path, cell)
+        for name in names:
+            (tmp_path / cell.name / name).write_text("{}")
+    results, states = results_of(tmp_path, [CELL, OTHER_SEED])
+    assert [result.metrics for result in results] == [metrics(), metrics(OTHER_SEED)]
+    assert states == ["done before", "done before"]
+    left = {path.parent.name for path in tmp_path.glob("*/*") if path.name in ("log.txt", "cell.json")}
+    assert left == {OTHER_SEED.name}
+
+
 def test_a_stopped_cell_goes_on(tmp_path):
     """The command that trains a cell resumes from its checkpoint."""
     config = CELL.config.model_copy(update={"training": TrainingConfig(epochs=3, device="cpu", checkpoint_seconds=0)})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from crossrec.data import DataConfig, load
 from crossrec.data.io.lock import FolderLock
+from crossrec.errors import RunError
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.search.proposers import OptunaProposer, open_storage
 from crossrec.experiments.search.spaces import Range, Space
@@ -105,3 +109,20 @@ def test_only_equal_searches_share_their_trials(tmp_path):
     ]
     assert [studies(**change) for change in others] == list(range(2, len(others) + 2))
     assert studies() == len(others) + 1
+
+
+def test_a_full_disk_under_the_journal_is_named(tmp_path, monkeypatch):
+    from optuna.storages.journal import JournalFileBackend
+
+    def full(*arguments):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    space = Space({"alpha": Range(0.1, 1)})
+    with (
+        pytest.raises(
+            RunError, match=r"study/journal.log: cannot be written: No space left on device; free some space"
+        ),
+        open_storage(None, tmp_path) as storage,
+    ):
+        OptunaProposer(storage, "a", space, trials=2, seed=0, lock_folder=tmp_path / "lock")

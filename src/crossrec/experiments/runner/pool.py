@@ -119,8 +119,6 @@ class Pool:
             else:
                 self._running.remove(training)
                 result = self._result(training.cell) if code == 0 else None
-                if result is not None and result.metrics is not None:
-                    training.delete_log()
                 self._finish(result or training.failure(code))
                 training.lock.release()
         results, self._results = self._results, []
@@ -162,6 +160,8 @@ class Pool:
         return None if metrics is None else Result(cell, folder, metrics)
 
     def _finish(self, result: Result, state: str = "done") -> None:
+        if result.metrics is not None:
+            _delete_log(result.folder)
         self._results.append(result)
         self._on_change(result.cell, result.failure or state)
 
@@ -203,10 +203,12 @@ class TrainingProcess:
         folder = self.lock.folder
         return Result(self.cell, folder, failure=f"failed: {_failure(code, folder / 'log.txt')}")
 
-    def delete_log(self) -> None:
-        """Delete what a run leaves that has not failed: its log and the configuration it was started with."""
+
+def _delete_log(folder: Path) -> None:
+    """Delete what a cell leaves that has not failed, also one whose pool was killed: its log and its ``cell.json``."""
+    if (folder / "cell.json").exists():
         for name in ("log.txt", "cell.json"):
-            (self.lock.folder / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def train_command(folder: Path, threads: int) -> list[str]:

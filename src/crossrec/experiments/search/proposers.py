@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.system_errors import writing
 from crossrec.errors import ConfigError
 from crossrec.experiments.search.spaces import Choice, Point, Range, Space
 from crossrec.randomness import numpy_generator
@@ -134,7 +135,7 @@ def open_storage(location: str | None, out: Path) -> Iterator[BaseStorage]:
     """Open a database by its URL, or optuna's journal in a file: ``location``, or OUT/study/journal.log if None.
 
     Connections to a database are closed at the end. Raises ConfigError if optuna is missing or the storage cannot be
-    opened.
+    opened, RunError where the system refuses to write the journal in the block.
     """
     try:
         import optuna
@@ -161,7 +162,8 @@ def open_storage(location: str | None, out: Path) -> Iterator[BaseStorage]:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ConfigError(f"--storage {location or path}: {reason[0]}; give a file, or a database's URL") from None
     try:
-        yield storage
+        with nullcontext() if isinstance(storage, RDBStorage) else writing(path):
+            yield storage
     finally:
         if isinstance(storage, RDBStorage):
             storage.remove_session()
