@@ -118,6 +118,8 @@ def test_pictures_that_cannot_be_read_are_named_as_they_are(shop, vit, picture, 
     items.with_columns(picture=pl.Series(names + [None] * 6)).write_parquet(shop / "items.parquet")
     code, out, err = crossrec("--data", shop, "--image", "picture", "--image-model", vit)
     assert code == 0, err
-    assert "no vector: kids [xl]:shoe:.png: broken\nno vector: \\x1b[2J[b].png: broken\n" in out
+    table = shop / "items.parquet"
+    assert f"no vector: {table}, row 1: kids [xl]:shoe:.png: broken\n" in out
+    assert f"no vector: {table}, row 2: \\x1b[2J[b].png: broken\n" in out
     assert ("picture broken, or no picture", "2") in rows(out)
     assert "\x1b" not in out + err

@@ -82,3 +82,18 @@ def test_is_it_better(tmp_path, tools):
     difference = re.search(r"difference=(\S+), ", outputs[-1])
     assert f"{float(difference[1]):+.4f}" in tests
     assert "popularity" in (study / "report.html").read_text(encoding="utf-8")
+
+
+def test_features_without_a_hub(tmp_path, tools):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "folder"
+    run_page(PAGES / "features-without-a-hub.md", folder, tools, {})
+    vectors = np.load(folder / "shop" / "image_feat.npy")
+    assert np.flatnonzero(~vectors.any(axis=1)).tolist() == [7]
+    red = (200 / 255 - 0.485) / 0.229
+    assert vectors[0, :4] == pytest.approx([red] * 4, abs=0.1)
+    recommender = Recommender.open(folder / "runs" / "shop")
+    assert set(recommender.vectors.modality_IL) == {"image", "weekday"}
+    similar = recommender.similar(["red-0"], 10, by="image")["similar"].to_list()
+    assert all(name.startswith("red-") for name in similar)

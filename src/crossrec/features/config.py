@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from crossrec.config import Config, Number
 from crossrec.data.sources import name_problem
@@ -54,10 +54,25 @@ class FeaturesConfig(Config):
     """Folder of pictures; without --image, files are named by item id, such as sku-7.jpg."""
 
     image_model: str | None = None
-    """Image encoder: a folder, or a hub name such as facebook/dinov2-small."""
+    """Image encoder: a folder, a hub name such as facebook/dinov2-small, or an ONNX file."""
 
     image_name: Modality = "image"
     """Name of the image modality: NAME_feat.npy."""
+
+    image_size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Height and width that an ONNX model reads, where the file does not say; 224 unless given."""
+
+    image_layout: Literal["NCHW", "NHWC"] | None = None
+    """Order of batch, channels, height and width in an ONNX model, where the file does not say."""
+
+    image_mean: tuple[float, float, float] | None = None
+    """Mean of red, green and blue from 0 to 1 that an ONNX model expects; that of ImageNet unless the file says."""
+
+    image_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Standard deviation of red, green and blue that an ONNX model expects; that of ImageNet unless the file says."""
+
+    image_output: str | None = None
+    """Output of an ONNX model that is the vector, where there are several."""
 
     items: Path | None = None
     """Table with the columns, where it is not the items file of the folder; one row per item, in any order."""

@@ -16,10 +16,11 @@ from crossrec._version import __version__
 from crossrec.data.io.feature_card import FeatureCard
 from crossrec.errors import ConfigError, DataError
 from crossrec.features.config import FeaturesConfig
-from crossrec.features.image import ImageEncoder, ImageInputs
+from crossrec.features.image import ImageInputs
 from crossrec.features.items import CatalogueItems, feature_path, read_items
 from crossrec.features.ledger import FAILED, Mark
 from crossrec.features.model_folder import silence_libraries
+from crossrec.features.picture_encoder import PictureEncoder
 from crossrec.features.store import FeatureStore
 from crossrec.features.text import SentenceEncoder, TextInputs
 from crossrec.lazy import torch
@@ -30,7 +31,7 @@ CHECKPOINT_SECONDS = 10.0
 NAMED = 20
 """Failed inputs that a card names."""
 Inputs = TextInputs | ImageInputs
-Encoder = SentenceEncoder | ImageEncoder
+Encoder = SentenceEncoder | PictureEncoder
 OnProgress = Callable[[str, int, int], None]
 """Called with the modality, the number of items done, and the number of all items."""
 
@@ -140,7 +141,7 @@ def _finish(inputs: Inputs, store: FeatureStore, rule: str) -> FeatureCard:
         reasons = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         raise DataError(f"{store.path}: no item got a vector ({reasons}); nothing is written")
     failed = np.flatnonzero(store.ledger["marks"] & FAILED)[:NAMED]
-    packages = ("torch", "transformers", *inputs.packages)
+    packages = ("torch", *inputs.packages)
     return store.finish(
         modality=inputs.modality,
         counts=counts,

@@ -22,6 +22,8 @@ WEIGHTS = "*.safetensors"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja")
 """Settings and vocabularies. They and the weights are the files that are fetched, and that the digest covers."""
+PREPARATION = ("preprocessor_config.json", "processor_config.json")
+"""Files that say how pictures are prepared."""
 OTHER_RUNTIMES = ("onnx/*", "openvino/*")
 
 
@@ -73,11 +75,11 @@ class ModelFolder:
             raise self.error(f"cannot be used ({reason[:200]}); give another model, or fetch it again") from None
 
 
-def require_packages(*names: str) -> None:
-    """Raise ConfigError unless these packages are installed."""
+def require_packages(*names: str, extra: str = "features") -> None:
+    """Raise ConfigError unless these packages are installed. ``extra``: the one of crossrec that brings them."""
     for name in names:
         if find_spec(name) is None:
-            raise ConfigError(f"making features needs {name}: pip install 'crossrec[features]'")
+            raise ConfigError(f"making features needs {name}: pip install 'crossrec[{extra}]'")
 
 
 def find_model(flag: str, name: str) -> ModelFolder:
@@ -154,6 +156,9 @@ def _check(model: ModelFolder) -> None:
 @contextmanager
 def silence_libraries() -> Iterator[None]:
     """Silence progress bars, notes and warnings of transformers and sentence-transformers; exceptions still raise."""
+    if find_spec("transformers") is None:
+        yield
+        return
     transformers_logging: Any = import_module("transformers.utils.logging")
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     sentence_logger = logging.getLogger("sentence_transformers")

@@ -27,7 +27,7 @@ class TextInputs:
     Raises ConfigError without a model or the packages that it needs, DataError where no item has a text.
     """
 
-    kind, packages = "text", ("sentence-transformers",)
+    kind, packages = "text", ("transformers", "sentence-transformers")
     marks = (Mark.CUT,)
 
     def __init__(self, config: FeaturesConfig, items: CatalogueItems) -> None:

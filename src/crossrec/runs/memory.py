@@ -27,7 +27,7 @@ FLOAT = 4
 """Bytes of a number."""
 KEPT = 4
 """Copies of every weight: itself, the best one, and the two moments of Adam. A checkpoint is written without a copy."""
-SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.3, 75e6
+SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.1, 75e6
 """Memory that a step's matrices take, as multiple of their size, since freed memory lies between what is still in use:
 that of up to so many numbers, and of any beyond all bounds."""
 PER_INTERACTION = 120
@@ -70,17 +70,17 @@ class Matrices(NamedTuple):
 MATRICES = {
     "bpr": Matrices((1, 0), (1, 0), (1, 0), (1, 0)),
     "lightgcn": Matrices((1, 0), (1, 0), (5, 0), (5, 0)),
-    "sgl": Matrices((1, 0), (1, 0), (9, 0), (9, 0)),
+    "sgl": Matrices((1, 0), (1, 0), (11, 0), (11, 0)),
     "directau": Matrices((1, 0), (1, 0), (3, 0), (2, 0)),
     "ncl": Matrices((1, 0), (1, 0), (3, 0), (3, 0)),
-    "vbpr": Matrices((2, 0), (1, 0), (2, 0), (3, 0), maps=1, scored=(2, 0)),
+    "vbpr": Matrices((2, 0), (1, 0), (3, 0), (4, 0), maps=1, scored=(2, 0)),
     "grcn": Matrices((1, 1), (1, 0), (5, 3.5), (5, 5), maps=1, scored=(1, 1), per_interaction=800),
     "dualgnn": Matrices((0, 1), (0, 0), (0, 3), (0, 11), maps=4, squares=(0, 4)),
-    "slmrec": Matrices((1, 0), (1, 0), (4, 4), (5, 5), maps=1, squares=(2, 4)),
+    "slmrec": Matrices((1, 0), (1, 0), (4.5, 4.5), (5.5, 5.5), maps=1, squares=(2, 4)),
     "lattice": Matrices((1, 0), (1, 0), (6, 0), (8, 2), maps=1, search="epoch"),
     "freedom": Matrices((1, 0), (1, 0), (5, 0), (6, 0.5), features=True, maps=1, search="start"),
     "mgcn": Matrices((1, 0), (1, 0), (5, 8), (5, 12), features=True, maps=1, squares=(1, 2), search="start"),
-    "gume": Matrices((1, 1), (1, 0), (5.5, 7.5), (5, 10.5), features=True, maps=1, squares=(1, 2), search="start"),
+    "gume": Matrices((1, 1), (1, 0), (6, 9), (6, 12), features=True, maps=1, squares=(1, 2), search="start"),
     "pgl": Matrices((0, 1), (0, 0), (0, 4), (0, 6), features=True, maps=1, search="start", scored=(0, 1)),
     "damrs": Matrices((1, 0), (1, 0), (6, 0), (8, 3), search="start"),
 }
@@ -121,10 +121,8 @@ def training_memory(config: RunConfig, sizes: Sizes) -> float:
     scored = dim * _times(matrices.scored, count)
     ranking = weights + (users + items) * scored + 3 * min(users, sizes.held_out) * scored + items * SCORED_USERS
     search = KNN_COPIES * min(KNN_ROWS * items, KNN_NUMBERS) if _searches(config, matrices) else 0
-    if matrices.search == "epoch":
-        step += search
     spread = LESS_SPREAD + (SPREAD - LESS_SPREAD) * min(1, SPREAD_UP_TO / max(1, step))
-    peak = max(weights + search, KEPT * weights + max(spread * step, ranking))
+    peak = max(weights + search, KEPT * weights + max(spread * step, ranking, search * (matrices.search == "epoch")))
     other = _graphs(config, sizes) + sizes.interactions * matrices.per_interaction + LIBRARIES
     return FLOAT * (peak + _kernel(config, sizes)) + other
 
