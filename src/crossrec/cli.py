@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     its own (``crossrec.commands.guard``).
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    if tokens and tokens[0].lower() in {*QUESTIONS, *COMMANDS, "data"}:
+        tokens[0] = tokens[0].lower()
     warnings.showwarning = _show_warning
     root_logger = logging.getLogger()
     root_logger.handlers = [handler for handler in root_logger.handlers if not isinstance(handler, NoticeHandler)]

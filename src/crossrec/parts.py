@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 from crossrec.config import did_you_mean
 from crossrec.errors import ConfigError
 
-T, V = TypeVar("T"), TypeVar("V")
+T = TypeVar("T")
+V = TypeVar("V")
 REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 """``module:Class``."""
 
@@ -95,6 +96,11 @@ class Registry(MutableMapping[str, T]):
             where = f"{flag}: unknown" if flag else f"unknown {self.what}"
             raise ConfigError(f"{where} '{name}'{did_you_mean(name, [*self, *others])}")
         return self.canonical(name)
+
+    @property
+    def loaded(self) -> Mapping[str, T]:
+        """The parts of this package and those that were imported already."""
+        return self._parts
 
     def reference(self, name: str) -> str:
         """The name by which another process finds the part: its own, or ``module:Class``."""

@@ -138,7 +138,8 @@ class Cross(Alignment):
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
         terms |= self._cluster_terms(view)
-        return terms | {name: term(view) for name, term in (*self.outside.items(), *self._functions.items())}
+        terms |= {name: module(view) for name, module in self.outside.items()}
+        return terms | {name: function(view) for name, function in self._functions.items()}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """As ``Alignment.parameter_groups``; with ``temperature_gradient`` λ_f and λ_c have the factors α and β."""

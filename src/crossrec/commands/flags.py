@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from cyclopts import App, Parameter, Token
+from cyclopts import App, Parameter, Token, UnknownOptionError
 
 from crossrec.alignment import ALIGNMENTS, AlignmentConfig
 from crossrec.backbones import BACKBONES, BackboneConfig
+from crossrec.config import Config
 from crossrec.errors import ConfigError
 from crossrec.parts import Registry, nearest_spelling
 
@@ -74,8 +75,37 @@ def parse(command: Callable[..., Any], tokens: Sequence[str], *, name: str, type
         suppress_keyboard_interrupt=False,
     )
     app.default(command)
-    exit_code = app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    try:
+        exit_code = app(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownOptionError as error:
+        if owners := settings_of(str(error.token.keyword)):
+            raise ConfigError(_misplaced(str(error.token.keyword), owners, name)) from None
+        raise
     return exit_code or 0
+
+
+def settings_of(flag: str) -> dict[str, tuple[str, str]]:
+    """The backbones and alignments with the setting of a flag: by name, the setting and its part in a settings file."""
+    setting = flag.lstrip("-").partition("=")[0].partition(".")[0].replace("-", "_")
+    owners = {name: (setting, "backbone") for name, kind in BACKBONES.loaded.items() if _has(kind.config_type, setting)}
+    return owners | {name: (setting, name) for name, kind in ALIGNMENTS.loaded.items() if _has(kind, setting)}
+
+
+def _has(config_type: type[Config] | None, setting: str) -> bool:
+    fields = {} if config_type is None else config_type.model_fields
+    return setting in fields or setting.removeprefix("no_") in fields
+
+
+def _misplaced(flag: str, owners: Mapping[str, tuple[str, str]], command: str) -> str:
+    """Say where the setting of a model goes that is no flag of this command."""
+    names, (setting, part) = ", ".join(owners), next(iter(owners.values()))
+    if command == "crossrec train":
+        return f"{flag} is a setting of {names}, which this run does not use; leave it out"
+    backbone = next(iter(owners)) if part == "backbone" else "lightgcn"
+    return (
+        f"{flag} is a setting of {names}; {command} takes such settings in a file: --settings FILE with "
+        f'{{"{backbone}": {{"{part}": {{"{setting.removeprefix("no_")}": …}}}}}}'
+    )
 
 
 def flat(config_type: type[Any]) -> Any:
