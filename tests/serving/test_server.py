@@ -203,7 +203,7 @@ def test_of_a_crowd_everybody_gets_an_answer(served_runs, monkeypatch):
         return answer
 
     async def crowd(port: int) -> list[bytes]:
-        return await asyncio.gather(*(ask(port) for _ in range(200)))
+        return await asyncio.gather(*(ask(port) for _ in range(100)))
 
     with serve_in_thread(served_runs) as address:
         answers = asyncio.run(crowd(int(address.split(":")[2].strip("/"))))

@@ -53,7 +53,7 @@ def serve(
     popular_log
         Log to count in; by default the data set of the run. A new log counts at once.
     """
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"serving needs {' and '.join(missing)}: pip install 'crossrec[serve]'")
     if settings.token is None and os.environ.get(TOKEN_VARIABLE):

@@ -18,8 +18,9 @@ from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
 from crossrec.serving.hot_swap import ServedRun
 from crossrec.serving.id_lists import IdLists
-from crossrec.serving.middleware import AccessMiddleware
-from crossrec.serving.routes import list_routes, lookup_routes, recommend_routes, status_routes
+from crossrec.serving.metrics import MEDIA_TYPE, Metrics
+from crossrec.serving.middleware import METRICS_PATH, AccessMiddleware
+from crossrec.serving.routes import feedback_routes, list_routes, lookup_routes, recommend_routes, status_routes
 from crossrec.serving.service import UnknownIdError
 
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -49,13 +50,21 @@ def create_app(runs: Sequence[ServedRun], config: ServeConfig) -> AccessMiddlewa
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    access = AccessMiddleware(app, config)
+    metrics = Metrics()
+    access = AccessMiddleware(app, config, metrics.observe)
     lists = IdLists()
     app.include_router(recommend_routes(runs, config, batcher, lists))
     app.include_router(list_routes(lists))
+    app.include_router(feedback_routes(runs, config))
     app.include_router(lookup_routes(runs, batcher))
     app.include_router(status_routes(runs, config, access))
     _add_page(app)
+
+    @app.get(METRICS_PATH, include_in_schema=False)
+    async def figures() -> Response:
+        return Response(metrics.render(access.active_requests, runs), media_type=MEDIA_TYPE)
+
+    metrics.paths = frozenset(app.openapi()["paths"]) | {METRICS_PATH}
     _add_error_handlers(app)
     return access
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 from pydantic import Field, field_validator
 
@@ -45,6 +46,12 @@ class ServeConfig(Config):
 
     threads: int = Field(default=2, ge=1, le=1024)
     """Threads that compute answers."""
+
+    ab_share: float | None = Field(default=None, ge=0, le=1)
+    """With two runs: share of the users whom the second one answers, chosen by their ids; the others get the first."""
+
+    feedback: Path | None = None
+    """CSV file to which POST /v1/feedback appends what people did: user, item, time, event, run, identity."""
 
     watch: float = Field(default=2.0, ge=0)
     """Seconds between checks for a new run in the place of a served one; 0 for none."""

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic
 
 from starlette.exceptions import HTTPException
@@ -23,6 +24,8 @@ PROBES = ("/v1/health/live", "/v1/health/ready")
 """Paths that are answered however many requests there are: who gets no answer from them starts the service again."""
 NO_TOKEN_PATHS = (*PROBES, "/v1/openapi.json")
 """Paths of the API that need no token. The page's own files, which hold nothing of a run, need none either."""
+METRICS_PATH = "/metrics"
+"""Figures for Prometheus; they need the token, and are answered however busy the service is."""
 HEALTH_PREFIX = "/v1/health"
 """Paths that are answered however busy the service is."""
 BODY_TIMEOUT = 10.0
@@ -68,11 +71,14 @@ class RateLimiter:
 class AccessMiddleware:
     """Pass on the requests that ``config`` allows; refuse others with one line of JSON.
 
-    ``active_requests``: number of requests in progress or waiting.
+    ``active_requests``: number of requests in progress or waiting. ``observe``: called with path, status and seconds of
+    every request that was answered.
     """
 
-    def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
-        self.app, self.config = app, config
+    def __init__(
+        self, app: ASGIApp, config: ServeConfig, observe: Callable[[str, int, float], None] = lambda *_: None
+    ) -> None:
+        self.app, self.config, self.observe = app, config, observe
         self.active_requests = 0
         self._rate_limiter = RateLimiter(config.rate)
         self._token = None if config.token is None else config.token.encode()
@@ -83,8 +89,11 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
 
+        started = monotonic()
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self.observe(scope["path"], message["status"], monotonic() - started)
                 names = {name.lower() for name, _ in message["headers"]}
                 cache = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
                 message = {**message, "headers": [*message["headers"], *cache, *HEADERS]}
@@ -106,10 +115,10 @@ class AccessMiddleware:
         wait = 0.0 if path in PROBES else self._rate_limiter.wait((scope.get("client") or ("",))[0])
         if wait:
             raise HTTPException(429, "too many requests: come again later", {"retry-after": str(math.ceil(wait))})
-        is_api = path.startswith("/v1/")
+        is_api = path.startswith("/v1/") or path == METRICS_PATH
         if is_api and path not in NO_TOKEN_PATHS:
             self._check_token(headers)
-        if not is_api or path.startswith(HEALTH_PREFIX):
+        if not is_api or path.startswith(HEALTH_PREFIX) or path == METRICS_PATH:
             await self.app(scope, receive, send)
             return
         if self.active_requests >= self.config.waiting:

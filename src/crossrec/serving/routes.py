@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from crossrec.serving import schemas as s
 from crossrec.serving.batching import Batcher
 from crossrec.serving.config import ServeConfig
+from crossrec.serving.feedback import FeedbackLog
 from crossrec.serving.hot_swap import ServedRun
 from crossrec.serving.id_lists import IdLists
 from crossrec.serving.middleware import AccessMiddleware
@@ -67,14 +69,14 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     @router.post("/recommend", response_model=s.ItemListResponse)
     async def recommend(request: s.RecommendRequest) -> Response:
         """The best items for a user of the run."""
-        answering, filters = (
-            service(request),
-            request.model_dump_json(include={"allow", "deny", "category", "allow_list", "deny_list"}),
-        )
+        request.run = request.run or run_of(request.user, len(runs), config.ab_share)
+        answering = service(request)
+        filters = request.model_dump_json(include={"allow", "deny", "category", "allow_list", "deny_list"})
         if request.fallback is not None and answering.recommender.users.row(request.user) is None:
             return await popular_instead(request)
         answering.user_row(request.user)  # raises an error for this request alone
-        return JSONResponse(await batcher(answering.recommend, request, filters))
+        answer = await batcher(answering.recommend, request, filters)
+        return JSONResponse(answer | {"run": request.run})
 
     @router.post("/recommend/history", response_model=s.ItemListResponse)
     async def recommend_history(request: s.HistoryRequest) -> Response:
@@ -122,6 +124,35 @@ def recommend_routes(runs: Sequence[ServedRun], config: ServeConfig, batcher: Ba
     async def new_item(request: s.NewItemRequest) -> Response:
         """The vector of an item without interactions, from raw features; its nearest items and likely users."""
         return JSONResponse(await batcher.one(service(request).new_item, request))
+
+    return router
+
+
+def run_of(user: Any, runs: int, share: float | None) -> int:
+    """The number of the run that answers a user: 2 for a ``share`` of them, chosen by their ids, else 1."""
+    if share is None or runs < 2:
+        return 1
+    digest = hashlib.sha256(str(user).encode()).digest()
+    return 2 if int.from_bytes(digest[:8], "big") < share * 2**64 else 1
+
+
+def feedback_routes(runs: Sequence[ServedRun], config: ServeConfig) -> APIRouter:
+    """The route that keeps what people did with their lists."""
+    router = APIRouter(prefix="/v1", tags=["feedback"], responses=ERROR_RESPONSES)
+    log = None if config.feedback is None else FeedbackLog(config.feedback)
+
+    @router.post("/feedback", response_model=s.FeedbackResponse)
+    def feedback(request: s.FeedbackRequest) -> Response:
+        """Append a row to the log of feedback; ids that the run does not know are kept too."""
+        if log is None:
+            raise HTTPException(404, "this service keeps no feedback: start it with --feedback FILE")
+        number = request.run or run_of(request.user, len(runs), config.ab_share)
+        identity = _current(runs, number).card["identity"]
+        try:
+            log.append(request.user, request.item, request.event, number, identity)
+        except OSError:
+            raise HTTPException(503, "the feedback cannot be written now", {"retry-after": "60"}) from None
+        return JSONResponse({"run": number, "identity": identity})
 
     return router
 

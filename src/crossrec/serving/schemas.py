@@ -59,6 +59,26 @@ class RecommendRequest(ItemListRequest):
 
     user: RequestId
     fallback: Fallback | None = None
+    run: int | None = Field(  # type: ignore[assignment]
+        default=None, ge=1, le=99, description="Number of the served run; by default the user's, see --ab-share."
+    )
+
+
+class FeedbackRequest(BaseModel):
+    """What a user did with an item of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+    user: RequestId
+    item: RequestId
+    event: str = Field(default="click", pattern=r"^[A-Za-z0-9_-]{1,50}$", description="click, cart, purchase, …")
+    run: int | None = Field(default=None, ge=1, le=99, description="As in the answer; by default the user's run.")
+
+
+class FeedbackResponse(BaseModel):
+    """The run that the feedback is counted for."""
+
+    run: int
+    identity: str
 
 
 class HistoryRequest(ItemListRequest):
@@ -166,6 +186,7 @@ class ItemListResponse(RunResponse):
     items: list[RankedItem]
     ignored: int = Field(default=0, description="Ids of the request that are none of this run.")
     fallback: Fallback | None = Field(default=None, description="What the list is made of in place of what was asked.")
+    run: int | None = Field(default=None, description="Number of the run that answered, where users are split.")
 
 
 class ExplanationResponse(RunResponse):

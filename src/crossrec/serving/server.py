@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import h11
 import torch
@@ -44,6 +44,8 @@ BACKLOG = 4096
 nothing for many seconds."""
 SHUTDOWN_SECONDS = 10
 """Time for requests in progress to finish when the service stops."""
+REFUSED_SECONDS, MOST_REFUSED = 2.0, SPARE_FILES // 2
+"""Time for a client to read that it is refused, and how many may do so at a time; further ones are cut off."""
 MAX_HEAD_BYTES = 16 * 2**10
 """Size of the longest request line with its headers."""
 
@@ -124,17 +126,33 @@ class LimitedConnection(H11Protocol):
     """HTTP/1.1 of uvicorn, which itself limits neither the connections nor the time for a request's head."""
 
     limit = MAX_CONNECTIONS
+    refused: ClassVar[set[LimitedConnection]] = set()
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.limit:
-            transport.write(BUSY)
-            transport.close()
+            self._refuse(transport)
         else:
             self._update_timer()
 
+    def _refuse(self, transport: Any) -> None:
+        """Answer that the service is busy, and wait a moment for the client to read it.
+
+        A connection that is closed before its request is read is reset, and the client may never see the answer.
+        """
+        self.connections.discard(self)
+        transport.write(BUSY)
+        if len(self.refused) >= MOST_REFUSED:
+            transport.close()
+            return
+        self.refused.add(self)
+        transport.write_eof()
+        self._timer = self.loop.call_later(REFUSED_SECONDS, transport.close)
+
     def data_received(self, data: bytes) -> None:
+        if self in self.refused:
+            return
         super().data_received(data)
         self._update_timer()
 
@@ -146,6 +164,7 @@ class LimitedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self.refused.discard(self)
         super().connection_lost(exc)
 
     def _update_timer(self) -> None:
