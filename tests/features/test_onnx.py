@@ -173,3 +173,18 @@ def test_without_onnxruntime(pictures, tmp_path, encode, monkeypatch):
     monkeypatch.setattr(model_folder, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"making features needs onnxruntime: pip install 'crossrec\[onnx\]'"):
         encode(pictures, image="picture", image_model=str(Path(tmp_path / "model.onnx")))
+
+
+def test_too_little_memory_for_a_batch(pictures, tmp_path, encode, monkeypatch):
+    import onnxruntime
+
+    run = onnxruntime.InferenceSession.run
+
+    def refuse(self, outputs, inputs):
+        if len(inputs["x"]) > 1:  # not the pictures that try the model out
+            raise RuntimeError("BFCArena::AllocateRawInternal Failed")
+        return run(self, outputs, inputs)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", refuse)
+    with pytest.raises(ConfigError, match=r"^--batch-size 32: too many for the memory; give fewer"):
+        encode(pictures, image="picture", image_model=str(save_onnx(tmp_path / "model.onnx")))

@@ -120,9 +120,9 @@ def _encode(
                     saved = time.monotonic()
                 done += len(batch.rows)
                 on_progress(inputs.modality, done, total)
-    except torch.OutOfMemoryError:
+    except (MemoryError, torch.OutOfMemoryError):
         raise ConfigError(
-            f"--batch-size {config.batch_size}: too many for the memory of the device; give fewer, what is done is kept"
+            f"--batch-size {config.batch_size}: too many for the memory; give fewer, what is done is kept"
         ) from None
     finally:
         store.save()

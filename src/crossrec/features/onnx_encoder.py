@@ -136,7 +136,12 @@ class OnnxEncoder(PictureEncoder):
         for start in range(0, len(inputs), size):
             part = np.stack(inputs[start : start + size])
             padded = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
-            (output,) = self.session.run([self.output], {self.input: padded})
+            try:
+                (output,) = self.session.run([self.output], {self.input: padded})
+            except Exception as error:  # onnxruntime has no type for it
+                if "alloc" in str(error).lower():
+                    raise MemoryError(str(error)) from None
+                raise
             parts.append(self._pooled(np.asarray(output, dtype=np.float32))[: len(part)])
         return np.concatenate(parts)
 
