@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
+import shutil
 import statistics
+import subprocess
 
 import pytest
 
@@ -22,6 +25,7 @@ from crossrec.experiments.reporting.tables import (
     to_csv,
     to_latex,
     to_markdown,
+    to_polars,
     to_text,
     write_table,
 )
@@ -74,8 +78,9 @@ n = 3 seeds
 x \< y\_1
 """
 
-LATEX = r"""\begin{table}[t]
-\centering
+LATEX = r"""% \usepackage{booktabs}
+\begin{table*}[t]
+\centering\small\setlength{\tabcolsep}{4pt}
 \caption{Accuracy of R\&D\_1 {[}50\%{]}}
 \begin{tabular}{lrrr}
 \toprule
@@ -84,7 +89,7 @@ LATEX = r"""\begin{table}[t]
 Model & R@20 & N@20 & epochs \\
 \midrule
 BPR & 0.2333 $\pm$ 0.1528 & \textbf{0.0300} & 12 \\
-A|x & \textbf{0.5000 $\pm$ --} & \textbf{0.0300} & \textbf{7} \\
+A\textbar{}x & \textbf{0.5000 $\pm$ --} & \textbf{0.0300} & \textbf{7} \\
 \midrule
 {[}M\_R{]} & not run & failed: out of memory & \textbf{3.2} \\
 D $\pm$ $\alpha$ & \textbf{0.2000 $\pm$ 0.0000} & nan & 4 \\
@@ -92,7 +97,7 @@ D $\pm$ $\alpha$ & \textbf{0.2000 $\pm$ 0.0000} & nan & 4 \\
 \end{tabular}
 \par\smallskip\footnotesize n = 3 seeds
 \par\smallskip\footnotesize x \textless{} y\_1
-\end{table}
+\end{table*}
 """
 
 
@@ -179,10 +184,10 @@ def test_csv_keeps_any_text(text):
 )
 def test_latex_escapes(text, expected):
     lines = to_latex(ResultTable(text, [Column(text, "center")], [[text]], [text])).splitlines()
-    assert lines[2] == rf"\caption{{{expected}}}"
-    assert lines[3] == r"\begin{tabular}{c}"
-    assert lines[5] == lines[7] == rf"{expected} \\"
-    assert lines[10] == rf"\par\smallskip\footnotesize {expected}"
+    assert lines[3] == rf"\caption{{{expected}}}"
+    assert lines[4] == r"\begin{tabular}{c}"
+    assert lines[6] == lines[8] == rf"{expected} \\"
+    assert lines[11] == rf"\par\smallskip\footnotesize {expected}"
 
 
 @pytest.mark.parametrize(
@@ -261,3 +266,48 @@ def test_write_all_writes_the_four_forms(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         write_table(TABLE, tmp_path / "file", "rq1")
+
+
+PAPER = ResultTable(
+    "tiktok: Δ, ±, ≤, λ → ∞ · “x” 中",
+    [Column("model", "left"), *(Column(f"ΔR@{k}", best="max") for k in range(12))],
+    [["lightgcn", *[[0.1, 0.2]] * 12], ["  + cross", *[[0.2, 0.3]] * 12], RULE, ["average + damrs", *["–"] * 12]],
+    ["p ≤ 0.05; cross v.s. fettle: a crossing, in %."],
+)
+
+
+def test_latex_for_a_paper_has_proper_names_and_parts_that_fit():
+    latex = to_latex(PAPER)
+    assert latex.isascii()
+    assert latex.startswith("% \\usepackage{booktabs}\n\\begin{table*}[t]\n")
+    assert r"$\Delta$, $\pm$, $\leq$, $\lambda$ $\to$ $\infty$ $\cdot$ ``x'' U+4E2D" in latex
+    assert r"p $\leq$ 0.05; CROSS v.s. FETTLE: a crossing, in \%." in latex
+    bodies = re.findall(r"\\begin{tabular}{(l)(r+)}(.*?)\\end{tabular}", latex, re.DOTALL)
+    assert sum(len(numbers) for _, numbers, _ in bodies) == 12
+    assert len(bodies) == 3
+    for _, numbers, body in bodies:
+        lines = [line for line in body.splitlines() if "&" in line]
+        assert all(line.count("&") == len(numbers) for line in lines)
+        assert [line.split(" & ")[0] for line in lines] == ["model", "LightGCN", r"\quad + CROSS", "average + DA-MRS"]
+        assert lines[2].count("textbf") == len(numbers)
+    narrow = to_latex(ResultTable("t", [Column("m", "left"), Column("x")], [["vbpr", 0.5]]))
+    assert r"\begin{table}[t]" in narrow
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    for number, table in enumerate((TABLE, PAPER)):
+        (tmp_path / f"t{number}.tex").write_text(to_latex(table), encoding="utf-8")
+    paper = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}\input{t0}\input{t1}\end{document}"
+    (tmp_path / "paper.tex").write_text(paper)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert "Overfull" not in (tmp_path / "paper.log").read_text(errors="replace")
+
+
+def test_tables_as_frames():
+    frame = to_polars(PAPER)
+    assert frame.columns[:4] == ["model", "ΔR@0 mean", "ΔR@0 deviation", "ΔR@0 n"]
+    assert frame["model"].to_list() == ["lightgcn", "  + cross", "average + damrs"]
+    numbers = to_polars(ResultTable("t", [Column("m", "left"), Column("x")], [["a", 1 / 3], RULE, ["b", 2.0]]))
+    assert numbers["x"].to_list() == [1 / 3, 2.0]

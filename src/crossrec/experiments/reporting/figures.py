@@ -143,6 +143,17 @@ def legend_below(figure: Figure, handles: Sequence[Any]) -> None:
         legend.remove()
 
 
+def make_figure(draw: Callable[[Figure], None], inches: tuple[float, float]) -> Figure:
+    """A figure of matplotlib, drawn in the style of all figures."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        figure = Figure(figsize=inches, layout="constrained")
+        draw(figure)
+    return figure
+
+
 def save_figure(draw: Callable[[Figure], None], stem: Path, inches: tuple[float, float]) -> None:
     """Draw a figure and write STEM.png and STEM.pdf, each atomically. Raises RunError where one cannot be written."""
     import matplotlib

@@ -22,6 +22,12 @@ class ResultFigure:
     draw: Callable[[Figure], None]
     inches: tuple[float, float] = (6.4, 3.6)
 
+    def to_matplotlib(self) -> Figure:
+        """The figure, drawn; ``figure.savefig(path)`` writes it, and its axes may be changed before."""
+        from crossrec.experiments.reporting.figures import make_figure
+
+        return make_figure(self.draw, self.inches)
+
 
 @dataclass(frozen=True)
 class ExperimentResult:

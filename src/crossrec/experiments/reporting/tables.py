@@ -20,6 +20,8 @@ from rich.text import Text
 from crossrec.console import PlainConsole
 from crossrec.data.io.atomic import write_text_atomic
 from crossrec.errors import visible
+from crossrec.experiments.reporting import latex
+from crossrec.lazy import polars as pl
 
 CellValue = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
@@ -182,24 +184,55 @@ def to_markdown(table: ResultTable) -> str:
 
 
 def to_latex(table: ResultTable) -> str:
-    r"""Write a table environment for \usepackage{booktabs}, the best cells in bold, special characters escaped."""
-    best = best_cells(table)
-    lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
-    lines += [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in table.columns)}}}", r"\toprule"]
-    if any(column.group for column in table.columns):
+    r"""Write a table to ``\input`` into a paper: for booktabs, the best cells in bold, models by their proper names.
+
+    A table that is wider than a column of two is a ``table*``. What is wider than a page is cut into parts below each
+    other, each with the columns that name the rows.
+    """
+    best, names = best_cells(table), sum(1 for _ in itertools.takewhile(lambda c: c.align == "left", table.columns))
+    texts = [
+        [latex.proper_names(text) if table.columns[x].align == "left" else text for x, text in enumerate(row)]
+        for row in ([format_cell(c, k.format) for c, k in zip(r, table.columns, strict=False)] for r in table.rows)
+    ]
+    widths = [
+        max([len(column.header), *(len(row[x]) for row in texts if row)]) for x, column in enumerate(table.columns)
+    ]
+    parts = latex.parts_of(widths, names)
+    wide = "*" if sum(width + 2 for width in widths) > latex.COLUMN_WIDTH else ""
+    lines = [r"% \usepackage{booktabs}", rf"\begin{{table{wide}}}[t]", r"\centering\small\setlength{\tabcolsep}{4pt}"]
+    lines.append(rf"\caption{{{latex.escape(table.title)}}}")
+    for number, part in enumerate(parts):
+        lines += [r"\par\medskip"] if number else []
+        lines += _latex_part([table.columns[x] for x in part], part, texts, best)
+    notes = map(latex.escape, map(latex.proper_names, table.footnotes))
+    lines += [rf"\par\smallskip\footnotesize {note}" for note in notes]
+    return "\n".join([*lines, rf"\end{{table{wide}}}"]) + "\n"
+
+
+def _latex_part(
+    columns: Sequence[Column], part: Sequence[int], texts: Sequence[Sequence[str]], best: set[tuple[int, int]]
+) -> list[str]:
+    """Lines of the tabular of some columns."""
+    lines = [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in columns)}}}", r"\toprule"]
+    if any(column.group for column in columns):
         heads, rules, start = [], [], 1
-        for group, members in itertools.groupby(table.columns, key=lambda column: column.group):
+        for group, members in itertools.groupby(columns, key=lambda column: column.group):
             size = len(list(members))
-            heads.append(rf"\multicolumn{{{size}}}{{c}}{{{_latex(group)}}}")
+            heads.append(rf"\multicolumn{{{size}}}{{c}}{{{latex.escape(group)}}}")
             rules += [rf"\cmidrule(lr){{{start}-{start + size - 1}}}"] if group else []
             start += size
         lines += [" & ".join(heads) + r" \\", " ".join(rules)]
-    lines += [" & ".join(_latex(column.header) for column in table.columns) + r" \\", r"\midrule"]
-    for y, row in enumerate(table.rows):
-        lines.append(" & ".join(_row(table, y, best, _latex, r"\textbf{{{}}}")) + r" \\" if row else r"\midrule")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\smallskip\footnotesize {_latex(note)}" for note in table.footnotes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+    lines += [" & ".join(latex.escape(column.header) for column in columns) + r" \\", r"\midrule"]
+    for y, row in enumerate(texts):
+        cells = [(latex.escape(row[x]), (y, x) in best) for x in part] if row else []
+        marked = " & ".join(rf"\textbf{{{text}}}" if is_best else text for text, is_best in cells)
+        lines.append(marked + r" \\" if row else r"\midrule")
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def to_polars(table: ResultTable) -> pl.DataFrame:
+    """The numbers in full precision as a polars frame, with the columns of ``to_csv``."""
+    return pl.read_csv(to_csv(table).encode(), infer_schema_length=None, truncate_ragged_lines=False)
 
 
 def to_csv(table: ResultTable) -> str:
@@ -241,14 +274,3 @@ def _row(table: ResultTable, y: int, best: set[tuple[int, int]], escape: Callabl
 
 def _markdown(text: str) -> str:
     return re.sub(r"([\\|*_`<\[\]])", r"\\\1", text).replace("\n", " ")
-
-
-_LATEX = {char: f"\\{char}" for char in "&%$#_{}"}
-_LATEX |= {char: f"{{{char}}}" for char in "[]*"}  # \\ at the end of the row before takes these for its arguments
-_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "\n": " "}
-_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$"}
-_LATEX |= {"α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "λ": r"$\lambda$", "τ": r"$\tau$"}
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
