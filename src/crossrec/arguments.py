@@ -41,6 +41,14 @@ def as_ids(value: Any, name: str) -> Tensor:
     return ids.long()
 
 
+def as_weights(value: Any, name: str, count: int) -> Tensor:
+    """Weights of ``count`` pairs, floating point, (B,). Raises ArgumentError for other shapes and types."""
+    weights = as_tensor(value, name)
+    if weights.shape != (count,) or weights.is_complex():
+        raise ArgumentError(f"{name} has shape {_shape(weights)}: give one number above 0 a pair, shape ({count},)")
+    return weights if weights.is_floating_point() else weights.float()
+
+
 def as_vectors(value: Any, name: str) -> Tensor:
     """A matrix of vectors, one a row. Raises ArgumentError for other shapes and types."""
     vectors = as_tensor(value, name)

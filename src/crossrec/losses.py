@@ -24,9 +24,20 @@ from crossrec.ops.blockwise import (
 from crossrec.ops.vectors import gather_rows, zero_like
 
 
-def bpr(positive_B: Tensor, negative_B: Tensor) -> Tensor:
-    """mean softplus(negative - positive), a scalar: Bayesian personalised ranking (Rendle et al. 2009)."""
-    return F.softplus(negative_B - positive_B).mean()
+def weighted_mean(value_B: Tensor, weight_B: Tensor | None) -> Tensor:
+    """Σ w_b x_b / Σ w_b, a scalar; the mean without weights."""
+    if weight_B is None:
+        return value_B.mean()
+    weight_B = weight_B.to(value_B.dtype)
+    return (weight_B * value_B).sum() / weight_B.sum()
+
+
+def bpr(positive_B: Tensor, negative_B: Tensor, weight_B: Tensor | None = None) -> Tensor:
+    """mean softplus(negative - positive), a scalar: Bayesian personalised ranking (Rendle et al. 2009).
+
+    ``weight_B``: the mean is that of ``weighted_mean``.
+    """
+    return weighted_mean(F.softplus(negative_B - positive_B), weight_B)
 
 
 def embedding_norm(*vector_BL: Tensor) -> Tensor:
@@ -166,9 +177,12 @@ def symmetric_kl(left: Tensor, right: Tensor) -> Tensor:
     return ((torch.sigmoid(left) - torch.sigmoid(right)) * (left - right)).mean()
 
 
-def mean_square_distance(left_BL: Tensor, right_BL: Tensor) -> Tensor:
-    """mean_b ‖x_b - y_b‖², a scalar: "alignment" of pairs of unit length (Wang and Isola 2020)."""
-    return (left_BL - right_BL).square().sum(-1).mean()
+def mean_square_distance(left_BL: Tensor, right_BL: Tensor, weight_B: Tensor | None = None) -> Tensor:
+    """mean_b ‖x_b - y_b‖², a scalar: "alignment" of pairs of unit length (Wang and Isola 2020).
+
+    ``weight_B``: the mean is that of ``weighted_mean``.
+    """
+    return weighted_mean((left_BL - right_BL).square().sum(-1), weight_B)
 
 
 def uniformity(

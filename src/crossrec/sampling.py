@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from crossrec.errors import DataError
 from crossrec.ops.csr import absent_columns
 from crossrec.types import Batch, TrainingSet
+
+Weighting = Literal["loss", "sampling"]
 
 ROUNDS = 32
 """Draws of a negative before the items that a user lacks are listed: a user who has 60 % of the items, more than any of
@@ -21,17 +24,20 @@ class Sampler:
     """Shuffled batches of the training pairs; negatives uniform over items seen in training and not by that user.
 
     A user who has interacted with every item seen in training has no negative: its pairs are left out of the batches,
-    with a warning that says how many. Raises DataError where no pair is left.
+    with a warning that says how many. ``weighting``: whether the weights of a set that has some are part of the batches
+    (``loss``), or pairs are drawn in proportion to them, with replacement (``sampling``). Raises DataError where no
+    pair is left.
     """
 
-    def __init__(self, data: TrainingSet, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, data: TrainingSet, batch_size: int, weighting: Weighting = "loss") -> None:
+        self.batch_size, self.weighting = batch_size, weighting
         self.seen_item, index_T = torch.unique(data.item_T, return_inverse=True)
         self.seen_key = torch.unique(data.user_T * len(self.seen_item) + index_T)
         """The training pairs, sorted, as user · number of seen items + index of the item in ``seen_item``."""
         distinct_items = torch.bincount(self.seen_key // max(1, len(self.seen_item)), minlength=data.num_users)
         usable = distinct_items[data.user_T] < len(self.seen_item)
         self.user_T, self.item_T = data.user_T[usable], data.item_T[usable]
+        self.weight_T = None if data.weight_T is None else data.weight_T[usable]
         if not len(self.user_T):
             raise DataError(
                 "no training pair has a possible negative: every user has interacted with every item; add interactions"
@@ -44,13 +50,26 @@ class Sampler:
         return -(-len(self.user_T) // self.batch_size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Batches of all pairs in random order; the last may be smaller. ``generator`` alone decides the order."""
-        order = torch.randperm(len(self.user_T), generator=generator, device=generator.device)
+        """Batches of all pairs in random order, or of as many drawn by weight; the last may be smaller.
+
+        ``generator`` alone decides the order.
+        """
+        order = self._order(generator)
         user_T, item_T = self.user_T[order], self.item_T[order]
+        weight_T = None if self.weight_T is None or self.weighting == "sampling" else self.weight_T[order]
         negative_T = self.negatives(user_T, generator)
         for start in range(0, len(order), self.batch_size):
             part = slice(start, start + self.batch_size)
-            yield Batch(user_T[part], item_T[part], negative_T[part])
+            yield Batch(user_T[part], item_T[part], negative_T[part], None if weight_T is None else weight_T[part])
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """The pairs of an epoch in their order, (T,)."""
+        count, device = len(self.user_T), generator.device
+        if self.weight_T is None or self.weighting == "loss":
+            return torch.randperm(count, generator=generator, device=device)
+        bound_T = self.weight_T.double().cumsum(0)
+        draw_T = torch.rand(count, generator=generator, device=device, dtype=torch.float64) * bound_T[-1]
+        return torch.searchsorted(bound_T, draw_T, right=True).clamp_max(count - 1)
 
     def negatives(self, user_T: Tensor, generator: torch.Generator) -> Tensor:
         """One item per user, uniform over those seen in training but not by that user; int64, shape of ``user_T``.

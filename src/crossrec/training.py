@@ -18,12 +18,12 @@ from torch import Tensor
 from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.config import Config, Number, NumberOrZero, Seed
 from crossrec.devices import Device
-from crossrec.errors import RunError, TrainingError
+from crossrec.errors import ConfigError, RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.evaluation.metrics import DEFAULT_METRICS, ListLength, Metric, MetricAtK
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
-from crossrec.sampling import Sampler
+from crossrec.sampling import Sampler, Weighting
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"
@@ -53,6 +53,8 @@ class TrainingConfig(Config):
     """cpu, cuda, or auto: cuda if there is one."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 30.0
     """Save a checkpoint at the end of an epoch if the last one is at least this many seconds old."""
+    weighting: Weighting | None = None
+    """How weights of --weighted data act: on the loss of each pair, or as odds of drawing it; default: loss."""
     record_strengths: bool | None = None
     """Write strengths.csv: strengths of modalities and directions of alignment after every epoch (Figure 2)."""
 
@@ -139,7 +141,8 @@ def fit(
     of another identity.
     """
     folder = None if checkpoints is None else Path(checkpoints)
-    sampler = Sampler(data, config.batch_size)
+    _check_weights(objective, data, config)
+    sampler = Sampler(data, config.batch_size, config.weighting or "loss")
     top_k = int(config.selection.split("@")[1])
     is_coarse = 2 * top_k > valid.num_items
     optimizer = torch.optim.Adam(objective.parameter_groups(), fused=True)
@@ -188,6 +191,17 @@ def fit(
         on_epoch(progress)
     objective.load_state_dict(state.best)
     return progress
+
+
+def _check_weights(objective: Objective, data: TrainingSet, config: TrainingConfig) -> None:
+    """Raise ConfigError for a weighting that the data or the backbone do not have."""
+    if data.weight_T is None and config.weighting is not None:
+        raise ConfigError("--weighting: the interactions have no weights; read them with --weighted")
+    if data.weight_T is not None and config.weighting != "sampling" and not objective.backbone.weighs_pairs:
+        raise ConfigError(
+            f"--weighted: the loss of {type(objective.backbone).__name__} does not weigh pairs; draw them by their "
+            "weights with --weighting sampling"
+        )
 
 
 def tie_note(progress: Progress, selection: str) -> str:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from crossrec.arguments import as_ids, as_vectors
+from crossrec.arguments import as_ids, as_vectors, as_weights
 from crossrec.errors import ArgumentError
 
 ID = "id"
@@ -40,17 +40,22 @@ class Batch:
     """Observed pairs (u_b, i_b) and one sampled negative item j_b each.
 
     ``user_B``, ``item_B``, ``negative_B``: int64 of shape (B,). The alignment needs no negatives;
-    ``negative_B`` may be None for losses that draw none. Raises ArgumentError for other types and shapes.
+    ``negative_B`` may be None for losses that draw none. ``weight_B``: floating point, above 0, how much each pair
+    counts; a pair of weight 2 counts like two pairs. None: all the same. Raises ArgumentError for other types and
+    shapes.
     """
 
     user_B: Tensor
     item_B: Tensor
     negative_B: Tensor | None = None
+    weight_B: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None:
+        for name in ("user_B", "item_B", "negative_B"):
+            if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, as_ids(value, f"Batch.{name}"))
+        if self.weight_B is not None:
+            object.__setattr__(self, "weight_B", as_weights(self.weight_B, "Batch.weight_B", len(self.user_B)))
         if len(self.user_B) != len(self.item_B):
             raise ArgumentError(
                 f"Batch has {len(self.user_B)} users and {len(self.item_B)} items: give one of each a pair"
@@ -63,8 +68,8 @@ class Batch:
         """The first ``count`` pairs; all where there are no more."""
         if count >= len(self):
             return self
-        negative_B = None if self.negative_B is None else self.negative_B[:count]
-        return Batch(self.user_B[:count], self.item_B[:count], negative_B)
+        further = (None if part is None else part[:count] for part in (self.negative_B, self.weight_B))
+        return Batch(self.user_B[:count], self.item_B[:count], *further)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,8 @@ class TrainingSet:
 
     ``user_T``, ``item_T``: int64, the T training interactions. ``features``: raw content features per modality,
     (I, D_m) floating point; an item without the feature has a row of zeros. ``alignment_features``: the same for the
-    alignment, where it has its own (knock-outs).
+    alignment, where it has its own (knock-outs). ``weight_T``: float32, above 0, the weight of each interaction; None:
+    all the same.
     """
 
     num_users: int
@@ -132,6 +138,7 @@ class TrainingSet:
     item_T: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
     alignment_features: Mapping[str, Tensor] | None = None
+    weight_T: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TrainingSet:
         """The same set with its tensors on ``device``."""
@@ -145,4 +152,5 @@ class TrainingSet:
             item_T=self.item_T.to(device),
             features=moved(self.features),
             alignment_features=None if self.alignment_features is None else moved(self.alignment_features),
+            weight_T=None if self.weight_T is None else self.weight_T.to(device),
         )

@@ -14,11 +14,11 @@ from crossrec.ops.vectors import gather_rows
 class BatchView:
     """The N distinct items and the distinct users of a batch. All vectors have length 1 or 0.
 
-    ``item_N``: the items, int64; ``count_N``: how many pairs each is in. ``index_B``, ``user_index_B``: which of the
-    distinct items and users each pair is of. ``distinct_user_L``: vectors of the users. ``item[m]``: i^m of the items,
-    (N, L). ``table[m]``: the same rows and, after them, those of the neighbours outside the batch, (R, L);
-    ``neighbor_NK``: rows of the table that are an item's neighbours, -1 for none. Without neighbours ``table`` is
-    ``item`` and ``neighbor_NK`` None.
+    ``item_N``: the items, int64; ``count_N``: how many pairs each is in, or the sum of their weights, ``weight_B``.
+    ``index_B``, ``user_index_B``: which of the distinct items and users each pair is of. ``distinct_user_L``: vectors
+    of the users. ``item[m]``: i^m of the items, (N, L). ``table[m]``: the same rows and, after them, those of the
+    neighbours outside the batch, (R, L); ``neighbor_NK``: rows of the table that are an item's neighbours, -1 for none.
+    Without neighbours ``table`` is ``item`` and ``neighbor_NK`` None.
     """
 
     item_N: Tensor
@@ -29,6 +29,7 @@ class BatchView:
     item: dict[str, Tensor]
     table: dict[str, Tensor]
     neighbor_NK: Tensor | None
+    weight_B: Tensor | None = None
 
     def item_DL(self, modality: str, row_D: Tensor) -> Tensor:
         """Vectors of some of the distinct items, given by ascending rows."""

@@ -4,7 +4,7 @@ Equations 10 to 12 stand here twice: as plain formulas (``sinkhorn``, ``swapped_
 in ``_reference``) and as ``item_cluster_loss`` and ``user_cluster_loss``, which training uses. These give the same
 values and gradients through the fused kernel of ``crossrec.ops.cluster_kernel``; the tests hold the two together.
 
-Equal rows of a batch may be merged: ``weight_N`` says how many samples a row stands for.
+Equal rows of a batch may be merged: ``weight_N`` says how many samples a row stands for, or the sum of their weights.
 """
 
 from __future__ import annotations
@@ -161,6 +161,7 @@ def user_cluster_loss(
     *,
     temperature: Tensor | float,
     pairs: tuple[Tensor, Tensor] | None = None,
+    weight_B: Tensor | None = None,
     clusterer: Clusterer = "sinkhorn",
     rounds: int = 3,
     normalized: bool = False,
@@ -170,9 +171,10 @@ def user_cluster_loss(
     """½ mean_b [ -Σ_p q_p^i log softmax(u C / λ_c)_p - Σ_p q_p^u log softmax(i^ID C / λ_c)_p ], a scalar (Equation 12).
 
     ``user_NL``, ``item_NL``: u and i^ID of the batch's B pairs; or of its distinct users and distinct items, with
-    ``pairs`` = (rows of users, rows of items), int64 (B,) each. ``codebook_PL``: C^UI, normalised here. ``normalized``:
-    users and items have length 1 or 0 already. ``workspace``: memory to reuse from call to call. Codes pass no
-    gradient. No users: a differentiable zero. Raises ValueError for an unknown clusterer.
+    ``pairs`` = (rows of users, rows of items), int64 (B,) each. ``weight_B``: of the pairs, for a weighted mean.
+    ``codebook_PL``: C^UI, normalised here. ``normalized``: users and items have length 1 or 0 already. ``workspace``:
+    memory to reuse from call to call. Codes pass no gradient. No users: a differentiable zero. Raises ValueError for an
+    unknown clusterer.
     """
     if not len(user_NL):
         return zero_like(codebook_PL)
@@ -181,10 +183,11 @@ def user_cluster_loss(
         row_B = torch.arange(len(user_NL), device=user_NL.device)
         pairs = (row_B, row_B)
     # A user is scored against the codes of all items it is paired with, and an item against those of its users.
-    items_of_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], gather_rows(item_NL, pairs[1]))
-    users_of_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], gather_rows(user_NL, pairs[0]))
-    user_count_N = counts(pairs[0], len(user_NL), user_NL.dtype)
-    item_count_N = counts(pairs[1], len(item_NL), item_NL.dtype)
+    weight_B = None if weight_B is None else weight_B.to(user_NL.dtype)
+    items_of_user_NL = torch.zeros_like(user_NL).index_add(0, pairs[0], _weighted_rows(item_NL, pairs[1], weight_B))
+    users_of_item_NL = torch.zeros_like(item_NL).index_add(0, pairs[1], _weighted_rows(user_NL, pairs[0], weight_B))
+    user_count_N = counts(pairs[0], len(user_NL), user_NL.dtype, weight_B)
+    item_count_N = counts(pairs[1], len(item_NL), item_NL.dtype, weight_B)
     total = _total_cross_entropy(
         ((items_of_user_NL, user_NL, user_count_N), (users_of_item_NL, item_NL, item_count_N)),
         codebook_PL,
@@ -194,7 +197,12 @@ def user_cluster_loss(
         temperature=temperature,
         precision=precision,
     )
-    return total / (2 * len(pairs[0]))
+    return total / (2 * (len(pairs[0]) if weight_B is None else weight_B.sum()))
+
+
+def _weighted_rows(table_NL: Tensor, row_B: Tensor, weight_B: Tensor | None) -> Tensor:
+    rows_BL = gather_rows(table_NL, row_B)
+    return rows_BL if weight_B is None else rows_BL * weight_B.unsqueeze(1)
 
 
 def _total_cross_entropy(

@@ -29,7 +29,7 @@ from crossrec.arguments import as_features, as_pairs, number_of_items, row_of
 from crossrec.errors import ArgumentError
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
-from crossrec.ops.vectors import gather_rows, l2_normalize, unit_rows, zero_like
+from crossrec.ops.vectors import counts, gather_rows, l2_normalize, unit_rows, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -187,7 +187,12 @@ class Cross(Alignment):
     def _strengths(self, view: BatchView) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean preference of every distinct item, (N, L), and s^m of every modality."""
         preference_NL = mean_preference(
-            view.distinct_user_L, view.index_B, len(view.item_N), user_index_B=view.user_index_B, normalized=True
+            view.distinct_user_L,
+            view.index_B,
+            len(view.item_N),
+            user_index_B=view.user_index_B,
+            weight_B=view.weight_B,
+            normalized=True,
         )
         return preference_NL, {m: strength(preference_NL, v, normalized=True) for m, v in view.item.items()}
 
@@ -195,7 +200,7 @@ class Cross(Alignment):
         """s^m of every modality on the scale that the direction rule uses, (M, N)."""
         user_DL, scale = view.distinct_user_L, self.config.strength_scale
         if scale == "rank":
-            pairs = (view.index_B, view.user_index_B)
+            pairs = (view.index_B, view.user_index_B, view.weight_B)
             strengths = {m: strength_by_rank(user_DL, v, *pairs) for m, v in view.item.items()}
         elif scale == "zscore":
             strengths = {m: strength_by_zscore(user_DL, v, strengths[m]) for m, v in view.item.items()}
@@ -242,7 +247,7 @@ class Cross(Alignment):
         if self.codebook_ui is not None:
             pairs = (view.user_index_B, view.index_B)
             terms["cluster_users"] = user_cluster_loss(
-                view.distinct_user_L, view.item[ID], self.codebook_ui, pairs=pairs, **options
+                view.distinct_user_L, view.item[ID], self.codebook_ui, pairs=pairs, weight_B=view.weight_B, **options
             )
         return terms
 
@@ -279,7 +284,9 @@ class Cross(Alignment):
         }
         item = table if neighbor_NK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
         user_NL = unit_rows(gather_rows(reps.user_UL, user_row_N), normalized=reps.normalized)
-        return BatchView(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK)
+        if batch.weight_B is not None:
+            count_N = counts(index_B, len(item_N), batch.weight_B.dtype, batch.weight_B)
+        return BatchView(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK, batch.weight_B)
 
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor, row_R: Tensor) -> Tensor:
         """Vectors of the items, which are the rows ``row_R`` of the representations, not normalised."""

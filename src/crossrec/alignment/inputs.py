@@ -112,6 +112,8 @@ class StepCheck:
                     f"the batch has {name} {low if low < 0 else high}, but there are {limit} {name}s, numbered from 0; "
                     "a batch is (user, item), in this order"
                 )
+        if batch.weight_B is not None and len(batch) and not bool(batch.weight_B.min() > 0):
+            raise ArgumentError(f"Batch.weight_B holds {float(batch.weight_B.min())}: give numbers above 0")
 
     def devices(self, reps: Representations, batch: Batch, of_alignment: Tensor | None) -> None:
         """Check that everything is on one device."""

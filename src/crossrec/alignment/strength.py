@@ -16,17 +16,29 @@ PAIRS = 1 << 18
 
 
 def mean_preference(
-    user_NL: Tensor, index_B: Tensor, num_items: int, *, user_index_B: Tensor | None = None, normalized: bool = False
+    user_NL: Tensor,
+    index_B: Tensor,
+    num_items: int,
+    *,
+    user_index_B: Tensor | None = None,
+    weight_B: Tensor | None = None,
+    normalized: bool = False,
 ) -> Tensor:
     """Mean of the L2-normalised vectors of the users a batch pairs with each distinct item, (N, L); no gradient.
 
     ``user_NL``: u of each pair, (B, L), or distinct users with ``user_index_B``, int64, the row of each pair's user.
     ``index_B``: int64, which of the N distinct items the pair is of. The mean over pairs of cos(u, x) is the dot
-    product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it. ``normalized``: the users have length 1
-    or 0 already.
+    product of this mean with x / ‖x‖, which is how Equations 1 and 6 use it. ``weight_B``: of the pairs, for a weighted
+    mean. ``normalized``: the users have length 1 or 0 already.
     """
     user_NL = unit_rows(user_NL, normalized=normalized).detach()
     total = user_NL.new_zeros(num_items, user_NL.shape[1])
+    if weight_B is not None:
+        rows_B = torch.arange(len(index_B), device=index_B.device) if user_index_B is None else user_index_B
+        parts = (torch.split(part, PAIRS) for part in (rows_B, index_B, weight_B.to(total.dtype)))
+        for row, index, weight in zip(*parts, strict=True):
+            total.index_add_(0, index, user_NL.index_select(0, row) * weight.unsqueeze(1))
+        return total / counts(index_B, num_items, total.dtype, weight_B).unsqueeze(1)
     if user_index_B is None:
         total.index_add_(0, index_B, user_NL)
     else:
@@ -50,23 +62,30 @@ _RANK_NUMBERS = 1 << 22
 """Most cosines that ``strength_by_rank`` has in memory at a time."""
 
 
-def strength_by_rank(user_DL: Tensor, item_NL: Tensor, index_B: Tensor, user_index_B: Tensor) -> Tensor:
+def strength_by_rank(
+    user_DL: Tensor, item_NL: Tensor, index_B: Tensor, user_index_B: Tensor, weight_B: Tensor | None = None
+) -> Tensor:
     """Mean over the pairs (u, i) of the share of the batch's users v with cos(v, i^m) < cos(u, i^m), (N,), in [0, 1).
 
     The rank of an item's own users among all, so modalities are on one scale; 0 for an item without content.
     ``user_DL``: the D distinct users of the batch; ``item_NL``: i^m of its N distinct items, both of length 1 or 0;
-    ``index_B``, ``user_index_B``: int64, which of the items and users each pair is of. With more than ``RANKED_USERS``
-    users, evenly spaced ones stand for all. Works in blocks of pairs. No gradient.
+    ``index_B``, ``user_index_B``: int64, which of the items and users each pair is of; ``weight_B``: of the pairs, for
+    a weighted mean. With more than ``RANKED_USERS`` users, evenly spaced ones stand for all. Works in blocks of pairs.
+    No gradient.
     """
     user_DL, item_NL = user_DL.detach(), item_NL.detach()
     row_R = torch.arange(0, len(user_DL), max(1, -(-len(user_DL) // RANKED_USERS)), device=user_DL.device)
     other_RL, total_N = user_DL[row_R], item_NL.new_zeros(len(item_NL))
     block = max(1, _RANK_NUMBERS // max(1, len(row_R)))
-    for index, user_index in zip(torch.split(index_B, block), torch.split(user_index_B, block), strict=True):
+    one_B = torch.ones_like(index_B) if weight_B is None else weight_B.to(total_N.dtype)
+    parts = (torch.split(part, block) for part in (index_B, user_index_B, one_B))
+    for index, user_index, weight in zip(*parts, strict=True):
         own_BL = item_NL[index]
         cosine_B = (own_BL * user_DL[user_index]).sum(-1)
         below_BR = (own_BL @ other_RL.T < cosine_B.unsqueeze(1)) & (row_R != user_index.unsqueeze(1))
-        total_N.index_add_(0, index, below_BR.sum(1).to(total_N.dtype) / len(row_R))
+        total_N.index_add_(0, index, weight * (below_BR.sum(1).to(total_N.dtype) / len(row_R)))
+    if weight_B is not None:
+        return total_N / counts(index_B, len(item_NL), total_N.dtype, weight_B)
     return total_N / counts(index_B, len(item_NL), torch.int64).clamp_min(1)
 
 

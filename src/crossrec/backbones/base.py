@@ -60,6 +60,8 @@ class Backbone(nn.Module, ABC):
     multimodal: ClassVar[bool] = False
     has_item_graph: ClassVar[bool] = False
     """Whether items already receive the vectors of items with similar content: no content graph is put on top."""
+    weighs_pairs: ClassVar[bool] = False
+    """Whether ``losses`` weighs the pairs of a batch that has ``weight_B``."""
 
     def __init__(self, config: BackboneConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class BPR(Backbone):
     """
 
     config_type = BPRConfig
+    weighs_pairs = True
 
     def __init__(self, config: BPRConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
@@ -49,6 +50,6 @@ def bpr_terms(reps: Representations, batch: Batch, reg: float) -> dict[str, Tens
     positive_BS = gather_rows(reps.item_IS, batch.item_B)
     negative_BS = gather_rows(reps.item_IS, negatives(batch))
     return {
-        "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+        "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1), batch.weight_B),
         "reg": reg * embedding_norm(user_BS, positive_BS, negative_BS),
     }

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from crossrec.backbones.base import Backbone, BackboneConfig, negatives, xavier_table
 from crossrec.config import Layers, Neighbors
 from crossrec.graph import agreed_knn_graph, bipartite_adjacency, co_occurrence_graph, propagate_mean
-from crossrec.losses import graded_neighbor_loss, symmetric_kl
+from crossrec.losses import graded_neighbor_loss, symmetric_kl, weighted_mean
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Representations, TrainingSet
 
@@ -62,6 +62,7 @@ class DAMRS(Backbone):
     """
 
     config_type = DAMRSConfig
+    weighs_pairs = True
     multimodal = True
     has_item_graph = True
 
@@ -115,9 +116,10 @@ class DAMRS(Backbone):
         user_BL, negative_B = gather_rows(reps.user_UL, batch.user_B), negatives(batch)
         margin_B = (user_BL * (gather_rows(reps.item_IL, batch.item_B) - gather_rows(reps.item_IL, negative_B))).sum(-1)
         if not self.config.denoise:
-            return F.softplus(-margin_B).mean()
+            return weighted_mean(F.softplus(-margin_B), batch.weight_B)
         weight_B, reverse_B = confidence(user_BL, reps.graph_items, batch.item_B, negative_B)
-        return (weight_B * F.softplus(-margin_B) + reverse_B * F.softplus(margin_B)).mean()
+        loss_B = weight_B * F.softplus(-margin_B) + reverse_B * F.softplus(margin_B)
+        return weighted_mean(loss_B, batch.weight_B)
 
 
 @torch.no_grad()

@@ -44,6 +44,7 @@ class DirectAU(Backbone):
     """
 
     config_type = DirectAUConfig
+    weighs_pairs = True
 
     def __init__(self, config: DirectAUConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
@@ -68,6 +69,6 @@ class DirectAU(Backbone):
         of_users = uniformity(gather_rows(reps.user_UL, user_N), user_count_N, normalized=True)
         of_items = uniformity(gather_rows(reps.item_IL, item_N), item_count_N, normalized=True)
         return {
-            "closeness": mean_square_distance(user_BL, item_BL),
+            "closeness": mean_square_distance(user_BL, item_BL, batch.weight_B),
             "uniformity": self.config.gamma_uniformity / 2 * (of_users + of_items),
         }

@@ -46,6 +46,7 @@ class DualGNN(Backbone):
     """
 
     config_type = DualGNNConfig
+    weighs_pairs = True
     multimodal = True
 
     def __init__(self, config: DualGNNConfig, data: TrainingSet, generator: torch.Generator) -> None:
@@ -87,6 +88,6 @@ class DualGNN(Backbone):
         for table in self.preference:
             squares = squares + gather_rows(table, batch.user_B).square().mean()
         return {
-            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)) / math.log(2),
+            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1), batch.weight_B) / math.log(2),
             "reg": self.config.reg * squares,
         }

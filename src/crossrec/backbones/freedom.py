@@ -52,6 +52,7 @@ class FREEDOM(Backbone):
     """
 
     config_type = FREEDOMConfig
+    weighs_pairs = True
     multimodal = True
     has_item_graph = True
 
@@ -105,7 +106,7 @@ class FREEDOM(Backbone):
 
         def preference(item_IL: Tensor) -> Tensor:
             positive = (user_BL * gather_rows(item_IL, batch.item_B)).sum(-1)
-            return bpr(positive, (user_BL * gather_rows(item_IL, negative_B)).sum(-1))
+            return bpr(positive, (user_BL * gather_rows(item_IL, negative_B)).sum(-1), batch.weight_B)
 
         terms = {"bpr": preference(reps.item_IL)}
         for modality, content_IL in reps.modality_IL.items():

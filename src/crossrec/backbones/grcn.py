@@ -48,6 +48,7 @@ class GRCN(Backbone):
     """
 
     config_type = GRCNConfig
+    weighs_pairs = True
     multimodal = True
 
     def __init__(self, config: GRCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
@@ -117,6 +118,6 @@ class GRCN(Backbone):
         for table in self.preference:
             squares = squares + gather_rows(table, batch.user_B).square().mean()
         return {
-            "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+            "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1), batch.weight_B),
             "reg": self.config.reg * (squares + self.confidence.square().mean()),
         }

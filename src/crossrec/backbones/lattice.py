@@ -65,6 +65,7 @@ class LATTICE(Backbone):
     """
 
     config_type = LATTICEConfig
+    weighs_pairs = True
     multimodal = True
     has_item_graph = True
     has_MI: Tensor
@@ -139,7 +140,7 @@ class LATTICE(Backbone):
         user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
         squares = user_BL.square().sum() + positive_BL.square().sum() + negative_BL.square().sum()
         return {
-            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
+            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1), batch.weight_B),
             "reg": self.config.reg / 2 / len(batch) * squares,
         }
 

@@ -32,6 +32,7 @@ class LightGCN(Backbone):
     """
 
     config_type = LightGCNConfig
+    weighs_pairs = True
 
     def __init__(self, config: LightGCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
@@ -48,6 +49,6 @@ class LightGCN(Backbone):
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
         return {
-            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1)),
+            "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1), batch.weight_B),
             "reg": self.reg * embedding_norm(*gather_batch(self.user, self.item, batch)),
         }

@@ -102,6 +102,7 @@ class MGCN(Backbone):
     """
 
     config_type: ClassVar[type[BackboneConfig]] = MGCNConfig
+    weighs_pairs = True
     config: MGCNConfig
     multimodal = True
     has_item_graph = True
@@ -170,6 +171,6 @@ def ranking_terms(reps: Representations, batch: Batch, reg: float) -> Mapping[st
     positive_BS, negative_BS = gather_rows(reps.item_IS, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
     squares = user_BS.square().sum() + positive_BS.square().sum() + negative_BS.square().sum()
     return {
-        "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1)),
+        "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1), batch.weight_B),
         "reg": reg / 2 / len(batch) * squares,
     }

@@ -56,6 +56,7 @@ class PGL(Backbone):
     """
 
     config_type = PGLConfig
+    weighs_pairs = True
     multimodal = True
     has_item_graph = True
 
@@ -111,7 +112,7 @@ class PGL(Backbone):
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         user_BS = gather_rows(reps.user_US, batch.user_B)
         positive_BS, negative_BS = gather_rows(reps.item_IS, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
-        terms = {"bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1))}
+        terms = {"bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1), batch.weight_B)}
         if self.config.ssl:
             contrasts = [
                 batch_contrast(self._dropped(vector), self._dropped(vector), self.config.temperature)

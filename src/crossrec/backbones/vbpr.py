@@ -30,6 +30,7 @@ class VBPR(Backbone):
     """
 
     config_type = VBPRConfig
+    weighs_pairs = True
     multimodal = True
     feature_matrix: Tensor
 

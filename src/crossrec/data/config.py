@@ -51,6 +51,12 @@ class DataConfig(Config):
     time_format: TimeFormat | None = None
     """Form of dates by the directives of strptime, such as %d/%m/%Y; default: numbers or ISO dates."""
 
+    weighted: bool | None = None
+    """Train with the weights of interactions; see --weighting for how they act."""
+
+    weight_column: str | None = None
+    """Column of weights above zero, which --weighted reads; default: weight, else rating or the like."""
+
     duplicates: Duplicates = "error"
     """Whether a repeated (user, item) pair is an error, or all its rows but the first are dropped."""
 
@@ -82,6 +88,11 @@ class DataConfig(Config):
     def alignment_is_apart(self) -> bool:
         """Whether the alignment has features of its own."""
         return self.alignment_content is not None or self.alignment_modalities is not None
+
+    @field_validator("weighted")
+    @classmethod
+    def _none_for_no(cls, value: bool | None) -> bool | None:
+        return value or None  # False and None are the same data set, so they need the same digest
 
     @field_validator("missing_content", "false_clicks", "cold_items")
     @classmethod

@@ -76,7 +76,8 @@ def add_false_clicks(
 
     The user of each is that of a random training interaction, so that active users get more. The item is drawn
     uniformly from those that the user has neither in training nor held out nor among the false clicks. The false clicks
-    of a smaller share are the first of those of a larger one. Raises DataError if users run out of items.
+    of a smaller share are the first of those of a larger one. Where training has weights, theirs is the mean. Raises
+    DataError if users run out of items.
     """
     count = round(share * len(train))
     generator = numpy_generator(seed, "false clicks")
@@ -96,4 +97,5 @@ def add_false_clicks(
     drawn = np.flatnonzero(item_T >= 0)[:count]
     if len(drawn) < count:
         raise DataError(f"false_clicks {share:g}: users run out of items they have not taken; give a smaller share")
-    return Interactions(np.concatenate([train.user_N, user_T[drawn]]), np.concatenate([train.item_N, item_T[drawn]]))
+    weight_N = None if train.weight_N is None else np.full(count, train.weight_N.mean())
+    return Interactions.join([train, Interactions(user_T[drawn], item_T[drawn], weight_N)])

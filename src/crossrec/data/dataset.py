@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,14 +20,31 @@ from crossrec.lazy import polars as pl
 class Interactions:
     """One split as parallel arrays, in file order.
 
-    ``user_N``, ``item_N``: int64 of shape (N,), rows of the user and item tables.
+    ``user_N``, ``item_N``: int64 of shape (N,), rows of the user and item tables. ``weight_N``: float64, above 0, the
+    weights that training uses; None: all the same.
     """
 
     user_N: np.ndarray
     item_N: np.ndarray
+    weight_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self.user_N.shape[0])
+
+    def select(self, rows: np.ndarray | slice) -> Interactions:
+        """The interactions at ``rows``: indices, bool (N,) or a slice."""
+        weight_N = None if self.weight_N is None else self.weight_N[rows]
+        return Interactions(self.user_N[rows], self.item_N[rows], weight_N)
+
+    @staticmethod
+    def join(parts: Sequence[Interactions]) -> Interactions:
+        """One part after the other; with weights if all have some."""
+        weights = [part.weight_N for part in parts if part.weight_N is not None]
+        return Interactions(
+            np.concatenate([part.user_N for part in parts]),
+            np.concatenate([part.item_N for part in parts]),
+            np.concatenate(weights) if len(weights) == len(parts) else None,
+        )
 
     def __repr__(self) -> str:
         return f"Interactions({len(self):,})"
@@ -102,12 +119,9 @@ class Dataset:
 
     def all_in_training(self) -> Dataset:
         """The same data with the interactions of all splits in training, in the order train, valid, test."""
-        columns = {
-            column.name: np.concatenate([getattr(split, column.name) for split in (self.train, self.valid, self.test)])
-            for column in fields(Interactions)
-        }
-        none = Interactions(**{name: values[:0] for name, values in columns.items()})
-        return replace(self, train=Interactions(**columns), valid=none, test=none)
+        everything = Interactions.join([self.train, self.valid, self.test])
+        none = everything.select(slice(0))
+        return replace(self, train=everything, valid=none, test=none)
 
     def save_id_maps(self, folder: Path | str) -> None:
         """Write ``users.parquet`` and ``items.parquet`` (columns index, id) into ``folder``, each atomically.
@@ -118,7 +132,7 @@ class Dataset:
         save_id_map(self.item_ids, Path(folder) / "items.parquet")
 
     def fingerprint(self) -> str:
-        """Return the SHA-256, in hex, of the training data: counts, the three splits in order, the scaled features.
+        """Return the SHA-256, in hex, of the training data: counts, splits in order, weights, the scaled features.
 
         Equal data have equal fingerprints, whatever their name, ids or files.
         """
@@ -131,6 +145,10 @@ class Dataset:
             for array in (part.user_N, part.item_N):
                 digest.update(f"|{len(part)}|".encode())
                 digest.update(np.ascontiguousarray(array, dtype="<i8").data)
+        for part in (self.train, self.valid, self.test):
+            if part.weight_N is not None:
+                digest.update(b"|weights|")
+                digest.update(np.ascontiguousarray(part.weight_N, dtype="<f8").data)
         for prefix, features in (("", self.features), ("alignment ", self.alignment_features or {})):
             for modality, matrix in sorted(features.items()):
                 digest.update(f"|{prefix}{modality} {matrix.shape}|".encode())

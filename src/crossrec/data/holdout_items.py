@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,9 +43,9 @@ def hold_out_items(
         renumbered = {}
         for split, part in splits.items():
             selected_N = np.isin(part.item_N, items)
-            renumbered[split] = Interactions(part.user_N[selected_N], np.searchsorted(items, part.item_N[selected_N]))
+            chosen = part.select(selected_N)
+            renumbered[split] = replace(chosen, item_N=np.searchsorted(items, chosen.item_N))
         return item_ids.gather(items), renumbered, {name: matrix[items] for name, matrix in features.items()}
 
     ids, cold_splits, cold_features = select(cold_C)
-    joined = [np.concatenate([getattr(part, name) for part in cold_splits.values()]) for name in ("user_N", "item_N")]
-    return *select(warm_W), ColdItems(ids, cold_features, Interactions(*joined))
+    return *select(warm_W), ColdItems(ids, cold_features, Interactions.join([*cold_splits.values()]))

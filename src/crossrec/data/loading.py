@@ -86,9 +86,11 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
 def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
     """Generate a built-in set, which has neither columns nor a split or times."""
     recipe = RECIPES[config.data]
-    for setting in ("user_column", "item_column", "split_column", "time_column", "time_format"):
+    for setting in ("user_column", "item_column", "split_column", "time_column", "time_format", "weight_column"):
         if getattr(config, setting) is not None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
+    if config.weighted:
+        findings.error(f"data '{config.data}': a built-in set has no weights; leave weighted out")
     if config.split in ("given", "time"):
         findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
     modalities = _modalities(config, GENERATED_MODALITIES, f"data '{config.data}'")
@@ -154,7 +156,8 @@ def _finish(
     if split_N is None:
         scheme = config.split if config.split in ("time", "leave_one_out") else "random"
         split_N = make_split(user_N, item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
-    splits = {label: Interactions(user_N[split_N == label], item_N[split_N == label]) for label in (TRAIN, VALID, TEST)}
+    everything = Interactions(user_N, item_N, log.weight_N)
+    splits = {label: everything.select(split_N == label) for label in (TRAIN, VALID, TEST)}
     cold = None
     if config.cold_items:
         item_ids, splits, features, cold = hold_out_items(

@@ -33,9 +33,10 @@ class _GatherRows(torch.autograd.Function):
         return grad.new_zeros(ctx.shape).index_add_(0, ctx.saved_tensors[0], grad), None
 
 
-def counts(index_B: Tensor, num: int, dtype: torch.dtype) -> Tensor:
-    """How often each of 0 … num - 1 occurs, (num,). Unlike ``bincount`` it does not wait for a GPU."""
-    return index_B.new_zeros(num, dtype=dtype).index_add_(0, index_B, torch.ones_like(index_B, dtype=dtype))
+def counts(index_B: Tensor, num: int, dtype: torch.dtype, weight_B: Tensor | None = None) -> Tensor:
+    """How often each of 0 … num - 1 occurs, (num,), or the sums of weights. Unlike ``bincount`` it waits for no GPU."""
+    one_B = torch.ones_like(index_B, dtype=dtype) if weight_B is None else weight_B.to(dtype)
+    return index_B.new_zeros(num, dtype=dtype).index_add_(0, index_B, one_B)
 
 
 def l2_normalize(vector_NL: Tensor) -> Tensor:

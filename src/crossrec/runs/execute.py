@@ -57,6 +57,7 @@ def training_set(dataset: Dataset) -> TrainingSet:
         torch.from_numpy(dataset.train.item_N),
         {name: torch.from_numpy(feature) for name, feature in dataset.features.items()},
         None if own is None else {name: torch.from_numpy(feature) for name, feature in own.items()},
+        None if dataset.train.weight_N is None else torch.from_numpy(dataset.train.weight_N).float(),
     )
 
 

@@ -36,7 +36,7 @@ def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
             num_items=data.num_items,
             config=CrossConfig(terms=()),
         )
-    strength_MN, supported_MMN = cross.strengths(reps, Batch(data.user_T, data.item_T))
+    strength_MN, supported_MMN = cross.strengths(reps, Batch(data.user_T, data.item_T, weight_B=data.weight_T))
     strength_MN = strength_MN.double()
     mean_M, variance_M = strength_MN.mean(1), strength_MN.var(1, correction=min(1, strength_MN.shape[1] - 1))
     strongest_N = strength_MN.argmax(0)

@@ -140,7 +140,8 @@ def _merge(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -> Non
         log.filter(keep_N)
         steps.add("taken back", "pairs with a weight of zero or less dropped", *log.sizes())
     steps.notes.append(
-        f"weights run from {log.weight_N.min():.3g} to {log.weight_N.max():.3g}, on average {log.weight_N.mean():.3g}"
+        f"weights run from {log.weight_N.min():.3g} to {log.weight_N.max():.3g}, on average {log.weight_N.mean():.3g}; "
+        "training uses them if it is asked to (--weighted)"
     )
 
 

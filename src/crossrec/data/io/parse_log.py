@@ -12,7 +12,7 @@ from crossrec.data.config import DataConfig
 from crossrec.data.findings import Findings
 from crossrec.data.io.blank import strip_invisible
 from crossrec.data.io.codes import code_counts, index_ids
-from crossrec.data.io.id_column import find_roles
+from crossrec.data.io.id_column import COLUMN_NAMES, find_column, find_roles, normalize_name
 from crossrec.data.io.ids import check_ids, parse_ids, plain_ids
 from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.tables import Block, Table
@@ -29,6 +29,7 @@ LABELS = {
 """Label of a split, in lower case → split."""
 
 EMPTY = "is empty; fill the cell in or delete the row"
+NO_WEIGHT = "is no weight above zero; delete the row, or take it back with crossrec data import (--weight-column)"
 NO_ROWS = "a header but no rows; add interactions"
 NO_SPLIT = "is no split; use 0, 1, 2 or train, valid, test"
 NO_ROW_INDEX = "is not a row index 0, 1, 2, …; renumber the ids, or save the table as .csv, where ids may be anything"
@@ -151,6 +152,11 @@ class LogRows:
         self._check(role, bad, reason)
         return values
 
+    def check_weights(self, role: str, number_N: np.ndarray) -> None:
+        """Raise DataError naming the first weight that is not above zero."""
+        if role == "weight":
+            self._check(role, pl.Series(number_N <= 0), NO_WEIGHT)
+
     def check_ids(self, role: str, ids: pl.Series, code_N: np.ndarray, findings: Findings) -> None:
         """Check the distinct ids of a role, whose positions ``code_N`` are those of the rows; see ``ids.check_ids``."""
 
@@ -215,6 +221,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
                 ids[role], values[role] = index_ids(plain_ids(cells, typed=table.typed))
             else:
                 values[role] = rows.values(role, times, numbers).to_numpy()
+                rows.check_weights(role, values[role])
                 times.check_units()
                 if doubt := times.doubt():
                     findings.warn(f"{table.path}: {doubt}")
@@ -230,6 +237,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
         values["item"],
         time_N=values.get("time"),
         split_N=values.get("split"),
+        weight_N=values.get("weight"),
         times=times,
         row_N=rows.row_N,
         columns=roles,
@@ -237,14 +245,22 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
 
 
 def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, str]:
-    """The columns of users, items and, where the split needs them, of split labels and times."""
+    """The columns of users, items and, where the settings need them, of split labels, times and weights."""
     labelled, timed = config.split in ("auto", "given"), config.split in ("time", "leave_one_out")
+    weighted = bool(config.weighted)
     names = {"user": config.user_column, "item": config.item_column}
+    if config.weight_column and not weighted:
+        findings.error("weight_column: says nothing without weighted; add it, or leave weight_column out")
+    if weighted:
+        names["weight"] = config.weight_column
+        if not any(normalize_name(column) in COLUMN_NAMES["weight"] for column in table.columns):
+            with findings.attempt():
+                names["weight"] = config.weight_column or find_column(table, "rating", None, required=False)
     if labelled or config.split_column:
         names["split"] = config.split_column
     if timed or config.time_column:
         names["time"] = config.time_column
-    required = {"user", "item", {"given": "split", "time": "time"}.get(config.split, "user")}
+    required = {"user", "item", {"given": "split", "time": "time"}.get(config.split, "user"), *["weight"] * weighted}
     roles = find_roles(table, names, required, findings.attempt)
     unused = {"split": not labelled, "time": not timed}
     return {role: column for role, column in roles.items() if not unused.get(role)}
