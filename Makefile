@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-lowest test-newest test-package docs notebooks lock lint format results questions bench bench-quick clean
+SECONDS ?= 270
+SEED ?= 0
+
+.PHONY: help demo test test-lowest test-newest test-package docs notebooks lock lint format results questions bench bench-quick torture clean
 
 help:
 	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
@@ -18,6 +21,8 @@ help:
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against plain references, into runs/bench"
 	@echo "make bench-quick  the same on tiny sizes"
+	@echo "make torture      attack it: kills, full disks, damaged files, races, little memory, hostile requests"
+	@echo "                  (SECONDS=$(SECONDS) of attacks, SEED=$(SEED))"
 	@echo "make results      make the tables of RQ1 in docs/results (hours)"
 	@echo "make questions    answer RQ2 to RQ7 and Figure 2 on TikTok with LightGCN and FREEDOM (a day)"
 	@echo "make clean        delete .venv, .venv-lowest and runs"
@@ -110,6 +115,10 @@ bench: $(VENV)/dev
 
 bench-quick: $(VENV)/dev
 	$(BIN)/python -m benchmarks --quick --out runs/bench/quick
+
+torture: $(VENV)/dev
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1 \
+		$(BIN)/python -m benchmarks.torture --seconds $(SECONDS) --seed $(SEED)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
