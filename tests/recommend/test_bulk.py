@@ -83,6 +83,17 @@ def test_everybody_in_a_log_gets_a_list_without_what_they_have(shop, log, recomm
         assert mine["score"].to_numpy() == pytest.approx(expected["score"].to_numpy(), abs=1e-5)
 
 
+def test_diversity_counts_for_people_of_the_run_and_others(shop, log, recommender):
+    lists = recommender.for_histories(shop / "log.csv", 5, diversity=0.5)
+    trained = lists.filter(source="trained")["user"].unique().sort().to_list()
+    expected = recommender.recommend(trained, 5, diversity=0.5)
+    assert lists.filter(source="trained").drop("source").equals(expected)
+    assert not expected.equals(recommender.recommend(trained, 5))
+    folded = lists.filter(source="history")["user"][0]
+    of_history = recommender.for_history(sorted(items_of_people(log)[folded]), 5, diversity=0.5)
+    assert lists.filter(user=folded)["item"].to_list() == of_history["item"].to_list()
+
+
 def test_people_without_a_usable_history_get_what_is_popular(shop, log, recommender, caplog):
     run_log = log.join(recommender.users.ids.rename("customer_id").to_frame(), on="customer_id")
     expected, customer = popular_by_hand(log, run_log, DAYS, 6), recommender.users.ids[0]

@@ -57,7 +57,7 @@ def test_vectors_follow_their_ids(name, dataset):
         config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"user_neighbors": 60})})
     source, target = objective(config, dataset), objective(config, other, seed=1)
     start = WarmStart("", source.state_dict(), dataset.user_ids, dataset.item_ids)
-    assert start.fill(target, other) == {"users": 60, "items": 40}
+    assert start.fill(target, other) == {"users": 60, "items": 40, "held_out": 0}
     for one in (source, target):  # an item graph that is learnt follows from the parameters
         one.train().before_epoch(1, torch.Generator().manual_seed(0))
         one.propagate()
@@ -75,7 +75,7 @@ def test_new_users_and_items_begin_as_new_and_others_are_left_behind(dataset):
     later = replace(dataset, user_ids=pl.Series([f"u{n}" for n in range(5, 65)]), item_ids=pl.Series(range(10, 50)))
     source, target, untouched = objective(config, dataset), objective(config, later, 1), objective(config, later, 1)
     start = WarmStart("", source.state_dict(), pl.Series([f"u{n}" for n in range(60)]), dataset.item_ids)
-    assert start.fill(target, later) == {"users": 55, "items": 30}
+    assert start.fill(target, later) == {"users": 55, "items": 30, "held_out": 0}
     assert torch.equal(target.backbone.user[:55], source.backbone.user[5:])
     assert torch.equal(target.backbone.user[55:], untouched.backbone.user[55:])
     assert torch.equal(target.backbone.item[:30], source.backbone.item[10:])
@@ -92,7 +92,7 @@ def test_as_many_users_as_items_and_ids_of_another_type(dataset):
     config = tiny("bpr")
     source, target = objective(config, square), objective(config, square, 1)
     start = WarmStart("", source.state_dict(), square.user_ids.cast(pl.String), square.item_ids.reverse())
-    assert start.fill(target, square) == {"users": 40, "items": 40}
+    assert start.fill(target, square) == {"users": 40, "items": 40, "held_out": 0}
     assert torch.equal(target.backbone.user, source.backbone.user)
     assert torch.equal(target.backbone.item, source.backbone.item.flip(0))
 
@@ -111,13 +111,35 @@ def begun(source, **settings):
 def test_a_run_begins_with_another_and_says_so(source, dataset, tmp_path):
     metrics = run(begun(source), tmp_path / "warm", dataset=dataset)
     start = WarmStart.open(source, tiny("bpr"))
-    assert metrics["init_from"] == {"identity": start.identity, "users": 60, "items": 40}
+    assert metrics["init_from"] == {"identity": start.identity, "users": 60, "items": 40, "held_out": 0}
     assert metrics["identity"] != run(tiny("bpr", epochs=2), tmp_path / "cold", dataset=dataset)["identity"]
     still = begun(source)
     frozen = still.model_copy(update={"backbone": still.backbone.model_copy(update={"learning_rate": 1e-12})})
     run(frozen, tmp_path / "still", dataset=dataset)
     weights = (read_tensors(folder / "model.safetensors") for folder in (tmp_path / "still", source))
     assert all(torch.allclose(*pair) for pair in zip(*(w.values() for w in weights), strict=True))
+
+
+def test_a_run_that_was_refit_does_not_give_away_what_is_held_out(dataset, tmp_path):
+    """The training that is measured begins with the one that was measured; the other one with the vectors of use."""
+    out = tmp_path / "refit"
+    run(tiny("bpr", epochs=2).model_copy(update={"refit": True}), out, dataset=dataset)
+    run(tiny("bpr", epochs=2), tmp_path / "split", dataset=dataset)
+    of_split = read_tensors(tmp_path / "split" / "model.safetensors")
+    start = WarmStart.open(out, tiny("bpr"))
+    for measured, expected in ((True, of_split), (False, read_tensors(out / "model.safetensors"))):
+        target = objective(tiny("bpr"), dataset, seed=1)
+        assert start.fill(target, dataset, measured=measured)["held_out"] == 0
+        assert torch.equal(target.backbone.item, expected["backbone.item"])
+    assert not torch.equal(start.weights["backbone.item"], of_split["backbone.item"])
+    swapped = replace(dataset, train=dataset.valid, valid=dataset.train)  # 327 validation pairs were trained on
+    assert start.fill(target, swapped)["held_out"] == WarmStart.open(tmp_path / "split", tiny("bpr")).fill(
+        target, swapped
+    )["held_out"] == 327  # fmt: skip
+    metrics = run(begun(out).model_copy(update={"refit": True}), tmp_path / "next", dataset=dataset)
+    assert metrics["init_from"]["held_out"] == 0
+    same = run(begun(tmp_path / "split"), tmp_path / "same", dataset=dataset)
+    assert (metrics["valid"], metrics["test"]) == (same["valid"], same["test"])
 
 
 def test_the_start_of_a_training_cannot_be_exchanged(source, dataset, tmp_path):

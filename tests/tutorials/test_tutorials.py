@@ -34,8 +34,11 @@ def test_from_files_to_a_service(tmp_path, tools, models, port):
     responses = [
         json.loads(line) for output in outputs for line in output.splitlines() if line.startswith('{"identity"')
     ]
-    assert len(responses) == 3
-    recommender = Recommender.open(folder / "runs" / "cross")
+    assert len(responses) == 4
+    recommender = Recommender.open(folder / "runs" / "shop")
+    assert recommender.vectors.refit
+    assert pl.read_csv(folder / "everybody.csv").group_by("user").len()["len"].to_list() == [10] * 120
+    assert [item["id"] for item in responses[3]["items"]] == recommender.popular(3)["item"].to_list()
     assert [item["id"] for item in responses[0]["items"]] == recommender.recommend(["c001"], 3)["item"].to_list()
     assert [item["id"] for item in responses[2]["items"]] == recommender.similar(["sku-000"], 3, by="text")[
         "similar"

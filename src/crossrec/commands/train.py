@@ -191,6 +191,11 @@ def print_metrics(label: str, metrics: dict[str, Any], out: Path, training: Trai
         say(f"No {splits} metrics: no user has such rows and training rows; label rows, or give users three or more")
     if (start := metrics.get("init_from")) is not None:
         say(f"Began with the vectors of another run: {start['users']:,} users and {start['items']:,} items are in both")
+        if start["held_out"]:
+            say(
+                f"That run had learnt {start['held_out']:,} of the interactions that are held out now, so the metrics "
+                "are too high; with a split by time there are few"
+            )
     if (refit := metrics.get("refit")) is not None:
         say(
             f"Trained again on all {refit['interactions']:,} interactions, for {refit['epochs']} epochs; the metrics "

@@ -21,6 +21,7 @@ from crossrec.errors import ConfigError, DataError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
 from crossrec.ops.topk import users_per_chunk
+from crossrec.recommend.diversity import CANDIDATES
 from crossrec.recommend.event_log import Histories, LogConfig, Popularity, popularity_of
 from crossrec.recommend.fold_in import FoldInMethod
 from crossrec.recommend.id_map import Unknown
@@ -39,7 +40,8 @@ class BulkLists:
     People who were in training get the list of their trained vector; all others with an item of the run in their
     history are folded in (``how``); everybody else gets the most popular items, or no list without ``fallback``. A
     history is left out of the lists, as all that the run knows of a user is, unless ``exclude_seen`` is False.
-    ``allowed``: items to choose from, (I,). The score of popular items is the number of people.
+    ``allowed``: items to choose from, (I,). ``diversity``, ``max_per_category``: as in ``Recommender.recommend``, for
+    all but popular items. The score of popular items is the number of people.
 
     ``counts``: people by source, once the frames have been read.
     """
@@ -51,6 +53,8 @@ class BulkLists:
     exclude_seen: bool = True
     allowed: Bools | None = None
     fallback: Popularity | None = None
+    diversity: float = 0.0
+    max_per_category: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _of_anybody: tuple[Ints, Ints] | None = None
 
@@ -78,7 +82,8 @@ class BulkLists:
         ones = np.ones(len(histories.item_N))
         history_HI = sp.csr_matrix((ones, (histories.user_N, histories.item_N)), (len(self), items))
         row_H = positions(histories.user_ids, self.recommender.users.ids)
-        chunk = users_per_chunk(items, self.k)
+        plain = not self.diversity and self.max_per_category is None
+        chunk = users_per_chunk(items, self.k if plain else CANDIDATES * self.k)
         for start in range(0, len(self), chunk):
             position_C = np.arange(start, min(start + chunk, len(self)))
             yield self._lists(position_C, row_H[position_C], history_HI[position_C])
@@ -103,7 +108,8 @@ class BulkLists:
         if len(folded_C):
             user_CS[torch.from_numpy(folded_C)] = recommender.fold_in.user_vectors(history_CI[folded_C], self.how)
         hidden = self._hidden(row_C, history_CI) if self.exclude_seen else None
-        item_CK, score_CK = recommender.top(user_CS, self.k, hidden, self.allowed)
+        search = recommender.search(self.diversity, self.max_per_category)
+        item_CK, score_CK = search(user_CS, self.k, hidden, self.allowed)
         others_C = np.flatnonzero(source_C >= POPULAR)
         score_CK[torch.from_numpy(others_C)] = -torch.inf
         for position in others_C.tolist() if self.fallback is not None else ():
@@ -156,6 +162,8 @@ def bulk_lists(
     columns: LogConfig = LogConfig(),  # noqa: B008
     how: FoldInMethod = "ridge",
     exclude_seen: bool = True,
+    diversity: float = 0.0,
+    max_per_category: int | None = None,
     **filters: Unpack[ItemFilters],
 ) -> BulkLists:
     """Lists for everybody in a log, or for ``users``, of whom some were not in training.
@@ -169,6 +177,7 @@ def bulk_lists(
     raise.
     """
     check_k(k)
+    recommender.search(diversity, max_per_category)  # raises for what they cannot be
     if popular_days is not None and fallback is None:
         raise ConfigError("popular days: they are of the fallback; give fallback popular")
     log = None if histories is None else columns.read(histories)
@@ -185,7 +194,7 @@ def bulk_lists(
         )
     _tell_unknown(people, filters.get("unknown", "ignore"))
     allowed = recommender.allowed(**filters)
-    return BulkLists(recommender, people, k, how, exclude_seen, allowed, popularity)
+    return BulkLists(recommender, people, k, how, exclude_seen, allowed, popularity, diversity, max_per_category)
 
 
 def _tell_unknown(people: Histories, unknown: Unknown) -> None:

@@ -22,7 +22,7 @@ from crossrec.lazy import polars as pl
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStartMethod
 from crossrec.recommend.exposure import exposure
 from crossrec.recommend.recommender import Recommender
-from crossrec.runs.directory import seal
+from crossrec.runs.directory import MEASURED_FILE, seal
 from crossrec.runs.embeddings import EMBEDDINGS_FILE
 
 
@@ -136,7 +136,8 @@ def _write(recommender: Recommender, run: Path, out: Path, summary: ExtensionSum
         save_id_map(recommender.items.ids, draft / "items.parquet")
         (draft / "users.parquet").write_bytes(read_bytes(run / "users.parquet"))
         write_json_atomic(draft / "config.json", read_json(run / "config.json") | {"identity": identity})
-        if (run / "model.safetensors").exists():  # for a training that begins with this run
-            (draft / "model.safetensors").write_bytes(read_bytes(run / "model.safetensors"))
+        for name in ("model.safetensors", MEASURED_FILE):  # for a training that begins with this run
+            if (run / name).exists():
+                (draft / name).write_bytes(read_bytes(run / name))
         write_json_atomic(draft / "metrics.json", metrics | {"identity": identity, "extended": extended})
         seal(draft)

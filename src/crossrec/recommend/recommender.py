@@ -236,13 +236,13 @@ class Recommender:
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
         user_N = self.users.present if users is None else self.users.rows(users)
-        allowed, top = self.allowed(**filters), self._search(diversity, max_per_category)
+        allowed, top = self.allowed(**filters), self.search(diversity, max_per_category)
         candidates = k if top == self.top else CANDIDATES * k
         return self._stream(
             user_N, k, exclude_seen, allowed, chunk or users_per_chunk(len(self.items), candidates), top
         )
 
-    def _search(self, diversity: float, max_per_category: int | None) -> Callable[..., tuple[Tensor, Tensor]]:
+    def search(self, diversity: float, max_per_category: int | None) -> Callable[..., tuple[Tensor, Tensor]]:
         """``top``, or ``diverse_top`` with these settings. Raises ConfigError as ``recommend`` does."""
         if not 0 <= diversity <= 1:
             raise ConfigError(f"diversity = {diversity}: give 0 (by score alone) to 1")
@@ -341,7 +341,7 @@ class Recommender:
         """
         check_k(k)
         history_N = self.items.usable_rows(items, filters.get("unknown", "ignore"), needed=True)
-        top = self._search(diversity, max_per_category)
+        top = self.search(diversity, max_per_category)
         item_K, score_K = self.top_for_history(history_N, k, how, exclude_seen, self.allowed(**filters), top)
         return self._frame(self.users, np.zeros(1, dtype=np.int64), item_K[None], score_K[None]).drop("user")
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 STRENGTHS_FILE = "strengths.csv"
 """Strengths and directions after every epoch, if the run recorded them."""
+MEASURED_FILE = "measured.safetensors"
+"""Weights of the training that was measured, of a run that was refit."""
 NEEDED_FILES = ("config.json", "users.parquet", "items.parquet", EMBEDDINGS_FILE, "metrics.json")
 ITEM_TABLE_FILE = "item_table.parquet"
 """Titles, categories and other columns of the items, in a run that ``save_run`` wrote with them."""
-RUN_FILES = (*NEEDED_FILES, "history.csv", STRENGTHS_FILE, "model.safetensors", ITEM_TABLE_FILE)
-"""All files of a run but its manifest. An extended run has the needed ones only."""
+RUN_FILES = (*NEEDED_FILES, "history.csv", STRENGTHS_FILE, "model.safetensors", MEASURED_FILE, ITEM_TABLE_FILE)
+"""All files of a run but its manifest. An extended run has the needed ones and weights only."""
 
 
 def seal(folder: str | os.PathLike[str]) -> None:

@@ -51,7 +51,8 @@ class TrainedEmbeddings:
     - ``seen_indptr`` (U + 1,), ``seen_item``: items of each user in all splits, sorted, int64. ``seen_trained``,
       ``seen_tested``: which of them are training items and which test items, bool. ``seen_tested`` is None in runs of
       earlier versions, which do not hold test items.
-    - ``refit``: trained on the interactions of all splits; all of them are training items here.
+    - ``refit``: trained on the interactions of all splits; all of them are training items here. ``seen_held_out``:
+      those that were held out of the training that was measured, bool; None unless refit.
     - ``from_content_I``: items whose vectors were made from content after training, bool; None for none.
     - ``absent_U``, ``absent_I``: users without interaction, and items without interaction and feature, bool; None for
       none. They are rows in gaps between row numbers, and are never recommended.
@@ -73,6 +74,7 @@ class TrainedEmbeddings:
     seen_item: Tensor
     seen_trained: Tensor
     seen_tested: Tensor | None = None
+    seen_held_out: Tensor | None = None
     refit: bool = False
     from_content_I: Tensor | None = None
     absent_U: Tensor | None = None
@@ -109,6 +111,10 @@ class TrainedEmbeddings:
         user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)
         has_content = {m: (x != 0).any(1, keepdim=True) for m, x in features.items()}
         indptr, item, trained, tested = seen_items(dataset)
+        held_out = None
+        if config.refit:
+            dataset, held_out = dataset.all_in_training(), ~trained
+            trained, tested = torch.ones_like(trained), torch.zeros_like(tested)
         return cls(
             backbone=config.backbone.name,
             alignment=None if config.alignment is None else config.alignment.name,
@@ -122,6 +128,7 @@ class TrainedEmbeddings:
             seen_item=item,
             seen_trained=trained,
             seen_tested=tested,
+            seen_held_out=held_out,
             refit=bool(config.refit),
             absent_U=torch.from_numpy(dataset.absent_U) if dataset.absent_U.any() else None,
             absent_I=torch.from_numpy(dataset.absent_I) if dataset.absent_I.any() else None,
@@ -162,7 +169,7 @@ class TrainedEmbeddings:
         if self.user_UL is not self.user_US or self.item_IL is not self.item_IS:
             tensors |= {"user_UL": self.user_UL, "item_IL": self.item_IL}
         optional = {"made_I": self.from_content_I, "absent_U": self.absent_U, "absent_I": self.absent_I}
-        optional["seen_tested"] = self.seen_tested
+        optional |= {"seen_tested": self.seen_tested, "seen_held_out": self.seen_held_out}
         tensors |= {name: x for name, x in optional.items() if x is not None}
         tensors |= {f"modality/{m}": x for m, x in self.modality_IL.items()}
         tensors |= {f"part/{name}": x for name, x in self.part_IS.items()}
@@ -271,6 +278,7 @@ def _assemble(header: dict[str, Any], tensors: dict[str, Tensor]) -> TrainedEmbe
         user_UL=tensors.get("user_UL", tensors["user_US"]),
         item_IL=tensors.get("item_IL", tensors["item_IS"]),
         seen_tested=tensors.get("seen_tested"),
+        seen_held_out=tensors.get("seen_held_out"),
         refit=header.get("refit", False),
         from_content_I=tensors.get("made_I"),
         absent_U=tensors.get("absent_U"),

@@ -29,7 +29,15 @@ from crossrec.errors import DataError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig
-from crossrec.runs.directory import STRENGTHS_FILE, begun_from, claim, finished_metrics, run_identity, seal
+from crossrec.runs.directory import (
+    MEASURED_FILE,
+    STRENGTHS_FILE,
+    begun_from,
+    claim,
+    finished_metrics,
+    run_identity,
+    seal,
+)
 from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.runs.memory import require_training_memory
 from crossrec.runs.strengths import strengths
@@ -89,7 +97,7 @@ def run(
     - ``history.csv``: one row an epoch
     - ``strengths.csv``: one row an epoch, with ``training.record_strengths``
     - ``checkpoint/``: until the run is done
-    - ``model.safetensors``: the weights
+    - ``model.safetensors``: the weights; with ``config.refit`` also ``measured.safetensors``, of the first training
     - ``vectors.safetensors``: all that recommending needs, see ``crossrec.runs.TrainedEmbeddings``
     - ``metrics.json``: the returned values
     - ``manifest.json``: last, with the sha256 of all files; see ``crossrec.runs.directory.check_run``
@@ -164,13 +172,14 @@ def run(
             metrics["init_from"] = {"identity": parameters.identity, **matched}
         _write_history(out, progress)
         if config.refit:
-            dataset = dataset.all_in_training()
+            write_tensors(out / MEASURED_FILE, objective.state_dict(), {"identity": identity})
+            everything = dataset.all_in_training()
             del objective, data  # the second training needs their memory
-            objective, data, _ = _prepare(config, dataset, parameters)
+            objective, data, _ = _prepare(config, everything, parameters, measured=False)
             progress = fit(
                 objective,
                 data,
-                held_out(dataset, dataset.valid),
+                held_out(everything, everything.valid),
                 config.training.model_copy(update={"epochs": progress.best_epoch}),
                 checkpoints=out / "checkpoint" / "refit",
                 identity=identity,
@@ -179,7 +188,7 @@ def run(
             )
             metrics["refit"] = {
                 "epochs": progress.epoch,
-                "interactions": len(dataset.train),
+                "interactions": len(everything.train),
                 "train_seconds_per_epoch": _seconds_per_epoch(progress),
             }
         write_tensors(out / "model.safetensors", objective.state_dict(), {"identity": identity})
@@ -191,15 +200,18 @@ def run(
 
 
 def _prepare(
-    config: RunConfig, dataset: Dataset, parameters: WarmStart | None
+    config: RunConfig, dataset: Dataset, parameters: WarmStart | None, *, measured: bool = True
 ) -> tuple[Objective, TrainingSet, dict[str, int]]:
-    """An objective to train on ``dataset``, its training set, and what it took from another run."""
+    """An objective to train on ``dataset``, its training set, and what it took from another run.
+
+    ``measured``: whether the training is measured, and so must not begin with what has learnt held-out interactions.
+    """
     device = torch_device(config.training.device)
     if device.type == "cpu":
         require_training_memory(config, dataset)
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)
-    return objective, data, {} if parameters is None else parameters.fill(objective, dataset)
+    return objective, data, {} if parameters is None else parameters.fill(objective, dataset, measured=measured)
 
 
 def _seconds_per_epoch(progress: Progress) -> float:
