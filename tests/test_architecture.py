@@ -30,7 +30,7 @@ LAYERS = (
     {"ops"},
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
-    {"baselines", "objective", "sampling", "checkpoint"},
+    {"baselines", "objective", "sampling", "trackers", "checkpoint"},
     {"training"},
     {"runs"},
     {"features"},

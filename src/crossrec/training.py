@@ -24,6 +24,7 @@ from crossrec.evaluation.metrics import DEFAULT_METRICS, ListLength, Metric, Met
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.sampling import Sampler, Weighting
+from crossrec.trackers import TrackerName
 from crossrec.types import Batch, TrainingSet
 
 SELECTION = "recall@20"
@@ -55,6 +56,8 @@ class TrainingConfig(Config):
     """Save a checkpoint at the end of an epoch if the last one is at least this many seconds old."""
     weighting: Weighting | None = None
     """How weights of --weighted data act: on the loss of each pair, or as odds of drawing it; default: loss."""
+    tracker: TrackerName | None = None
+    """Also send every epoch to tensorboard, mlflow, wandb or module:Class; default: to none."""
     record_strengths: bool | None = None
     """Write strengths.csv: strengths of modalities and directions of alignment after every epoch (Figure 2)."""
 

@@ -117,6 +117,7 @@ SPECIAL = {
     "terms": (["--terms", "item", "tuning"], ["item", "tuning"]),
     "metrics": (["--metrics", "HR", "mrr"], ["hr", "mrr"]),
     "k": (["--k", "5", "10"], [5, 10]),
+    "tracker": (["--tracker", "TensorBoard"], "tensorboard"),
     "monitor": (["--monitor", "NDCG@5"], "ndcg@5"),
     "modality_weights": (
         ["--modality-weights.image", "1", "--modality-weights.text", "3"],

@@ -36,7 +36,7 @@ def test_a_new_setting_changes_the_digest_only_if_it_is_set():
 
 def test_device_and_checkpoints_are_not_in_the_digest():
     config = RunConfig()
-    training = config.training.model_copy(update={"device": "cpu", "checkpoint_seconds": 1.0})
+    training = config.training.model_copy(update={"device": "cpu", "checkpoint_seconds": 1.0, "tracker": "wandb"})
     assert config.model_copy(update={"training": training}).digest() == config.digest()
 
 
@@ -44,6 +44,7 @@ def test_alignment_is_in_the_digest():
     assert RunConfig(alignment=None).digest() != RunConfig(alignment=CrossConfig()).digest()
 
 
+NOT_IN_THE_DIGEST = {("training", name) for name in ("device", "checkpoint_seconds", "tracker")}
 NEEDS = {name: {"alignment_epochs": 5} for name in ("fade", "restart_after", "restart_optimizer")}
 """Settings that another one needs."""
 
@@ -55,7 +56,7 @@ def settings():
     parts |= {("alignment", name): kind for name, kind in ALIGNMENTS.items() if kind is not None}
     for (part, name), kind in parts.items():
         for field, info in kind.model_fields.items():
-            if (part, field) not in (("training", "device"), ("training", "checkpoint_seconds")):
+            if (part, field) not in NOT_IN_THE_DIGEST:
                 yield part, {} if name is None else {"name": name}, field, info
 
 

@@ -71,10 +71,11 @@ class RunConfig(Config):
     def digest(self) -> str:
         """Hex digest of all that determines the result: the configuration and METHOD_VERSION.
 
-        It leaves out ``training.device``, ``training.checkpoint_seconds``, which metrics tables show of those that
-        every run measures, and every setting that is None, so a new setting with the default None changes no digest.
+        It leaves out ``device``, ``checkpoint_seconds`` and ``tracker`` of the training, which metrics tables show of
+        those that every run measures, and every setting that is None, so a new setting with the default None changes no
+        digest.
         """
-        left_out = {"training": {"device", "checkpoint_seconds", "metrics", "k"}}
+        left_out = {"training": {"device", "checkpoint_seconds", "tracker", "metrics", "k"}}
         values = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
         metrics, ks = self.training.measured
         for name, more in (("metrics", {*map(METRICS.reference, metrics)} - {*DEFAULT_METRICS}), ("k", {*ks} - {*KS})):

@@ -42,6 +42,7 @@ from crossrec.runs.embeddings import EMBEDDINGS_FILE, TrainedEmbeddings
 from crossrec.runs.memory import require_training_memory
 from crossrec.runs.strengths import strengths
 from crossrec.runs.warm_start import WarmStart
+from crossrec.trackers import TRACKERS, Tracker
 from crossrec.training import Progress, fit, validate_splits
 from crossrec.types import TrainingSet
 
@@ -132,14 +133,20 @@ def run(
     objective, data, matched = _prepare(config, dataset, parameters)
     valid = held_out(dataset, dataset.valid)
 
+    tracker: Tracker | None = None
+
     def after_epoch(progress: Progress) -> None:
         _write_history(out, progress)
+        if tracker is not None:
+            tracker.log(progress.history[-1], progress.epoch)
         on_epoch(progress)
 
     with lock:  # look again: another process may have trained it meanwhile
         if (metrics := finished_metrics(out, identity, resume)) is not None:
             return metrics
         claim(out, config, identity, dataset, start)
+        if config.training.tracker is not None:
+            tracker = TRACKERS[config.training.tracker](config.label, out, config.model_dump(mode="json"))
         progress = fit(
             objective,
             data,
@@ -152,6 +159,8 @@ def run(
             pause=pause,
         )
         if not progress.finished:
+            if tracker is not None:
+                tracker.finish({})
             return {}
         splits = {"valid": valid, "test": held_out(dataset, dataset.test)}
         metrics = {
@@ -196,6 +205,9 @@ def run(
         write_json_atomic(out / "metrics.json", metrics)
         seal(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
+        if tracker is not None:
+            splits_and_values = ((split, metrics[split]) for split in ("valid", "test"))
+            tracker.finish({f"{split}/{name}": v for split, values in splits_and_values for name, v in values.items()})
         return metrics
 
 
