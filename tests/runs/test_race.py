@@ -133,15 +133,6 @@ def test_what_is_refused(tmp_path):
         race(CONFIG, tmp_path / "run", resume=True)
 
 
-def test_a_refit_is_for_the_winner(tmp_path):
-    with pytest.raises(ConfigError, match="--refit: a race has no refit; train the winner anew"):
-        race(CONFIG.model_copy(update={"refit": True}), tmp_path / "race")
-    race(CONFIG, tmp_path / "race", contenders=())
-    winner = load_config(tmp_path / "race" / "config.json")
-    metrics = run(winner.model_copy(update={"refit": True}), tmp_path / "refit")
-    assert metrics["best_epoch"] == json.loads((tmp_path / "race" / "metrics.json").read_text())["best_epoch"]
-
-
 def test_without_validation_there_is_no_race(put, tmp_path):
     rows = {"user": [f"u{n % 9}" for n in range(60)], "item": [f"i{n % 7}" for n in range(60)], "split": ["train"] * 60}
     folder = put({"interactions.parquet": pl.DataFrame(rows).unique()})

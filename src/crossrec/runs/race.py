@@ -68,7 +68,7 @@ def race(
     so another machine may choose another one. ``config.alignment`` is not used. ``on_epoch`` is called with the
     contender's name and its progress. With ``resume`` a stopped race goes on.
 
-    Raises ConfigError for ``refit`` and where no user has validation items and for ``refit`` and ``init_from``, and all that ``run``
+    Raises ConfigError where no user has validation items and for ``refit`` and ``init_from``, and all that ``run``
     raises.
     """
     out = Path(out)
@@ -83,10 +83,6 @@ def race(
     identity = plain.identity(dataset)
     if not len(dataset.valid.user_N):
         raise ConfigError("--alignment auto chooses by validation, and this data set has no validation items")
-    if config.refit:
-        raise ConfigError(
-            "--refit: a race has no refit; train the winner anew with 'crossrec train --config RACE/config.json --refit'"
-        )
     with FolderLock(out):
         if (out / MANIFEST).exists():
             return _result(out, identity, resume)
