@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SECONDS ?= 270
 SEED ?= 0
 
-.PHONY: help demo test test-lowest test-newest test-package docs notebooks lock lint format results questions bench bench-quick torture clean
+.PHONY: help demo test test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
 
 help:
 	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs         build the documentation site into build/site"
 	@echo "make notebooks    run the notebooks of examples/notebooks"
 	@echo "make lock         write requirements.lock: all packages of a deployment with hashes"
+	@echo "make mutate       plant small faults, 60 of each package, and list those that no test sees (an hour)"
 	@echo "make lint         run ruff and mypy"
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against plain references, into runs/bench"
@@ -77,6 +78,11 @@ lock: $(VENV)/run
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--constraint constraints.txt --extra serve --output-file requirements.lock pyproject.toml
+
+# make mutate SAMPLE=200: more faults of each package; SEED=1: others. Results of earlier runs stay in mutants/.
+mutate: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet mutmut==3.8.1
+	OMP_NUM_THREADS=1 nice $(BIN)/python tests/mutation/score.py --sample $(or $(SAMPLE),60) --seed $(SEED)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -240,8 +240,11 @@ def test_before_epoch_is_called_with_every_epoch_from_1(world):
     objective, data, valid = world
     calls = []
     objective.backbone.before_epoch = lambda epoch, generator: calls.append((epoch, objective.training))
-    fit(objective, data, valid, TrainingConfig(epochs=3, device="cpu"))
+    progress = fit(
+        objective, data, valid, TrainingConfig(epochs=3, device="cpu"), observe=lambda: {"begun": float(len(calls))}
+    )
     assert calls == [(1, True), (2, True), (3, True)]
+    assert progress.observed == [{"epoch": epoch, "begun": epoch} for epoch in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("device", ["gpu9", "cuda:", "cuda:x", "CPU", "", "cpu "])
