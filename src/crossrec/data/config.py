@@ -36,6 +36,9 @@ class DataConfig(Config):
     split_seed: Seed = 0
     """Seed of a random split."""
 
+    mask_validation: bool | None = None
+    """Leave a user's validation items out of the ranking at test, as training items are; by default they stay."""
+
     user_column: str | None = None
     """Column of user ids; default: the column with a well-known name such as userID or user_id."""
 
@@ -94,7 +97,7 @@ class DataConfig(Config):
     def _none_for_no(cls, value: bool | None) -> bool | None:
         return value or None  # False and None are the same data set, so they need the same digest
 
-    @field_validator("missing_content", "false_clicks", "cold_items")
+    @field_validator("missing_content", "false_clicks", "cold_items", "mask_validation")
     @classmethod
     def _zero_is_none(cls, value: float | None) -> float | None:
         return value or None  # a share of 0 is the same configuration as no share

@@ -75,7 +75,7 @@ class Dataset:
     ``duplicates="drop"``. ``scalers``: modality → the scaling of its raw features. ``cold``: items held out by
     ``cold_items``; the other fields and the fingerprint do not contain them. ``alignment_features``: as ``features``,
     for the alignment, where it has its own (knock-outs). ``feature_cards``: modality → how its features were made, for
-    those that have a card.
+    those that have a card. ``mask_validation``: whether validation items are left out of the ranking at test.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Dataset:
     scalers: dict[str, Scaler] = field(default_factory=dict)
     cold: ColdItems | None = None
     alignment_features: dict[str, np.ndarray] | None = None
+    mask_validation: bool = False
     feature_cards: dict[str, FeatureCard] = field(default_factory=dict)
 
     @property

@@ -197,6 +197,7 @@ def _finish(
         scalers=scalers,
         cold=cold,
         alignment_features=alignment_features,
+        mask_validation=bool(config.mask_validation),
     )
 
 

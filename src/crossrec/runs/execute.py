@@ -72,8 +72,18 @@ def training_set(dataset: Dataset) -> TrainingSet:
 
 def held_out(dataset: Dataset, split: Interactions) -> HeldOut:
     """Prepare a held-out split of a data set for ranking."""
-    train = dataset.train
-    return HeldOut.build(train.user_N, train.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items)
+    seen = left_out(dataset, split)
+    return HeldOut.build(seen.user_N, seen.item_N, split.user_N, split.item_N, dataset.num_users, dataset.num_items)
+
+
+def left_out(dataset: Dataset, split: Interactions) -> Interactions:
+    """What the ranking of a split leaves out: training pairs, at test with ``mask_validation`` validation pairs too."""
+    train, valid = dataset.train, dataset.valid
+    if not dataset.mask_validation or split is not dataset.test:
+        return train
+    trained_N = np.isin(valid.user_N, train.user_N)  # others are not evaluated
+    pairs = ((train.user_N, valid.user_N[trained_N]), (train.item_N, valid.item_N[trained_N]))
+    return Interactions(*map(np.concatenate, pairs))
 
 
 def run(

@@ -17,7 +17,7 @@ from crossrec.evaluation.ranking import rank_together
 from crossrec.experiments.analysis.seed_values import measure_runs
 from crossrec.experiments.runner.jobs import Result
 from crossrec.runs.directory import open_embeddings
-from crossrec.runs.execute import held_out
+from crossrec.runs.execute import held_out, left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +61,10 @@ def run_evaluation(
     """
     embeddings = open_embeddings(folder)
     embeddings.check_split(folder, dataset)
-    train, depth = dataset.train, max(ks)
+    train, seen, depth = dataset.train, left_out(dataset, dataset.test), max(ks)
     valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
     of_valid, of_test = rank_together(embeddings.user_US, embeddings.item_IS, [valid, test], depth=depth)
-    item_EK, _ = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, train.user_N, train.item_N, depth)
+    item_EK, _ = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, seen.user_N, seen.item_N, depth)
     degree_I = np.bincount(train.item_N, minlength=dataset.num_items)
     items = groups.popularity_groups(degree_I)
     users = user_groups(dataset, user_bounds)
