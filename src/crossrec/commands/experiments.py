@@ -14,6 +14,7 @@ from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.experiments.execute import run_question
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, read_object
+from crossrec.experiments.finished_runs import compare_runs
 from crossrec.experiments.registry import QUESTIONS
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import to_rich
@@ -22,6 +23,10 @@ from crossrec.training import TrainingConfig
 
 def question_command(name: str, tokens: Sequence[str]) -> int:
     """Run the research question ``name`` with the flags in ``tokens``, print its result and return the exit code."""
+    if name == "compare" and tokens and not any(token.startswith("-") for token in tokens):
+        for table in compare_runs(list(map(Path, tokens))).tables.values():
+            stdout.print(to_rich(table))
+        return 0
     question = QUESTIONS[name]
 
     def run(options: Any, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
