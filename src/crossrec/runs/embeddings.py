@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from crossrec.alignment.item_level import Aligner
 from crossrec.alignment.projection import Projection
 from crossrec.backbones.content_encoder import ContentEncoder
-from crossrec.data import Dataset, Interactions
+from crossrec.data import Dataset
 from crossrec.data.io.feature_card import FeatureCard
 from crossrec.data.io.features import Scaler
 from crossrec.data.io.tensor_file import write_tensors
@@ -220,21 +220,20 @@ class TrainedEmbeddings:
             raise RunError(f"{run} was trained on other interactions than these: give the data set of its config.json")
 
     def matches(self, dataset: Dataset) -> bool:
-        """Whether a data set has the run's users and items, and the pairs of each split.
+        """Whether a data set has the run's users, items, training pairs and validation pairs.
 
-        Items that were added to the run after training do not count, nor do test pairs where the run holds none. A run
-        that was refit knows no splits.
+        Items that were added to the run after training do not count, nor do test pairs. A run that was refit knows no
+        splits, so its data set must have all its pairs.
         """
         if self.refit:
             dataset = dataset.all_in_training()
-        seen = self.seen_indptr, self.seen_item, self.seen_trained
         added = self.num_items - dataset.num_items
-        if added < 0 or (added and self.from_content_I is None):
+        if added < 0 or (added and self.from_content_I is None) or self.num_users != dataset.num_users:
             return False
-        if self.seen_tested is None:
-            none = np.zeros(0, dtype=np.int64)
-            return all(map(torch.equal, seen, seen_items(replace(dataset, test=Interactions(none, none)))))
-        return all(map(torch.equal, (*seen, self.seen_tested), seen_items(dataset)))
+        indptr, item, trained, tested = seen_items(dataset)
+        own_tested = torch.zeros_like(self.seen_trained) if self.seen_tested is None else self.seen_tested
+        own = _without(own_tested, self.seen_indptr, self.seen_item, self.seen_trained)
+        return all(map(torch.equal, own, _without(tested, indptr, item, trained)))
 
     def splits(self, rows: slice) -> list[Literal["train", "valid", "test"]]:
         """The split of each of these entries of ``seen_item``."""
@@ -317,6 +316,12 @@ def _check(embeddings: TrainedEmbeddings) -> None:
         raise ValueError("the lists of seen items do not fit the users")
     if len(seen_item) and not 0 <= int(seen_item.min()) <= int(seen_item.max()) < items:
         raise ValueError("a seen item is none of the items")
+
+
+def _without(left_out_N: Tensor, indptr: Tensor, *columns: Tensor) -> list[Tensor]:
+    """User and columns of each entry of a table by user, but those that are left out."""
+    user_N = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
+    return [column[~left_out_N] for column in (user_N, *columns)]
 
 
 def _aligner(state: dict[str, Tensor]) -> Aligner:
