@@ -227,7 +227,7 @@ def test_a_baseline_that_does_not_fit_has_its_reason_in_the_table(monkeypatch):
     ease, content, popular = compare.baseline_rows(("ease", "content", "popularity"), bare)
     assert ease[:2] == [
         "ease",
-        "failed: baseline 'ease': 40 items need 0 GiB, and it takes at most 30 items; leave it out of --baselines",
+        "failed: baseline 'ease': 40 items need 0 GiB, and there is memory for 30 items; leave it out of --baselines",
     ]
     assert content[1].startswith("failed: baseline 'content': the data set has no content modality")
     assert len(ease) == len(content) == len(popular)
