@@ -147,7 +147,7 @@ def fit(
     _check_weights(objective, data, config)
     sampler = Sampler(data, config.batch_size, config.weighting or "loss")
     top_k = int(config.selection.split("@")[1])
-    is_coarse = 2 * top_k > valid.num_items
+    is_coarse = 2 * top_k > data.num_items
     optimizer = torch.optim.Adam(objective.parameter_groups(), fused=True)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
@@ -166,7 +166,7 @@ def fit(
         started = time.perf_counter()
         objective.train()
         history = (progress if follow is None else follow).history[: epoch - 1]
-        values = [row.get(f"valid_{SELECTION}", row["epoch"]) for row in history]
+        values = [row.get(f"valid_{config.selection}", row["epoch"]) for row in history]
         objective.before_epoch(epoch, generators["epoch"], len(sampler), values)
         if objective.restarts_optimizer:
             optimizer.state.clear()

@@ -229,7 +229,8 @@ def test_the_alignment_starts_anew_when_validation_stalls(monkeypatch):
     data = world()
     model = objective("lightgcn", data, replaced(restart_after=1, restart_optimizer=True))
     active, forward, cleared = [], model.cross.forward, []
+    metrics = {"recall@20": 0.5, "ndcg@20": 0.5}
     monkeypatch.setattr(model.cross, "forward", lambda *args: active.append(len(cleared)) or forward(*args))
-    monkeypatch.setattr("crossrec.training.validate", lambda *_: cleared.append(0) or {"recall@20": 0.5})
+    monkeypatch.setattr("crossrec.training.validate", lambda *_: cleared.append(0) or metrics)
     fit(model, data, NOBODY, TrainingConfig(epochs=8, batch_size=1000, device="cpu"))
     assert active == [0, 1, 3, 4, 6, 7]  # epochs from 0: two with the alignment, one without

@@ -22,7 +22,7 @@ from crossrec.experiments.runner.jobs import Cell, Datasets
 from crossrec.experiments.runner.pool import Pool, TrainingProcess
 from crossrec.recommend import Recommender, extend
 from crossrec.runs import load_config, open_embeddings, run, seal
-from crossrec.runs.directory import ITEM_TABLE_FILE, RUN_FILES, check_run, learnt_temperatures
+from crossrec.runs.directory import ITEM_TABLE_FILE, MEASURED_FILE, RUN_FILES, check_run, learnt_temperatures
 from crossrec.serving import ServedRun
 
 CONFIG = tiny("lightgcn", CROSS, record_strengths=True)
@@ -34,8 +34,9 @@ def dataset():
     return load(DataConfig(data="synthetic-tiny"))
 
 
-def with_item_table(out, dataset, title):
-    """The run with a table of items, as ``Recommender.save`` writes it."""
+def with_further_files(out, dataset, title):
+    """The run with a table of items, as ``Recommender.save`` writes it, and the weights that a refit run keeps."""
+    (out / MEASURED_FILE).write_bytes((out / "model.safetensors").read_bytes()[::-1])
     table = pl.DataFrame({"item_id": dataset.item_ids, "title": [f"{title} {i}" for i in range(dataset.num_items)]})
     table.write_parquet(out / ITEM_TABLE_FILE)
     seal(out)
@@ -47,7 +48,7 @@ def original(dataset, tmp_path_factory):
     """A finished run. Its folder is the one that ``compare`` would use for it."""
     out = tmp_path_factory.mktemp("runs") / Cell(CONFIG, ()).name
     run(CONFIG, out, dataset=dataset)
-    return with_item_table(out, dataset, "tea")
+    return with_further_files(out, dataset, "tea")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def other(dataset, tmp_path_factory):
     """A run of another seed."""
     out = tmp_path_factory.mktemp("other") / "run"
     run(CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"seed": 1})}), out, dataset=dataset)
-    return with_item_table(out, dataset, "pot")
+    return with_further_files(out, dataset, "pot")
 
 
 @pytest.fixture
