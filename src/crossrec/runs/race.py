@@ -24,11 +24,9 @@ from crossrec.runs.execute import run
 from crossrec.training import Progress
 
 CONTENDERS = ("prime", "cross", "fettle")
-"""The alignments that race against the backbone alone, with their default settings."""
-ROUNDS = (0.1, 0.15)
-"""Training time that each contender gets in each round, in trainings of the backbone alone; half of them go on."""
+"""The alignments that race against the backbone alone, with their default settings, in the order in which they run."""
 BUDGET = 2.5
-"""Training time of the whole race, in trainings of the backbone alone. What is left is the last contender's."""
+"""Training time of the whole race, in trainings of the backbone alone."""
 WAY_OUT = "delete the folder and start the race again"
 RACE_FILE = "race.json"
 """What every contender reached, in which time. The folder of the race holds it beside the files of the best run."""
@@ -55,12 +53,12 @@ def race(
     dataset: Dataset | None = None,
     on_epoch: Callable[[str, Progress], None] = lambda *_: None,
 ) -> tuple[dict[str, Any], list[Standing]]:
-    """Train the backbone alone, race the alignments by successive halving, and leave the best run in ``out``.
+    """Train the backbone alone, race the alignments against it, and leave the best run in ``out``.
 
-    The backbone alone is trained to its end; its training time is the unit T. Then every contender trains for .1 T,
-    the better half for .15 T more, and so on; the last one gets what is left of ``budget`` T. All go on from where they
-    were. The run that is best on validation wins, so the result is never worse on validation than the backbone
-    alone. Test data are seen by the backbone alone and the last contender, and decide nothing.
+    The backbone alone is trained to its end; its training time is the unit T. Then the contenders train one after the
+    other, each until it ends by itself, as long as there is time left of ``budget`` T; when it is over, the one that is
+    training stops where it is. The run with the best validation metric wins, so the result is never worse on validation
+    than the backbone alone. Test data decide nothing.
 
     Returns the contents of the winner's ``metrics.json`` and the standings, which ``race.json`` in ``out`` holds too.
     ``out`` is an ordinary run: its ``config.json`` has the winner's settings, with ``training.epochs`` at the epoch in
@@ -91,7 +89,7 @@ def race(
             if (out / ".race").exists():
                 raise RunError(f"{out} holds a race already: pass --resume to go on with it, or another --out")
         lanes = _Lanes(plain, out / ".race", dataset, on_epoch)
-        standings = lanes.decided() or _run_rounds(lanes, contenders, budget)
+        standings = lanes.decided() or _run_all(lanes, contenders, budget)
         folder = lanes.finish(standings)
         record = {"identity": identity, "standings": [asdict(standing) for standing in standings]}
         write_json_atomic(out / RACE_FILE, record)
@@ -103,20 +101,15 @@ def race(
     return _result(out, identity, resume=True)
 
 
-def _run_rounds(lanes: _Lanes, contenders: Sequence[str], budget: float) -> list[Standing]:
-    """Train the backbone alone and all contenders as far as they get; the best on validation comes first."""
-    unit = lanes.train("none", math.inf)
-    standings: dict[str, Standing] = {}
-    racing, allowance = list(contenders), 0.0
-    for share in ROUNDS:
-        if len(racing) > 1:
-            allowance += share * unit.seconds
-            standings |= {name: lanes.train(name, allowance) for name in racing}
-            racing = sorted(racing, key=lambda name: -standings[name].valid)[: math.ceil(len(racing) / 2)]
-    for name in racing:
-        others = sum(standing.seconds for other, standing in standings.items() if other != name)
-        standings[name] = lanes.train(name, (budget - 1) * unit.seconds - others)
-    return sorted([unit, *standings.values()], key=lambda standing: -standing.valid)
+def _run_all(lanes: _Lanes, contenders: Sequence[str], budget: float) -> list[Standing]:
+    """Train the backbone alone, then each contender while there is time; the best on validation comes first."""
+    standings = [lanes.train("none", math.inf)]
+    end = budget * standings[0].seconds
+    for name in contenders:
+        left = end - sum(standing.seconds for standing in standings)
+        if left > 0:
+            standings.append(lanes.train(name, left))
+    return sorted(standings, key=lambda standing: -standing.valid)
 
 
 def _result(out: Path, identity: str, resume: bool) -> tuple[dict[str, Any], list[Standing]]:
