@@ -1,9 +1,12 @@
 # A service of one run: docker build -t crossrec . && docker run -p 8000:8000 -e CROSSREC_TOKEN=... -v ./runs:/runs:ro crossrec
+# --build-arg TORCH_INDEX=URL takes torch from an index of builds for CPUs, as PyTorch's installation page names it: a
+# smaller image. Without it pip takes its usual build, which holds libraries for GPUs.
 FROM python:3.13-slim AS build
+ARG TORCH_INDEX=""
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip wheel --no-cache-dir --wheel-dir /wheels torch --index-url https://download.pytorch.org/whl/cpu \
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch \
     && pip wheel --no-cache-dir --wheel-dir /wheels --find-links /wheels ".[serve,features]"
 
 FROM python:3.13-slim

@@ -15,7 +15,7 @@ LINES = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
 
 
 def test_every_instruction_is_one_of_docker():
-    names = {"FROM", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+    names = {"FROM", "ARG", "WORKDIR", "COPY", "RUN", "USER", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
     lines = [line for line in LINES if line and not line.startswith(("#", " "))]
     assert {line.split()[0] for line in lines} <= names
     assert lines[0].startswith("FROM ")

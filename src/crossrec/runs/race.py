@@ -88,9 +88,9 @@ def race(
             finished_metrics(out, identity, resume)  # refuses a folder that holds anything else
             if (out / ".race").exists():
                 raise RunError(f"{out} holds a race already: pass --resume to go on with it, or another --out")
-        lanes = _Lanes(plain, out / ".race", dataset, on_epoch)
-        standings = lanes.decided() or _run_all(lanes, contenders, budget)
-        folder = lanes.finish(standings)
+        runs = _RaceRuns(plain, out / ".race", dataset, on_epoch)
+        standings = runs.decided() or _run_all(runs, contenders, budget)
+        folder = runs.finish(standings)
         record = {"identity": identity, "standings": [asdict(standing) for standing in standings]}
         write_json_atomic(out / RACE_FILE, record)
         for file in sorted(folder.iterdir()):
@@ -101,14 +101,14 @@ def race(
     return _result(out, identity, resume=True)
 
 
-def _run_all(lanes: _Lanes, contenders: Sequence[str], budget: float) -> list[Standing]:
+def _run_all(runs: _RaceRuns, contenders: Sequence[str], budget: float) -> list[Standing]:
     """Train the backbone alone, then each contender while there is time; the best on validation comes first."""
-    standings = [lanes.train("none", math.inf)]
+    standings = [runs.train("none", math.inf)]
     end = budget * standings[0].seconds
     for name in contenders:
         left = end - sum(standing.seconds for standing in standings)
         if left > 0:
-            standings.append(lanes.train(name, left))
+            standings.append(runs.train(name, left))
     return sorted(standings, key=lambda standing: -standing.valid)
 
 
@@ -126,7 +126,7 @@ def _result(out: Path, identity: str, resume: bool) -> tuple[dict[str, Any], lis
 
 
 @dataclass
-class _Lanes:
+class _RaceRuns:
     """The runs of a race, a folder each."""
 
     plain: RunConfig
