@@ -287,6 +287,41 @@ def test_the_table_of_the_readme_has_the_figures_of_the_results():
         assert [figure.strip("*") for figure in figures] == [cell.split(" ± ")[0].lstrip("0") for cell in expected]
 
 
+def test_the_claims_are_answered_by_the_tables():
+    claims = runpy.run_path(str(ROOT / "docs" / "results" / "claims.py"), run_name="claims")
+    rows = [(claim.main, row) for claim in claims["CLAIMS"] for row in claims["answers"](claim)]
+    everything = [row for _, row in rows]
+    assert claims["markdown"](everything, "") in text(ROOT / "docs" / "results" / "README.md")
+    main = [row for is_main, row in rows if is_main]
+    assert claims["markdown"](main, "docs/results/") in text(ROOT / "README.md")
+    assert text(ROOT / "docs" / "results" / "claims.csv").count("\n") == len(everything) + 1
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "changes", "answer"),
+    [
+        (["higher", "higher"], [0.1, 0.2], "**beyond chance**"),
+        (["higher", "no difference shown"], [0.1, -0.3], "beyond chance in 1 of 2"),
+        (["higher", "lower"], [0.1, -0.3], "beyond chance in 1 of 2; the opposite in 1"),
+        (["no difference shown"], [0.01], "in the mean"),
+        (["no difference shown", "lower"], [0.01, -0.1], "not found; the opposite in 1"),
+    ],
+)
+def test_the_answer_to_a_claim(tmp_path, verdicts, changes, answer):
+    claims = runpy.run_path(str(ROOT / "docs" / "results" / "claims.py"), run_name="claims")
+    lines = [
+        f"{1 + change},1,{0.01 * k},{verdict}"
+        for k, (verdict, change) in enumerate(zip(verdicts, changes, strict=True))
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["new,base,p (Holm),verdict", *lines]), encoding="utf-8")
+    claims["answers"].__globals__["HERE"] = tmp_path
+    [(*_, change, p, result)] = claims["answers"](claims["Claim"]("a claim", "", {"data": ("table",)}))
+    assert result == answer
+    assert change == f"{100 * sum(changes) / len(changes):+.1f} %"
+    held = [0.01 * k for k, verdict in enumerate(verdicts) if verdict == "higher"]
+    assert float(p) == (max(held) if held else 0)
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "docs" / "results").glob("*.py")), ids=name_of)
 def test_the_scripts_of_the_results_import(script):
     assert callable(runpy.run_path(str(script), run_name=script.stem)["main"])
