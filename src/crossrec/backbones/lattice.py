@@ -95,6 +95,7 @@ class LATTICE(Backbone):
         has_MI = torch.stack([(f != 0).any(1) for f in data.features.values()])
         self.register_buffer("has_MI", has_MI, persistent=False)
         self.rebuild = False
+        self.to(data.user_T.device)  # initial values are drawn on the CPU
         with torch.no_grad():
             index, value = self.mixed_graph(self._content())
         self.register_buffer("graph_index", index)

@@ -1,0 +1,76 @@
+"""Training on an emulated GPU: nothing is on another device than its operation, and the losses are those of the CPU.
+
+Branches for GPUs run too, since tensors say that they are on one. ``make gpu-check`` runs the same on a real one.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tests.golden.measure import FILE
+
+from crossrec.alignment import ALIGNMENTS
+from crossrec.backbones import BACKBONES
+from crossrec.data import DataConfig, load
+from crossrec.objective import Objective
+from crossrec.randomness import torch_generator
+from crossrec.runs.execute import held_out, training_set
+from crossrec.training import TrainingConfig, fit, validate
+
+from .emulated import CUDA, emulated_cuda
+
+GOLDEN = json.loads(FILE.read_text())
+CASES = [(backbone, "cross") for backbone in BACKBONES] + [("lightgcn", name) for name in ALIGNMENTS if name != "cross"]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load(DataConfig(data="synthetic-tiny"))
+
+
+@pytest.mark.parametrize(("backbone", "alignment"), CASES)
+def test_an_epoch_is_that_of_the_cpu(dataset, backbone, alignment):
+    kind = ALIGNMENTS[alignment]
+    with emulated_cuda():
+        data = training_set(dataset).to(CUDA)
+        settings = BACKBONES[backbone].config_type(learning_rate=0.02)
+        objective = Objective(settings, None if kind is None else kind(), data, 0).to(CUDA)
+        assert {tensor.device for tensor in objective.state_dict().values()} == {CUDA}
+        config = TrainingConfig(epochs=1, batch_size=100, device="cpu", seed=0)
+        (row,) = fit(objective, data, held_out(dataset, dataset.valid), config).history
+        metrics = validate(objective, held_out(dataset, dataset.test))
+    expected = GOLDEN[f"{backbone}+{alignment}"]["terms"][0]
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=2e-6)
+    assert 0 < metrics["recall@20"] <= 1
+
+
+def test_the_emulation_refuses_what_a_gpu_refuses():
+    plain = torch.ones(3)
+    with emulated_cuda():
+        on_gpu = plain.to(CUDA)
+        assert on_gpu.device == CUDA
+        assert (on_gpu + 1).device == CUDA
+        assert (on_gpu + 1).cpu().tolist() == [2, 2, 2]
+        with pytest.raises(RuntimeError, match="on one device"):
+            on_gpu + plain
+        with pytest.raises(RuntimeError, match="numpy"):
+            on_gpu.numpy()
+        with pytest.raises(RuntimeError, match="generator is not on"):
+            torch.rand(3, device=CUDA, generator=torch_generator(0, "test"))
+        drawn = torch.rand(3, device=CUDA, generator=torch_generator(0, "test", CUDA))
+        assert drawn.cpu().equal(torch.rand(3, generator=torch_generator(0, "test")))
+
+
+def test_the_emulation_counts_waits():
+    with emulated_cuda() as gpu:
+        numbers = torch.arange(4.0).to(CUDA, non_blocking=True)
+        numbers.square().sum().sqrt()
+        assert gpu.waits.total() == 0
+        float(numbers.sum())
+        numbers[numbers > 1]
+        numbers.nonzero()
+        torch.unique(numbers)
+        numbers.tolist()
+        assert gpu.waits.total() == 5
