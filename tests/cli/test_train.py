@@ -125,6 +125,8 @@ SPECIAL = {
     ),
     "content_shares": (["--content-shares.image", "1", "--content-shares.text", "3"], {"image": 1.0, "text": 3.0}),
     "time_format": (["--time-format", "%d/%m/%Y"], "%d/%m/%Y"),
+    "valid_from": (["--valid-from", "2024-05-06"], "2024-05-06"),
+    "test_from": (["--test-from", "90%"], "90%"),
     "device": (["--device", "cpu"], "cpu"),
     "strength_scale": (["--strength-scale", "rank"], "rank"),
     "restart_optimizer": (["--restart-optimizer"], True),

@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from crossrec.config import Config, Seed
+from crossrec.data.io.time_bounds import SplitBound
 from crossrec.data.io.times import check_time_format
 
 Scaling = Literal["standardize_l2", "l2", "standardize", "none"]
-Split = Literal["auto", "given", "random", "time", "leave_one_out"]
+Split = Literal["auto", "given", "random", "time", "leave_one_out", "date"]
+"""``time`` and ``leave_one_out`` look at each user; ``date`` cuts the time of all users at two dates."""
+
 Duplicates = Literal["error", "drop"]
 TimeFormat = Annotated[str, AfterValidator(check_time_format)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -35,6 +38,13 @@ class DataConfig(Config):
 
     split_seed: Seed = 0
     """Seed of a random split."""
+
+    valid_from: SplitBound | None = None
+    """First time of validation with split date: a number in the unit of the column, an ISO date (in UTC without a time
+    zone), or a share of the interactions; default: 80%."""
+
+    test_from: SplitBound | None = None
+    """First time of the test with split date, in the form of valid_from; default: 90%."""
 
     mask_validation: bool | None = None
     """Leave a user's validation items out of the ranking at test, as training items are; by default they stay."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from crossrec.errors import DataError, visible
+from crossrec.errors import ConfigError, DataError, visible
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Findings(list[Finding]):
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Add a DataError raised in the block to the list and continue after the block."""
+        """Add a DataError or ConfigError raised in the block to the list and continue after the block."""
         try:
             yield
-        except DataError as error:
+        except (DataError, ConfigError) as error:
             self.error(str(error))
 
     @property

@@ -21,11 +21,10 @@ from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.row_numbers import assign_rows
 from crossrec.data.sources import FEATURE_END, Source, existing, locate
-from crossrec.data.splits import make_split
+from crossrec.data.splits import check_split, split_log
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
-from crossrec.randomness import numpy_generator
 
 logger = logging.getLogger(__name__)
 GENERATED_MODALITIES = ("image", "text")
@@ -79,6 +78,7 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
     """Build the data set and add its problems to ``findings``; None if they leave no data set."""
     dataset: Dataset | None = None
     with findings.attempt():
+        check_split(config)
         dataset = _generate(config, findings) if config.data in RECIPES else _read(config, findings)
     return dataset
 
@@ -91,15 +91,18 @@ def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
             findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
     if config.weighted:
         findings.error(f"data '{config.data}': a built-in set has no weights; leave weighted out")
-    if config.split in ("given", "time"):
-        findings.error(f"data '{config.data}': has no {config.split} column; use split random or leave_one_out")
+    if config.split in ("given", "time", "date"):
+        findings.error(
+            f"data '{config.data}': has no column for split {config.split}; use split random or leave_one_out"
+        )
     modalities = _modalities(config, GENERATED_MODALITIES, f"data '{config.data}'")
     if findings.errors:
         return None
     generated = generate(recipe)
     ids = (pl.Series(np.arange(recipe.users)), pl.Series(np.arange(recipe.items)))
     log = InteractionLog(*ids, generated.user_N, generated.item_N)
-    return _finish(config, config.data, log, {modality: generated.features[modality] for modality in modalities})
+    features = {modality: generated.features[modality] for modality in modalities}
+    return _finish(config, config.data, log, features, findings)
 
 
 def _read(config: DataConfig, findings: Findings) -> Dataset | None:
@@ -134,7 +137,7 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
     if findings.errors:
         return None
     log.filter(~repeated_N)
-    dataset = _finish(config, source.name, log, features, int(repeated_N.sum()))
+    dataset = _finish(config, source.name, log, features, findings, int(repeated_N.sum()))
     _warn(dataset, source, features, findings)
     return replace(dataset, feature_cards=cards)
 
@@ -148,14 +151,18 @@ def _report_missing(source: Source, findings: Findings) -> None:
 
 
 def _finish(
-    config: DataConfig, name: str, log: InteractionLog, features: dict[str, np.ndarray], dropped: int = 0
+    config: DataConfig,
+    name: str,
+    log: InteractionLog,
+    features: dict[str, np.ndarray],
+    findings: Findings,
+    dropped: int = 0,
 ) -> Dataset:
     """Split, hold out items, corrupt and scale as ``config`` says. Raises DataError as these steps do."""
     user_N, item_N = (np.ascontiguousarray(row_N, dtype=np.int64) for row_N in (log.user_N, log.item_N))
     split_N, item_ids = log.split_N, log.item_ids
     if split_N is None:
-        scheme = config.split if config.split in ("time", "leave_one_out") else "random"
-        split_N = make_split(user_N, item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
+        split_N = split_log(log, config, findings.tell)
     everything = Interactions(user_N, item_N, log.weight_N)
     splits = {label: everything.select(split_N == label) for label in (TRAIN, VALID, TEST)}
     cold = None

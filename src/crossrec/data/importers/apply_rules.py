@@ -12,6 +12,7 @@ from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.rules import busy_rows, decay, k_core, merge_repeated
 from crossrec.data.io.codes import code_counts
 from crossrec.data.io.parse_log import InteractionLog
+from crossrec.data.splits import check_split
 from crossrec.errors import ConfigError, DataError
 
 OnProgress = Callable[[str, int, int], None]
@@ -23,6 +24,7 @@ NOTHING_LEFT = 1e-9
 
 def check_rules(config: ImportConfig) -> None:
     """Raise ConfigError for settings that do not go together."""
+    check_split(config)
     if config.event_column is None:
         for setting in ("events", "event_weights"):
             if getattr(config, setting) is not None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from crossrec.config import Config, Number, NumberOrZero, Seed
-from crossrec.data.config import TimeFormat
+from crossrec.data.config import Split, TimeFormat
 from crossrec.data.io.numbers import Decimal
 from crossrec.data.io.text_format import check_character, check_quote
+from crossrec.data.io.time_bounds import Bound, SplitBound
 
 Separator = Annotated[str, AfterValidator(check_character)]
 Quote = Annotated[str, AfterValidator(check_quote)]
@@ -110,10 +110,10 @@ class ImportConfig(Config):
     """Whether a row with an empty id, an unreadable rating, time or split, or a wrong number of fields is an error, or
     dropped and counted."""
 
-    since: str | None = None
+    since: Bound | None = None
     """Earliest time to keep: a number in the unit of the column, or an ISO date (in UTC without a time zone)."""
 
-    until: str | None = None
+    until: Bound | None = None
     """First time to drop, in the form of since."""
 
     events: tuple[str, ...] | None = None
@@ -145,11 +145,18 @@ class ImportConfig(Config):
     min_item_interactions: NumberOrZero = 0
     """Fewest interactions of an item; users and items with fewer are dropped until all have enough (k-core)."""
 
-    split: Literal["auto", "given", "random", "time", "leave_one_out", "none"] = "auto"
+    split: Split | Literal["none"] = "auto"
     """How to split rows into train, valid and test; auto takes the given split if there is one, else random."""
 
     split_seed: Seed = 0
     """Seed of a random split."""
+
+    valid_from: SplitBound | None = None
+    """First time of validation with split date: a number in the unit of the column, an ISO date (in UTC without a time
+    zone), or a share of the interactions; default: 80%."""
+
+    test_from: SplitBound | None = None
+    """First time of the test with split date, in the form of valid_from; default: 90%."""
 
     unused_items: Literal["drop", "keep"] = "drop"
     """Whether to keep items of the item table or the features that have no interaction left."""
@@ -170,22 +177,3 @@ class ImportConfig(Config):
     def duplicates_rule(self) -> str:
         """What happens to repeated pairs, with the default resolved."""
         return self.duplicates or ("sum" if self.has_weights else "first")
-
-    @field_validator("since", "until")
-    @classmethod
-    def _is_time(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_bound(value)
-        return value
-
-
-def parse_bound(text: str) -> int | float | datetime:
-    """Parse a bound of the time window: a finite number or an ISO date. Raises ValueError for anything else."""
-    for kind in (int, float, datetime.fromisoformat):
-        try:
-            bound = kind(text)
-        except ValueError:
-            continue
-        if isinstance(bound, datetime) or math.isfinite(bound):
-            return bound
-    raise ValueError("neither a number nor an ISO date such as 2014-05-31")

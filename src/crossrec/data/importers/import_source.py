@@ -121,7 +121,9 @@ def import_roles(table: Table, config: ImportConfig, *, has_split: bool = False)
     ``has_split``: the split is known from elsewhere. Raises DataError if a needed column is missing or ambiguous.
     """
     required = {"user", "item"}
-    if config.split == "time" or any(rule is not None for rule in (config.since, config.until, config.half_life)):
+    if config.split in ("time", "date") or any(
+        rule is not None for rule in (config.since, config.until, config.half_life)
+    ):
         required.add("time")
     if config.min_rating is not None or (config.duplicates == "highest" and not config.has_weights):
         required.add("rating")

@@ -36,7 +36,13 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
     for setting in ("time", "rating", "event", "weight"):
         if getattr(config, f"{setting}_column"):
             raise ConfigError(f"{setting}_column: lists of items have no {setting}s; leave it out")
-    if config.split == "time" or config.since or config.until or config.half_life or config.min_rating is not None:
+    if (
+        config.split in ("time", "date")
+        or config.since
+        or config.until
+        or config.half_life
+        or config.min_rating is not None
+    ):
         raise ConfigError(f"{files.where}: lists of items have no times or ratings; leave the rules about them out")
     paths: dict[str, Path] = {}
     for path in filter(is_lists, files.paths):

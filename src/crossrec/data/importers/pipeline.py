@@ -26,10 +26,9 @@ from crossrec.data.io.npy import RowWriter
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.tables import write_frames
 from crossrec.data.sources import FEATURE_END
-from crossrec.data.splits import make_split
+from crossrec.data.splits import split_log
 from crossrec.errors import ConfigError, DataError
 from crossrec.lazy import polars as pl
-from crossrec.randomness import numpy_generator
 
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
 WRITE_ROWS = 2**19  # interactions written at a time
@@ -81,7 +80,7 @@ def build_folder(
     with new_folder(out) as draft:
         log = read_parts(source, config, steps, on_progress)
         apply_rules(log, config, steps, on_progress)
-        split_N = log.split_N = _split(log, config, on_progress)
+        split_N = log.split_N = _split(log, config, steps, on_progress)
         items = _order_items(source, log, config, steps, on_progress)
         _write_interactions(draft / "interactions.parquet", log, on_progress)
         items.write_parquet(draft / "items.parquet")
@@ -156,19 +155,18 @@ def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:
         )
 
 
-def _split(log: InteractionLog, config: ImportConfig, on_progress: OnProgress) -> np.ndarray | None:
+def _split(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress) -> np.ndarray | None:
     """Return the split of every row, int8 (N,), given or new; None for split none."""
     if config.split == "none":
         return None
     if config.split == "given" or (config.split == "auto" and log.split_N is not None):
         if log.split_N is None:
-            raise DataError("split given: the source has no split; choose random, time, leave_one_out or none")
+            raise DataError("split given: the source has no split; choose random, time, leave_one_out, date or none")
         if not (log.split_N == TRAIN).any():
             raise DataError(f"split {config.split}: no row that is left is a training row; choose another split")
         return log.split_N
     on_progress("splitting", 0, 0)
-    scheme = "random" if config.split == "auto" else config.split
-    return make_split(log.user_N, log.item_N, log.time_N, scheme, numpy_generator(config.split_seed, "split"))
+    return split_log(log, config, steps.notes.append)
 
 
 def _order_items(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from crossrec.data.importers.config import ImportConfig, parse_bound
+from crossrec.data.importers.config import ImportConfig
 from crossrec.data.io.codes import code_counts, row_spans
 from crossrec.data.io.parse_log import InteractionLog
-from crossrec.data.io.times import PER_SECOND, TimeEncoder, digit_format, unit_of
+from crossrec.data.io.time_bounds import SECONDS_A_DAY, encode_bound, ticks_per_second
+from crossrec.data.io.times import TimeEncoder
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError
-from crossrec.lazy import polars as pl
-
-SECONDS_A_DAY = 24 * 3600
 
 
 class TimeWindow:
@@ -36,7 +33,7 @@ class TimeWindow:
         self.range = (min(self.range[0], first), max(self.range[1], last))
         if self.bounds is None:
             self.bounds = [
-                default if text is None else _encode_bound(self.times, text, name, float(last))
+                default if text is None else encode_bound(self.times, text, name, float(last))
                 for (name, text), default in zip(self.settings, (-np.inf, np.inf), strict=True)
             ]
             if self.bounds[0] >= self.bounds[1]:
@@ -45,54 +42,7 @@ class TimeWindow:
 
     def range_text(self) -> str:
         """The earliest and latest time read, as text."""
-        first, last = (self.times.decode(np.array([time]))[0] for time in self.range)
-        return f"times run from {first} to {last}"
-
-
-def _encode_bound(times: TimeEncoder, text: str, setting: str, largest: float) -> float:
-    """Encode a bound of the window like the times that ``times`` has encoded.
-
-    Numbers are in the unit of the column. In a column of numbers, a date stands for seconds, milli-, micro- or
-    nanoseconds since 1970, whichever unit ``largest``, one of the times, is in; without a time zone it is UTC. Raises
-    ConfigError for a number in a column of dates, and where the bound and the times are in different units or in none.
-    """
-    dtype = times.dtype
-    assert dtype is not None
-    bound = parse_bound(text)
-    unit = unit_of(largest)
-    if not isinstance(bound, datetime):
-        if dtype.is_temporal():
-            raise ConfigError(f"{setting} {text}: the times are dates; give an ISO date such as 2014-05-31")
-        if None not in (unit, bound_unit := unit_of(bound)) and unit != bound_unit:
-            raise ConfigError(
-                f"{setting} {text}: the times seem to be in {unit}, such as {largest:.0f}, and this in {bound_unit}; "
-                "give it in the same unit, or as an ISO date"
-            )
-        return bound
-    moment = bound if bound.tzinfo else bound.replace(tzinfo=UTC)
-    microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    if dtype == pl.Date:
-        return microseconds / (SECONDS_A_DAY * 10**6)
-    if dtype.is_temporal() and not isinstance(dtype, pl.Datetime):
-        raise ConfigError(f"{setting} {text}: the times are of type {dtype}, not dates; leave {setting} out")
-    per_second = _ticks_per_second(times, largest)
-    if not isinstance(per_second, int):
-        example = f"{setting} {text}: the times are numbers such as {largest:.15g}"
-        if form := digit_format(largest):
-            raise ConfigError(f"{example}, which seem to be dates; say so with --time-format {form}")
-        raise ConfigError(f"{example}, which are no (milli-, micro-, nano-)seconds since 1970; give a number")
-    seconds, rest = divmod(microseconds * per_second, 10**6)
-    return seconds + rest / 10**6 if rest else seconds
-
-
-def _ticks_per_second(times: TimeEncoder, largest: float) -> int | float | None:
-    """How many units of the encoded times a second has; None if they are in no known unit. ``largest``: one of them."""
-    if times.dtype == pl.Date:
-        return 1 / SECONDS_A_DAY
-    if isinstance(times.dtype, pl.Datetime):
-        return {"ms": 10**3, "us": 10**6, "ns": 10**9}[times.dtype.time_unit]
-    assert times.dtype is not None
-    return None if times.dtype.is_temporal() else PER_SECOND.get(str(unit_of(largest)))
+        return self.times.range_text(*self.range)
 
 
 def decay(log: InteractionLog, half_life: float) -> np.ndarray:
@@ -110,7 +60,7 @@ def ages(log: InteractionLog, setting: str) -> np.ndarray:
     """
     assert log.time_N is not None
     latest = log.time_N.max()
-    ticks = _ticks_per_second(log.times, float(latest))
+    ticks = ticks_per_second(log.times, float(latest))
     if ticks is None:
         example = log.times.decode(np.array([latest]))[0]
         raise ConfigError(

@@ -246,7 +246,7 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
 
 def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, str]:
     """The columns of users, items and, where the settings need them, of split labels, times and weights."""
-    labelled, timed = config.split in ("auto", "given"), config.split in ("time", "leave_one_out")
+    labelled, timed = config.split in ("auto", "given"), config.split in ("time", "leave_one_out", "date")
     weighted = bool(config.weighted)
     names = {"user": config.user_column, "item": config.item_column}
     if config.weight_column and not weighted:
@@ -260,7 +260,12 @@ def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, st
         names["split"] = config.split_column
     if timed or config.time_column:
         names["time"] = config.time_column
-    required = {"user", "item", {"given": "split", "time": "time"}.get(config.split, "user"), *["weight"] * weighted}
+    required = {
+        "user",
+        "item",
+        {"given": "split", "time": "time", "date": "time"}.get(config.split, "user"),
+        *["weight"] * weighted,
+    }
     roles = find_roles(table, names, required, findings.attempt)
     unused = {"split": not labelled, "time": not timed}
     return {role: column for role, column in roles.items() if not unused.get(role)}

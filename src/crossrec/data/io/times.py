@@ -131,6 +131,11 @@ class TimeEncoder:
         assert self.dtype is not None
         return from_physical(pl.Series("time", numbers), self.dtype)
 
+    def range_text(self, first: float, last: float) -> str:
+        """Two encoded times, the earliest and the latest, as text."""
+        shown = (self.decode(np.array([time]))[0] for time in (first, last))
+        return "times run from {} to {}".format(*shown)
+
     def note_units(self, numbers: pl.Series, location: Callable[[int], str]) -> None:
         """Remember which units the numbers of a block are in. ``location(row)``: file and line of a row."""
         if self.dtype is None or not self.dtype.is_numeric():
