@@ -151,7 +151,7 @@ def graded_neighbor_loss(units: Sequence[Tensor], item_N: Tensor, count: int, te
         return units[0][:0].sum()
     size = rows_per_block(item_N.unsqueeze(1), len(units[0]))
     blocks = [
-        checkpoint(_neighbor_block, part, count, temperature, *units, use_reentrant=False)
+        checkpoint(_neighbor_block, part, count, temperature, *units, use_reentrant=False, preserve_rng_state=False)
         for part in torch.split(item_N, size)
     ]
     return torch.stack(blocks).sum() / len(item_N)

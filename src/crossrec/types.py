@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -36,19 +37,39 @@ Direction = Literal["dynamic", "one_way", "bidirectional", "topmost"]
 
 
 @dataclass(frozen=True)
+class Distinct:
+    """The distinct users, or items, of a batch.
+
+    ``value_N``: their numbers, ascending; ``index_B``: which of them each pair is of; ``count_N``: how many pairs each
+    is in. All int64.
+    """
+
+    value_N: Tensor
+    index_B: Tensor
+    count_N: Tensor
+
+    @classmethod
+    def of(cls, number_B: Tensor) -> Distinct:
+        """From the number of each pair, (B,). For numbers on a GPU it waits: the host must know how many there are."""
+        return cls(*torch.unique(number_B, return_inverse=True, return_counts=True))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Observed pairs (u_b, i_b) and one sampled negative item j_b each.
 
     ``user_B``, ``item_B``, ``negative_B``: int64 of shape (B,). The alignment needs no negatives;
     ``negative_B`` may be None for losses that draw none. ``weight_B``: floating point, above 0, how much each pair
-    counts; a pair of weight 2 counts like two pairs. None: all the same. Raises ArgumentError for other types and
-    shapes.
+    counts; a pair of weight 2 counts like two pairs. None: all the same. ``is_checked``: numbers and weights are those
+    of a data set that was checked as a whole, so that no step looks at them again. Raises ArgumentError for other types
+    and shapes.
     """
 
     user_B: Tensor
     item_B: Tensor
     negative_B: Tensor | None = None
     weight_B: Tensor | None = None
+    is_checked: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("user_B", "item_B", "negative_B"):
@@ -64,12 +85,22 @@ class Batch:
     def __len__(self) -> int:
         return self.user_B.shape[0]
 
+    @cached_property
+    def users(self) -> Distinct:
+        """The distinct users."""
+        return Distinct.of(self.user_B)
+
+    @cached_property
+    def items(self) -> Distinct:
+        """The distinct items."""
+        return Distinct.of(self.item_B)
+
     def first(self, count: int) -> Batch:
         """The first ``count`` pairs; all where there are no more."""
         if count >= len(self):
             return self
-        further = (None if part is None else part[:count] for part in (self.negative_B, self.weight_B))
-        return Batch(self.user_B[:count], self.item_B[:count], *further)
+        negative_B, weight_B = (None if part is None else part[:count] for part in (self.negative_B, self.weight_B))
+        return Batch(self.user_B[:count], self.item_B[:count], negative_B, weight_B, self.is_checked)
 
 
 @dataclass(frozen=True)

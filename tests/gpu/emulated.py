@@ -127,10 +127,11 @@ class Emulation(TorchDispatchMode):
     def _count(self, name, args, kwargs, on_cuda, target, tensors) -> None:
         waits = bool(on_cuda) and name in WAITS
         if name in ("index", "index_put_", "_index_put_impl_") and on_cuda:
-            waits = any(
-                isinstance(i, torch.Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1] if i is not None
-            )
-            waits |= any(isinstance(i, torch.Tensor) and not isinstance(i, OnCuda) for i in args[1])
+            indices = [index for index in args[1] if index is not None]
+            is_mask = any(index.dtype in (torch.bool, torch.uint8) for index in indices)
+            waits = is_mask or not all(isinstance(part, OnCuda) for part in (*indices, *args[2:3]))
+        if name == "where" and on_cuda:  # a number of the host is copied first
+            waits = not all(isinstance(tensor, OnCuda) for tensor in tensors)
         if name == "repeat_interleave" and on_cuda:
             waits = kwargs.get("output_size") is None
         if name == "_to_copy":

@@ -17,7 +17,9 @@ from crossrec.data import DataConfig, load
 from crossrec.objective import Objective
 from crossrec.randomness import torch_generator
 from crossrec.runs.execute import held_out, training_set
+from crossrec.sampling import Sampler
 from crossrec.training import TrainingConfig, fit, validate
+from crossrec.types import Distinct, TrainingSet
 
 from .emulated import CUDA, emulated_cuda
 
@@ -31,9 +33,9 @@ def dataset():
 
 
 @pytest.mark.parametrize(("backbone", "alignment"), CASES)
-def test_an_epoch_is_that_of_the_cpu(dataset, backbone, alignment):
+def test_an_epoch_is_that_of_the_cpu_and_a_step_hardly_waits(dataset, backbone, alignment):
     kind = ALIGNMENTS[alignment]
-    with emulated_cuda():
+    with emulated_cuda() as gpu:
         data = training_set(dataset).to(CUDA)
         settings = BACKBONES[backbone].config_type(learning_rate=0.02)
         objective = Objective(settings, None if kind is None else kind(), data, 0).to(CUDA)
@@ -41,9 +43,38 @@ def test_an_epoch_is_that_of_the_cpu(dataset, backbone, alignment):
         config = TrainingConfig(epochs=1, batch_size=100, device="cpu", seed=0)
         (row,) = fit(objective, data, held_out(dataset, dataset.valid), config).history
         metrics = validate(objective, held_out(dataset, dataset.test))
+        batches = list(Sampler(data, 100).epoch(torch_generator(0, "sampling", CUDA)))
+        objective.train()
+        gpu.waits.clear()
+        for batch in batches[:2]:
+            objective(batch)[1].backward()
+        waits = gpu.waits.copy()
     expected = GOLDEN[f"{backbone}+{alignment}"]["terms"][0]
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=2e-6)
     assert 0 < metrics["recall@20"] <= 1
+    # for the neighbours of the batch's items, and for the items that support each direction
+    limit = {"none": 0, "damrs": 0, "fettle": 1}.get(alignment, 2)
+    assert waits.total() == 2 * limit, waits
+
+
+def test_batches_on_a_gpu_bring_their_distinct_users_and_items(monkeypatch):
+    monkeypatch.setattr("crossrec.sampling.AHEAD", 3)
+    draw = torch.Generator().manual_seed(0)
+    data = TrainingSet(50, 40, *(torch.randint(count, (330,), generator=draw) for count in (50, 40)))
+    with emulated_cuda() as gpu:
+        batches = list(Sampler(data.to(CUDA), 20).epoch(torch_generator(0, "sampling", CUDA)))
+        gpu.waits.clear()
+        ready = [(getattr(batch, side), number_B) for batch in batches for side, number_B in sides(batch)]
+        assert not gpu.waits
+        assert len(ready) == 2 * 17
+        for distinct, number_B in ready:
+            expected = Distinct.of(number_B.cpu())
+            for name in ("value_N", "index_B", "count_N"):
+                assert getattr(distinct, name).cpu().equal(getattr(expected, name))
+
+
+def sides(batch):
+    return ("users", batch.user_B), ("items", batch.item_B)
 
 
 def test_the_emulation_refuses_what_a_gpu_refuses():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -161,3 +163,19 @@ def test_repeated_pairs_count_once_towards_every_item():
 def test_no_user_with_a_possible_negative_is_an_error():
     with pytest.raises(DataError, match="add interactions"):
         Sampler(training_set([(0, 0), (0, 1), (1, 0), (1, 1)]), 10)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "weight", "problem"),
+    [
+        ([(0, 0), (6, 1)], None, "has user 6, but there are 6 users"),
+        ([(0, 0), (1, 9)], None, "has item 9, but there are 9 items"),
+        ([(0, 0), (-1, 1)], None, "has user -1"),
+        ([(0, 0), (1, 1)], [1.0, 0.0], r"has the weight 0\.0: give numbers above 0"),
+    ],
+)
+def test_pairs_that_a_set_cannot_have(pairs, weight, problem):
+    data = training_set(pairs)
+    data = data if weight is None else replace(data, weight_T=torch.tensor(weight))
+    with pytest.raises(DataError, match=problem):
+        Sampler(data, 10)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crossrec.ops.vectors import gather_rows
+from crossrec.ops.vectors import gather_rows, true_indices
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class BatchView:
     ``index_B``, ``user_index_B``: which of the distinct items and users each pair is of. ``distinct_user_L``: vectors
     of the users. ``item[m]``: i^m of the items, (N, L). ``table[m]``: the same rows and, after them, those of the
     neighbours outside the batch, (R, L); ``neighbor_NK``: rows of the table that are an item's neighbours, -1 for none.
-    Without neighbours ``table`` is ``item`` and ``neighbor_NK`` None.
+    ``neighbored_D``: the rows of the items that have a neighbour. Without neighbours ``table`` is ``item`` and the last
+    two are None.
     """
 
     item_N: Tensor
@@ -30,6 +31,7 @@ class BatchView:
     table: dict[str, Tensor]
     neighbor_NK: Tensor | None
     weight_B: Tensor | None = None
+    neighbored_D: Tensor | None = None
 
     def item_DL(self, modality: str, row_D: Tensor) -> Tensor:
         """Vectors of some of the distinct items, given by ascending rows."""
@@ -37,17 +39,16 @@ class BatchView:
         return item_NL if len(row_D) == len(item_NL) else gather_rows(item_NL, row_D)
 
 
-def append_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor]:
+def append_neighbors(item_N: Tensor, neighbor_IK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The items followed by their neighbours that are not among them, (R,), and each item's neighbours as rows of it.
 
-    ``neighbor_IK``: neighbours of all items, -1 for none. -1 stays -1.
+    ``neighbor_IK``: neighbours of all items, -1 for none. -1 stays -1. Third, which of the items have a neighbour.
     """
     neighbor_NK = neighbor_IK[item_N]
     row_I = item_N.new_full((len(neighbor_IK) + 1,), -1)  # the last entry is the row of -1
-    row_I[item_N] = torch.arange(len(item_N), device=item_N.device)
-    outside = neighbor_NK[(row_I[neighbor_NK] < 0) & (neighbor_NK >= 0)]
-    is_outside_I = torch.zeros_like(row_I, dtype=torch.bool)
-    is_outside_I[outside] = True
-    outside_N = is_outside_I.nonzero().squeeze(1)
-    row_I[outside_N] = torch.arange(len(item_N), len(item_N) + len(outside_N), device=item_N.device)
-    return torch.cat([item_N, outside_N]), row_I[neighbor_NK]
+    is_outside_I = torch.zeros_like(row_I, dtype=torch.bool).index_fill_(0, neighbor_NK.flatten(), True)[:-1]
+    is_outside_I.index_fill_(0, item_N, False)
+    outside_N, neighbored_D = true_indices(is_outside_I, (neighbor_NK >= 0).any(1))
+    item_R = torch.cat([item_N, outside_N])
+    row_I[item_R] = torch.arange(len(item_R), device=item_N.device)
+    return item_R, row_I[neighbor_NK], neighbored_D

@@ -29,7 +29,7 @@ from crossrec.arguments import as_features, as_pairs, number_of_items, row_of
 from crossrec.errors import ArgumentError
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
-from crossrec.ops.vectors import counts, gather_rows, l2_normalize, unit_rows, zero_like
+from crossrec.ops.vectors import counts, gather_rows, l2_normalize, true_indices, unit_rows, zero_like
 from crossrec.types import ID, Batch, Representations
 
 
@@ -208,15 +208,15 @@ class Cross(Alignment):
 
     def _supported(self, mask_MMN: Tensor) -> dict[tuple[str, str], Tensor]:
         """Rows of the items that support each direction. On a GPU this waits once for all directions."""
-        mask_PN = mask_MMN.flatten(0, 1)
-        rows = torch.split(mask_PN.nonzero()[:, 1], mask_PN.sum(1).tolist())
+        rows = true_indices(*mask_MMN.flatten(0, 1))
         pairs = ((m, n) for m in self.modalities for n in self.modalities)
         return {(m, n): row_D for (m, n), row_D in zip(pairs, rows, strict=True) if m != n}
 
     def _neighbor_term(self, view: BatchView) -> Tensor:
         """Mean of Equation 9 over the modalities."""
         assert view.neighbor_NK is not None
-        row_D = (view.neighbor_NK >= 0).any(1).nonzero().squeeze(1)
+        assert view.neighbored_D is not None
+        row_D = view.neighbored_D
         losses = [
             neighbor_loss(
                 view.item_DL(m, row_D),
@@ -258,7 +258,7 @@ class Cross(Alignment):
         For a model that computes the vectors of a batch only. Raises ArgumentError for items that do not exist.
         """
         self._check.batch(batch)
-        item_N: Tensor = torch.unique(batch.item_B)
+        item_N = batch.items.value_N
         if self.neighbor_IK is None or "neighbor" not in self.config.active:
             return item_N
         return append_neighbors(item_N, self.neighbor_IK)[0]
@@ -268,11 +268,11 @@ class Cross(Alignment):
         self._check.vectors(reps)
         self._check.devices(reps, batch, next(self.parameters(), self.neighbor_IK))
         self._check.batch(batch, reps)
-        item_N, index_B, count_N = torch.unique(batch.item_B, return_inverse=True, return_counts=True)
-        user_N, user_index_B = torch.unique(batch.user_B, return_inverse=True)
-        item_R, neighbor_NK = item_N, None
+        item_N, index_B, count_N = batch.items.value_N, batch.items.index_B, batch.items.count_N
+        user_N, user_index_B = batch.users.value_N, batch.users.index_B
+        item_R, neighbor_NK, neighbored_D = item_N, None, None
         if with_neighbors and self.neighbor_IK is not None:
-            item_R, neighbor_NK = append_neighbors(item_N, self.neighbor_IK)
+            item_R, neighbor_NK, neighbored_D = append_neighbors(item_N, self.neighbor_IK)
         row_R, user_row_N = item_R, user_N
         if reps.item_rows is not None:
             row_R = row_of(item_R, reps.item_rows, "Representations.item_rows", "give cross.items_needed(batch)")
@@ -286,7 +286,8 @@ class Cross(Alignment):
         user_NL = unit_rows(gather_rows(reps.user_UL, user_row_N), normalized=reps.normalized)
         if batch.weight_B is not None:
             count_N = counts(index_B, len(item_N), batch.weight_B.dtype, batch.weight_B)
-        return BatchView(item_N, index_B, count_N, user_NL, user_index_B, item, table, neighbor_NK, batch.weight_B)
+        of_pairs = (user_NL, user_index_B, item, table, neighbor_NK, batch.weight_B)
+        return BatchView(item_N, index_B, count_N, *of_pairs, neighbored_D)
 
     def _vectors(self, modality: str, reps: Representations, item_R: Tensor, row_R: Tensor) -> Tensor:
         """Vectors of the items, which are the rows ``row_R`` of the representations, not normalised."""

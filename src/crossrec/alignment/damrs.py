@@ -69,14 +69,14 @@ class DamrsAlignment(Alignment):
         self._check.batch(batch, reps)
         if reps.item_rows is not None or reps.user_rows is not None:
             raise ArgumentError("DA-MRS's losses need the vectors of all users and items: leave out the rows")
-        graph_items, item_N = [graph @ reps.item_IL for graph in self.item_graphs], torch.unique(batch.item_B)
+        graph_items, item_N = [graph @ reps.item_IL for graph in self.item_graphs], batch.items.value_N
         if "item_relations" in active:
             units = [l2_normalize(item_IL) for item_IL in graph_items]
             terms["item_relations"] = graded_neighbor_loss(
                 units, item_N, config.relation_items, config.relation_temperature
             )
         if "user_preference" in active:
-            user_NL = gather_rows(reps.user_UL, torch.unique(batch.user_B))
+            user_NL = gather_rows(reps.user_UL, batch.users.value_N)
             item_NL, mean_NL = (
                 l2_normalize(gather_rows(item_IL, item_N))
                 for item_IL in (reps.item_IL, torch.stack(graph_items).mean(0))

@@ -99,7 +99,9 @@ class StepCheck:
             )
 
     def batch(self, batch: Batch, reps: Representations | None = None) -> None:
-        """Check the numbers of items and, with the vectors of all users, of users."""
+        """Check the numbers of items and, with the vectors of all users, of users; nothing of a checked batch."""
+        if batch.is_checked:
+            return
         limits = [("item", batch.item_B, self.num_items)]
         if reps is not None and reps.user_rows is None:
             limits.append(("user", batch.user_B, len(reps.user_UL)))

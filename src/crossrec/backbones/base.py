@@ -16,7 +16,7 @@ from crossrec.config import Config, Dimension, Number
 from crossrec.errors import ConfigError
 from crossrec.losses import logsumexp_dot
 from crossrec.ops.vectors import gather_rows, l2_normalize
-from crossrec.types import Batch, Representations, TrainingSet
+from crossrec.types import Batch, Distinct, Representations, TrainingSet
 
 
 class BackboneConfig(Config):
@@ -116,14 +116,14 @@ def gather_batch(user_US: Tensor, item_IS: Tensor, batch: Batch) -> tuple[Tensor
 
 
 def contrast(
-    anchor_NL: Tensor, candidate_PL: Tensor, index_B: Tensor, temperature: float, positive_N: Tensor | None = None
+    anchor_NL: Tensor, candidate_PL: Tensor, rows: Distinct, temperature: float, positive_N: Tensor | None = None
 ) -> Tensor:
     """Σ_b -log softmax_p( cos(a_b, c_p) / τ )_positive(b), a scalar: rows of one table against all rows of another.
 
-    ``index_B``: the batch's rows of ``anchor_NL``; repeats count each time and are computed once. ``positive_N``: the
+    ``rows``: the batch's rows of ``anchor_NL``; repeats count each time and are computed once. ``positive_N``: the
     candidate that each anchor belongs to; the one in the same row unless given.
     """
-    index_D, count_D = torch.unique(index_B, return_counts=True)
+    index_D, count_D = rows.value_N, rows.count_N
     anchor_DL = l2_normalize(gather_rows(anchor_NL, index_D)) / temperature
     candidate_PL, weight_D = l2_normalize(candidate_PL), count_D.to(anchor_DL.dtype)
     positive_DL = gather_rows(candidate_PL, index_D if positive_N is None else positive_N[index_D])

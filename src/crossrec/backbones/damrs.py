@@ -94,7 +94,7 @@ class DAMRS(Backbone):
         assert isinstance(reps, GraphRepresentations)
         config = self.config
         terms = {"bpr": self._denoised_bpr(reps, batch)}
-        item_N = torch.unique(batch.item_B)
+        item_N = batch.items.value_N
         if config.neighbor_weight:
             terms["neighbors"] = config.neighbor_weight * graded_neighbor_loss(
                 [l2_normalize(item) for item in reps.graph_items],
@@ -103,7 +103,7 @@ class DAMRS(Backbone):
                 config.neighbor_temperature,
             )
         if config.kl:
-            user_NL = gather_rows(reps.user_UL, torch.unique(batch.user_B))
+            user_NL = gather_rows(reps.user_UL, batch.users.value_N)
             mean_IL = torch.stack(reps.graph_items).mean(0)
             assert reps.behavior_IL is not None
             terms["kl"] = config.kl * symmetric_kl(

@@ -63,11 +63,10 @@ class DirectAU(Backbone):
         return Representations(l2_normalize(user_UL), l2_normalize(item_IL), scoring=encoded, normalized=True)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_N, user_count_N = torch.unique(batch.user_B, return_counts=True)
-        item_N, item_count_N = torch.unique(batch.item_B, return_counts=True)
+        users, items = batch.users, batch.items
         user_BL, item_BL = gather_rows(reps.user_UL, batch.user_B), gather_rows(reps.item_IL, batch.item_B)
-        of_users = uniformity(gather_rows(reps.user_UL, user_N), user_count_N, normalized=True)
-        of_items = uniformity(gather_rows(reps.item_IL, item_N), item_count_N, normalized=True)
+        of_users = uniformity(gather_rows(reps.user_UL, users.value_N), users.count_N, normalized=True)
+        of_items = uniformity(gather_rows(reps.item_IL, items.value_N), items.count_N, normalized=True)
         return {
             "closeness": mean_square_distance(user_BL, item_BL, batch.weight_B),
             "uniformity": self.config.gamma_uniformity / 2 * (of_users + of_items),

@@ -87,12 +87,12 @@ class NCL(LightGCN):
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(reps, NCLRepresentations)
         config = self.config
-        of_users = contrast(reps.context[0], self.user, batch.user_B, config.temperature)
-        of_items = contrast(reps.context[1], self.item, batch.item_B, config.temperature)
+        of_users = contrast(reps.context[0], self.user, batch.users, config.temperature)
+        of_items = contrast(reps.context[1], self.item, batch.items, config.temperature)
         terms = {**super().losses(reps, batch), "ssl": config.ssl * (of_users + config.item_share * of_items)}
         if self.prototypes is not None:
             (user_PL, cluster_U), (item_PL, cluster_I) = self.prototypes
-            of_users = contrast(self.user, user_PL, batch.user_B, config.temperature, cluster_U)
-            of_items = contrast(self.item, item_PL, batch.item_B, config.temperature, cluster_I)
+            of_users = contrast(self.user, user_PL, batch.users, config.temperature, cluster_U)
+            of_items = contrast(self.item, item_PL, batch.items, config.temperature, cluster_I)
             terms["proto"] = config.proto * (of_users + of_items)
         return terms

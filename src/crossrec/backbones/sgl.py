@@ -64,8 +64,8 @@ class SGL(LightGCN):
         ego = torch.cat([self.user, self.item])
         sizes = [self.num_users, self.num_items]
         (user1_UL, item1_IL), (user2_UL, item2_IL) = (torch.split(self._propagate(v, ego), sizes) for v in self.views)
-        ssl = contrast(user1_UL, user2_UL, batch.user_B, self.config.temperature)
-        ssl = ssl + contrast(item1_IL, item2_IL, batch.item_B, self.config.temperature)
+        ssl = contrast(user1_UL, user2_UL, batch.users, self.config.temperature)
+        ssl = ssl + contrast(item1_IL, item2_IL, batch.items, self.config.temperature)
         return {**super().losses(reps, batch), "ssl": self.config.ssl / len(batch) * ssl}
 
     def _dropped_graph(self, generator: torch.Generator) -> SparseMatrix:

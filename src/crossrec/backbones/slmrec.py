@@ -112,7 +112,7 @@ class SLMRec(Backbone):
         user_BL = l2_normalize(gather_rows(reps.user_UL, batch.user_B))
         item_BL = l2_normalize(gather_rows(reps.item_IL, batch.item_B))
         terms = {"contrast": self._matched(user_BL, item_BL, self.config.temperature)}
-        item_NS = gather_rows(reps.unfused_IS, torch.unique(batch.item_B))
+        item_NS = gather_rows(reps.unfused_IS, batch.items.value_N)
         task = {"fac": self._fine_and_coarse, "fd": self._dropout, "fm": self._masking}[self.config.task]
         terms["ssl"] = self.config.ssl * task(item_NS)
         return terms

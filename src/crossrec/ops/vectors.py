@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -37,6 +38,16 @@ def counts(index_B: Tensor, num: int, dtype: torch.dtype, weight_B: Tensor | Non
     """How often each of 0 … num - 1 occurs, (num,), or the sums of weights. Unlike ``bincount`` it waits for no GPU."""
     one_B = torch.ones_like(index_B, dtype=dtype) if weight_B is None else weight_B.to(dtype)
     return index_B.new_zeros(num, dtype=dtype).index_add_(0, index_B, one_B)
+
+
+def true_indices(*masks: Tensor) -> list[Tensor]:
+    """Where each mask, boolean (N,), is true: int64, ascending. For masks on a GPU it waits once for all of them."""
+    if masks[0].device.type == "cpu":
+        return [mask.nonzero().squeeze(1) for mask in masks]
+    counts = torch.stack([mask.sum() for mask in masks]).tolist()
+    order = torch.cat(masks).byte().argsort(descending=True, stable=True)[: sum(counts)]
+    starts = itertools.accumulate((len(mask) for mask in masks[:-1]), initial=0)
+    return [part - start for part, start in zip(torch.split(order, counts), starts, strict=True)]
 
 
 def l2_normalize(vector_NL: Tensor) -> Tensor:
