@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 
 from crossrec.graph import mean_adjacency, sum_adjacency
 from crossrec.ops.kmeans import kmeans, nearest
-from crossrec.ops.sparse import SparsePattern
+from crossrec.ops.sparse import SparsePattern, bag_sums, csr_sums
 
 from . import reference as ref
 from .backbone_worlds import EDGE_T, EDGES, ITEMS, USERS, dense
@@ -42,6 +42,17 @@ def test_product(pattern):
         gradients(actual, weight, values, table), gradients(expected, weight, values, table), strict=True
     ):
         close(got, want)
+
+
+@pytest.mark.parametrize("index", [torch.int32, torch.int64])
+@pytest.mark.parametrize("number", [torch.float32, torch.float64])
+def test_both_kernels_give_the_same_product(pattern, index, number):
+    values, table = randn(0, len(ROW)).to(number), randn(1, COLUMNS, 3).to(number)
+    arguments = (pattern.indptr.to(index), COLUMN.to(index), values, table)
+    close(csr_sums(*arguments), written(values.double()) @ table.double(), 1e-6)
+    close(csr_sums(*arguments), bag_sums(*arguments), 1e-6)
+    without_edges = (torch.zeros(ROWS + 1, dtype=index), COLUMN[:0].to(index), values[:0], table)
+    assert torch.equal(csr_sums(*without_edges), torch.zeros(ROWS, 3, dtype=number))
 
 
 def test_gradient_for_one_side_alone(pattern):

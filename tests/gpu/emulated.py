@@ -179,6 +179,7 @@ def emulated_cuda() -> Iterator[Emulation]:
     with (
         mock.patch.object(torch.cuda, "_lazy_init", return_value=None),
         mock.patch.object(torch, "Generator", CudaGenerator),
+        mock.patch("crossrec.ops.sparse.CUDA_USES_CSR", new=False),  # no sparse tensors are emulated
         Emulation() as emulation,
     ):
         yield emulation

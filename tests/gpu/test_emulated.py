@@ -15,6 +15,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, load
 from crossrec.objective import Objective
+from crossrec.ops.blockwise import rows_per_block
 from crossrec.randomness import torch_generator
 from crossrec.runs.execute import held_out, training_set
 from crossrec.sampling import Sampler
@@ -55,6 +56,15 @@ def test_an_epoch_is_that_of_the_cpu_and_a_step_hardly_waits(dataset, backbone, 
     # for the neighbours of the batch's items, and for the items that support each direction
     limit = {"none": 0, "damrs": 0, "fettle": 1}.get(alignment, 2)
     assert waits.total() == 2 * limit, waits
+
+
+def test_a_block_on_a_gpu_has_a_limit():
+    with emulated_cuda():
+        left = torch.empty(2048, 0, device=CUDA)
+        assert rows_per_block(left, 20_000) == 2048
+        assert rows_per_block(left, 10**6) * 10**6 <= 1.5 * 2**28
+        assert 2048 % rows_per_block(left, 10**6) < 16  # equal blocks
+        assert rows_per_block(left, 10**9) == 16
 
 
 def test_batches_on_a_gpu_bring_their_distinct_users_and_items(monkeypatch):

@@ -15,6 +15,8 @@ Precision = Literal["bfloat16"]
 _BLOCK_NUMBERS, _BLOCK_ROWS, _BLOCK_LIMIT = 1 << 18, 192, 1 << 23
 """Entries of a block of logits for each thread: about 1 MB of float32, which stays in a core's cache between passes.
 At least ``_BLOCK_ROWS`` rows, so that a matrix product runs at its full rate, and at most 32 MB in all."""
+_GPU_LIMIT = 1 << 28
+"""Most entries of a block on a GPU: 1 GB of float32, more than the products of usual batches take."""
 _TILE = 2048
 """Columns of a block at a time: a block of 20,000 columns takes 15 MB, which no core's cache holds."""
 ROW_PADDING = 16
@@ -27,12 +29,13 @@ SAFE_LOGIT = 40.0
 
 
 def rows_per_block(left_NL: Tensor, columns: int) -> int:
-    """How many rows to multiply with so many columns at a time: equal blocks for the cache on a CPU; all on a GPU."""
+    """How many rows to multiply with so many columns at a time: equal blocks for a CPU's cache or a GPU's memory."""
     rows, columns = max(1, len(left_NL)), max(1, columns)
-    if left_NL.device.type != "cpu":
-        return rows
-    size = torch.get_num_threads() * max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns)
-    size = min(size, max(16, _BLOCK_LIMIT // columns))
+    if left_NL.device.type == "cpu":
+        size = torch.get_num_threads() * max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns)
+        size = min(size, max(16, _BLOCK_LIMIT // columns))
+    else:
+        size = min(rows, max(16, _GPU_LIMIT // columns))
     return -(-rows // max(1, round(rows / size)))
 
 

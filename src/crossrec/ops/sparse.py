@@ -12,6 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+CUDA_USES_CSR = True
+"""Whether a GPU multiplies by ``csr_sums``, which shares long rows among its threads, or by ``bag_sums`` as a CPU does.
+``make gpu-check`` measures both."""
+
 
 class SparseMatrix:
     """A constant CSR matrix whose product with a dense matrix is differentiable in the dense one.
@@ -120,20 +124,33 @@ def _pointers(sorted_E: Tensor, count: int) -> Tensor:
 
 
 def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
+    return (csr_sums if dense.device.type == "cuda" and CUDA_USES_CSR else bag_sums)(indptr, index_E, values_E, dense)
+
+
+def bag_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
+    """The product with a dense matrix as sums of its rows: one thread a row and column."""
     return F.embedding_bag(
         index_E, dense, indptr, mode="sum", per_sample_weights=values_E.contiguous(), include_last_offset=True
     )
+
+
+def csr_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
+    """The product with a dense matrix by torch's CSR kernel: cuSPARSE on a GPU, MKL on a CPU."""
+    product: Tensor = _csr(indptr, index_E, values_E, (len(indptr) - 1, len(dense))) @ dense
+    return product
+
+
+def _csr(indptr: Tensor, index_E: Tensor, values_E: Tensor, shape: tuple[int, int]) -> Tensor:
+    with warnings.catch_warnings():  # "sparse CSR tensor support is in beta state"
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(indptr, index_E, values_E, shape, check_invariants=False)
 
 
 def _entry_dots(pattern: SparsePattern, left_RL: Tensor, right_CL: Tensor) -> Tensor:
     # torch's kernel gathers no rows and is four times as fast on a CPU, but takes no more entries than a full matrix.
     if left_RL.device.type == "cpu" and len(pattern.row_E) <= pattern.shape[0] * pattern.shape[1]:
         value_E = left_RL.new_zeros(len(pattern.row_E))
-        with warnings.catch_warnings():  # "sparse CSR tensor support is in beta state"
-            warnings.simplefilter("ignore", UserWarning)
-            zeros = torch.sparse_csr_tensor(
-                pattern.indptr, pattern.column_E, value_E, pattern.shape, check_invariants=False
-            )
+        zeros = _csr(pattern.indptr, pattern.column_E, value_E, pattern.shape)
         dots: Tensor = torch.sparse.sampled_addmm(zeros, left_RL, right_CL.T, beta=0)
         return dots.values()
     return (left_RL.index_select(0, pattern.row_E) * right_CL.index_select(0, pattern.column_E)).sum(-1)
