@@ -78,6 +78,12 @@ class TrainingConfig(Config):
         """The metrics of tables, e.g. "recall@10"."""
         return tuple(f"{metric}@{k}" for metric in self.metrics or SHOWN for k in self.k or KS)
 
+    def headline(self, default: str) -> str:
+        """The metric of findings and figures: ``default``, or the first that is named, at the same K if it is."""
+        at_k = default[default.index("@") :]
+        named = self.shown if self.metrics or self.k else (default,)
+        return next((metric for metric in named if metric.endswith(at_k)), named[0])
+
     @property
     def measured(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Metrics and lengths of lists that a run measures: those of every run, of the tables, and the monitored."""

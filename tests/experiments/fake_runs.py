@@ -29,11 +29,17 @@ NO_MEMORY = "failed: no memory"
 
 
 def fake_results(cells: list[Cell], value: Callable[[Cell], float | None]) -> list[Result]:
-    """One result a cell: Recall@10 is ``value``, the other metrics follow from it; None is a failure."""
+    """One result a cell: Recall@10 is ``value``, the other metrics follow from it; None is a failure.
+
+    Metrics that the training names are 1 - ``value``, so that they say the contrary.
+    """
     results = []
     for cell in cells:
         recall = value(cell)
         test = {} if recall is None else {"recall@10": recall, "recall@20": 1.5 * recall, "ndcg@10": recall / 2}
+        training = cell.config.training
+        if recall is not None and (training.metrics or training.k):
+            test |= dict.fromkeys(training.shown, 1 - recall)
         metrics = {"test": test | {"ndcg@20": test.get("ndcg@10")}, "valid": {"recall@20": 0.5}}
         done = None if recall is None else metrics | {"train_seconds_per_epoch": 1.0}
         results.append(Result(cell, Path(cell.name), done, NO_MEMORY if recall is None else ""))

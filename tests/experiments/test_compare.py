@@ -198,7 +198,7 @@ def test_no_test_users(groups):
     runs = fake_results(cells(CompareConfig(backbones=("bpr",), alignments=("none",), seeds=(0,)), TINY), lambda _: 0.1)
     ((row,),) = method_blocks(runs)
     rows = compare.list_rows([row], {"none": [empty]})
-    assert table_rows(lists_table("t", rows, dataset, (0,)))[0]["coverage@20"] == "no test pairs"
+    assert table_rows(lists_table("t", rows, dataset, (0,), "recall@20"))[0]["coverage@20"] == "no test pairs"
     assert block_tests([row], {"none": [empty]}) == []
 
 

@@ -6,9 +6,12 @@ import pytest
 
 from crossrec.alignment import CrossConfig
 from crossrec.cli import main
-from crossrec.data import DataConfig
+from crossrec.data import DataConfig, load
 from crossrec.errors import CrossrecError
+from crossrec.evaluation import mean_metrics
+from crossrec.experiments.analysis.run_evaluation import run_evaluation
 from crossrec.experiments.finished_runs import compare_runs
+from crossrec.experiments.reporting.result_files import read_results
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
 from crossrec.training import TrainingConfig
@@ -40,6 +43,24 @@ def test_two_runs(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["compare", str(folder / "a"), str(folder / "b")]) == 0
     assert "b (lightgcn+cross)" in capsys.readouterr().out
+
+
+def test_other_metrics_as_files(runs, tmp_path, capsys):
+    folder, _ = runs
+    out, paths = tmp_path / "out", [str(folder / name) for name in "ab"]
+    assert main(["compare", *paths, "--out", str(out), "--metrics", "MRR", "--k", "5", "10"]) == 0
+    result = read_results(out)[out / "runs.json"]
+    table = next(saved.table for saved in result.tables if saved.name == "runs")
+    assert [column.header for column in table.columns[1:3]] == ["MRR@5", "MRR@10"]
+    dataset = load(DataConfig(data="synthetic-tiny"))
+    for row, path in zip(table.rows, paths, strict=True):
+        assert row[1:3] == list(mean_metrics(run_evaluation(path, dataset, ks=(5, 10), metrics=("mrr",)).test).values())
+    for stem in ("runs", "runs-tests"):
+        assert all((out / f"{stem}{ending}").is_file() for ending in (".txt", ".md", ".tex", ".csv"))
+    assert [cell.state for cell in result.cells] == ["done", "done"]
+    assert main(["report", str(out)]) == 0
+    assert main(["compare", *paths, "--metrics", "mmr"]) == 2
+    assert "--metrics 'mmr'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

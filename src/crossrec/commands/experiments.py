@@ -14,7 +14,7 @@ from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
 from crossrec.experiments.execute import run_question
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, read_object
-from crossrec.experiments.finished_runs import compare_runs
+from crossrec.experiments.finished_runs import FinishedRunsConfig, compare_runs
 from crossrec.experiments.registry import QUESTIONS
 from crossrec.experiments.reporting.result import ExperimentResult
 from crossrec.experiments.reporting.tables import to_rich
@@ -23,10 +23,8 @@ from crossrec.training import TrainingConfig
 
 def question_command(name: str, tokens: Sequence[str]) -> int:
     """Run the research question ``name`` with the flags in ``tokens``, print its result and return the exit code."""
-    if name == "compare" and tokens and not any(token.startswith("-") for token in tokens):
-        for table in compare_runs(list(map(Path, tokens))).tables.values():
-            stdout.print(to_rich(table))
-        return 0
+    if name == "compare" and tokens and not tokens[0].startswith("-"):
+        return parse(compare_finished, tokens, name="crossrec compare", types={"options": flat(FinishedRunsConfig)})
     question = QUESTIONS[name]
 
     def run(options: Any, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
@@ -36,6 +34,25 @@ def question_command(name: str, tokens: Sequence[str]) -> int:
         return 1 if any(run.failure for run in runs) else 0
 
     return run_with_flags(name, question.help, question.load().config_type, tokens, run)
+
+
+def compare_finished(
+    *runs: Path,
+    out: Path | None = None,
+    options: Any = FinishedRunsConfig(),  # noqa: B008
+) -> int:
+    """Compare finished runs on one data set: metrics and paired tests. Nothing is trained.
+
+    Parameters
+    ----------
+    runs
+        Folders of two or more runs; each is compared with those before it.
+    out
+        Folder for the tables as files and for runs.json, which crossrec report reads.
+    """
+    result = compare_runs(runs, options, out=out)
+    print_result(result, Path() if out is None else out)
+    return 0
 
 
 def run_with_flags(

@@ -35,6 +35,11 @@ def comparison_columns(results: Sequence[Result]) -> list[Column]:
     ]
 
 
+def headline_metric(results: Sequence[Result], default: str) -> str:
+    """The metric that findings and figures speak of: ``default`` unless the runs' configuration names metrics."""
+    return results[0].cell.config.training.headline(default)
+
+
 @dataclass(frozen=True)
 class MethodRuns:
     """The runs of one method, a backbone with what is stacked on it, one per seed.

@@ -98,7 +98,7 @@ def groups_figure(
         legend_below(figure, panels[0].get_legend_handles_labels()[0])
 
     caption = (
-        f"{data}: Recall@10 of the held-out items of each group, rarest items left{seeds_note(seeds)}; the percentages "
-        "are changes of the mean against the backbone alone."
+        f"{data}: {metric_label(metric)} of the held-out items of each group, rarest items left{seeds_note(seeds)}; "
+        "the percentages are changes of the mean against the backbone alone."
     )
     return ResultFigure("Who gains, popular items or rare ones", caption, numbers, draw, (6.4, 0.6 + 2.5 * len(blocks)))

@@ -10,7 +10,14 @@ from pydantic import Field
 from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig, Dataset
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
+from crossrec.experiments.analysis.comparison import (
+    PLAIN,
+    MethodRuns,
+    comparison_table,
+    figure_table,
+    headline_metric,
+    method_blocks,
+)
 from crossrec.experiments.analysis.components import COMPONENTS, components_label, parse_components
 from crossrec.experiments.analysis.seed_values import SeedValues, finite, highest, is_higher, percent_change
 from crossrec.experiments.analysis.significance_tables import PairedTests, compare_blocks, versus
@@ -31,11 +38,9 @@ ADDED = (
 )
 """A subset, the subset that it extends, and the paper's claim about the two."""
 LITTLE = 1.0
-"""A change of Recall@10, in %, that the paper calls little or none (it has -0.16 for DT on Baby)."""
-METRIC = "recall@10"
-"""The metric that claims are judged by."""
-FIGURE_METRICS = (METRIC, "ndcg@10")
-"""The metrics of Figure 6."""
+"""A change, in %, that the paper calls little or none (it has -0.16 for DT on Baby)."""
+METRICS = ("recall@10", "ndcg@10")
+"""The metrics of Figure 6, unless others are named. Claims are judged by the first."""
 
 
 class AblateConfig(ExperimentConfig):
@@ -68,20 +73,21 @@ def _zero_weight_notes(block: Sequence[MethodRuns]) -> list[str]:
 
 def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[int]) -> ResultFigure:
     """Bars from 0, the plain backbone first: a panel per metric, a row of panels per backbone."""
-    numbers = figure_table(f"{data}: components of CROSS", blocks, "components", FIGURE_METRICS)
+    metrics = list(dict.fromkeys(headline_metric(blocks[0][0].results, metric) for metric in METRICS))
+    numbers = figure_table(f"{data}: components of CROSS", blocks, "components", metrics)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(len(blocks), len(FIGURE_METRICS), squeeze=False, sharey="row", sharex="col")
+        panels = figure.subplots(len(blocks), len(metrics), squeeze=False, sharey="row", sharex="col")
         for y, block in enumerate(blocks):
             rows = [row for row in numbers.rows if row[0] == block[0].backbone]
             labels = [block[0].backbone, *(f"+ {row[1]}" for row in rows[1:])]
-            for x, metric in enumerate(FIGURE_METRICS):
+            for x, metric in enumerate(metrics):
                 axes, (means, deviations) = panels[y][x], means_and_deviations([row[2 + x] for row in rows])
                 for bar, (row, mean, deviation) in enumerate(zip(rows, means, deviations, strict=True)):
                     style = bar_style(0 if row[1] == PLAIN else 1 + str(row[1]).count("&"))
                     axes.barh(bar, mean, xerr=deviation, height=0.75, **style)
                     if bar:
-                        change = row[2 + len(FIGURE_METRICS) + x]
+                        change = row[2 + len(metrics) + x]
                         label_bar(axes, change, (max(mean, means[0]), bar), deviation, sideways=True)
                 axes.axvline(means[0], color="black", linewidth=0.8, linestyle=":")
                 axes.set_yticks(range(len(rows)), labels)
@@ -100,23 +106,23 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
 
 
 def _findings(block: Sequence[MethodRuns], tests: PairedTests) -> list[str]:
-    """Changes of Recall@10 by component, the best subset, and the claims of Section 7.3 on those that were trained."""
+    """Changes by component, the best subset, and the claims of Section 7.3 on those that were trained."""
     backbone = block[0].backbone
-    recall = {method.name: method.values(METRIC) for method in block}
+    metric = headline_metric(block[0].results, METRICS[0])
+    recall, label = {method.name: method.values(metric) for method in block}, wording.metric_label(metric)
     plain = recall.pop(PLAIN)
     alone = {name: recall[name] for name in COMPONENTS if name in recall}
     changed = {f"{name} alone changes": values for name, values in alone.items()}
     if ALL in recall:
         changed["all components change"] = recall[ALL]
     sentences = [
-        f"{backbone}: {words} Recall@10 by {wording.describe_change(values, plain)}."
-        for words, values in changed.items()
+        f"{backbone}: {words} {label} by {wording.describe_change(values, plain)}." for words, values in changed.items()
     ]
     best = highest(recall)
     if best and len(recall) > 1:
-        sentences.append(f"{backbone}: {best} has the highest Recall@10 of the {len(recall)} subsets.")
+        sentences.append(f"{backbone}: {best} has the highest {label} of the {len(recall)} subsets.")
     if helpful := [name for name in alone if name != "DT"]:
-        claim = f"{wording.join_words(helpful)} alone raise{'s' * (len(helpful) == 1)} Recall@10"
+        claim = f"{wording.join_words(helpful)} alone raise{'s' * (len(helpful) == 1)} {label}"
         higher = {name: is_higher(alone[name], plain) for name in helpful}
         verdicts = [tests.verdict(backbone, versus(name, PLAIN)) for name in helpful]
         sentences.append(wording.judge_all(backbone, claim, higher, verdicts))
@@ -151,7 +157,8 @@ def result(
 ) -> ExperimentResult:
     """A table with paired tests, a figure of its Recall@10 and NDCG@10, and the paper's claims on components."""
     blocks, data = method_blocks(runs), next(iter(datasets.values())).name
-    tests = compare_blocks(blocks, [(richer, poorer) for richer, poorer, _ in ADDED], datasets, METRIC)
+    metric = headline_metric(runs, METRICS[0])
+    tests = compare_blocks(blocks, [(richer, poorer) for richer, poorer, _ in ADDED], datasets, metric)
     note = (
         f"Test metrics{wording.seeds_note(options.seeds)}. ILDA: item level, DT: direction tuning, CNA: neighbours, "
         "CLA: clusters of items and of users."
@@ -162,7 +169,7 @@ def result(
         [finding for block in blocks for finding in _findings(block, tests)],
         {
             "ablate": comparison_table(f"{data}: components of CROSS", blocks, note, zero_weights),
-            "ablate-tests": tests.table(f"{data}: is it chance? {wording.metric_label(METRIC)}"),
+            "ablate-tests": tests.table(f"{data}: is it chance? {wording.metric_label(metric)}"),
         },
         {"ablate-figure": _figure(blocks, data, options.seeds)},
     )

@@ -23,6 +23,7 @@ from crossrec.experiments.analysis.comparison import (
     PLAIN,
     MethodRuns,
     comparison_table,
+    headline_metric,
     method_blocks,
     shown_metrics,
 )
@@ -125,18 +126,20 @@ def block_tests(
     return tests
 
 
-def lists_table(data: str, rows: Sequence[Sequence[CellValue]], dataset: Dataset, seeds: Sequence[int]) -> ResultTable:
+def lists_table(
+    data: str, rows: Sequence[Sequence[CellValue]], dataset: Dataset, seeds: Sequence[int], metric: str
+) -> ResultTable:
     """The table of ``list_rows`` and rules. The row of a failed model is short and gets empty cells."""
     users = user_groups(dataset)
     columns = [Column("model", "left"), *(Column(name, format=FORMATS.get(name, ".4f")) for name in LIST_METRICS)]
-    columns += [Column(name, best="max", group="R@20, users") for name in users.names]
+    columns += [Column(name, best="max", group=f"{short_metric(metric)}, users") for name in users.names]
     columns += [Column("epochs", format=".0f"), Column("s/epoch", format=".2f"), Column("minutes", format=".1f")]
     columns.append(Column("peak MB", format=".0f"))
     notes = (
         f"Lists of 20 for the test users{seeds_note(seeds)}. coverage: share of items in some list; gini: 0 where all "
         "items are listed equally often; popularity: training interactions of a listed item; novelty in bits; tail: "
         "share of places that hold none of the 20 % most popular items.",
-        "R@20 by the users' training interactions: quarters of the users, as far as ties allow.",
+        f"{short_metric(metric)} by the users' training interactions: quarters of the users, as far as ties allow.",
         "epochs: trained, with those after the best one; minutes: training and validation of a run; peak MB: of its "
         "process.",
     )
@@ -155,17 +158,17 @@ def _method_cells(results: Sequence[Result], evaluations: Sequence[RunEvaluation
     if isinstance(evaluations, str):
         return [evaluations]
     try:
-        values_by_seed = [_list_values(evaluation) for evaluation in evaluations]
+        values_by_seed = [_list_values(evaluation, headline_metric(results, SELECTION)) for evaluation in evaluations]
     except DataError:
         return ["no test pairs"]
     costs_by_seed = [_cost(result) for result in results]
     return [seed_values(values) for by_seed in (values_by_seed, costs_by_seed) for values in zip(*by_seed, strict=True)]
 
 
-def _list_values(evaluation: RunEvaluation) -> list[float]:
+def _list_values(evaluation: RunEvaluation, metric: str) -> list[float]:
     metrics = evaluation.exposure | mean_metrics(evaluation.lists)
     by_group, names = group_means(evaluation.of_users), evaluation.users.names
-    return [*(metrics[name] for name in LIST_METRICS), *(by_group[name].means[SELECTION] for name in names)]
+    return [*(metrics[name] for name in LIST_METRICS), *(by_group[name].means[metric] for name in names)]
 
 
 def _cost(result: Result) -> list[float]:
@@ -187,32 +190,33 @@ def _minutes(folder: Path) -> float:
 
 
 def _findings(blocks: Sequence[Sequence[MethodRuns]], tests: PairedTests) -> list[str]:
-    """Recall@20 of each alignment against the first, and of CROSS against FETTLE; then the claims of Section 7.2."""
+    """The change by each alignment against the first, and of CROSS against FETTLE; then the claims of Section 7.2."""
     names = list(dict.fromkeys(method.name for block in blocks for method in block))
     pairs: list[tuple[str, str]] = [(new, names[0]) for new in names[1:]]
     pairs += [("cross", "fettle")] if {"cross", "fettle"} <= set(names[1:]) else []
     changes = {pair: _changes_by_backbone(blocks, *pair) for pair in pairs}
-    sentences = [_change_sentence(versus(*pair), changes[pair], tests) for pair in pairs]
+    metric = headline_metric(blocks[0][0].results, SELECTION)
+    sentences = [_change_sentence(versus(*pair), changes[pair], tests, metric) for pair in pairs]
     return sentences + _claims(blocks, changes, tests)
 
 
 def _changes_by_backbone(blocks: Sequence[Sequence[MethodRuns]], new: str, base: str) -> dict[str, float]:
-    """The change of Recall@20 in %, on the backbones where both methods have one."""
-    changes = {}
+    """The change of the metric in %, on the backbones where both methods have one."""
+    changes, metric = {}, headline_metric(blocks[0][0].results, SELECTION)
     for block in blocks:
         methods = {method.name: method for method in block}
         if {new, base} <= methods.keys():
-            percent = finite(percent_change(methods[new].values(SELECTION), methods[base].values(SELECTION)))
+            percent = finite(percent_change(methods[new].values(metric), methods[base].values(metric)))
             if percent is not None:
                 changes[methods[new].backbone] = percent
     return changes
 
 
-def _change_sentence(compared: str, changes: Mapping[str, float], tests: PairedTests) -> str:
-    subject = f"{compared}: Recall@20"
+def _change_sentence(compared: str, changes: Mapping[str, float], tests: PairedTests, metric: str) -> str:
+    subject = f"{compared}: {metric_label(metric)}"
     if not changes:
         return f"{subject} cannot be compared, as results are missing."
-    verdicts = [tests.verdict(backbone, compared, short_metric(SELECTION)) for backbone in changes]
+    verdicts = [tests.verdict(backbone, compared, short_metric(metric)) for backbone in changes]
     if len(changes) == 1:
         ((backbone, percent),) = changes.items()
         return f"{subject} changes by {percent:+.1f} % on {backbone}, {verdicts[0] or 'not tested'} over users."
@@ -231,8 +235,10 @@ def _claims(
 ) -> list[str]:
     """The claims of Section 7.2 on CROSS."""
 
+    metric = short_metric(headline_metric(blocks[0][0].results, SELECTION))
+
     def verdicts(base: str, backbones: Iterable[str]) -> list[str | None]:
-        return [tests.verdict(name, versus("cross", base), short_metric(SELECTION)) for name in backbones]
+        return [tests.verdict(name, versus("cross", base), metric) for name in backbones]
 
     backbones, sentences = [block[0].backbone for block in blocks], list[str]()
     subject = join_words(backbones)
@@ -278,7 +284,7 @@ def result(
             rows_above = join_blocks([baseline_rows(options.baselines, dataset, shared.training), tables[stem].rows])
             tables[stem] = replace(tables[stem], rows=rows_above)
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
-        tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds)
+        tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds, shared.training.headline(SELECTION))
         findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 

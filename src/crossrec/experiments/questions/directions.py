@@ -12,7 +12,14 @@ from crossrec.alignment import CrossConfig
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, comparison_table, figure_table, method_blocks
+from crossrec.experiments.analysis.comparison import (
+    PLAIN,
+    MethodRuns,
+    comparison_table,
+    figure_table,
+    headline_metric,
+    method_blocks,
+)
 from crossrec.experiments.analysis.seed_values import finite, highest, percent_change
 from crossrec.experiments.analysis.significance_tables import PairedTests, compare_blocks, versus
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings, method_cells
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC = "recall@10"
-"""The metric of Figure 7."""
+"""The metric of Figure 7, unless others are named."""
 OFF = "off"
 """Name of the alignment without its item level, in place of a rule."""
 CLAIMS = (
@@ -86,11 +93,12 @@ def _rule_label(rule: str) -> str:
 
 
 def _changes_by_rule(blocks: Sequence[Sequence[MethodRuns]]) -> dict[str, list[float]]:
-    """The change of METRIC by each rule, in %, on every backbone where it is known."""
+    """The change of the metric by each rule, in %, on every backbone where it is known."""
+    metric = headline_metric(blocks[0][0].results, METRIC)
     changes: dict[str, list[float]] = {}
     for block in blocks:
         for method in block[1:]:
-            percent = finite(percent_change(method.values(METRIC), block[0].values(METRIC)))
+            percent = finite(percent_change(method.values(metric), block[0].values(metric)))
             if percent is not None:
                 changes.setdefault(method.name, []).append(percent)
     return changes
@@ -98,7 +106,8 @@ def _changes_by_rule(blocks: Sequence[Sequence[MethodRuns]]) -> dict[str, list[f
 
 def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[int]) -> ResultFigure:
     """Groups of bars, one per backbone; beside them, with several backbones, the average changes."""
-    numbers = figure_table(f"{data}: directions", blocks, "direction", [METRIC])
+    metric = headline_metric(blocks[0][0].results, METRIC)
+    numbers = figure_table(f"{data}: directions", blocks, "direction", [metric])
     rules, changes = [method.name for method in blocks[0]], _changes_by_rule(blocks)
     if len(blocks) > 1:
         averages = [("average", rule, "", fmean(percents)) for rule, percents in changes.items()]
@@ -115,11 +124,12 @@ def _figure(blocks: Sequence[Sequence[MethodRuns]], data: str, seeds: Sequence[i
             for rule in rules
         }
         plot_grouped_bars(axes, [block[0].backbone for block in blocks], series)
-        axes.set_ylabel(wording.metric_label(METRIC))
+        axes.set_ylabel(wording.metric_label(metric))
         legend_below(figure, axes.get_legend_handles_labels()[0])
 
     caption = (
-        f"{data}: the backbone alone and with each direction of item-level alignment. Test Recall@10"
+        f"{data}: the backbone alone and with each direction of item-level alignment. Test "
+        f"{wording.metric_label(metric)}"
         f"{wording.seeds_note(seeds)}; the percentages are changes of the mean against the backbone"
         + ("; right: their average over backbones, and each of them as a dot." if len(blocks) > 1 else ".")
     )
@@ -137,23 +147,24 @@ def _plot_averages(axes: Axes, rules: Sequence[str], changes: Mapping[str, Seque
 
 
 def _findings(blocks: Sequence[Sequence[MethodRuns]], tests: PairedTests) -> list[str]:
-    changes = _changes_by_rule(blocks)
+    changes, metric = _changes_by_rule(blocks), headline_metric(blocks[0][0].results, METRIC)
+    label = wording.metric_label(metric)
     if len(blocks) == 1:
-        subject, plain = blocks[0][0].backbone, blocks[0][0].values(METRIC)
-        described = [(method.name, wording.describe_change(method.values(METRIC), plain)) for method in blocks[0][1:]]
+        subject, plain = blocks[0][0].backbone, blocks[0][0].values(metric)
+        described = [(method.name, wording.describe_change(method.values(metric), plain)) for method in blocks[0][1:]]
     else:
         subject, described = f"average of {len(blocks)} backbones", []
         for rule, percents in changes.items():
             missing = f", not known on {len(blocks) - len(percents)}" if len(percents) < len(blocks) else ""
             higher = f"higher on {sum(percent > 0 for percent in percents)} of {len(percents)}{missing}"
             described.append((rule, f"{fmean(percents):+.1f} %, {higher}"))
-    sentences = [f"{subject}: {_rule_label(rule)} changes Recall@10 by {change}." for rule, change in described]
-    winners = {block[0].backbone: highest({method.name: method.values(METRIC) for method in block}) for block in blocks}
+    sentences = [f"{subject}: {_rule_label(rule)} changes {label} by {change}." for rule, change in described]
+    winners = {block[0].backbone: highest({method.name: method.values(metric) for method in block}) for block in blocks}
     known_winners = {backbone: rule for backbone, rule in winners.items() if rule is not None}
     for rule in dict.fromkeys(known_winners.values()):
         backbones = [backbone for backbone, winner in known_winners.items() if winner == rule]
         sentences.append(
-            f"{_rule_label(rule)} has the best Recall@10 on {len(backbones)} of {len(known_winners)} backbones: "
+            f"{_rule_label(rule)} has the best {label} on {len(backbones)} of {len(known_winners)} backbones: "
             f"{wording.join_words(backbones)}."
         )
     complete = {rule: fmean(percents) for rule, percents in changes.items() if len(percents) == len(blocks)}
@@ -180,20 +191,21 @@ def _claims(
 def result(
     options: DirectionsConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
-    """A table with paired tests, a figure of Recall@10 and its average change, and the paper's claims on the rules."""
+    """A table with paired tests, a figure of one metric and its average change, and the paper's claims on the rules."""
     blocks, data = method_blocks(runs), next(iter(datasets.values())).name
     settings = f"{options.alignment} with its item level alone" if options.item_level_only else options.alignment
     note = (
         f"Test metrics{wording.seeds_note(options.seeds)}. Everything but the direction of the item level is as in "
         f"{settings}."
     )
-    tests = compare_blocks(blocks, [pair for *_, pairs in CLAIMS for pair in pairs], datasets, METRIC)
+    metric = headline_metric(runs, METRIC)
+    tests = compare_blocks(blocks, [pair for *_, pairs in CLAIMS for pair in pairs], datasets, metric)
     return ExperimentResult(
         "Which way should modalities be aligned: both ways, towards the stronger one, or by the dynamic rule?",
         _findings(blocks, tests),
         {
             "directions": comparison_table(f"{data}: directions", blocks, note),
-            "directions-tests": tests.table(f"{data}: is it chance? {wording.metric_label(METRIC)}"),
+            "directions-tests": tests.table(f"{data}: is it chance? {wording.metric_label(metric)}"),
         },
         {"directions-figure": _figure(blocks, data, options.seeds)},
     )

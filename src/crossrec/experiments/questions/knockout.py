@@ -18,6 +18,7 @@ from crossrec.experiments.analysis.comparison import (
     PLAIN,
     comparison_cells,
     comparison_columns,
+    headline_metric,
     runs_by_group,
 )
 from crossrec.experiments.analysis.seed_values import SeedValues, mean_over_seeds, metric_values
@@ -157,7 +158,7 @@ class KnockoutRuns:
     """The runs on one backbone, by method and view."""
 
     def __init__(self, backbone: str, runs: Sequence[Result]) -> None:
-        self.backbone = backbone
+        self.backbone, self.metric = backbone, headline_metric(runs, SELECTION)
         self.runs = {
             (method, View(*view)): of_group
             for (name, method, *view), of_group in runs_by_group(runs).items()
@@ -169,7 +170,7 @@ class KnockoutRuns:
         return [view for name, view in self.runs if name == method]
 
     def values(self, method: str, view: View) -> SeedValues:
-        return metric_values(self.runs[method, view], "test", SELECTION)
+        return metric_values(self.runs[method, view], "test", self.metric)
 
     def intact(self, method: str, view: View) -> View:
         """The view with the content as it is that a knock-out is compared with: where sides differ, the one apart."""
@@ -235,8 +236,8 @@ def _table(blocks: Sequence[KnockoutRuns], tests: PairedTests, data: str, option
         f"Test metrics{wording.seeds_note(options.seeds)}. Content that backbone and alignment see; –: none is read. "
         "apart: where the two differ, the alignment projects the features in place of the backbone's vectors of them.",
         DELTA_NOTE,
-        f"gain kept: {wording.short_metric(SELECTION)} above the backbone alone that sees the same, in % of that with "
-        "the content as it is; – where that may be chance.",
+        f"gain kept: {wording.short_metric(blocks[0].metric)} above the backbone alone that sees the same, in % of "
+        "that with the content as it is; – where that may be chance.",
     )
     rows = join_blocks(block.rows(tests) for block in blocks)
     return ResultTable(f"{data}: knock-outs of content", [*columns, Column("gain kept", format=".0f")], rows, notes)
@@ -262,7 +263,7 @@ def _findings(block: KnockoutRuns, tests: PairedTests) -> list[str]:
             differences.append(f"{change(method, view, PLAIN, alone)} against the backbone alone{same}")
         if differences:
             subject = f"{block.backbone} {'' if method == PLAIN else '+ '}{block.name(method, view)}"
-            label = wording.metric_label(SELECTION)
+            label = wording.metric_label(block.metric)
             sentences.append(f"{subject}: {label} {', '.join(differences)}.")
     methods = dict.fromkeys(method for method, _ in block.runs if method != PLAIN)
     return sentences + [sentence for method in methods if (sentence := _source(block, method, tests))]
@@ -298,8 +299,10 @@ def result(
     """A table of what every view comes to, paired tests, and where the gains come from."""
     data = next(iter(datasets.values())).name
     blocks = [KnockoutRuns(backbone, runs) for backbone in options.backbones]
-    tests = compare_pairs((pair for block in blocks for pair in block.test_pairs()), datasets, SELECTION)
-    title = f"{data}, knock-outs: is it chance? {wording.metric_label(SELECTION)}"
+    tests = compare_pairs(
+        (pair for block in blocks for pair in block.test_pairs()), datasets, headline_metric(runs, SELECTION)
+    )
+    title = f"{data}, knock-outs: is it chance? {wording.metric_label(headline_metric(runs, SELECTION))}"
     return ExperimentResult(
         "Does the gain come from content or from a better loss?",
         [finding for block in blocks for finding in _findings(block, tests)],

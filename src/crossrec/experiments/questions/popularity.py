@@ -13,7 +13,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.data import DataConfig, Dataset
 from crossrec.evaluation.groups import HEAD, Groups, group_means, popularity_groups
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, method_blocks
+from crossrec.experiments.analysis.comparison import PLAIN, MethodRuns, headline_metric, method_blocks
 from crossrec.experiments.analysis.components import components_label, parse_components
 from crossrec.experiments.analysis.popularity_figures import distribution_figure, groups_figure
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs
@@ -34,14 +34,14 @@ from crossrec.experiments.reporting.tables import RULE, CellValue, Column, Resul
 from crossrec.experiments.runner.jobs import Cell, Result
 
 METRIC = "recall@10"
-"""The metric of Figure 10(b)."""
+"""The metric of Figure 10(b), unless others are named."""
 COLLABORATIVE = "CNA&CLA"
 """The components that the paper's claims are about: neighbours and clusters."""
 TOTAL = "all"
 """Name of all items together, beside the groups."""
 
 GroupValues = Mapping[str, SeedValues]
-"""METRIC of one method by group of items, and of TOTAL."""
+"""A metric of one method by group of items, and of TOTAL."""
 
 
 class PopularityConfig(ExperimentConfig):
@@ -72,12 +72,12 @@ def cells(options: PopularityConfig, shared: SharedSettings) -> list[Cell]:
     return method_cells(options, shared, options.methods())
 
 
-def _group_values(evaluations: Sequence[RunEvaluation] | str, names: Sequence[str]) -> GroupValues:
-    """METRIC of every group and of all items; "none" where no user has a value, or the failure."""
+def _group_values(evaluations: Sequence[RunEvaluation] | str, names: Sequence[str], metric: str) -> GroupValues:
+    """A metric of every group and of all items; "none" where no user has a value, or the failure."""
     if isinstance(evaluations, str):
         return dict.fromkeys((*names, TOTAL), evaluations)
     means = [group_means(evaluation.of_items | {TOTAL: evaluation.test}) for evaluation in evaluations]
-    by_group = {name: [of_seed[name].means[METRIC] for of_seed in means] for name in (*names, TOTAL)}
+    by_group = {name: [of_seed[name].means[metric] for of_seed in means] for name in (*names, TOTAL)}
     return {name: "none" if any(map(math.isnan, values)) else seed_values(values) for name, values in by_group.items()}
 
 
@@ -85,12 +85,13 @@ def _block_tests(
     block: Sequence[MethodRuns], evaluations: Mapping[str, Sequence[RunEvaluation] | str], names: Sequence[str]
 ) -> list[Comparison]:
     """Test every method against the backbone alone within every group."""
+    metric = headline_metric(block[0].results, METRIC)
     return [
         compare_methods(
             (method.backbone, versus(method.name, block[0].name), group),
             evaluations[method.name],
             evaluations[block[0].name],
-            METRIC,
+            metric,
             of=lambda evaluation, group=group: evaluation.of_items[group],  # type: ignore[misc]
         )
         for method in block[1:]
@@ -110,10 +111,11 @@ def _recall_table(
     blocks: Sequence[Sequence[MethodRuns]],
     recall: Sequence[Mapping[str, GroupValues]],
     names: Sequence[str],
+    metric: str,
     seeds: Sequence[int],
 ) -> ResultTable:
     columns = [Column("model", "left")]
-    columns += [Column(name, best="max", group="R@10") for name in (*names, TOTAL)]
+    columns += [Column(name, best="max", group=wording.short_metric(metric)) for name in (*names, TOTAL)]
     columns += [Column(name, format="+.1f", group="Δ %") for name in (*names, TOTAL, "tail average")]
     rows: list[Sequence[CellValue]] = []
     for block, by_method in zip(blocks, recall, strict=True):
@@ -126,8 +128,9 @@ def _recall_table(
                 changes = [""] * len(changes)
             rows.append([method.label, *map(table_cell, values.values()), *changes])
     notes = (
-        f"Test Recall@10 within groups of items by training interactions{wording.seeds_note(seeds)}: only held-out "
-        "items of the group count, ranked among all items; a user without one is in no mean of the group.",
+        f"Test {wording.metric_label(metric)} within groups of items by training interactions"
+        f"{wording.seeds_note(seeds)}: only held-out items of the group count, ranked among all items; a user without "
+        "one is in no mean of the group.",
         "Δ: change of the mean against the backbone alone, in %; tail average: the mean of the tail groups' changes.",
     )
     return ResultTable(f"{data}: who gains, popular items or rare ones", columns, rows, notes)
@@ -163,6 +166,7 @@ def _head_share(data: str, groups: Groups) -> str:
 
 def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], tests: PairedTests) -> list[str]:
     plain, sentences = recall[block[0].name], list[str]()
+    label = wording.metric_label(headline_metric(block[0].results, METRIC))
     for method in block[1:]:
         subject, values = f"{method.backbone} + {method.name}", recall[method.name]
         percents = {name: finite(percent_change(value, plain[name])) for name, value in values.items()}
@@ -173,7 +177,7 @@ def _findings(block: Sequence[MethodRuns], recall: Mapping[str, GroupValues], te
             continue
         tail = tail_change(values, plain)
         average = f" (tail groups {tail:+.1f} % on average)" if isinstance(tail, float) else ""
-        sentences.append(f"{subject}: Recall@10 changes by {described}{average}.")
+        sentences.append(f"{subject}: {label} changes by {described}{average}.")
         verdicts = {name: tests.verdict(method.backbone, versus(method.name, block[0].name), name) for name in values}
         different = [f"{name} ({verdict})" for name, verdict in verdicts.items() if verdict in ("higher", "lower")]
         groups = wording.join_words(different) if different else "no group"
@@ -205,16 +209,17 @@ def _claims(method: MethodRuns, values: GroupValues, plain: GroupValues, changes
 def result(
     options: PopularityConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
-    """Recall@10 per group with paired tests in each, the groups themselves, and two figures."""
+    """A metric per group with paired tests in each, the groups themselves, and two figures."""
     dataset, seeds = next(iter(datasets.values())), options.seeds
     degree_I = np.bincount(dataset.train.item_N, minlength=dataset.num_items)
     groups, blocks = popularity_groups(degree_I), method_blocks(runs)
+    metric = headline_metric(runs, METRIC)
     recall, comparisons = [], list[Comparison]()
     for block in blocks:
         evaluations = {method.name: evaluate_runs(method.results, datasets) for method in block}
-        recall.append({name: _group_values(of_method, groups.names) for name, of_method in evaluations.items()})
+        recall.append({name: _group_values(of_method, groups.names, metric) for name, of_method in evaluations.items()})
         comparisons += _block_tests(block, evaluations, groups.names)
-    tests, title = PairedTests(comparisons), f"{dataset.name}: {wording.metric_label(METRIC)} within groups"
+    tests, title = PairedTests(comparisons), f"{dataset.name}: {wording.metric_label(metric)} within groups"
     return ExperimentResult(
         "Who gains, popular items or rare ones?",
         [
@@ -222,13 +227,13 @@ def result(
             *(f for block, values in zip(blocks, recall, strict=True) for f in _findings(block, values, tests)),
         ],
         {
-            "popularity": _recall_table(dataset.name, blocks, recall, groups.names, seeds),
+            "popularity": _recall_table(dataset.name, blocks, recall, groups.names, metric, seeds),
             "popularity-groups": _groups_table(dataset, groups, degree_I),
             "popularity-tests": tests.table(title, ("backbone", "compared", "items")),
         },
         {
             "popularity-distribution-figure": distribution_figure(dataset.name, groups, degree_I),
-            "popularity-figure": groups_figure(dataset.name, blocks, recall, groups.names, METRIC, seeds),
+            "popularity-figure": groups_figure(dataset.name, blocks, recall, groups.names, metric, seeds),
         },
     )
 

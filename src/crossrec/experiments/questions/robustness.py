@@ -17,6 +17,7 @@ from crossrec.experiments.analysis.comparison import (
     PLAIN,
     comparison_cells,
     comparison_columns,
+    headline_metric,
     runs_by_group,
     shown_metrics,
 )
@@ -53,7 +54,7 @@ NAMES = {"none": "backbone alone", "ila": "ILA", "ilda": "ILDA", "fettle": "FETT
 RIVALS = {"missing": ("ila", "ilda"), "clicks": ("fettle", "cross")}
 """The method of FETTLE and that of CROSS that the paper compares, by kind of noise."""
 METRIC = "recall@10"
-"""The metric of Figure 8."""
+"""The metric of Figure 8, unless others are named."""
 
 
 class RobustnessConfig(ExperimentConfig):
@@ -140,19 +141,20 @@ class NoiseRuns:
             for (run_kind, run_backbone, share, method), of_group in runs_by_group(runs).items()
             if (run_kind, run_backbone) == (kind, backbone)
         }
+        self.metric = headline_metric(runs, METRIC)
         self.shares = list(dict.fromkeys(share for share, _ in self.by_share_and_method))
         self.methods = list(dict.fromkeys(method for _, method in self.by_share_and_method))
         self.noisy_shares = [share for share in self.shares if share != percent(0)]
 
-    def values(self, share: str, method: str, metric: str = METRIC) -> SeedValues:
-        return metric_values(self.by_share_and_method[share, method], "test", metric)
+    def values(self, share: str, method: str, metric: str | None = None) -> SeedValues:
+        return metric_values(self.by_share_and_method[share, method], "test", metric or self.metric)
 
-    def average(self, method: str, metric: str = METRIC) -> SeedValues:
+    def average(self, method: str, metric: str | None = None) -> SeedValues:
         """The average over the shares above 0, seed by seed."""
         return average_by_seed([self.values(share, method, metric) for share in self.noisy_shares])
 
     def retained(self, share: str, method: str) -> float | str:
-        """METRIC in % of the method's own without noise; "–" where that was not trained."""
+        """``metric`` in % of the method's own without noise; "–" where that was not trained."""
         if percent(0) not in self.shares:
             return "–"
         change = percent_change(self.values(share, method), self.values(percent(0), method))
@@ -173,16 +175,16 @@ class NoiseRuns:
 
 
 def _table(kind: str, blocks: Sequence[NoiseRuns], data: str, options: RobustnessConfig) -> ResultTable:
-    rows = join_blocks(map(_rows, blocks))
+    rows, kept = join_blocks(map(_rows, blocks)), f"{wording.short_metric(blocks[0].metric)} kept"
     drawn = "drawn anew for every seed" if options.redraw else "the same for every seed"
     notes = (
         f"Test metrics{wording.seeds_note(options.seeds)}. Noise is {drawn}; validation and test pairs are as they "
         "were.",
-        "Δ: change of the mean against the first row of the block, in %. R@10 kept: in % of the method's own without "
-        "noise.",
+        "Δ: change of the mean against the first row of the block, in %. "
+        + f"{kept}: in % of the method's own without noise.",
     )
     head = comparison_columns(next(iter(blocks[0].by_share_and_method.values())))
-    columns = [Column("model", "left"), Column("noise"), *head, Column("R@10 kept", format=".1f")]
+    columns = [Column("model", "left"), Column("noise"), *head, Column(kept, format=".1f")]
     return ResultTable(f"{data}: {KINDS[kind].title}", columns, rows, notes)
 
 
@@ -214,13 +216,14 @@ def _rows(block: NoiseRuns) -> list[Sequence[CellValue]]:
 
 def _figure(kind: str, blocks: Sequence[NoiseRuns], data: str, seeds: Sequence[int]) -> ResultFigure:
     """A line per method over the shares, a panel per backbone."""
+    metric = blocks[0].metric
     rows: list[Sequence[CellValue]] = [
         [block.backbone, method, float(share.removesuffix(" %")), table_cell(block.values(share, method))]
         for block in blocks
         for method in block.methods
         for share in block.shares
     ]
-    columns = [Column("backbone", "left"), Column("method", "left"), Column("noise in %", format="g"), Column(METRIC)]
+    columns = [Column("backbone", "left"), Column("method", "left"), Column("noise in %", format="g"), Column(metric)]
     numbers = ResultTable(f"{data}: {KINDS[kind].title}", columns, rows)
 
     def draw(figure: Figure) -> None:
@@ -240,12 +243,11 @@ def _figure(kind: str, blocks: Sequence[NoiseRuns], data: str, seeds: Sequence[i
                 axes.set_xticks(x)
             axes.set_title(block.backbone, fontsize=9)
             axes.set_xlabel(KINDS[kind].axis)
-            axes.set_ylabel(wording.metric_label(METRIC))
+            axes.set_ylabel(wording.metric_label(metric))
         legend_below(figure, panels[0].get_legend_handles_labels()[0])
 
-    caption = (
-        f"{data}: {KINDS[kind].title}. Test Recall@10{wording.seeds_note(seeds)}, by the share of noise in training."
-    )
+    caption = f"{data}: {KINDS[kind].title}. Test {wording.metric_label(metric)}{wording.seeds_note(seeds)}"
+    caption += ", by the share of noise in training."
     return ResultFigure(KINDS[kind].title.capitalize(), caption, numbers, draw, (1.2 + 3.0 * len(blocks), 3.0))
 
 
@@ -253,21 +255,19 @@ def _findings(block: NoiseRuns, tests: PairedTests) -> list[str]:
     """Change and retained share of every method, and the claims of Section 7.5 on the methods that were trained."""
     if not block.noisy_shares:
         return []
-    subject = f"{block.backbone}, {KINDS[block.kind].title}"
+    subject, label = f"{block.backbone}, {KINDS[block.kind].title}", wording.metric_label(block.metric)
     first, lowest, highest = block.methods[0], block.noisy_shares[0], block.noisy_shares[-1]
     shares = f"average of {lowest} … {highest}" if len(block.noisy_shares) > 1 else f"at {highest}"
     baseline = "the backbone alone" if first == PLAIN else NAMES[first]
     sentences = [
-        f"{subject}, {shares}: Recall@10 of {NAMES[method]} against {baseline}: "
+        f"{subject}, {shares}: {label} of {NAMES[method]} against {baseline}: "
         f"{wording.describe_change(block.average(method), block.average(first))}."
         for method in block.methods[1:]
     ]
     retained = {method: finite(block.retained(highest, method)) for method in block.methods}
     percents = [f"{NAMES[method]} {value:.1f} %" for method, value in retained.items() if value is not None]
     if percents:
-        sentences.append(
-            f"{subject}: of the Recall@10 without noise, this is left at {highest}: {', '.join(percents)}."
-        )
+        sentences.append(f"{subject}: of the {label} without noise, this is left at {highest}: {', '.join(percents)}.")
     return sentences + _claims(subject, block, tests)
 
 
@@ -300,8 +300,8 @@ def result(
     for kind, noise in KINDS.items():
         blocks = [NoiseRuns(kind, backbone, runs) for backbone in options.backbones]
         if any(block.methods for block in blocks):
-            tests = compare_pairs((pair for block in blocks for pair in block.test_pairs()), datasets, METRIC)
-            title = f"{data}, {noise.title}: is it chance? {wording.metric_label(METRIC)}"
+            tests = compare_pairs((pair for block in blocks for pair in block.test_pairs()), datasets, blocks[0].metric)
+            title = f"{data}, {noise.title}: is it chance? {wording.metric_label(blocks[0].metric)}"
             tables[f"robustness-{kind}"] = _table(kind, blocks, data, options)
             tables[f"robustness-{kind}-tests"] = tests.table(title, ("backbone", "noise", "compared"))
             figures[f"robustness-{kind}-figure"] = _figure(kind, blocks, data, options.seeds)

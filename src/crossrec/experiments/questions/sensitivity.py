@@ -13,7 +13,13 @@ from crossrec.config import Neighbors
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import wording
-from crossrec.experiments.analysis.comparison import PLAIN, comparison_cells, comparison_columns, runs_by_group
+from crossrec.experiments.analysis.comparison import (
+    PLAIN,
+    comparison_cells,
+    comparison_columns,
+    headline_metric,
+    runs_by_group,
+)
 from crossrec.experiments.analysis.seed_values import SeedValues, is_higher, mean_over_seeds, metric_values, table_cell
 from crossrec.experiments.analysis.significance_tables import Pair, PairedTests, compare_pairs
 from crossrec.experiments.experiment import Experiment, ExperimentConfig, SharedSettings
@@ -38,7 +44,7 @@ LOGARITHMIC = ("alpha", "beta", "gamma", "lambda_n")
 """Parameters with a logarithmic axis in the figure; the others have a linear one."""
 WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 METRIC = "recall@10"
-"""The metric of Figure 11."""
+"""The metric of Figure 11, unless others are named."""
 AS_SET_GROUP = "cross"
 """Group of the cells with CROSS as the settings have it."""
 ALONE, AS_SET = "backbone alone", "as set"
@@ -117,14 +123,15 @@ class Sweep:
         self.backbone, self.options, self.parameters = backbone, options, options.parameters
         self.points = [(parameter, value) for parameter in self.parameters for value in options.values(parameter)]
         self._runs = {group[1:]: of_group for group, of_group in runs_by_group(runs).items() if group[0] == backbone}
+        self.metric = headline_metric(runs, METRIC)
 
     def runs(self, parameter: str, value: float | None = None) -> Sequence[Result]:
         """The runs with a value; of PLAIN and AS_SET_GROUP without one."""
         return self._runs[parameter, "" if value is None else f"{value:g}"]
 
     def recall(self, parameter: str, value: float | None = None) -> SeedValues:
-        """METRIC of ``runs``."""
-        return metric_values(self.runs(parameter, value), "test", METRIC)
+        """``metric`` of ``runs``."""
+        return metric_values(self.runs(parameter, value), "test", self.metric)
 
     def test_label(self, parameter: str, value: float) -> tuple[str, str]:
         """Labels of a value's tests. Runs that are those of CROSS as set are tested once, as such."""
@@ -193,7 +200,7 @@ def _figure(sweep: Sweep, data: str) -> ResultFigure:
     plain = table_cell(sweep.recall(PLAIN))
     rows: list[Sequence[CellValue]] = [[ALONE, "", plain], [AS_SET, "", table_cell(sweep.recall(AS_SET_GROUP))]]
     rows += [[SYMBOLS[name], value, table_cell(sweep.recall(name, value))] for name, value in sweep.points]
-    columns = [Column("parameter", "left"), Column("value", format="g"), Column(METRIC)]
+    columns = [Column("parameter", "left"), Column("value", format="g"), Column(sweep.metric)]
     numbers = ResultTable(f"{data}: settings of CROSS on {sweep.backbone}", columns, rows)
     width, height = min(PANELS_PER_ROW, len(parameters)), math.ceil(len(parameters) / PANELS_PER_ROW)
 
@@ -208,12 +215,13 @@ def _figure(sweep: Sweep, data: str) -> ResultFigure:
             if not math.isnan(deviation):
                 axes.axhspan(mean - deviation, mean + deviation, color=COLOURS[0], alpha=0.15, linewidth=0)
         for axes in panels[:, 0]:
-            axes.set_ylabel(wording.metric_label(METRIC))
+            axes.set_ylabel(wording.metric_label(sweep.metric))
         legend_below(figure, panels[0][0].get_legend_handles_labels()[0])
 
     caption = (
         f"{data}, {sweep.backbone} with CROSS, one setting varied at a time (dotted: where it is otherwise). Test "
-        f"Recall@10{wording.seeds_note(sweep.options.seeds)}; dashed: the backbone alone, its deviation as a band."
+        f"{wording.metric_label(sweep.metric)}{wording.seeds_note(sweep.options.seeds)}; dashed: the backbone alone, "
+        "its deviation as a band."
     )
     return ResultFigure("Settings of CROSS", caption, numbers, draw, (1.0 + 1.7 * width, 0.7 + 1.9 * height))
 
@@ -245,13 +253,13 @@ def _tick_labels(parameter: str, values: Sequence[float]) -> list[str]:
 def _findings(sweep: Sweep, tests: PairedTests) -> list[str]:
     """A sentence per parameter, and the claim of Section 7.8."""
     change = wording.describe_change(sweep.recall(AS_SET_GROUP), sweep.recall(PLAIN))
-    sentences = [f"{sweep.backbone}: CROSS as set changes Recall@10 by {change}."]
+    sentences = [f"{sweep.backbone}: CROSS as set changes {wording.metric_label(sweep.metric)} by {change}."]
     sentences += filter(None, (_parameter_sentence(sweep, parameter, tests) for parameter in sweep.parameters))
     return sentences + _claims(sweep, tests)
 
 
 def _parameter_sentence(sweep: Sweep, parameter: str, tests: PairedTests) -> str:
-    """The range of Recall@10 over a parameter; "" where it is not known."""
+    """The range of the metric over a parameter; "" where it is not known."""
     values, as_set = sweep.options.values(parameter), mean_over_seeds(sweep.recall(AS_SET_GROUP))
     means = {value: mean_over_seeds(sweep.recall(parameter, value)) for value in values}
     recall = {value: mean for value, mean in means.items() if mean is not None}
@@ -260,7 +268,8 @@ def _parameter_sentence(sweep: Sweep, parameter: str, tests: PairedTests) -> str
     low, high = min(recall, key=recall.__getitem__), max(recall, key=recall.__getitem__)
     above = sum(is_higher(sweep.recall(parameter, value), sweep.recall(PLAIN)) is True for value in values)
     return (
-        f"{sweep.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves Recall@10 by "
+        f"{sweep.backbone}: {SYMBOLS[parameter]} from {values[0]:g} to {values[-1]:g} moves "
+        f"{wording.metric_label(sweep.metric)} by "
         f"{100 * (recall[high] - recall[low]) / as_set:.1f} %, from {recall[low]:.4f} (at {low:g}) to "
         f"{recall[high]:.4f} (at {high:g}), above the backbone alone at {above} of "
         f"{len(values)} values.{_difference_sentence(sweep, parameter, tests)}{_learnt_sentence(sweep, parameter)}"
@@ -306,9 +315,9 @@ def result(
     for backbone in options.backbones:
         sweep = Sweep(backbone, options, runs)
         stem = f"sensitivity-{backbone}" if len(options.backbones) > 1 else "sensitivity"
-        tests = compare_pairs(sweep.test_pairs(), datasets, METRIC)
+        tests = compare_pairs(sweep.test_pairs(), datasets, sweep.metric)
         tables[stem], figures[f"{stem}-figure"] = _table(sweep, data), _figure(sweep, data)
-        title = f"{data}: is it chance? {wording.metric_label(METRIC)} of CROSS on {backbone}"
+        title = f"{data}: is it chance? {wording.metric_label(sweep.metric)} of CROSS on {backbone}"
         tables[f"{stem}-tests"] = tests.table(title, ("setting", "value", "compared with"))
         findings += _findings(sweep, tests)
     return ExperimentResult("How much does it matter how CROSS is set?", findings, tables, figures)
