@@ -1,12 +1,13 @@
 # make help lists the targets. Each sets up .venv where it is needed.
 PYTHON ?= python3
+GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 SECONDS ?= 270
 SEED ?= 0
 
-.PHONY: help demo test test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
+.PHONY: help demo gpu-check test test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
 
 help:
 	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
@@ -22,6 +23,7 @@ help:
 	@echo "make format       format the code"
 	@echo "make bench        measure speed and memory against plain references, into runs/bench"
 	@echo "make bench-quick  the same on tiny sizes"
+	@echo "make gpu-check    check numbers, speed and waits on a GPU with the torch of GPU_PYTHON=$(GPU_PYTHON), six minutes"
 	@echo "make torture      attack it: kills, full disks, damaged files, races, little memory, hostile requests"
 	@echo "                  (SECONDS=$(SECONDS) of attacks, SEED=$(SEED))"
 	@echo "make results      make the tables of RQ1 in docs/results (hours)"
@@ -121,6 +123,10 @@ bench: $(VENV)/dev
 
 bench-quick: $(VENV)/dev
 	$(BIN)/python -m benchmarks --quick --out runs/bench/quick
+
+# Needs no network and no .venv: a rented machine has a python with a torch for its GPU. It says which packages are missing.
+gpu-check:
+	PYTHONPATH=$(CURDIR)/src $(GPU_PYTHON) -m benchmarks.gpu_check --out runs/gpu-check
 
 torture: $(VENV)/dev
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 POLARS_MAX_THREADS=1 \
