@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 import shutil
@@ -11,8 +12,11 @@ import statistics
 import subprocess
 
 import pytest
+from tests.experiments.fake_runs import TINY, result_from
 
 from crossrec.errors import RunError
+from crossrec.experiments.experiment import SharedSettings
+from crossrec.experiments.registry import QUESTIONS
 from crossrec.experiments.reporting.tables import (
     RULE,
     Column,
@@ -29,6 +33,7 @@ from crossrec.experiments.reporting.tables import (
     to_text,
     write_table,
 )
+from crossrec.training import TrainingConfig
 
 TABLE = ResultTable(
     "Accuracy of R&D_1 [50%]",
@@ -79,8 +84,8 @@ x \< y\_1
 """
 
 LATEX = r"""% \usepackage{booktabs}
-\begin{table*}[t]
-\centering\small\setlength{\tabcolsep}{4pt}
+\begin{table*}[tp]
+\sloppy\centering\small\setlength{\tabcolsep}{4pt}
 \caption{Accuracy of R\&D\_1 {[}50\%{]}}
 \begin{tabular}{lrrr}
 \toprule
@@ -279,7 +284,7 @@ PAPER = ResultTable(
 def test_latex_for_a_paper_has_proper_names_and_parts_that_fit():
     latex = to_latex(PAPER)
     assert latex.isascii()
-    assert latex.startswith("% \\usepackage{booktabs}\n\\begin{table*}[t]\n")
+    assert latex.startswith("% \\usepackage{booktabs}\n\\begin{table*}[tp]\n")
     assert r"$\Delta$, $\pm$, $\leq$, $\lambda$ $\to$ $\infty$ $\cdot$ ``x'' U+4E2D" in latex
     assert r"p $\leq$ 0.05; CROSS v.s. FETTLE: a crossing, in \%." in latex
     bodies = re.findall(r"\\begin{tabular}{(l)(r+)}(.*?)\\end{tabular}", latex, re.DOTALL)
@@ -291,18 +296,54 @@ def test_latex_for_a_paper_has_proper_names_and_parts_that_fit():
         assert [line.split(" & ")[0] for line in lines] == ["model", "LightGCN", r"\quad + CROSS", "average + DA-MRS"]
         assert lines[2].count("textbf") == len(numbers)
     narrow = to_latex(ResultTable("t", [Column("m", "left"), Column("x")], [["vbpr", 0.5]]))
-    assert r"\begin{table}[t]" in narrow
+    assert r"\begin{table}[tp]" in narrow
+
+
+def test_latex_of_long_tables_is_cut_into_floats_of_one_number():
+    rows = [[f"m{n}", n] for n in range(100)]
+    latex = to_latex(ResultTable("t", [Column("model", "left"), Column("x")], rows, ["note"]))
+    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == latex.count(r"\begin{tabular}") == 3
+    assert latex.count(r"\addtocounter{table}{-1}") == latex.count("(continued)") == 2
+    assert re.findall(r"^(m\d+) & (\d+) ", latex, re.MULTILINE) == [(f"m{n}", str(n)) for n in range(100)]
+    assert latex.count(r"\footnotesize note") == 1
+
+
+def test_latex_of_long_texts():
+    failure = "failed: /a/very/long/path/to/a/run/that/is/gone: no such folder, and nothing else to say about it"
+    columns = [Column("model", "left"), Column("x", best="max"), Column("verdict", "left")]
+    latex = to_latex(ResultTable("t", columns, [["a", failure, "words " * 20], ["b", 0.5, ""]]))
+    assert r"a & failed {[}1{]} & \parbox[t]{160pt}{\raggedright words words" in latex
+    assert r"\footnotesize {[}1{]} failed: /\allowbreak{}a/\allowbreak{}very/" in latex
+    assert r"\allowbreak" not in to_latex(ResultTable("p = 0.05, v.s.", columns, [["a/b", 0.5, "x-y"]]))
+
+
+WIDE = ResultTable(
+    "a title that takes several lines of a page of two columns " * 4,
+    [Column("model", "left"), Column("what it is trained on", "left"), *(Column("GROUP@MM", group="WWW GGG MMM"),) * 9],
+    [["MMMM WWWW " * 6, "a_name/of/a/folder/that/is/long/" * 5, *[[0.1234, 0.2345]] * 9]] * 50,
+    ["notes/with/paths/" * 12, "± ≤ Δ " * 60],
+)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles(tmp_path):
-    for number, table in enumerate((TABLE, PAPER)):
-        (tmp_path / f"t{number}.tex").write_text(to_latex(table), encoding="utf-8")
-    paper = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}\input{t0}\input{t1}\end{document}"
-    (tmp_path / "paper.tex").write_text(paper)
+def test_latex_compiles_and_fits_the_page(tmp_path):
+    tables = {"0": TABLE, "1": PAPER, "wide": WIDE}
+    for name, question in QUESTIONS.items():
+        values = itertools.cycle((0.0712, 0.0834, None, 0.0905))
+        options = question.load().config_type(backbones=("freedom", "lightgcn"), seeds=(0, 1))
+        training = TrainingConfig(metrics=("mrr", "precision", "map")) if name == "robustness" else TrainingConfig()
+        result = result_from(name, options, lambda _, v=values: next(v), SharedSettings(TINY.data, training))
+        tables |= {f"{name}-{stem}": table for stem, table in result.tables.items()}
+    for name, table in tables.items():
+        (tmp_path / f"{name}.tex").write_text(to_latex(table), encoding="utf-8")
+    body = "".join(rf"\typeout{{TABLE {name}}}\input{{{name}}}\clearpage" for name in tables)
+    head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "paper.tex").write_text(head + body + r"\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
-    assert "Overfull" not in (tmp_path / "paper.log").read_text(errors="replace")
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert log.count("TABLE ") == len(tables) > 20
+    assert re.findall(r"TABLE [^\n]*|Overfull[^\n]*", log) == [f"TABLE {name}" for name in tables]
 
 
 def test_tables_as_frames():

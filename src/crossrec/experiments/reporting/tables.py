@@ -27,7 +27,7 @@ CellValue = str | int | float | Sequence[float] | None
 """Text ("failed: out of memory"), a number, one number per seed (shown as mean ± deviation), or None: "not run"."""
 
 LONG_FAILURE = 30
-"""A "failed: REASON" of more characters becomes a footnote of the plain text."""
+"""A "failed: REASON" of more characters becomes a footnote of the plain text and of LaTeX."""
 
 RULE: tuple[CellValue, ...] = ()
 """A row that draws a line between two blocks of rows."""
@@ -135,6 +135,13 @@ def best_cells(table: ResultTable) -> set[tuple[int, int]]:
     return {position for cells in groups.values() for value, position in cells if value == max(cells)[0]}
 
 
+def _long_failures(table: ResultTable) -> dict[str, str]:
+    """Failures that are too long for a cell → what stands there, "failed [1]"."""
+    failures = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
+    long = dict.fromkeys(cell for cell in failures if len(cell) > LONG_FAILURE)
+    return {failure: f"failed [{number}]" for number, failure in enumerate(long, 1)}
+
+
 def to_rich(table: ResultTable) -> rich.table.Table:
     """Make a table for a console of any width. The best cells are bold and marked '*', which shows without colours.
 
@@ -144,10 +151,8 @@ def to_rich(table: ResultTable) -> rich.table.Table:
     out = rich.table.Table(
         title=Text(visible(table.title)), box=box.SIMPLE_HEAD, caption_justify="left", pad_edge=False
     )
-    failures = [cell for row in table.rows for cell in row[1:] if isinstance(cell, str) and cell.startswith("failed: ")]
-    footnote_failures = dict.fromkeys(cell for cell in failures if len(cell) > LONG_FAILURE)
-    references = {failure: f"failed [{number}]" for number, failure in enumerate(footnote_failures, 1)}
-    notes = [*(f"[{number}] {failure}" for number, failure in enumerate(footnote_failures, 1)), *table.footnotes]
+    references = _long_failures(table)
+    notes = [*(f"[{number}] {failure}" for number, failure in enumerate(references, 1)), *table.footnotes]
     out.caption = Text("\n".join(map(visible, notes))) if notes else None
     grouped = any(column.group for column in table.columns)
     for x, column in enumerate(table.columns):
@@ -186,33 +191,52 @@ def to_markdown(table: ResultTable) -> str:
 def to_latex(table: ResultTable) -> str:
     r"""Write a table to ``\input`` into a paper: for booktabs, the best cells in bold, models by their proper names.
 
-    A table that is wider than a column of two is a ``table*``. What is wider than a page is cut into parts below each
-    other, each with the columns that name the rows.
+    A table that is wider than a column of two is a ``table*``. What is wider or longer than a page is cut into parts,
+    each a float of the same number with the columns that name the rows. Long failures become notes, as on a console.
     """
     best, names = best_cells(table), sum(1 for _ in itertools.takewhile(lambda c: c.align == "left", table.columns))
+    references = _long_failures(table)
+    cells = [[format_cell(c, k.format) for c, k in zip(r, table.columns, strict=False)] for r in table.rows]
     texts = [
-        [latex.proper_names(text) if table.columns[x].align == "left" else text for x, text in enumerate(row)]
-        for row in ([format_cell(c, k.format) for c, k in zip(r, table.columns, strict=False)] for r in table.rows)
+        [
+            latex.proper_names(text) if table.columns[x].align == "left" else references.get(text, text)
+            for x, text in enumerate(row)
+        ]
+        for row in cells
     ]
     widths = [
-        max([len(column.header), *(len(row[x]) for row in texts if row)]) for x, column in enumerate(table.columns)
+        min(
+            latex.CELL_WIDTH,
+            max([latex.width(column.header), *(latex.width(row[x], bold=bool(column.best)) for row in texts if row)]),
+        )
+        for x, column in enumerate(table.columns)
     ]
-    parts = latex.parts_of(widths, names)
-    wide = "*" if sum(width + 2 for width in widths) > latex.COLUMN_WIDTH else ""
-    lines = [r"% \usepackage{booktabs}", rf"\begin{{table{wide}}}[t]", r"\centering\small\setlength{\tabcolsep}{4pt}"]
-    lines.append(rf"\caption{{{latex.escape(table.title)}}}")
-    for number, part in enumerate(parts):
-        lines += [r"\par\medskip"] if number else []
-        lines += _latex_part([table.columns[x] for x in part], part, texts, best)
-    notes = map(latex.escape, map(latex.proper_names, table.footnotes))
-    lines += [rf"\par\smallskip\footnotesize {note}" for note in notes]
+    groups = [column.group for column in table.columns]
+    wide = "*" if latex.total_width(widths, groups, range(len(widths))) > latex.COLUMN_WIDTH else ""
+    spans = [range(start, min(start + latex.PAGE_ROWS, len(texts))) for start in range(0, len(texts), latex.PAGE_ROWS)]
+    lines = [r"% \usepackage{booktabs}"]
+    for number, (part, rows) in enumerate(
+        itertools.product(latex.parts_of(widths, groups, names), spans or [range(0)])
+    ):
+        lines += [rf"\end{{table{wide}}}"] if number else []
+        lines += [rf"\begin{{table{wide}}}[tp]", r"\sloppy\centering\small\setlength{\tabcolsep}{4pt}"]
+        lines += [r"\addtocounter{table}{-1}"] if number else []
+        lines.append(rf"\caption{{{latex.breakable(table.title)}{' (continued)' if number else ''}}}")
+        lines += _latex_part([table.columns[x] for x in part], part, texts, rows, best)
+    notes = [f"[{number}] {failure}" for number, failure in enumerate(references, 1)]
+    notes += map(latex.proper_names, table.footnotes)
+    lines += [rf"\par\smallskip\footnotesize {latex.breakable(note)}" for note in notes]
     return "\n".join([*lines, rf"\end{{table{wide}}}"]) + "\n"
 
 
 def _latex_part(
-    columns: Sequence[Column], part: Sequence[int], texts: Sequence[Sequence[str]], best: set[tuple[int, int]]
+    columns: Sequence[Column],
+    part: Sequence[int],
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[int],
+    best: set[tuple[int, int]],
 ) -> list[str]:
-    """Lines of the tabular of some columns."""
+    """Lines of the tabular of some columns and rows."""
     lines = [rf"\begin{{tabular}}{{{''.join(column.align[0] for column in columns)}}}", r"\toprule"]
     if any(column.group for column in columns):
         heads, rules, start = [], [], 1
@@ -222,9 +246,10 @@ def _latex_part(
             rules += [rf"\cmidrule(lr){{{start}-{start + size - 1}}}"] if group else []
             start += size
         lines += [" & ".join(heads) + r" \\", " ".join(rules)]
-    lines += [" & ".join(latex.escape(column.header) for column in columns) + r" \\", r"\midrule"]
-    for y, row in enumerate(texts):
-        cells = [(latex.escape(row[x]), (y, x) in best) for x in part] if row else []
+    lines += [" & ".join(latex.wrapped(column.header) for column in columns) + r" \\", r"\midrule"]
+    for y in rows:
+        row = texts[y]
+        cells = [(latex.wrapped(row[x]), (y, x) in best) for x in part] if row else []
         marked = " & ".join(rf"\textbf{{{text}}}" if is_best else text for text, is_best in cells)
         lines.append(marked + r" \\" if row else r"\midrule")
     return [*lines, r"\bottomrule", r"\end{tabular}"]
