@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 SECONDS ?= 270
 SEED ?= 0
 
-.PHONY: help demo gpu-check test test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
+.PHONY: help demo gpu-check test test-cluster test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
 
 help:
 	@echo "make demo         train LightGCN alone, with FETTLE and with CROSS on built-in data"
 	@echo "make test         run all tests"
+	@echo "make test-cluster run the tests that start a Ray cluster of two nodes (minutes)"
 	@echo "make test-lowest  run all tests with the oldest versions that pyproject.toml allows, in .venv-lowest"
 	@echo "make test-newest  the same with the newest versions, in .venv-newest"
 	@echo "make test-package build wheel and sdist into dist, install and use both in fresh environments"
@@ -52,6 +53,10 @@ demo: $(VENV)/run
 
 test: $(VENV)/browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-cluster: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cluster]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m cluster tests/cluster
 
 # Old packages use newer versions of their own dependencies, so their deprecation warnings are not errors here.
 test-lowest: $(VENV)/browser

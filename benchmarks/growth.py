@@ -35,7 +35,7 @@ def point(items: int, pairs: int, batch: int, modalities: int, prototypes: int, 
     from benchmarks.harness import resident_mb
     from benchmarks.sides import make_step
     from crossrec.alignment import CrossConfig
-    from crossrec.commands.flags import keep_freed_memory
+    from crossrec.memory import keep_freed_memory
 
     keep_freed_memory()
     data = generated(items, items, max(pairs, 4 * batch), (128,) * modalities)

@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.datasets import generated
 from benchmarks.harness import resident_mb
-from crossrec.commands.flags import keep_freed_memory
 from crossrec.data import Dataset, Interactions
+from crossrec.memory import keep_freed_memory
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
 from crossrec.runs.memory import Sizes, training_memory

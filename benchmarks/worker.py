@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness import resident_mb, seconds_of
 from benchmarks.sides import SIDES
-from crossrec.commands.flags import keep_freed_memory
+from crossrec.memory import keep_freed_memory
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ LAYERS = (
         "arguments",
         "errors",
         "config",
+        "cluster",
         "parts",
         "console",
         "devices",
@@ -45,7 +46,7 @@ LAYERS = (
 BESIDE = {
     *(("types", "arguments"), ("types", "errors"), ("arguments", "errors"), ("parts", "config"), ("parts", "errors")),
     *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy")),
-    *(("memory", "errors"), ("randomness", "lazy")),
+    *(("memory", "errors"), ("randomness", "lazy"), ("cluster", "config"), ("cluster", "errors")),
 }
 """Neighbours of a layer that may know each other."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -56,7 +56,7 @@ OWN_PARSER = {"train", "tune"}
 COMMANDS = {
     "train": ("train:train", "Train a recommender, alone or with FETTLE or CROSS on top, and test it."),
     "report": ("report:report", "Write the results in a folder as one HTML page."),
-    "tune": ("tune:tune", "Search settings on validation, alone or with other workers (Section 7.1)."),
+    "tune": ("tune:tune", "Search settings on validation, here or on a cluster (Section 7.1)."),
     "recommend": ("recommend:recommend", "Recommend items to users of a trained run, or to a new user with a history."),
     "similar": ("similar:similar", "Find the items most similar to others, by behaviour or by a modality."),
     "export": (

@@ -1,9 +1,11 @@
-"""Memory: how much is available, whether an estimate fits, and which errors say that memory was refused."""
+"""Memory: how much there is, whether an estimate fits, which errors say that it was refused, and what glibc keeps."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import NamedTuple
 
 from crossrec.errors import MemoryLimitError
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Options of mallopt(3)."""
 SURE = 0.8
 """An estimate may be a quarter too high, so a command is refused only if this share of it does not fit either."""
 REFUSALS = (
@@ -167,3 +171,20 @@ def _process_limits(root: Path) -> list[Available]:
     status = _fields(root / "proc/self/status")
     taken = {"ulimit -v": status.get("VmSize", 0), "ulimit -d": status.get("VmData", 0)}
     return [Available(max(0, size - 1024 * taken[name]), name) for size, name in process_limits()]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory instead of returning it to the kernel.
+
+    Training steps allocate and free megabytes of temporaries. By default glibc returns each to the kernel and maps new
+    zeroed pages for the next; docs/performance.md measures the cost. Without glibc the function does nothing. Call it
+    only in a command's own process: a library leaves its caller's memory settings alone.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return
+    mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
+    mallopt(ctypes.c_int(M_TRIM_THRESHOLD), ctypes.c_int(2**31 - 1))

@@ -287,3 +287,19 @@ def test_sigterm_stops_the_cells_too(tmp_path):
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("command", ["compare", "tune"])
+def test_a_mistake_about_the_cluster_writes_nothing(crossrec, command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    common = [command, "--data", "synthetic-tiny", "--backbones", "bpr", "--out", tmp_path / "out"]
+    for flags, message in (
+        (["--cluster", "auto"], "--cluster needs ray: pip install 'crossrec[cluster]'"),
+        (["--cluster", "auto", "--jobs", "2"], "--jobs: on a cluster"),
+        (["--cpus-per-run", "2"], "--cpus-per-run is of a cluster"),
+        (["--cluster", "auto", "--cpus-per-run", "0"], "--cpus-per-run '0'"),
+    ):
+        answer = crossrec(*common, *flags)
+        assert answer.code == 2
+        assert message in answer.err.splitlines()[-1]
+        assert not (tmp_path / "out").exists()

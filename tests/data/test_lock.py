@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import filelock
 import pytest
@@ -60,47 +61,29 @@ def test_a_killed_process_is_succeeded_at_once(tmp_path):
 def test_a_child_holds_the_lock_after_its_parent(tmp_path):
     lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
     assert lock.acquire()
-    child = python("input()", **lock.for_child())
-    lock._close()  # as if this process had been killed
+    child = python("input()", pass_fds=lock.descriptors)
+    for descriptor in lock.descriptors:  # as if this process had been killed
+        os.close(descriptor)
     assert not other.acquire()
     child.kill()
     child.communicate()
     assert other.acquire()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_child_takes_its_parents_lock(tmp_path, fails):
-    script = """
-import sys; from pathlib import Path; from crossrec.data.io.lock import FolderLock
-folder = Path(sys.argv[1])
-FolderLock(folder).check()
-with FolderLock(folder) as lock:
-    assert not FolderLock(folder).acquire(), "it is handed over once"
-    print(lock.path.read_text(), flush=True)
-    if int(sys.argv[2]):
-        sys.exit(1)
-"""
-    lock, other = FolderLock(tmp_path), FolderLock(tmp_path)
-    assert lock.acquire()
-    child = python(script, tmp_path, int(fails), **lock.for_child())
-    output, _ = child.communicate()
-    assert child.returncode == fails
-    assert output.startswith(f"process {child.pid} on ")
-    assert (tmp_path / FILE).exists() == fails, "after a failure the parent decides when the next one may begin"
-    assert other.acquire() != fails
+def test_who_waits_gets_the_lock_when_the_holder_ends(tmp_path, caplog):
+    holder = python(HOLD, tmp_path)
+    assert holder.stdout.readline() == "locked\n"
+    lock = FolderLock(tmp_path)
+    ending = threading.Timer(0.3, holder.kill)
+    ending.start()
+    lock.wait()
+    ending.join()
+    holder.communicate()
+    assert not FolderLock(tmp_path).acquire()
+    assert [record.getMessage().split(" writes")[0] for record in caplog.records] == [
+        f"{tmp_path} is in use: process {holder.pid} on {socket.gethostname()}"
+    ]
     lock.release()
-    assert other.acquire()
-    other.release()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_of_another_folder_is_not_taken_over(tmp_path, monkeypatch):
-    one, two = FolderLock(tmp_path / "one"), FolderLock(tmp_path / "two")
-    assert one.acquire()
-    monkeypatch.setenv("CROSSREC_LOCK", one.for_child()["env"]["CROSSREC_LOCK"])
-    assert two.acquire()
-    assert not FolderLock(tmp_path / "two").acquire()
-    assert os.environ["CROSSREC_LOCK"]
 
 
 def test_processes_that_delete_the_file_on_release_never_hold_two_locks(tmp_path):

@@ -1,10 +1,13 @@
-"""Pools that share a folder: a cell that another worker trains is waited for."""
+"""Pools train cells once: one at a time writes to a folder, and finished cells are used again."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -41,35 +44,48 @@ def write_cell(out, cell=CELL, **changes):
     write_manifest(folder, ["config.json", "metrics.json"])
 
 
-def test_a_cell_that_another_worker_trains_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "train_command", tuning.train)
-    other, states = FolderLock(tmp_path / CELL.name), []
+def test_a_pool_waits_for_the_one_before_and_uses_its_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.TrainingProcess, "start", lambda *_: pytest.fail("it is done"))
+    other, states = FolderLock(tmp_path), []
     assert other.acquire()
-    with Pool(tmp_path, Datasets(), on_change=lambda cell, state: states.append(state)) as pool:
-        pool.add(CELL)
-        assert pool.step() == []
-        assert pool.has_room, "no process is started for it"
-        assert pool.busy
+
+    def end():
         write_cell(tmp_path)
         other.release()
-        results = pool.step()
-        while not results:
-            results = pool.step()
+
+    ending = threading.Timer(0.3, end)
+    ending.start()
+    results, states = results_of(tmp_path)
+    ending.join()
     assert [result.metrics for result in results] == [metrics()]
-    assert states == ["trained elsewhere", "done"]
-    assert not pool.busy
-    assert not (tmp_path / "starts.txt").exists()
+    assert states == ["done before"]
+    assert not (tmp_path / FILE).exists()
 
 
-def test_a_cell_that_trains_is_locked_and_a_stopped_pool_unlocks_it(tmp_path, monkeypatch):
+def test_a_stopped_pool_frees_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train_command", lambda folder, threads: tuning.train(folder, threads, 60))
-    other = FolderLock(tmp_path / CELL.name)
+    other = FolderLock(tmp_path)
     with Pool(tmp_path, Datasets()) as pool:
         pool.add(CELL)
         assert pool.step() == []
         assert not pool.has_room
         assert not other.acquire()
-    assert not (tmp_path / CELL.name / FILE).exists()
+    assert not (tmp_path / FILE).exists()
+    assert other.acquire()
+
+
+def test_what_a_killed_pool_trains_keeps_the_folder_locked(tmp_path, monkeypatch):
+    script = "import sys; sys.stdin.read()"
+    monkeypatch.setattr(module, "train_command", lambda folder, threads: [sys.executable, "-S", "-c", script])
+    monkeypatch.setattr(subprocess, "DEVNULL", subprocess.PIPE)  # it ends when its stdin does
+    pool = Pool(tmp_path, Datasets()).__enter__()
+    pool.add(CELL)
+    pool.step()
+    for descriptor in pool._lock.descriptors:  # as if this process had been killed
+        os.close(descriptor)
+    other = FolderLock(tmp_path)
+    assert not other.acquire()
+    pool._running[0].process.communicate()
     assert other.acquire()
 
 

@@ -1,4 +1,4 @@
-"""A search that workers share through optuna's storage."""
+"""A search by optuna goes on from its storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from crossrec.data import DataConfig, load
-from crossrec.data.io.lock import FolderLock
 from crossrec.errors import RunError
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.search.proposers import OptunaProposer, open_storage
@@ -22,7 +21,7 @@ from crossrec.training import TrainingConfig
 
 
 def test_a_trial_without_parameters_is_replaced(tmp_path):
-    """A worker that died while it asked optuna leaves a trial without parameters, which does not count."""
+    """A command that was killed while it asked optuna leaves a trial without parameters, which does not count."""
     from optuna.distributions import FloatDistribution
     from optuna.trial import TrialState
 
@@ -31,20 +30,16 @@ def test_a_trial_without_parameters_is_replaced(tmp_path):
             return storage  # a file stays good
 
     space = Space({"alpha": Range(0.1, 1), "beta": Range(0.1, 1)})
-    proposer = OptunaProposer(journal(), "a", space, trials=2, seed=0, lock_folder=tmp_path / "lock")
+    proposer = OptunaProposer(journal(), "a", space, trials=2, seed=0)
     study = proposer._study
     study.ask({"alpha": FloatDistribution(0.1, 1)})
-    lock = FolderLock(tmp_path / "lock")
-    assert lock.acquire()
-    assert (proposer.propose(), proposer.exhausted) == (None, False), "another worker is asking"
-    lock.release()
     proposals = [proposer.propose(), proposer.propose(), proposer.propose()]
     assert [proposed and proposed[0] for proposed in proposals] == [1, 2, None]
     assert proposer.exhausted
-    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
+    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING] * 3
 
-    # a second worker proposes the same two trials, and both workers may report their values
-    other = OptunaProposer(journal(), "a", space, trials=2, seed=0, lock_folder=tmp_path / "lock")
+    # the command is started again and proposes the same two trials; a value may be reported twice
+    other = OptunaProposer(journal(), "a", space, trials=2, seed=0)
     assert [other.propose(), other.propose(), other.propose()] == proposals
     proposer.report(1, 0.5)
     other.report(1, 0.5)
@@ -58,7 +53,7 @@ def points(tmp_path, seed, count):
     from optuna.storages import InMemoryStorage
 
     space = Space({"x": Range(0, 1)})
-    proposer = OptunaProposer(InMemoryStorage(), "a", space, trials=count, seed=seed, lock_folder=tmp_path)
+    proposer = OptunaProposer(InMemoryStorage(), "a", space, trials=count, seed=seed)
     points = []
     while (proposal := proposer.propose()) is not None:
         points.append(proposal[1]["x"])
@@ -92,7 +87,7 @@ def test_only_equal_searches_share_their_trials(tmp_path):
         shared = SharedSettings(training=training or TrainingConfig())
         options = TuneConfig(seeds=seeds, search_seed=search_seed)
         cells = partial(_cells, stage, shared, seeds, backbone or {})
-        _proposer(stage, cells, options, data, storage, tmp_path)
+        _proposer(stage, cells, options, data, storage)
         return len(storage.get_all_studies())
 
     assert [studies(), studies()] == [1, 1]
@@ -125,4 +120,4 @@ def test_a_full_disk_under_the_journal_is_named(tmp_path, monkeypatch):
         ),
         open_storage(None, tmp_path) as storage,
     ):
-        OptunaProposer(storage, "a", space, trials=2, seed=0, lock_folder=tmp_path / "lock")
+        OptunaProposer(storage, "a", space, trials=2, seed=0)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from crossrec.cluster import ClusterConfig
 from crossrec.commands.flags import check_jobs, check_threads, flat, parse
 from crossrec.commands.progress import CellProgress
 from crossrec.console import say, stdout
@@ -27,9 +28,8 @@ def question_command(name: str, tokens: Sequence[str]) -> int:
         return parse(compare_finished, tokens, name="crossrec compare", types={"options": flat(FinishedRunsConfig)})
     question = QUESTIONS[name]
 
-    def run(options: Any, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
-        progress = partial(CellProgress, "cells")
-        result, runs = run_question(name, options, shared, out=out, jobs=jobs, threads=threads, progress=progress)
+    def run(options: Any, shared: SharedSettings, out: Path, **workers: Any) -> int:
+        result, runs = run_question(name, options, shared, out=out, progress=partial(CellProgress, "cells"), **workers)
         print_result(result, out)
         return 1 if any(run.failure for run in runs) else 0
 
@@ -60,11 +60,12 @@ def run_with_flags(
     help: str,
     config_type: type[ExperimentConfig],
     tokens: Sequence[str],
-    run: Callable[[Any, SharedSettings, Path, int, int], int],
+    run: Callable[..., int],
 ) -> int:
     """Parse flags made from the options of an experiment, the data and the training, and call ``run`` with them.
 
-    Its arguments are the options, the shared settings, the folder ``out``, and the numbers of jobs and of threads.
+    Its arguments are the options, the shared settings, the folder ``out``, and ``jobs``, ``threads`` and ``cluster`` as
+    those of ``Pool``.
     """
     if any(token.split("=")[0] == "--seed" for token in tokens):
         raise ConfigError("--seed is for one run; give --seeds, one or more")
@@ -72,6 +73,7 @@ def run_with_flags(
         "options": flat(config_type),
         "data": flat(DataConfig),
         "training": flat(TrainingConfig),
+        "cluster": flat(ClusterConfig),
         "out": Path,
         "settings": Path | None,
     }
@@ -86,17 +88,20 @@ def run_with_flags(
         options: Any = default_options,
         data: Any = DataConfig(),  # noqa: B008
         training: Any = TrainingConfig(),  # noqa: B008
+        cluster: Any = ClusterConfig(),  # noqa: B008
     ) -> int:
         check_jobs(jobs)
         check_threads(threads)
+        on_cluster = cluster.checked(jobs > 1)
         model_settings = {} if settings is None else read_object("--settings", settings, "backbones")
-        return run(options, SharedSettings(data, training, model_settings), out, jobs, threads)
+        shared = SharedSettings(data, training, model_settings)
+        return run(options, shared, out, jobs=jobs, threads=threads, cluster=on_cluster)
 
     command.__doc__ = f"""{help}
 
-        Every cell is a run in its own folder below --out. Finished cells are skipped, stopped ones are resumed.
-        Commands with the same --out share the work, also from several hosts. Tables, figures and {name}.json are
-        written beside the cells.
+        Every cell is a run in its own folder below --out. Finished cells are skipped, stopped ones are resumed. A
+        second command with the same --out waits for the first one. Tables, figures and {name}.json are written beside
+        the cells.
 
         Parameters
         ----------

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -133,24 +131,3 @@ def use_threads(threads: int) -> None:
     check_threads(threads)
     if threads:
         torch.set_num_threads(threads)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory instead of returning it to the kernel.
-
-    Training steps allocate and free megabytes of temporaries. By default glibc returns each to the kernel and maps new
-    zeroed pages for the next; docs/performance.md measures the cost. Without glibc the function does nothing. Call it
-    only in a command's own process: a library leaves its caller's memory settings alone.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return
-    mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
-    mallopt(ctypes.c_int(M_TRIM_THRESHOLD), ctypes.c_int(2**31 - 1))
-
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Options of mallopt(3)."""

@@ -14,6 +14,7 @@ from crossrec.commands.progress import STATE, ProgressBar
 from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
+from crossrec.memory import keep_freed_memory
 from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.execute import run
 from crossrec.runs.race import race
@@ -114,7 +115,7 @@ def _from_here(config: RunConfig, refit: bool, init_from: Path | None) -> RunCon
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     flags.use_threads(threads)
-    flags.keep_freed_memory()
+    keep_freed_memory()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
     label, note = config.label, ""
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
@@ -141,7 +142,7 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
 
 def _race(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     flags.use_threads(threads)
-    flags.keep_freed_memory()
+    keep_freed_memory()
     label, selection = config.backbone.name, config.training.selection
     out = out or Path("runs") / f"{label}+{flags.AUTO}-seed{config.training.seed}-{config.digest()[:8]}"
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:

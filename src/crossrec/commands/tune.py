@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,6 +19,7 @@ from crossrec.experiments.reporting.provenance import provenance
 from crossrec.experiments.reporting.result_files import write_result
 from crossrec.experiments.runner.jobs import Datasets
 from crossrec.experiments.runner.pool import Pool
+from crossrec.experiments.search.proposers import open_storage
 from crossrec.experiments.search.stages import TuneConfig, plan_stages
 from crossrec.experiments.search.summary import format_setting, summarize, write_settings
 from crossrec.experiments.search.trials import Trial, best_trial, search
@@ -36,7 +38,7 @@ def tune(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     return run_with_flags("tune", HELP, TuneConfig, plural_tokens, _tune)
 
 
-def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, threads: int) -> int:
+def _tune(options: TuneConfig, shared: SharedSettings, out: Path, **workers: Any) -> int:
     """Run the search, write its files and print the result. Exit code 1 if a stage has no setting that works."""
     started = time.monotonic()
     datasets = Datasets()
@@ -45,6 +47,7 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
     stages = plan_stages(options, shared, dataset)
     for stage in stages:
         stderr.print(f"{stage.label}: {stage.search} of {stage.size} settings", soft_wrap=True)
+    needs_optuna = any(stage.search == "tpe" for stage in stages)
     with CellProgress("settings", sum(stage.size for stage in stages)) as progress:
 
         def on_trial(trial: Trial, best: Trial | None) -> None:
@@ -54,8 +57,11 @@ def _tune(options: TuneConfig, shared: SharedSettings, out: Path, jobs: int, thr
             outcome = trial.failure or f"{trial.value:.4f}"
             progress.print_line(f"{trial.stage.label}, {format_setting(trial.setting)}: {outcome}; {best_text}")
 
-        with Pool(out, datasets, jobs=jobs, threads=threads, on_change=progress.show) as pool:
-            trials = search(options, shared, stages, dataset, pool, out, on_trial)
+        with (
+            open_storage(options.storage, out) if needs_optuna else nullcontext() as storage,
+            Pool(out, datasets, on_change=progress.show, **workers) as pool,
+        ):
+            trials = search(options, shared, stages, dataset, pool, storage, on_trial)
     results = [result for stage in stages for trial in trials[stage.key] for result in trial.results]
     all_options = {"experiment": options.model_dump(mode="json"), "training": shared.training.model_dump(mode="json")}
     summary = summarize(options, stages, trials, dataset.name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from crossrec.cluster import ClusterConfig
 from crossrec.data import DataConfig, data_folder
 from crossrec.errors import ConfigError
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings
@@ -33,6 +34,7 @@ def run_question(
     out: Path | str,
     jobs: int = 1,
     threads: int = 0,
+    cluster: ClusterConfig | None = None,
     progress: Callable[[int], AbstractContextManager[CellCallback]] = no_progress,
 ) -> tuple[ExperimentResult, Sequence[Result]]:
     """Do what ``crossrec NAME`` does: train the missing cells and write tables, figures and NAME.json to ``out``.
@@ -49,6 +51,8 @@ def run_question(
         Folder of the cells and of the result.
     jobs, threads
         Cells to train at the same time, and processor threads of each (0: torch's own choice).
+    cluster
+        Ray cluster to train them on instead, as many as it has room for.
     progress
         Context manager over so many cells; it yields the ``on_change`` callback of ``Pool``.
 
@@ -69,7 +73,7 @@ def run_question(
     refuse_data_folder(out, datasets)
     with (
         progress(len({cell.name for cell in cells})) as on_change,
-        Pool(out, datasets, jobs=jobs, threads=threads, on_change=on_change) as pool,
+        Pool(out, datasets, jobs=jobs, threads=threads, cluster=cluster, on_change=on_change) as pool,
     ):
         runs = pool.run(cells)
     result = experiment.result(options, shared, runs, datasets)

@@ -1,26 +1,28 @@
-"""Folder lock: one process at a time writes to a folder, on every host that shares it."""
+"""Folder lock: one process at a time writes to a folder."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from crossrec.data.io.durable import make_folder
 from crossrec.data.io.open_text import broken_link
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 
+logger = logging.getLogger(__name__)
 FILE = ".lock"
 """Name of the lock file in a folder that is locked."""
 OPENINGS = 10
 """How often a lock file is opened in a folder that others delete when they are done."""
-INHERITED = "CROSSREC_LOCK"
-"""Environment variable with the file descriptor of a lock that the parent process hands to a child."""
+POLL_SECONDS = 0.2
+"""Time between two attempts to lock a folder that another process has locked."""
 
 
 def lock_descriptor(descriptor: int) -> bool:
@@ -45,28 +47,20 @@ class FolderLock:
     """Exclusive right to write to ``folder``. As a context it raises RunError where another process has the right.
 
     The lock is ``flock`` on ``folder/.lock``. The kernel frees it when the last process that holds it ends,
-    even by a kill. Over NFS it holds between hosts; the server frees the locks of a host that is gone. Release deletes
-    the file. A process that opened the file just before would lock one that nobody else sees, so ``acquire`` checks
-    that the locked file is still the one in the folder, and tries again.
+    even by a kill. Release deletes the file. A process that opened the file just before would lock one that nobody else
+    sees, so ``acquire`` checks that the locked file is still the one in the folder, and tries again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / FILE
         self._descriptor: int | None = None
-        self._inherited = False
 
     def acquire(self) -> bool:
-        """Take the lock, or the one that the parent process handed over. False where another process holds it.
+        """Take the lock. False where another process holds it.
 
         The lock is not counted: one ``release`` frees it. Makes the folder if it is missing. Raises RunError where the
         folder cannot be written to.
         """
-        if self._descriptor is None:
-            self._descriptor = self._handed_over()
-            self._inherited = self._descriptor is not None
-            if self._descriptor is not None:  # a child of this process must not inherit it by accident
-                os.set_inheritable(self._descriptor, False)
-                del os.environ[INHERITED]
         while self._descriptor is None:
             descriptor = self._open()
             if not self._lock(descriptor):
@@ -81,12 +75,21 @@ class FolderLock:
             os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         return True
 
+    def wait(self) -> None:
+        """Take the lock as soon as no other process holds it; logs that it waits, and for whom."""
+        if self.acquire():
+            return
+        logger.warning("%s is in use: %s writes to it; waiting until that ends", self.folder, self._holder())
+        while not self.acquire():
+            time.sleep(POLL_SECONDS)
+
     def release(self) -> None:
         """Delete the lock file and free the lock. Does nothing where this process does not hold it."""
         if self._descriptor is not None:
             if is_at(self.path, self._descriptor):
                 self.path.unlink(missing_ok=True)
-            self._close()
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def check(self) -> None:
         """Raise RunError where another process holds the lock. Writes nothing."""
@@ -95,28 +98,23 @@ class FolderLock:
         except OSError:
             return
         try:
-            if self._handed_over() is None and not self._lock(descriptor):
+            if not self._lock(descriptor):
                 raise self._in_use()
         finally:
             os.close(descriptor)
 
-    def for_child(self) -> dict[str, Any]:
-        """Arguments of ``subprocess.Popen`` with which the child holds the lock too and can ``acquire`` it."""
-        assert self._descriptor is not None
-        return {"pass_fds": (self._descriptor,), "env": os.environ | {INHERITED: str(self._descriptor)}}
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What a child process must inherit (``pass_fds``) to hold the lock too, also when this process is killed."""
+        return () if self._descriptor is None else (self._descriptor,)
 
     def __enter__(self) -> Self:
         if not self.acquire():
             raise self._in_use()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._inherited and error is not None:
-            self._close()  # the parent still holds the lock: it reads the log before another process writes a new one
-        else:
-            self.release()
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def _open(self) -> int:
         with writing(self.folder):
@@ -141,22 +139,15 @@ class FolderLock:
             warnings.warn(message, stacklevel=3)
             return True
 
-    def _handed_over(self) -> int | None:
-        """The descriptor that the parent process handed over, if it is of this folder's lock."""
-        number = os.environ.get(INHERITED, "")
-        return int(number) if number.isdecimal() and is_at(self.path, int(number)) else None
+    def _holder(self) -> str:
+        """The process that holds the lock, as its file says."""
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace") or "another process"
+        except OSError:
+            return "another process"
 
     def _in_use(self) -> RunError:
-        try:
-            holder = self.path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            holder = ""
         return RunError(
-            f"{self.folder} is in use: {holder or 'another process'} writes to it; "
+            f"{self.folder} is in use: {self._holder()} writes to it; "
             "wait until it ends, stop it, or give another --out"
         )
-
-    def _close(self) -> None:
-        assert self._descriptor is not None
-        os.close(self._descriptor)
-        self._descriptor = None

@@ -1,4 +1,4 @@
-"""Train the cells of an experiment: ``jobs`` says what a cell is, ``pool`` trains cells in processes.
+"""Train the cells of an experiment: ``jobs`` says what a cell is, ``pool`` trains cells, ``ray`` does it on a cluster.
 
-Another way to train cells takes the place of ``Pool``, with its methods ``run``, ``add``, ``step`` and ``close``.
+Another way to train cells is another ``Training`` of ``pool``.
 """

@@ -1,4 +1,4 @@
-"""Train cells in processes, several at a time, each cell once among all pools that share a folder."""
+"""Train cells, several at a time: in processes of this host, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -7,39 +7,62 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
+from crossrec.cluster import ClusterConfig
 from crossrec.data import DataConfig, Dataset
 from crossrec.data.io.atomic import write_json_atomic
-from crossrec.data.io.lock import FolderLock
+from crossrec.data.io.lock import POLL_SECONDS, FolderLock
 from crossrec.data.io.manifest import MANIFEST
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import RunError
 from crossrec.experiments.runner.jobs import Cell, Result
+from crossrec.experiments.runner.ray import RayTrainings
 from crossrec.runs.directory import finished_metrics
 
-POLL_SECONDS = 0.2
-"""Time between two checks of the processes."""
-MAX_RETRY_SECONDS = 5.0
-"""Longest time between two attempts at a cell that another worker trains; the first one is 0.1 s."""
 ERROR = "crossrec: error: "
 """What the command line writes before an error."""
 
 
+class Training(Protocol):
+    """A cell that is being trained somewhere, with ``folder`` as its run directory in the end."""
+
+    cell: Cell
+    folder: Path
+
+    def poll(self) -> bool:
+        """Take over what is new, and return whether it has ended."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it has ended well, as far as it says."""
+
+    def failure(self) -> str:
+        """Why it has ended without a finished run."""
+
+    def stop(self) -> None:
+        """Let it end at once, without waiting; its last checkpoint stays."""
+
+    def wait(self) -> None:
+        """Wait until it has stopped."""
+
+
 class Pool:
-    """Processes that train cells, ``jobs`` at a time.
+    """Trains cells, as many at the same time as there is room for.
 
-    Every cell has a process of its own and a folder ``out / cell.name``. A stopped run resumes from its checkpoint; a
-    cell that fails leaves a ``log.txt``. Several pools, on several hosts, may share ``out``: a pool waits for the cells
-    that another one trains, and takes over those whose worker has died. Leaving the context stops the processes; their
-    checkpoints stay.
+    Every cell has a folder ``out / cell.name``. A stopped run resumes from its checkpoint; a cell that fails leaves a
+    ``log.txt``. The context locks ``out``: another pool on this host waits until this one ends, and then uses its
+    results. Leaving the context stops what still trains; the checkpoints stay.
 
-    ``datasets``: the data set of each cell's ``config.data`` (``Datasets()`` reads them). ``threads`` per process; 0 is
-    torch's default for one job, an equal share of the cores for several. ``on_change(cell, state)`` is called with
-    "started", "epoch N", "trained elsewhere", "done", "done before" and "failed: …".
+    ``datasets``: the data set of each cell's ``config.data`` (``Datasets()`` reads them). Cells train in ``jobs``
+    processes with so many ``threads`` each; 0 is torch's default for one job, an equal share of the cores for several.
+    With a ``cluster`` they are tasks of Ray, as many as its nodes hold, and 0 is the processors of a task.
+    ``on_change(cell, state)`` is called with "started", "epoch N", "done", "done before" and "failed: …".
     """
 
     def __init__(
@@ -49,24 +72,35 @@ class Pool:
         *,
         jobs: int = 1,
         threads: int = 0,
+        cluster: ClusterConfig | None = None,
         on_change: Callable[[Cell, str], None] = lambda cell, state: None,
     ) -> None:
-        self._out, self._datasets, self._jobs, self._on_change = out, datasets, max(1, jobs), on_change
-        self._threads = max(1, (os.cpu_count() or 1) // jobs) if not threads and jobs > 1 else threads
+        self._out, self._datasets, self._cluster, self._on_change = out, datasets, cluster, on_change
+        self._lock, self._context = FolderLock(out), ExitStack()
+        self._room: Callable[[], int] = (lambda: jobs) if cluster is None else cluster.room
+        self._start: Callable[[Cell, Path], Training]
+        if cluster is not None:
+            self._start = RayTrainings(datasets, cluster, threads).start
+        else:
+            threads = max(1, (os.cpu_count() or 1) // jobs) if not threads and jobs > 1 else threads
+            self._start = lambda cell, folder: TrainingProcess.start(cell, folder, threads, self._lock.descriptors)
         self._names: set[str] = set()
-        self._queued: list[QueuedCell] = []
-        self._running: list[TrainingProcess] = []
+        self._queued: deque[Cell] = deque()
+        self._running: list[Training] = []
         self._results: list[Result] = []
 
     def __enter__(self) -> Self:
+        with ExitStack() as context:
+            if self._cluster is not None:
+                context.enter_context(self._cluster.connect())
+            self._lock.wait()
+            context.callback(self._lock.release)
+            context.callback(self._stop)
+            self._context = context.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for training in self._running:
-            training.process.terminate()
-        for training in self._running:
-            training.process.wait()
-            training.lock.release()
+        self._context.close()
 
     def run(self, cells: Sequence[Cell]) -> list[Result]:
         """Train every cell that is not done yet; returns the results in the order of ``cells``.
@@ -85,7 +119,7 @@ class Pool:
     @property
     def has_room(self) -> bool:
         """Whether one more cell could start at once, after a ``step``."""
-        return len(self._running) < self._jobs
+        return len(self._running) < self._room()
 
     @property
     def busy(self) -> bool:
@@ -96,57 +130,32 @@ class Pool:
         """Queue a cell. If it is trained already, the next ``step`` returns its result. A second time has no effect."""
         if cell.name not in self._names:
             self._names.add(cell.name)
-            if not self._is_completed(cell, "done before"):
-                self._queued.append(QueuedCell(cell, FolderLock(self._out / cell.name)))
+            if (result := self._result(cell)) is not None:
+                self._finish(result, "done before")
+            else:
+                self._queued.append(cell)
 
     def close(self) -> None:
         """Drop the queue: cells that have not begun end as "not run"."""
-        for queued in self._queued:
-            self._finish(Result(queued.cell, queued.lock.folder, failure="not run: the time was up"))
-        self._queued = []
+        while self._queued:
+            cell = self._queued.popleft()
+            self._finish(Result(cell, self._out / cell.name, failure="not run: the time was up"))
 
     def step(self) -> list[Result]:
         """Start as many cells as there is room for; returns the results since the last step."""
-        for queued in list(self._queued):
-            if not self.has_room:
-                break
-            if time.monotonic() >= queued.retry_at and self._begin(queued):
-                self._queued.remove(queued)
+        while self._queued and self.has_room:
+            cell = self._queued.popleft()
+            self._running.append(self._start(cell, self._out / cell.name))
+            self._on_change(cell, "started")
         for training in list(self._running):
-            code = training.process.poll()
-            if code is None:
-                self._on_change(training.cell, f"epoch {_count_epochs(training.lock.folder)}")
-            else:
-                self._running.remove(training)
-                result = self._result(training.cell) if code == 0 else None
-                self._finish(result or training.failure(code))
-                training.lock.release()
+            if not training.poll():
+                self._on_change(training.cell, f"epoch {_count_epochs(training.folder)}")
+                continue
+            self._running.remove(training)
+            result = self._result(training.cell) if training.succeeded else None
+            self._finish(result or Result(training.cell, training.folder, failure=f"failed: {training.failure()}"))
         results, self._results = self._results, []
         return results
-
-    def _begin(self, queued: QueuedCell) -> bool:
-        """Start a cell, unless it is trained by now; False while another worker trains it."""
-        cell, lock = queued.cell, queued.lock
-        if self._is_completed(cell):
-            return True
-        if not lock.acquire():
-            self._on_change(cell, "trained elsewhere")
-            queued.postpone()
-            return False
-        if self._is_completed(cell):  # by the worker that has just released the lock
-            lock.release()
-            return True
-        self._running.append(TrainingProcess.start(cell, lock, self._threads))
-        self._on_change(cell, "started")
-        return True
-
-    def _is_completed(self, cell: Cell, state: str = "done") -> bool:
-        """Whether a cell is trained already, or its folder cannot be used; if so, its result is final."""
-        result = self._result(cell)
-        if result is None:
-            return False
-        self._finish(result, state)
-        return True
 
     def _result(self, cell: Cell) -> Result | None:
         """The result of a cell whose run is done, a failure if its folder is damaged or of another run, else None."""
@@ -165,43 +174,50 @@ class Pool:
         self._results.append(result)
         self._on_change(result.cell, result.failure or state)
 
-
-@dataclass
-class QueuedCell:
-    """A cell that waits for room, or for another worker that has locked its folder."""
-
-    cell: Cell
-    lock: FolderLock
-    retry_at: float = 0.0
-    pause: float = 0.1
-
-    def postpone(self) -> None:
-        """Wait before the next attempt, each time twice as long."""
-        self.retry_at = time.monotonic() + self.pause
-        self.pause = min(2 * self.pause, MAX_RETRY_SECONDS)
+    def _stop(self) -> None:
+        for training in self._running:
+            training.stop()
+        for training in self._running:
+            training.wait()
 
 
 @dataclass
 class TrainingProcess:
-    """A process that trains one cell. It shares the folder's lock, which outlives a pool that is killed."""
+    """A process that trains one cell. It shares the lock of the pool, which outlives a pool that is killed."""
 
     cell: Cell
-    lock: FolderLock
+    folder: Path
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, cell: Cell, lock: FolderLock, threads: int) -> Self:
-        folder = lock.folder
+    def start(cls, cell: Cell, folder: Path, threads: int, locks: Sequence[int] = ()) -> Self:
+        """Start the process; ``locks``: descriptors of locks that it holds too."""
         write_json_atomic(folder / "cell.json", cell.config.model_dump(mode="json"))
         with writing(folder / "log.txt"), open(folder / "log.txt", "wb") as log:
             command = train_command(folder, threads)
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **lock.for_child())
-        return cls(cell, lock, process)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=locks)
+        return cls(cell, folder, process)
 
-    def failure(self, code: int) -> Result:
-        """The result of a process that ended without a finished run."""
-        folder = self.lock.folder
-        return Result(self.cell, folder, failure=f"failed: {_failure(code, folder / 'log.txt')}")
+    def poll(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its exit code is 0."""
+        return self.process.returncode == 0
+
+    def failure(self) -> str:
+        """The signal that ended it, or what it wrote last."""
+        return _failure(self.process.returncode, self.folder / "log.txt")
+
+    def stop(self) -> None:
+        """Terminate the process."""
+        self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        self.process.wait()
 
 
 def _delete_log(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Proposers: what a search tries next, from a list of points or from optuna, whose storage workers share."""
+"""Proposers: what a search tries next, from a list of points or from optuna."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossrec.data.io.lock import FolderLock
 from crossrec.data.io.system_errors import writing
 from crossrec.errors import ConfigError
 from crossrec.experiments.search.spaces import Choice, Point, Range, Space
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import Trial
 
 STUDY_FOLDER = "study"
-"""Folder below --out for the journal of the studies. A worker locks it while it asks optuna for a trial."""
+"""Folder below --out for the journal of the studies."""
 
 
 class ListProposer:
-    """Proposes listed points. Workers need not communicate: they propose the same, and a cell is trained once."""
+    """Proposes listed points."""
 
     def __init__(self, points: Iterable[Point]) -> None:
         self._points = deque(enumerate(points))
@@ -39,7 +38,7 @@ class ListProposer:
         return not self._points
 
     def propose(self) -> tuple[int, Point] | None:
-        """The next number and point, the same for every worker; None if there is none, or none yet."""
+        """The next number and point; None if there is none."""
         return self._points.popleft() if self._points else None
 
     def report(self, number: int, value: float | None) -> None:
@@ -49,38 +48,31 @@ class ListProposer:
 class OptunaProposer:
     """Proposes ``trials`` points by optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
 
-    Workers share the ``storage``. Every worker proposes every trial of the study, so that a trial whose worker died is
-    trained by another one and all workers end with all trials. One worker at a time asks optuna for a new trial; it
-    locks the folder ``lock_folder`` meanwhile. A new point depends on ``seed``, on its number and on the values
-    reported so far.
+    The trials of the study in ``storage`` come first, also those of a search that was stopped. A new point depends on
+    ``seed``, on its number and on the values reported so far.
     """
 
-    def __init__(
-        self, storage: BaseStorage, name: str, space: Space, *, trials: int, seed: int, lock_folder: Path
-    ) -> None:
+    def __init__(self, storage: BaseStorage, name: str, space: Space, *, trials: int, seed: int) -> None:
         import optuna
 
         self._study: Study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
         self._distributions = {name: _distribution(values) for name, values in space.free.items()}
-        self._trials, self._seed, self._lock = trials, seed, FolderLock(lock_folder)
+        self._trials, self._seed = trials, seed
         self._proposed: set[int] = set()
         self.exhausted = False
 
     def propose(self) -> tuple[int, Point] | None:
-        trials = self._complete_trials()
-        for trial in trials:
-            if trial.number not in self._proposed:
-                self._proposed.add(trial.number)
-                return trial.number, dict(trial.params)
-        self.exhausted = len(trials) >= self._trials
-        if self.exhausted or not self._lock.acquire():
+        size = len(self._distributions)  # of a trial that was not cut off by a kill
+        trials = [trial for trial in self._study.get_trials(deepcopy=False) if len(trial.params) == size]
+        following = [trial for trial in trials if trial.number not in self._proposed]
+        self.exhausted = not following and len(trials) >= self._trials
+        if self.exhausted:
             return None
-        try:
-            return self._ask()
-        finally:
-            self._lock.release()
+        trial = following[0] if following else self._ask()
+        self._proposed.add(trial.number)
+        return trial.number, dict(trial.params)
 
     def report(self, number: int, value: float | None) -> None:
         from optuna.trial import TrialState
@@ -88,27 +80,14 @@ class OptunaProposer:
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         self._study.tell(number, value, state=state, skip_if_finished=True)
 
-    def _ask(self) -> tuple[int, Point] | None:
-        """Ask optuna for a new trial, unless another worker has asked for the last one. Needs the lock."""
+    def _ask(self) -> Trial:
+        """Ask optuna for a new trial."""
         from optuna.samplers import TPESampler
-        from optuna.trial import TrialState
 
-        if len(self._complete_trials()) >= self._trials:
-            return None
-        trials = self._study.get_trials(deepcopy=False)
-        for trial in trials:  # this worker has the lock, so the worker that asked for this one has died
-            if trial.state == TrialState.RUNNING and len(trial.params) < len(self._distributions):
-                self._study.tell(trial.number, state=TrialState.FAIL)
-        seed = int(numpy_generator(self._seed, f"tune {len(trials)}").integers(2**31))
+        number = len(self._study.get_trials(deepcopy=False))
+        seed = int(numpy_generator(self._seed, f"tune {number}").integers(2**31))
         self._study.sampler = TPESampler(seed=seed)
-        new_trial = self._study.ask(self._distributions)
-        self._proposed.add(new_trial.number)
-        return new_trial.number, dict(new_trial.params)
-
-    def _complete_trials(self) -> list[FrozenTrial]:
-        """The trials that have a value for every parameter."""
-        size = len(self._distributions)
-        return [trial for trial in self._study.get_trials(deepcopy=False) if len(trial.params) == size]
+        return self._study.ask(self._distributions)
 
 
 Proposer = ListProposer | OptunaProposer

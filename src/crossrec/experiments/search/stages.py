@@ -45,7 +45,7 @@ class TuneConfig(ExperimentConfig):
     timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which no further setting is started; running ones finish."""
     storage: str | None = None
-    """Storage that workers of tpe share beside --out: a file or a database's URL. Default: a file below --out."""
+    """Where tpe keeps its studies: a file or a database's URL. Default: a file below --out."""
 
 
 @dataclass(frozen=True)

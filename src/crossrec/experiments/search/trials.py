@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from crossrec.data import Dataset
+from crossrec.data.io.lock import POLL_SECONDS
 from crossrec.experiments.experiment import SharedSettings
 from crossrec.experiments.runner.jobs import Cell, Result
-from crossrec.experiments.runner.pool import POLL_SECONDS, Pool
+from crossrec.experiments.runner.pool import Pool
 from crossrec.experiments.search import proposers
 from crossrec.experiments.search.proposers import Proposer
 from crossrec.experiments.search.spaces import Point
@@ -78,29 +77,27 @@ def search(
     stages: Sequence[Stage],
     dataset: Dataset,
     pool: Pool,
-    out: Path,
+    storage: Any,
     on_trial: Callable[[Trial, Trial | None], None],
 ) -> Trials:
     """Train the points of all stages; returns the trials of each, in the order in which they were proposed.
 
     An alignment is searched on the best of its backbone's own settings. If there is no best one, because all failed or
     the time was up, the alignment has no trials. ``on_trial`` is called with every trial that has ended, and with the
-    best of its stage so far.
+    best of its stage so far. ``storage``: of optuna, for stages of ``tpe``.
     """
     deadline = None if options.timeout is None else time.monotonic() + options.timeout
     trials: Trials = {stage.key: [] for stage in stages}
-    needs_optuna = any(stage.search == "tpe" for stage in stages)
-    with proposers.open_storage(options.storage, out) if needs_optuna else nullcontext() as storage:
-        for aligned in (False, True):
-            searches = []
-            for stage in [stage for stage in stages if (stage.alignment != "none") == aligned]:
-                backbone_trials = trials.get((stage.backbone, "none"))
-                best = best_trial(backbone_trials or [])
-                if best is not None or not backbone_trials:
-                    cells = partial(_cells, stage, shared, options.seeds, best.setting if best else {})
-                    proposer = _proposer(stage, cells, options, dataset, storage, out)
-                    searches.append(StageSearch(stage, proposer, cells))
-            _run_trials(searches, trials, pool, deadline, on_trial)
+    for aligned in (False, True):
+        searches = []
+        for stage in [stage for stage in stages if (stage.alignment != "none") == aligned]:
+            backbone_trials = trials.get((stage.backbone, "none"))
+            best = best_trial(backbone_trials or [])
+            if best is not None or not backbone_trials:
+                cells = partial(_cells, stage, shared, options.seeds, best.setting if best else {})
+                proposer = _proposer(stage, cells, options, dataset, storage)
+                searches.append(StageSearch(stage, proposer, cells))
+        _run_trials(searches, trials, pool, deadline, on_trial)
     return trials
 
 
@@ -114,7 +111,7 @@ class StageSearch:
 
 
 def _proposer(
-    stage: Stage, cells: Callable[[Point], list[Cell]], options: TuneConfig, dataset: Dataset, storage: Any, out: Path
+    stage: Stage, cells: Callable[[Point], list[Cell]], options: TuneConfig, dataset: Dataset, storage: Any
 ) -> Proposer:
     seed = options.search_seed
     if stage.search == "grid":
@@ -123,8 +120,7 @@ def _proposer(
         return proposers.ListProposer(islice(stage.space.random(seed), stage.size))
     identity = cells({})[0].config.identity(dataset)
     name = proposers.study_name("+".join(stage.key), identity, options.seeds, stage.space.values, seed)
-    lock_folder = out / proposers.STUDY_FOLDER
-    return proposers.OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed, lock_folder=lock_folder)
+    return proposers.OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed)
 
 
 def _cells(
