@@ -55,7 +55,6 @@ class Objective(nn.Module):
         self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.content_graph = content_graph(backbone, alignment, data.features, (data.user_T, data.item_T))
-        alignment = None if alignment is None else alignment.around(self.backbone.has_item_graph)
         self.cross: Alignment | None = None
         self.features_apart = False
         self.epoch, self.step, self.steps = 1, 0, 1  # epoch of the alignment, from its last start

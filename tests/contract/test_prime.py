@@ -1,4 +1,4 @@
-"""PRIME: a content graph where the backbone has no item graph, CROSS in the first epochs, smaller where it has one."""
+"""PRIME: a content graph where the backbone has no item graph, CROSS in the first epochs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ def test_the_parts_of_prime_around_every_backbone(name):
     data, kind = world(), BACKBONES[name]
     objective = Objective(kind.config_type(dim=8), PrimeConfig(prototypes_itv=4), data, 0)
     assert (objective.content_graph is None) == kind.has_item_graph
-    weights = {objective.cross.config.weight(term) for term in objective.cross.config.active}
-    assert list(weights) == [pytest.approx(0.001 if kind.has_item_graph else 0.01)]
     batch = Batch(data.user_T[:8], data.item_T[:8], data.item_T[8:16])
     generator = torch.Generator().manual_seed(0)
     objective.before_epoch(10, generator)
@@ -34,10 +32,3 @@ def test_the_settings():
     assert (config.alignment_epochs, config.alignment_batch, config.restart_optimizer) == (10, 256, True)
     assert (config.content_graph, config.lambda_f, config.lambda_c) == (1, 0.05, 0.1)
     assert PrimeConfig(restart_optimizer=False).restart_optimizer is None
-
-
-def test_the_factor_is_a_setting():
-    config = PrimeConfig(alpha=0.5, beta=0.2, gamma=0.1, item_graph_weight=0.5)
-    around = config.around(has_item_graph=True)
-    assert (around.alpha, around.beta, around.gamma) == (0.25, 0.1, 0.05)
-    assert config.around(has_item_graph=False) == config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -65,10 +65,6 @@ class AlignmentConfig(Config):
         if value and info.data.get("alignment_epochs") is None:
             raise ValueError("give --alignment-epochs, the epochs in which the alignment takes part")
         return value or None
-
-    def around(self, has_item_graph: bool) -> Self:
-        """These settings on a backbone that has, or has not, an item graph of its own."""
-        return self
 
     def weight(self, term: str) -> float:
         """Weight of a term in the loss."""
@@ -184,14 +180,6 @@ class PrimeConfig(CrossConfig):
     """λ_f, temperature of Eq. 4; its initial value if it is learnt."""
     lambda_c: Temperature = 0.1
     """λ_c, temperature of Eq. 11 and 12; its initial value if it is learnt."""
-    item_graph_weight: Weight = 0.1
-    """Factor on α, β and γ around a backbone with an item graph of its own, whose items have their content already."""
-
-    def around(self, has_item_graph: bool) -> Self:
-        """α, β and γ times ``item_graph_weight`` on a backbone that has an item graph of its own."""
-        factor = self.item_graph_weight if has_item_graph else 1.0
-        weights = {"alpha": self.alpha * factor, "beta": self.beta * factor, "gamma": self.gamma * factor}
-        return self.model_copy(update=weights)
 
 
 class DamrsAlignmentConfig(AlignmentConfig):
