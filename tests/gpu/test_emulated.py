@@ -6,21 +6,24 @@ Branches for GPUs run too, since tensors say that they are on one. ``make gpu-ch
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import pytest
 import torch
 from tests.golden.measure import FILE
 
-from crossrec.alignment import ALIGNMENTS
+from crossrec.alignment import ALIGNMENTS, Cross
 from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, load
+from crossrec.data.io.tensor_file import read_tensors
 from crossrec.objective import Objective
 from crossrec.ops.blockwise import rows_per_block
 from crossrec.randomness import torch_generator
-from crossrec.runs.execute import held_out, training_set
+from crossrec.runs.config import RunConfig
+from crossrec.runs.execute import held_out, run, training_set
 from crossrec.sampling import Sampler
 from crossrec.training import TrainingConfig, fit, validate
-from crossrec.types import Distinct, TrainingSet
+from crossrec.types import Batch, Distinct, Representations, TrainingSet
 
 from .emulated import CUDA, emulated_cuda
 
@@ -56,6 +59,39 @@ def test_an_epoch_is_that_of_the_cpu_and_a_step_hardly_waits(dataset, backbone, 
     # for the neighbours of the batch's items, and for the items that support each direction
     limit = {"none": 0, "damrs": 0, "fettle": 1}.get(alignment, 2)
     assert waits.total() == 2 * limit, waits
+
+
+def test_a_run_on_a_gpu_that_stops_and_resumes_is_that_of_the_cpu(tmp_path):
+    settings = {"data": {"data": "synthetic-tiny"}, "backbone": {"name": "lattice"}, "alignment": {"name": "prime"}}
+    training = {"epochs": 2, "batch_size": 256, "record_strengths": True, "checkpoint_seconds": 0}
+    on_gpu, on_cpu = (
+        RunConfig.parse({**settings, "training": {**training, "device": device}}) for device in ("cuda:0", "cpu")
+    )
+    with (
+        emulated_cuda(),
+        mock.patch.object(torch.cuda, "is_available", return_value=True),
+        mock.patch.object(torch.cuda, "device_count", return_value=1),
+    ):
+        assert run(on_gpu, tmp_path / "gpu", pause=lambda progress: progress.epoch == 1) == {}
+        metrics = run(on_gpu, tmp_path / "gpu", resume=True)
+    assert metrics["test"] == pytest.approx(run(on_cpu, tmp_path / "cpu")["test"], abs=1 / 60 + 1e-9)
+    ours, theirs = (read_tensors(tmp_path / name / "model.safetensors") for name in ("gpu", "cpu"))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_of_an_own_loop_waits_five_times():
+    draw = torch.Generator().manual_seed(0)
+    user, item = (torch.randint(count, (64,), generator=draw) for count in (30, 20))
+    vectors = torch.randn(30, 8, generator=draw), torch.randn(20, 8, generator=draw)
+    with emulated_cuda() as gpu:
+        interactions = (user.to(CUDA), item.to(CUDA))
+        cross = Cross(8, interactions=interactions, features={"text": torch.randn(20, 5).to(CUDA)}).to(CUDA)
+        reps = Representations(*(part.to(CUDA) for part in vectors))
+        gpu.waits.clear()
+        cross.total(cross(reps, Batch(*interactions)))
+    # the bounds of the numbers, distinct users, distinct items, neighbours, and the items of each direction
+    assert gpu.waits.total() == 5, gpu.waits
 
 
 def test_a_block_on_a_gpu_has_a_limit():

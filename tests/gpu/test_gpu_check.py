@@ -13,7 +13,7 @@ from benchmarks.gpu_check.row import Row
 
 from .emulated import CUDA, emulated_cuda
 
-IN_PROCESS = [name for name in gpu_check.CHECKS if name not in ("numbers.command", "numbers.golden")]
+IN_PROCESS = [name for name in gpu_check.CHECKS if name not in ("numbers.command", "numbers.golden", "numbers.resume")]
 
 
 def rows_of(name, device, tmp_path):

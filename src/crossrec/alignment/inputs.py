@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from crossrec.alignment.config import AlignmentConfig
@@ -105,16 +106,16 @@ class StepCheck:
         limits = [("item", batch.item_B, self.num_items)]
         if reps is not None and reps.user_rows is None:
             limits.append(("user", batch.user_B, len(reps.user_UL)))
-        for name, ids, limit in limits:
-            if not len(ids):
-                continue
-            low, high = (int(bound) for bound in ids.aminmax())
+        if not len(batch):
+            return
+        bounds = torch.stack([bound for _, ids, _ in limits for bound in ids.aminmax()]).tolist()  # one wait for a GPU
+        for (name, _, limit), low, high in zip(limits, bounds[::2], bounds[1::2], strict=True):
             if low < 0 or high >= limit:
                 raise ArgumentError(
                     f"the batch has {name} {low if low < 0 else high}, but there are {limit} {name}s, numbered from 0; "
                     "a batch is (user, item), in this order"
                 )
-        if batch.weight_B is not None and len(batch) and not bool(batch.weight_B.min() > 0):
+        if batch.weight_B is not None and not bool(batch.weight_B.min() > 0):
             raise ArgumentError(f"Batch.weight_B holds {float(batch.weight_B.min())}: give numbers above 0")
 
     def devices(self, reps: Representations, batch: Batch, of_alignment: Tensor | None) -> None:
