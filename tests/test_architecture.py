@@ -24,6 +24,7 @@ LAYERS = (
         "console",
         "devices",
         "memory",
+        "parallel",
         "randomness",
         "lazy",
         "_version",
@@ -31,7 +32,7 @@ LAYERS = (
     {"ops"},
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
-    {"baselines", "objective", "sampling", "trackers", "checkpoint"},
+    {"baselines", "objective", "optimizer", "sampling", "trackers", "checkpoint"},
     {"training"},
     {"runs"},
     {"features"},
@@ -45,8 +46,9 @@ LAYERS = (
 """Modules and packages of crossrec, lowest first. One imports those below it, and itself, and none beside it."""
 BESIDE = {
     *(("types", "arguments"), ("types", "errors"), ("arguments", "errors"), ("parts", "config"), ("parts", "errors")),
-    *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy")),
-    *(("memory", "errors"), ("randomness", "lazy"), ("cluster", "config"), ("cluster", "errors")),
+    *(("config", "errors"), ("console", "errors"), ("devices", "errors"), ("devices", "lazy"), ("devices", "parallel")),
+    *(("memory", "errors"), ("parallel", "errors"), ("parallel", "lazy"), ("randomness", "lazy")),
+    *(("cluster", "config"), ("cluster", "errors")),
 }
 """Neighbours of a layer that may know each other."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
+from crossrec import parallel
 from crossrec._version import __version__
 from crossrec.commands.guard import run_guarded, start_libraries
 from crossrec.errors import USER_ERROR, CrossrecError
@@ -111,6 +112,8 @@ def _run(tokens: list[str], *, limited: bool = False) -> int:
     def command() -> int:
         if limited and tokens and not tokens[0].startswith("-"):
             start_libraries()
+        if tokens and tokens[0] != "train":
+            parallel.require_one_process(f"'crossrec {tokens[0]}'")
         result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return result if isinstance(result, int) else 0
 
@@ -126,7 +129,10 @@ def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
     except CrossrecError as error:
         message = str(error)
     except KeyboardInterrupt:
-        _notify("stopped; the same command goes on (train: with --resume)")
+        if parallel.speaks():
+            _notify(
+                parallel.STOPPED if parallel.launched() else "stopped; the same command goes on (train: with --resume)"
+            )
         return INTERRUPTED
     except SystemExit:
         raise
@@ -138,7 +144,8 @@ def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
         else:
             message = _unexpected(error)
     with contextlib.suppress(OSError):  # stderr may be a file on a full disk
-        _notify(message, "error")
+        if parallel.speaks():
+            _notify(message, "error")
     return USER_ERROR
 
 
@@ -195,7 +202,8 @@ def _one_line(message: object) -> str:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    _notify(_one_line(message), "warning")
+    if parallel.prints():
+        _notify(_one_line(message), "warning")
 
 
 class NoticeHandler(logging.Handler):
@@ -211,6 +219,8 @@ class NoticeHandler(logging.Handler):
         """Print a record, and the traceback of an unexpected error."""
         from crossrec.console import stderr
 
+        if not parallel.prints():
+            return
         if record.levelno == logging.WARNING:
             if record.getMessage() in self._warnings:
                 return

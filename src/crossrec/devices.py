@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from crossrec import parallel
 from crossrec.errors import ConfigError
 from crossrec.lazy import torch
 
@@ -22,7 +23,11 @@ Device = Annotated[str, AfterValidator(_valid_name)]
 
 
 def torch_device(name: str) -> torch.device:
-    """The torch device of that name on this machine. Raises ConfigError where the machine has no such device."""
+    """The torch device of that name on this machine; of several processes each has its own GPU.
+
+    Raises ConfigError where the machine has no such device.
+    """
+    name = parallel.device_name(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= count:

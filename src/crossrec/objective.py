@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from crossrec.alignment import Alignment, AlignmentConfig, module_of
+from crossrec import parallel
+from crossrec.alignment import Alignment, AlignmentConfig, Cross, module_of
 from crossrec.alignment.balance import balanced
 from crossrec.alignment.schedule import alignment_factor, last_start
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
+from crossrec.ops.divided import Divided, own_columns, whole_columns
 from crossrec.randomness import torch_generator
 from crossrec.types import ID, Batch, Representations, TrainingSet
 
@@ -51,7 +53,7 @@ class Objective(nn.Module):
         self, backbone: BackboneConfig, alignment: AlignmentConfig | None, data: TrainingSet, seed: int
     ) -> None:
         super().__init__()
-        self.weight_decay = backbone.weight_decay
+        self.dim, self.weight_decay = backbone.dim, backbone.weight_decay
         self.learning_rate_at = backbone.learning_rate_at
         self.backbone: Backbone = BACKBONES[backbone.name](backbone, data, torch_generator(seed, "backbone"))
         self.content_graph = content_graph(backbone, alignment, data.features, (data.user_T, data.item_T))
@@ -69,6 +71,39 @@ class Objective(nn.Module):
                 config=alignment,
                 generator=torch_generator(seed, "alignment"),
             )
+        if self._divides_columns():
+            self.backbone.keep_own_columns()
+
+    def _divides_columns(self) -> bool:
+        """Whether each process has some columns of the backbone's tables: where all that is read of them are rows."""
+        reads_rows = self.content_graph is None and (self.cross is None or type(self.cross) is Cross)
+        balances = self.cross is not None and (self.cross.config.conflicts or self.cross.config.gradient_share)
+        divides = vars(type(self.backbone)).get("divides_columns", False)
+        return divides and reads_rows and not balances and parallel.divides_columns(self.dim)
+
+    def own_part(self, name: str, tensor: Tensor) -> Tensor:
+        """What this process has of a whole parameter, or of a tensor of its shape."""
+        is_divided = self.backbone.columns is not None and name.startswith("backbone.")
+        return own_columns(tensor) if is_divided else tensor
+
+    def whole(self, name: str, tensor: Tensor) -> Tensor:
+        """A parameter, or a tensor of its shape, for a file: whole, or a ``Divided`` that becomes so."""
+        columns = self.backbone.columns if name.startswith("backbone.") else None
+        return (
+            tensor if columns is None else cast(Tensor, Divided(tensor, "columns", torch.Size([len(tensor), columns])))
+        )
+
+    def whole_state(self) -> dict[str, Tensor]:
+        """``state_dict`` to be written to a file, see ``whole``."""
+        return {name: self.whole(name, tensor) for name, tensor in self.state_dict().items()}
+
+    def whole_vectors(self) -> Representations:
+        """``propagate`` with all columns in every process."""
+        reps = self.propagate()
+        if reps.columns is None:
+            return reps
+        user_UL, item_IL = (whole_columns(table, reps.columns) for table in (reps.user_UL, reps.item_IL))
+        return replace(reps, user_UL=user_UL, item_IL=item_IL, columns=None)
 
     def before_epoch(
         self, epoch: int, generator: torch.Generator, steps: int = 1, values: Sequence[float] = ()

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from crossrec import parallel
 from crossrec.checkpoint import MANIFEST, load_checkpoint, save_checkpoint
 from crossrec.config import Config, Number, NumberOrZero, Seed
 from crossrec.devices import Device
@@ -22,6 +23,8 @@ from crossrec.errors import ConfigError, RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.evaluation.metrics import DEFAULT_METRICS, ListLength, Metric, MetricAtK
 from crossrec.objective import Objective
+from crossrec.ops.divided import Divided, whole_columns
+from crossrec.optimizer import SharedAdam
 from crossrec.randomness import torch_generator
 from crossrec.sampling import Sampler, Weighting
 from crossrec.trackers import TrackerName
@@ -154,18 +157,19 @@ def fit(
     sampler = Sampler(data, config.batch_size, config.weighting or "loss")
     top_k = int(config.selection.split("@")[1])
     is_coarse = 2 * top_k > data.num_items
-    optimizer = torch.optim.Adam(objective.parameter_groups(), fused=True)
+    columns = set() if objective.backbone.columns is None else set(map(id, objective.backbone.parameters()))
+    optimizer = SharedAdam(objective.parameter_groups(), lambda parameter: id(parameter) not in columns)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
     state = _State(objective, optimizer, generators, Progress(), _weights(objective))
-    if folder is not None and (folder / MANIFEST).exists():
+    if folder is not None and parallel.from_main((folder / MANIFEST).exists):
         state.resume(folder, identity)
     progress, saved = state.progress, time.monotonic()
 
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if progress.finished:
             break
-        if pause(progress):
+        if parallel.from_main(lambda: pause(progress)):
             if folder is not None:
                 state.save(folder, identity)
             break
@@ -194,7 +198,8 @@ def fit(
             for name, weights in objective.state_dict().items():
                 state.best[name].copy_(weights)
         progress.finished = epoch == config.epochs or epoch - progress.best_epoch >= patience
-        if folder is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
+        is_due = progress.finished or time.monotonic() - saved >= config.checkpoint_seconds
+        if folder is not None and parallel.from_main(lambda: is_due):  # noqa: B023
             state.save(folder, identity)
             saved = time.monotonic()
         on_epoch(progress)
@@ -278,7 +283,8 @@ def validate_splits(
     if present:
         objective.eval()
         reps = objective.propagate()
-        metrics |= evaluate_splits(reps.user_US, reps.item_IS, present, ks, metrics=metric_names)
+        item_IS = reps.item_IS if reps.columns is None else whole_columns(reps.item_IS, reps.columns)
+        metrics |= evaluate_splits(reps.user_US, item_IS, present, ks, metrics=metric_names, columns=reps.columns)
     return metrics
 
 
@@ -291,7 +297,7 @@ class _State:
     """All that a checkpoint holds. ``best``: the weights of the best epoch."""
 
     objective: Objective
-    optimizer: torch.optim.Optimizer
+    optimizer: SharedAdam
     generators: dict[str, torch.Generator]
     progress: Progress
     best: dict[str, Tensor]
@@ -300,17 +306,47 @@ class _State:
         """Save a checkpoint into the folder."""
         slots = self.optimizer.state_dict()["state"]
         groups = {
-            "weights": self.objective.state_dict(),
-            "best": self.best,
-            "optimizer": {f"{index}/{slot}": value for index in slots for slot, value in slots[index].items()},
+            "weights": self.objective.whole_state(),
+            "best": {name: self.objective.whole(name, value) for name, value in self.best.items()},
+            "optimizer": {
+                f"{index}/{slot}": self._whole_slot(index, value)
+                for index in slots
+                for slot, value in slots[index].items()
+            },
             "generator": {purpose: generator.get_state() for purpose, generator in self.generators.items()},
         }
         tensors = {f"{kind}/{name}": value for kind, group in groups.items() for name, value in group.items()}
         save_checkpoint(folder, tensors, {"identity": identity, "progress": vars(self.progress)})
 
+    def _names(self) -> dict[int, str]:
+        """Names of the parameters by their position in the optimiser's state."""
+        names = {id(parameter): name for name, parameter in self.objective.named_parameters()}
+        parameters = (p for group in self.objective.parameter_groups() for p in group["params"])
+        return {position: names[id(parameter)] for position, parameter in enumerate(parameters)}
+
+    def _whole_slot(self, position: int, value: Tensor) -> Tensor:
+        """A tensor of the optimiser's state to be written to a file."""
+        if not value.dim():
+            return value
+        if position in self.optimizer.shared:
+            return cast(Tensor, Divided(value, "numbers", self.optimizer.shared[position][0].shape))
+        return self.objective.whole(self._names()[position], value)
+
+    def _own_part(self, path: str, value: Tensor) -> Tensor:
+        """What this process needs of a tensor of a checkpoint."""
+        kind, name = path.split("/", 1)
+        if kind in ("weights", "best"):
+            return self.objective.own_part(name, value)
+        if kind == "generator" or not value.dim():
+            return value
+        position = int(name.split("/")[0])
+        if position in self.optimizer.shared:
+            return value.view(-1)[self.optimizer.shared[position][2]].clone()
+        return self.objective.own_part(self._names()[position], value)
+
     def resume(self, folder: Path, identity: str) -> None:
         """Load the checkpoint of the folder. Raises RunError if it is damaged or of another ``identity``."""
-        tensors, manifest = load_checkpoint(folder)
+        tensors, manifest = load_checkpoint(folder, self._own_part)
         if manifest["identity"] != identity:
             raise RunError(f"{folder} holds a checkpoint of another configuration or data set: use another --out")
         groups: dict[str, dict[str, Tensor]] = {}

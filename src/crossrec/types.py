@@ -117,6 +117,8 @@ class Representations:
     ``user_rows``, ``item_rows``: int64, whose vectors these are, for a model that computes those of a batch only: row r
     of ``user_UL`` is of user ``user_rows[r]``, row r of ``item_IL`` and ``modality_IL`` of item ``item_rows[r]``, each
     at most once. None: all users, all items, in their order.
+    ``columns``: L, where a process has its own columns of ``user_UL`` and ``item_IL`` only (``crossrec.parallel``).
+    ``gather_rows`` with it gives whole rows.
 
     A ``torch.nn.Embedding`` stands for its weight. Raises ArgumentError for other types and shapes.
     """
@@ -128,6 +130,7 @@ class Representations:
     normalized: bool = False
     user_rows: Tensor | None = None
     item_rows: Tensor | None = None
+    columns: int | None = None
 
     def __post_init__(self) -> None:
         values: dict[str, Any] = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from tests.contract.test_schedule import NOBODY
 from tests.contract.worlds import objective, world
 
+from crossrec import training
 from crossrec.alignment import CrossConfig
 from crossrec.training import TrainingConfig, fit
 
@@ -16,13 +16,13 @@ SETTINGS = {"alpha": 0.2, "beta": 0.05, "prototypes_itv": 8, "prototypes_ui": 8}
 def trained(monkeypatch, name="lightgcn", epochs=1, backbone=None, **settings):
     """A model after some epochs, and the optimiser's groups in the last."""
     data, groups = world(), []
-    adam = torch.optim.Adam
+    adam = training.SharedAdam
 
     def recording(*args, **options):
         groups.append(adam(*args, **options))
         return groups[-1]
 
-    monkeypatch.setattr(torch.optim, "Adam", recording)
+    monkeypatch.setattr(training, "SharedAdam", recording)
     model = objective(name, data, CrossConfig(**SETTINGS, **settings), **(backbone or {}))
     fit(model, data, NOBODY, TrainingConfig(epochs=epochs, batch_size=1000, device="cpu"))
     return model, groups[-1].param_groups

@@ -283,7 +283,7 @@ class Cross(Alignment):
             for m in self.modalities
         }
         item = table if neighbor_NK is None else {m: vector_RL[: len(item_N)] for m, vector_RL in table.items()}
-        user_NL = unit_rows(gather_rows(reps.user_UL, user_row_N), normalized=reps.normalized)
+        user_NL = unit_rows(gather_rows(reps.user_UL, user_row_N, reps.columns), normalized=reps.normalized)
         if batch.weight_B is not None:
             count_N = counts(index_B, len(item_N), batch.weight_B.dtype, batch.weight_B)
         of_pairs = (user_NL, user_index_B, item, table, neighbor_NK, batch.weight_B)
@@ -294,7 +294,9 @@ class Cross(Alignment):
         if f"{modality}_feat" in self.projections:
             projected: Tensor = self.projections[f"{modality}_feat"](item_R)
             return projected
-        return gather_rows(reps.item_IL if modality == ID else reps.modality_IL[modality], row_R)
+        if modality == ID:
+            return gather_rows(reps.item_IL, row_R, reps.columns)
+        return gather_rows(reps.modality_IL[modality], row_R)
 
 
 def _codebook(count: int, dim: int, generator: torch.Generator | None) -> nn.Parameter:

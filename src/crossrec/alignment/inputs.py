@@ -79,7 +79,7 @@ class StepCheck:
             )
         items = {"item_IL": reps.item_IL, **content}
         for name, vectors in {"user_UL": reps.user_UL, **items}.items():
-            if vectors is not None and vectors.shape[1] != self.dim:
+            if vectors is not None and (reps.columns or vectors.shape[1]) != self.dim:
                 raise ArgumentError(
                     f"Representations.{name} has {vectors.shape[1]} columns, but the alignment was made for {self.dim}"
                 )

@@ -15,6 +15,8 @@ from crossrec.backbones.content_encoder import ContentEncoder
 from crossrec.config import Config, Dimension, Number
 from crossrec.errors import ConfigError
 from crossrec.losses import logsumexp_dot
+from crossrec.ops.divided import own_columns
+from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.vectors import gather_rows, l2_normalize
 from crossrec.types import Batch, Distinct, Representations, TrainingSet
 
@@ -62,6 +64,9 @@ class Backbone(nn.Module, ABC):
     """Whether items already receive the vectors of items with similar content: no content graph is put on top."""
     weighs_pairs: ClassVar[bool] = False
     """Whether ``losses`` weighs the pairs of a batch that has ``weight_B``."""
+    divides_columns: ClassVar[bool] = False
+    """Whether several processes may have some columns each of all parameters: ``propagate`` treats every column alike
+    and sets ``Representations.columns``, and ``losses`` reads rows by ``gather_rows``. Not inherited."""
 
     def __init__(self, config: BackboneConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__()
@@ -72,6 +77,16 @@ class Backbone(nn.Module, ABC):
             )
         self.num_users, self.num_items = data.num_users, data.num_items
         self.modalities: tuple[str, ...] = ()
+        self.columns: int | None = None
+
+    def keep_own_columns(self) -> None:
+        """Keep this process's columns of every parameter (``crossrec.parallel``); ``columns`` is then L."""
+        for parameter in self.parameters():
+            self.columns = parameter.shape[1]
+            parameter.data = own_columns(parameter.data)
+        for value in vars(self).values():
+            if isinstance(value, SparseMatrix):
+                value.shared = value.transposed.shared = False
 
     @abstractmethod
     def propagate(self) -> Representations:
@@ -108,10 +123,15 @@ def negatives(batch: Batch) -> Tensor:
     return batch.negative_B
 
 
-def gather_batch(user_US: Tensor, item_IS: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of the batch's users, positive and negative items, (B, S) each. Raises ValueError as ``negatives`` does."""
-    user_BS = gather_rows(user_US, batch.user_B)
-    positive_BS, negative_BS = gather_rows(item_IS, torch.cat([batch.item_B, negatives(batch)])).chunk(2)
+def gather_batch(
+    user_US: Tensor, item_IS: Tensor, batch: Batch, columns: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the batch's users, positive and negative items, (B, S) each. ``columns``: as for ``gather_rows``.
+
+    Raises ValueError as ``negatives`` does.
+    """
+    user_BS = gather_rows(user_US, batch.user_B, columns)
+    positive_BS, negative_BS = gather_rows(item_IS, torch.cat([batch.item_B, negatives(batch)]), columns).chunk(2)
     return user_BS, positive_BS, negative_BS
 
 

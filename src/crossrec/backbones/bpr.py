@@ -30,6 +30,7 @@ class BPR(Backbone):
 
     config_type = BPRConfig
     weighs_pairs = True
+    divides_columns = True
 
     def __init__(self, config: BPRConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
@@ -38,7 +39,7 @@ class BPR(Backbone):
         self.item = xavier_table(data.num_items, config.dim, generator)
 
     def propagate(self) -> Representations:
-        return Representations(self.user, self.item)
+        return Representations(self.user, self.item, columns=self.columns)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
         return bpr_terms(reps, batch, self.reg)
@@ -46,9 +47,9 @@ class BPR(Backbone):
 
 def bpr_terms(reps: Representations, batch: Batch, reg: float) -> dict[str, Tensor]:
     """BPR of the dot products of the vectors to score with, and reg · EmbLoss of the same vectors."""
-    user_BS = gather_rows(reps.user_US, batch.user_B)
-    positive_BS = gather_rows(reps.item_IS, batch.item_B)
-    negative_BS = gather_rows(reps.item_IS, negatives(batch))
+    user_BS = gather_rows(reps.user_US, batch.user_B, reps.columns)
+    positive_BS = gather_rows(reps.item_IS, batch.item_B, reps.columns)
+    negative_BS = gather_rows(reps.item_IS, negatives(batch), reps.columns)
     return {
         "bpr": bpr((user_BS * positive_BS).sum(-1), (user_BS * negative_BS).sum(-1), batch.weight_B),
         "reg": reg * embedding_norm(user_BS, positive_BS, negative_BS),

@@ -33,6 +33,7 @@ class LightGCN(Backbone):
 
     config_type = LightGCNConfig
     weighs_pairs = True
+    divides_columns = True
 
     def __init__(self, config: LightGCNConfig, data: TrainingSet, generator: torch.Generator) -> None:
         super().__init__(config, data, generator)
@@ -44,11 +45,11 @@ class LightGCN(Backbone):
     def propagate(self) -> Representations:
         everything = propagate_mean(self.adjacency, torch.cat([self.user, self.item]), self.layers)
         user_UL, item_IL = torch.split(everything, [self.num_users, self.num_items])
-        return Representations(user_UL, item_IL)
+        return Representations(user_UL, item_IL, columns=self.columns)
 
     def losses(self, reps: Representations, batch: Batch) -> dict[str, Tensor]:
-        user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch)
+        user_BL, positive_BL, negative_BL = gather_batch(reps.user_UL, reps.item_IL, batch, reps.columns)
         return {
             "bpr": bpr((user_BL * positive_BL).sum(-1), (user_BL * negative_BL).sum(-1), batch.weight_B),
-            "reg": self.reg * embedding_norm(*gather_batch(self.user, self.item, batch)),
+            "reg": self.reg * embedding_norm(*gather_batch(self.user, self.item, batch, reps.columns)),
         }

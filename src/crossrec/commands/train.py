@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from rich.progress import MofNCompleteColumn, TaskID, TimeElapsedColumn
 from rich.table import Table
 
+from crossrec import parallel
 from crossrec.commands import flags
 from crossrec.commands.progress import STATE, ProgressBar
 from crossrec.console import say, stdout
@@ -114,9 +115,17 @@ def _from_here(config: RunConfig, refit: bool, init_from: Path | None) -> RunCon
 
 
 def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
+    with parallel.joined(config.training.device):
+        return _train_here(config, out, resume or parallel.restarted(), threads)
+
+
+def _train_here(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     flags.use_threads(threads)
     keep_freed_memory()
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
+    if not parallel.is_main():
+        run(config, out, resume=resume)
+        return 0
     label, note = config.label, ""
     with ProgressBar(MofNCompleteColumn(), STATE, TimeElapsedColumn()) as bar:
         task = bar.add_task(label, total=config.training.epochs, state="")
@@ -141,6 +150,7 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
 
 
 def _race(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
+    parallel.require_one_process(f"'crossrec train --alignment {flags.AUTO}', which trains several,")
     flags.use_threads(threads)
     keep_freed_memory()
     label, selection = config.backbone.name, config.training.selection

@@ -178,7 +178,8 @@ def evaluate_splits(
     ks: Sequence[int] = (10, 20),
     chunk: int = CHUNK,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    columns: int | None = None,
 ) -> dict[str, dict[str, float]]:
-    """``evaluate`` for several splits of one data set. Each user is scored once."""
-    ranks = rank_together(user_US, item_IS, list(splits.values()), chunk, depth=max(ks, default=0))
+    """``evaluate`` for several splits of one data set. Each user is scored once. ``columns``: as ``rank_together``."""
+    ranks = rank_together(user_US, item_IS, list(splits.values()), chunk, max(ks, default=0), columns)
     return {name: mean_metrics(per_user(of_split, ks, metrics)) for name, of_split in zip(splits, ranks, strict=True)}

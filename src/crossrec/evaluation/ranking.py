@@ -11,9 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from crossrec import parallel
 from crossrec.errors import ConfigError, DataError, TrainingError
 from crossrec.evaluation.held_out import HeldOut, check_indices, check_pairs, items_of_users
 from crossrec.ops.csr import Ints
+from crossrec.ops.divided import Divided
 from crossrec.ops.topk import stable_topk
 
 NEVER = int(np.iinfo(np.int64).max)
@@ -72,14 +74,46 @@ def rank_held_out(
 
 
 def rank_together(
-    user_US: Tensor, item_IS: Tensor, parts: Sequence[HeldOut], chunk: int = CHUNK, depth: int | None = None
+    user_US: Tensor,
+    item_IS: Tensor,
+    parts: Sequence[HeldOut],
+    chunk: int = CHUNK,
+    depth: int | None = None,
+    columns: int | None = None,
 ) -> list[Ranks]:
-    """``rank_held_out`` for several splits of one data set. Each user is scored once.
+    """``rank_held_out`` for several splits of one data set. Each user is scored once, in one of the processes that
+    train together (``crossrec.parallel``).
 
-    Raises DataError if the splits have different numbers of users or items.
+    ``columns``: S, where ``user_US`` has this process's columns only. Raises DataError if the splits have different
+    numbers of users or items.
     """
-    _check_shapes(user_US, item_IS, *_shape_of(parts))
-    return _rank(lambda user_E, mask: _masked_scores(user_US, item_IS, user_E, mask, chunk), parts, depth)
+    if columns is None:
+        _check_shapes(user_US, item_IS, *_shape_of(parts))
+
+    def masked_scores(user_E: Ints, own: slice, mask: tuple[Ints, Ints]) -> Iterator[tuple[int, Tensor]]:
+        return _masked_scores(_rows(user_US, user_E, own, columns), item_IS, mask, chunk)
+
+    return _rank(masked_scores, parts, depth)
+
+
+def _rows(user_US: Tensor, user_E: Ints, own: slice, columns: int | None) -> Tensor:
+    """Vectors of the users ``user_E[own]``, whole; ``own`` is this process's part of ``_parts``."""
+
+    def rows(part: slice) -> Tensor:
+        return user_US.detach()[torch.from_numpy(user_E[part]).to(user_US.device)]
+
+    if columns is None:
+        return rows(own)
+    whole = [
+        Divided(rows(part), "columns", torch.Size([part.stop - part.start, columns])).to(number)
+        for number, part in enumerate(_parts(user_E))
+    ]
+    return next(row_ES for row_ES in whole if row_ES is not None)
+
+
+def _parts(user_E: Ints) -> list[slice]:
+    """Users of each process, in whole blocks, so that products are those of one process."""
+    return parallel.parts(len(user_E), BLOCK)
 
 
 def rank_scores(scorer: Scorer, parts: Sequence[HeldOut], depth: int | None = None) -> list[Ranks]:
@@ -87,7 +121,8 @@ def rank_scores(scorer: Scorer, parts: Sequence[HeldOut], depth: int | None = No
     if scorer.shape != _shape_of(parts):
         raise DataError(f"scores of {scorer.shape} users and items cannot rank those of {_shape_of(parts)}")
 
-    def masked_scores(user_E: Ints, mask: tuple[Ints, Ints]) -> Iterator[tuple[int, Tensor]]:
+    def masked_scores(all_user_E: Ints, own: slice, mask: tuple[Ints, Ints]) -> Iterator[tuple[int, Tensor]]:
+        user_E = all_user_E[own]
         for first in range(0, len(user_E), CHUNK):
             score_IC = scorer.scores(user_E[first : first + CHUNK]).T.contiguous()
             low, high = np.searchsorted(mask[0], [first, first + CHUNK])
@@ -106,7 +141,7 @@ def _shape_of(parts: Sequence[HeldOut]) -> tuple[int, int]:
 
 
 def _rank(
-    masked_scores: Callable[[Ints, tuple[Ints, Ints]], Iterator[tuple[int, Tensor]]],
+    masked_scores: Callable[[Ints, slice, tuple[Ints, Ints]], Iterator[tuple[int, Tensor]]],
     parts: Sequence[HeldOut],
     depth: int | None,
 ) -> list[Ranks]:
@@ -117,18 +152,30 @@ def _rank(
     row_P = np.concatenate([row_U[part.user_E][part.row_P] for part in parts])
     order = np.argsort(row_P, kind="stable")
     row_P, item_P = row_P[order], np.concatenate([part.item_P for part in parts])[order]
-    rank_P = np.empty(len(row_P), dtype=np.int64)
-    for first, score_IC in masked_scores(user_E, mask):
-        low, high = np.searchsorted(row_P, [first, first + score_IC.shape[1]])
-        row_p = torch.from_numpy(row_P[low:high] - first).to(score_IC.device)
+    sorted_rank_P = torch.empty(len(row_P), dtype=torch.int64)
+    shares = _parts(user_E)
+    own = shares[parallel.rank()]
+    for first, score_IC in masked_scores(user_E, own, _of_part(mask, own)):
+        start = own.start + first
+        low, high = np.searchsorted(row_P, [start, start + score_IC.shape[1]])
+        row_p = torch.from_numpy(row_P[low:high] - start).to(score_IC.device)
         item_p = torch.from_numpy(item_P[low:high]).to(score_IC.device)
-        rank_P[order[low:high]] = _ranks_among(score_IC, row_p, item_p, depth).cpu().numpy()
+        sorted_rank_P[low:high] = _ranks_among(score_IC, row_p, item_p, depth)
+    parallel.fill_rows(sorted_rank_P, [slice(*np.searchsorted(row_P, [s.start, s.stop])) for s in shares])
+    rank_P = np.empty(len(row_P), dtype=np.int64)
+    rank_P[order] = sorted_rank_P.numpy()
     ranks = []
     ends = np.cumsum([len(part.row_P) for part in parts])
     for part, rank_p in zip(parts, np.split(rank_P, ends[:-1]), strict=True):
         rank_p[part.trained_P] = NEVER
         ranks.append(Ranks(part.user_E, part.row_P, part.item_P, rank_p))
     return ranks
+
+
+def _of_part(mask: tuple[Ints, Ints], part: slice) -> tuple[Ints, Ints]:
+    """The training pairs of some of the users, counted from the first of them."""
+    low, high = np.searchsorted(mask[0], [part.start, part.stop])
+    return mask[0][low:high] - part.start, mask[1][low:high]
 
 
 def _all_users(parts: Sequence[HeldOut]) -> tuple[Ints, tuple[Ints, Ints]]:
@@ -208,7 +255,8 @@ def top_k(
     item_EK = np.full((len(users), k), -1, dtype=np.int64)
     score_EK = np.full((len(users), k), -np.inf, dtype=np.float32)
     mask = items_of_users(users, train_user, train_item, num_users)
-    for first, score_IC in _masked_scores(user_US, item_IS, users, mask, chunk):
+    user_ES = user_US.detach()[torch.from_numpy(users).to(user_US.device)]
+    for first, score_IC in _masked_scores(user_ES, item_IS, mask, chunk):
         item, score = stable_topk(score_IC.T.contiguous(), k)
         cells = slice(first, first + len(score)), slice(0, score.shape[1])
         score_EK[cells], item_EK[cells] = score.cpu().numpy(), item.cpu().numpy()
@@ -217,16 +265,15 @@ def top_k(
 
 
 def _masked_scores(
-    user_US: Tensor, item_IS: Tensor, user_E: Ints, mask: tuple[Ints, Ints], chunk: int
+    user_ES: Tensor, item_IS: Tensor, mask: tuple[Ints, Ints], chunk: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first position, score_IC) for consecutive chunks of ``user_E``, with -inf at the masked pairs.
+    """Yield (first position, score_IC) for consecutive chunks of the users, with -inf at the masked pairs.
 
     All chunks share one buffer. Items are its rows, because threads share a product by its rows.
     """
     if chunk < 1:
         raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
-    users = torch.from_numpy(user_E).to(user_US.device)
-    user_ES, items = user_US.detach()[users].float(), item_IS.detach().float()
+    user_ES, items = user_ES.float(), item_IS.detach().float()
     _check_finite(user_ES, items)
     total = len(user_ES)
     padded = -(-total // BLOCK) * BLOCK

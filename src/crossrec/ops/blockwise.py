@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from crossrec import parallel
+from crossrec.ops.row_blocks import over_blocks, row_blocks
 
 Precision = Literal["bfloat16"]
 """Type of the large products of contrastive terms. None: the type of the vectors."""
@@ -29,13 +33,16 @@ SAFE_LOGIT = 40.0
 
 
 def rows_per_block(left_NL: Tensor, columns: int) -> int:
-    """How many rows to multiply with so many columns at a time: equal blocks for a CPU's cache or a GPU's memory."""
+    """How many rows to multiply with so many columns at a time: equal blocks for a CPU's cache or a GPU's memory.
+
+    Of GPUs each gets a block at least; blocks of a CPU do not depend on the number of processes.
+    """
     rows, columns = max(1, len(left_NL)), max(1, columns)
     if left_NL.device.type == "cpu":
         size = torch.get_num_threads() * max(_BLOCK_ROWS, _BLOCK_NUMBERS // columns)
         size = min(size, max(16, _BLOCK_LIMIT // columns))
     else:
-        size = min(rows, max(16, _GPU_LIMIT // columns))
+        size = min(-(-rows // parallel.size()), max(16, _GPU_LIMIT // columns))
     return -(-rows // max(1, round(rows / size)))
 
 
@@ -197,8 +204,8 @@ def softmax_products(
     total_N, maximum_N = torch.zeros_like(weight), torch.zeros_like(weight)
     size = rows_per_block(left, columns)
     tiles = _column_tiles(size, columns, right_cast, unshifted=unshifted)
-    for start in range(0, len(left), size):
-        block = slice(start, start + size)
+
+    def visit(block: slice, sums: Sequence[Tensor]) -> None:
         for tile, buffer in tiles:
             padded = torch.mm(left_cast[block], right_cast[tile].T, out=buffer[: len(weight[block])])
             logit = padded[:, : columns - tile.start]
@@ -208,10 +215,17 @@ def softmax_products(
             total_N[block] += torch.sum(logit, 1, dtype=left.dtype)
             if grad_left is not None:
                 add_matmul_(grad_left[block], padded, right_cast[tile])
-        if grad_right is not None:
+        for total in sums:
             scaled = left[block] * (weight[block] / total_N[block]).unsqueeze(1)
             for tile, buffer in tiles:
-                add_matmul_(grad_right[tile], buffer[: len(scaled)].T, scaled, 1 / LOG2E)
+                add_matmul_(total[tile], buffer[: len(scaled)].T, scaled, 1 / LOG2E)
+
+    over_blocks(
+        row_blocks(len(left), size),
+        visit,
+        rows=[m for m in (total_N, maximum_N, grad_left) if m is not None],
+        sums=[] if grad_right is None else [grad_right],
+    )
     value_N = total_N.log2().add_(maximum_N).mul_(1 / LOG2E)[:rows]
     if grad_left is not None:
         grad_left = grad_left[:rows].mul_((weight / total_N)[:rows].unsqueeze(1))
@@ -227,10 +241,12 @@ def exp_kernel_sums(vector: Tensor, weight: Tensor, scale: float) -> tuple[Tenso
     total_N, sum_NL = torch.zeros_like(weight), torch.zeros_like(vector)
     size = rows_per_block(vector, len(vector))
     buffer = block_buffer(min(size, len(vector)), len(vector), vector)
-    for start in range(0, len(vector), size):
-        block = slice(start, min(start + size, len(vector)))
-        kernel = torch.mm(left[block], vector.T, out=buffer[: block.stop - start]).exp2_()
+
+    def visit(block: slice, _: Sequence[Tensor]) -> None:
+        kernel = torch.mm(left[block], vector.T, out=buffer[: block.stop - block.start]).exp2_()
         kernel[:, block].fill_diagonal_(0)
         total_N[block].addmv_(kernel, weight)
         sum_NL[block].addmm_(kernel, weighted)
+
+    over_blocks(row_blocks(len(vector), size), visit, rows=(total_N, sum_NL))
     return total_N.mul_(weight), sum_NL.mul_(weight.unsqueeze(1))

@@ -6,7 +6,8 @@ the same as plain formulas.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from crossrec.ops.blockwise import (
     pad_rows,
     rows_per_block,
 )
+from crossrec.ops.row_blocks import over_blocks, row_blocks
 
 KEPT_NUMBERS = 1 << 27
 """Entries of a Sinkhorn kernel that is kept between its rounds (512 MB of float32). A larger one is computed again in
@@ -123,7 +125,7 @@ class _Kernel:
         self.inverse = inverse_scale(temperature, vector.dtype)
         rows, columns = len(self.vector), len(self.prototype)
         size = rows_per_block(self.vector, columns)
-        self._row_blocks = [slice(start, start + size) for start in range(0, rows, size)]
+        self._row_blocks = row_blocks(rows, size)
         self._prototype_cast = self.prototype.to(vector.dtype if precision is None else torch.bfloat16)
         self._logit_buffer = block_buffer(size, columns, vector)
         self._cast_buffer = None if precision is None else block_buffer(size, columns, self._prototype_cast)
@@ -139,9 +141,11 @@ class _Kernel:
         total_N, maximum_N = torch.empty_like(self.weight), torch.zeros_like(self.weight)
         grad_vector, grad_prototype = torch.empty_like(self.vector), torch.zeros_like(self.prototype)
         scaled = self.vector * (self.inverse * LOG2E)
-        for block in self._row_blocks:
+
+        def visit(block: slice, sums: Sequence[Tensor]) -> None:
+            grad_prototype, column_sum_P = sums
             logit = self._logits(scaled[block])
-            self._fill(block, logit)
+            self._fill(block, logit, column_sum_P)
             maximum = exp2_rows_(logit, unshifted=unshifted)
             if maximum is not None:
                 maximum_N[block] = maximum
@@ -150,6 +154,9 @@ class _Kernel:
             matmul_into(grad_vector[block], exponential, self._prototype_cast)
             shared = scaled[block] * (self.weight[block] / total).unsqueeze(1)
             add_matmul_(grad_prototype, exponential.T, shared, partitions / LOG2E)
+
+        rows, sums = (total_N, maximum_N, grad_vector), (grad_prototype, self._column_sum_P)
+        over_blocks(self._row_blocks, visit, rows=rows, sums=sums)
         grad_vector *= (self.weight / total_N).mul_(partitions).unsqueeze(1)
         return total_N.log2().add_(maximum_N).mul_(1 / LOG2E), grad_vector, grad_prototype
 
@@ -162,38 +169,43 @@ class _Kernel:
             scaling_P /= scaling_P.max()  # a factor common to all prototypes cancels
             if number + 1 < rounds:
                 column_sum_P.zero_()
-                for block, kernel_NP in self._blocks():
-                    column_sum_P.addmv_(kernel_NP.T, self.weight[block] / (kernel_NP @ scaling_P))
+                over_blocks(self._row_blocks, partial(self._add_column_sums, scaling_P), sums=[column_sum_P])
         return scaling_P
+
+    def _add_column_sums(self, scaling_P: Tensor, block: slice, sums: Sequence[Tensor]) -> None:
+        kernel_NP = self._kernel(block)
+        sums[0].addmv_(kernel_NP.T, self.weight[block] / (kernel_NP @ scaling_P))
 
     def code_products(self, scaling_P: Tensor) -> tuple[Tensor, Tensor]:
         """C q_n, (N, L), and Σ_n t_n c_n K_np, (P, L), which is Σ_n t_n q_np without the factor a_p."""
         scaled_PL = (self.prototype * scaling_P.unsqueeze(1)).to(self._prototype_cast.dtype)
         code_vector, code_target = torch.empty_like(self.vector), torch.zeros_like(self.prototype)
-        for block, kernel_NP in self._blocks():
+
+        def visit(block: slice, sums: Sequence[Tensor]) -> None:
+            kernel_NP = self._kernel(block)
             inverse_total = (kernel_NP @ scaling_P).reciprocal_().unsqueeze(1)
             code = self._cast(kernel_NP)
             matmul_into(code_vector[block], code, scaled_PL)
             code_vector[block] *= inverse_total
-            add_matmul_(code_target, code.T, self.target[block] * inverse_total)
+            add_matmul_(sums[0], code.T, self.target[block] * inverse_total)
+
+        over_blocks(self._row_blocks, visit, rows=[code_vector], sums=[code_target])
         return code_vector, code_target
 
-    def _fill(self, block: slice, logit: Tensor) -> None:
+    def _fill(self, block: slice, logit: Tensor, column_sum_P: Tensor) -> None:
         """Set a block of rows from its logits, x · c / λ · log2 e, and add it to the sums of the columns."""
         target = self._buffer[: len(logit)] if self._matrix is None else self._matrix[block]  # type: ignore[index]
         if self._rounds is None:
             target.zero_().scatter_(1, logit.argmax(1, keepdim=True), 1.0)
         else:
             torch.mul(logit, self._from_logits, out=target).exp2_()
-            self._column_sum_P.addmv_(target.T, self.weight[block])
+            column_sum_P.addmv_(target.T, self.weight[block])
 
-    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and K of every block."""
-        for block in self._row_blocks:
-            if self._matrix is not None:
-                yield block, self._matrix[block]
-            else:
-                yield block, self._logits(self.vector[block] * (LOG2E / self._epsilon)).exp2_()
+    def _kernel(self, block: slice) -> Tensor:
+        """K of a block of rows."""
+        if self._matrix is not None:
+            return self._matrix[block]
+        return self._logits(self.vector[block] * (LOG2E / self._epsilon)).exp2_()
 
     def _logits(self, scaled: Tensor) -> Tensor:
         """Products of a block of scaled vectors with all prototypes, in the buffer of logits."""

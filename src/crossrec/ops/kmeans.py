@@ -5,10 +5,13 @@ faiss has one too, but is missing on some platforms and seeds itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from crossrec.ops.blockwise import block_buffer, rows_per_block
+from crossrec.ops.row_blocks import over_blocks, row_blocks
 
 
 @torch.no_grad()
@@ -43,8 +46,10 @@ def nearest(vector_NL: Tensor, centroid_PL: Tensor) -> Tensor:
     index_N = torch.empty(len(vector_NL), dtype=torch.int64, device=vector_NL.device)
     size = rows_per_block(vector_NL, len(centroid_PL))
     buffer = block_buffer(size, len(centroid_PL), vector_NL)
-    for start in range(0, len(vector_NL), size):
-        block = vector_NL[start : start + size]
-        score = torch.mm(block, centroid_PL.T, out=buffer[: len(block)]).sub_(half_square_P)
-        index_N[start : start + size] = score.argmax(1)
+
+    def visit(block: slice, _: Sequence[Tensor]) -> None:
+        score = torch.mm(vector_NL[block], centroid_PL.T, out=buffer[: block.stop - block.start]).sub_(half_square_P)
+        index_N[block] = score.argmax(1)
+
+    over_blocks(row_blocks(len(vector_NL), size), visit, rows=[index_N])
     return index_N

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
+
+from crossrec import parallel
 
 CUDA_USES_CSR = True
 """Whether a GPU multiplies by ``csr_sums``, which shares long rows among its threads, or by ``bag_sums`` as a CPU does.
@@ -34,6 +37,8 @@ class SparseMatrix:
     ) -> None:
         self.indptr, self.indices, self.values, self.num_columns = indptr, indices, values, num_columns
         self.transposed = transposed or self
+        self.shared = True
+        """Whether processes share out the rows of a product; not where each has columns of the dense matrix."""
 
     @classmethod
     def from_scipy(cls, matrix: sp.spmatrix, *, symmetric: bool, device: torch.device | str = "cpu") -> SparseMatrix:
@@ -62,7 +67,8 @@ class SparseMatrix:
 
     def product(self, dense: Tensor) -> Tensor:
         """The product without a gradient."""
-        return _weighted_sums(self.indptr, self.indices, self.values.to(dense.dtype), dense)
+        sums = _shared_sums if self.shared else _weighted_sums
+        return sums(self.indptr, self.indices, self.values.to(dense.dtype), dense)
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -123,6 +129,26 @@ def _pointers(sorted_E: Tensor, count: int) -> Tensor:
     return torch.searchsorted(sorted_E, torch.arange(count + 1, device=sorted_E.device))
 
 
+SMALL = 1 << 20
+"""A product of fewer entries times columns is computed in every process: handing rows over takes as long."""
+
+
+def _shared_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
+    """``_weighted_sums``, of which every process computes rows with an equal share of the entries."""
+    count, processes = len(index_E), parallel.size()
+    if processes == 1 or count * dense.shape[1] < SMALL:
+        return _weighted_sums(indptr, index_E, values_E, dense)
+    bound = torch.arange(1, processes, device=indptr.device) * count // processes
+    cuts = [0, *torch.searchsorted(indptr, bound.to(indptr.dtype)).tolist(), len(indptr) - 1]
+    rows = [slice(start, stop) for start, stop in pairwise(cuts)]
+    product, own = dense.new_empty(len(indptr) - 1, dense.shape[1]), rows[parallel.rank()]
+    first, last = int(indptr[own.start]), int(indptr[own.stop])
+    own_indptr = indptr[own.start : own.stop + 1] - first
+    product[own] = _weighted_sums(own_indptr, index_E[first:last], values_E[first:last], dense)
+    parallel.fill_rows(product, rows)
+    return product
+
+
 def _weighted_sums(indptr: Tensor, index_E: Tensor, values_E: Tensor, dense: Tensor) -> Tensor:
     return (csr_sums if dense.device.type == "cuda" and CUDA_USES_CSR else bag_sums)(indptr, index_E, values_E, dense)
 
@@ -161,7 +187,7 @@ class _WeightedProduct(torch.autograd.Function):
     def forward(ctx: Any, values_E: Tensor, dense: Tensor, pattern: SparsePattern) -> Tensor:
         ctx.save_for_backward(values_E, dense)
         ctx.pattern = pattern
-        return _weighted_sums(pattern.indptr, pattern.column_E, values_E, dense)
+        return _shared_sums(pattern.indptr, pattern.column_E, values_E, dense)
 
     @staticmethod
     @once_differentiable
@@ -171,7 +197,7 @@ class _WeightedProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             by_values = _entry_dots(pattern, grad, dense)
         if ctx.needs_input_grad[1]:
-            by_dense = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, values_E[order_E], grad)
+            by_dense = _shared_sums(pattern.transposed_indptr, pattern.transposed_row_E, values_E[order_E], grad)
         return by_values, by_dense, None
 
 
@@ -188,7 +214,7 @@ class _EntryDots(torch.autograd.Function):
         (left_RL, right_CL), pattern, order_E = ctx.saved_tensors, ctx.pattern, ctx.pattern.order_E
         by_left = by_right = None
         if ctx.needs_input_grad[0]:
-            by_left = _weighted_sums(pattern.indptr, pattern.column_E, grad_E, right_CL)
+            by_left = _shared_sums(pattern.indptr, pattern.column_E, grad_E, right_CL)
         if ctx.needs_input_grad[1]:
-            by_right = _weighted_sums(pattern.transposed_indptr, pattern.transposed_row_E, grad_E[order_E], left_RL)
+            by_right = _shared_sums(pattern.transposed_indptr, pattern.transposed_row_E, grad_E[order_E], left_RL)
         return by_left, by_right, None

@@ -10,9 +10,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from crossrec.ops.divided import whole_columns
 
-def gather_rows(table_IL: Tensor, index_N: Tensor) -> Tensor:
-    """Rows of a matrix, (N, L). The backward pass is fast and deterministic on a CPU."""
+
+def gather_rows(table_IL: Tensor, index_N: Tensor, columns: int | None = None) -> Tensor:
+    """Rows of a matrix, (N, L). The backward pass is fast and deterministic on a CPU.
+
+    ``columns``: L, where every process has its own columns of the matrix; the rows are whole in all of them.
+    """
+    if columns is not None:
+        return whole_columns(gather_rows(table_IL, index_N), columns)
     if table_IL.device.type == "cpu":
         rows_NL: Tensor = _GatherRows.apply(table_IL, index_N)  # type: ignore[no-untyped-call]
         return rows_NL

@@ -94,7 +94,7 @@ class TrainedEmbeddings:
         """Take the vectors of an objective that was trained on ``dataset``. Leaves the objective in ``eval()`` mode."""
         objective.eval()
         model, cross = objective.backbone, objective.cross
-        reps = objective.propagate()
+        reps = objective.whole_vectors()
         encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
         aligners: dict[tuple[str, str], Aligner] = {}
         if cross is not None:

@@ -10,14 +10,16 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from crossrec import parallel
 from crossrec._version import __version__
 from crossrec.data import Dataset, Interactions, load
 from crossrec.data.io.atomic import write_json_atomic, write_text_atomic
@@ -118,6 +120,9 @@ def run(
     checkpoint; a finished run returns its metrics. Where ``pause``, called before every epoch of the first training,
     returns True, the run stops after a checkpoint and returns an empty dict.
 
+    Several processes that train together (``crossrec.parallel``) all call this; the first one writes, and reports. All
+    read checkpoints, so ``out`` is a folder that all hosts share.
+
     ``out`` is locked while the run trains. Raises RunError if another process trains into ``out``, if ``out`` holds a
     run and ``resume`` is False, if it holds a run of another configuration or data set, or if it holds files that are
     not of a run; MemoryLimitError, before it starts, where training on a CPU takes more memory than there is
@@ -125,15 +130,17 @@ def run(
     and ``fit`` do.
     """
     out = Path(out)
-    lock = FolderLock(out)
-    lock.check()
+    lock = FolderLock(out) if parallel.is_main() else None
+    if lock is not None:
+        lock.check()
     dataset = dataset or load(config.data)
     start = None
     if config.init_from is not None:  # a training that is resumed goes on from the run that it began with
-        start = (begun_from(out) if resume else None) or run_identity(config.init_from)
+        source = config.init_from
+        start = parallel.from_main(lambda: (begun_from(out) if resume else None) or run_identity(source))
     identity = config.identity(dataset, start)
-    if (metrics := finished_metrics(out, identity, resume)) is not None:
-        return metrics
+    if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume))) is not None:
+        return cast(dict[str, Any], metrics)
     parameters = None if config.init_from is None else WarmStart.open(config.init_from, config)
     if parameters is not None and parameters.identity != start:
         raise RunError(
@@ -146,16 +153,19 @@ def run(
     tracker: Tracker | None = None
 
     def after_epoch(progress: Progress) -> None:
+        if not parallel.is_main():
+            return
         _write_history(out, progress)
         if tracker is not None:
             tracker.log(progress.history[-1], progress.epoch)
         on_epoch(progress)
 
-    with lock:  # look again: another process may have trained it meanwhile
-        if (metrics := finished_metrics(out, identity, resume)) is not None:
-            return metrics
-        claim(out, config, identity, dataset, start)
-        if config.training.tracker is not None:
+    with lock or nullcontext():  # look again: another process may have trained it meanwhile
+        if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume))) is not None:
+            return cast(dict[str, Any], metrics)
+        if parallel.is_main():
+            claim(out, config, identity, dataset, start)
+        if config.training.tracker is not None and parallel.is_main():
             tracker = TRACKERS[config.training.tracker](config.label, out, config.model_dump(mode="json"))
         progress = fit(
             objective,
@@ -189,9 +199,10 @@ def run(
         }
         if parameters is not None:
             metrics["init_from"] = {"identity": parameters.identity, **matched}
-        _write_history(out, progress)
+        if parallel.is_main():
+            _write_history(out, progress)
         if config.refit:
-            write_tensors(out / MEASURED_FILE, objective.state_dict(), {"identity": identity})
+            write_tensors(out / MEASURED_FILE, objective.whole_state(), {"identity": identity})
             everything = dataset.all_in_training()
             del objective, data  # the second training needs their memory
             objective, data, _ = _prepare(config, everything, parameters, measured=False)
@@ -202,7 +213,7 @@ def run(
                 config.training.model_copy(update={"epochs": progress.best_epoch}),
                 checkpoints=out / "checkpoint" / "refit",
                 identity=identity,
-                on_epoch=on_refit_epoch,
+                on_epoch=on_refit_epoch if parallel.is_main() else lambda _: None,
                 follow=progress,
             )
             metrics["refit"] = {
@@ -210,8 +221,11 @@ def run(
                 "interactions": len(everything.train),
                 "train_seconds_per_epoch": _seconds_per_epoch(progress),
             }
-        write_tensors(out / "model.safetensors", objective.state_dict(), {"identity": identity})
-        TrainedEmbeddings.from_objective(objective, dataset, config, identity).save(out / EMBEDDINGS_FILE)
+        write_tensors(out / "model.safetensors", objective.whole_state(), {"identity": identity})
+        vectors = TrainedEmbeddings.from_objective(objective, dataset, config, identity)
+        if not parallel.is_main():
+            return metrics
+        vectors.save(out / EMBEDDINGS_FILE)
         write_json_atomic(out / "metrics.json", metrics)
         seal(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)
@@ -229,7 +243,7 @@ def _prepare(
     ``measured``: whether the training is measured, and so must not begin with what has learnt held-out interactions.
     """
     device = torch_device(config.training.device)
-    if device.type == "cpu":
+    if device.type == "cpu" and parallel.size() == 1:
         require_training_memory(config, dataset)
     data = training_set(dataset).to(device)
     objective = Objective(config.backbone, config.alignment, data, config.training.seed).to(device)

@@ -28,7 +28,7 @@ def strengths(objective: Objective, data: TrainingSet) -> dict[str, float]:
     Draws no random number.
     """
     objective.eval()
-    reps, cross = objective.for_alignment(objective.propagate()), objective.cross
+    reps, cross = objective.for_alignment(objective.whole_vectors()), objective.cross
     if not isinstance(cross, Cross):  # a Cross without terms has no parameters
         cross = Cross(
             reps.item_IL.shape[1],

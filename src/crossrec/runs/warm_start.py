@@ -89,6 +89,7 @@ class WarmStart:
         for name, parameter in objective.named_parameters():
             leaf = next(part for part in reversed(name.split(".")) if not part.isdigit())
             weight = weights.get(name)
+            weight = None if weight is None else objective.own_part(name, weight)
             if weight is None or weight.shape[1:] != parameter.shape[1:] or leaf.startswith("feature"):
                 continue
             row_N = _table_rows(leaf, len(weight), len(parameter), tables) if name.startswith("backbone.") else None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from crossrec import parallel
 from crossrec.data.io.atomic import write_chunks_atomic
 
 DTYPES = {
@@ -36,9 +37,15 @@ RANK = {dtype: rank for rank, dtype in enumerate(NAMES)}
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors (any of ``DTYPES``, shape, strides, sharing, device) to a safetensors file, atomically.
 
-    Raises RunError if the file cannot be written.
+    Of several processes that train together (``crossrec.parallel``) the first one writes; all call this. Raises
+    RunError if the file cannot be written.
     """
-    write_chunks_atomic(path, tensor_chunks(tensors, metadata))
+    chunks = tensor_chunks(tensors, metadata)
+    if parallel.is_main():
+        write_chunks_atomic(path, chunks)
+    else:
+        for _ in chunks:  # hand over this process's part of each tensor
+            pass
 
 
 def tensor_chunks(
@@ -59,10 +66,13 @@ def tensor_chunks(
         yield _memory(tensors[name].detach().cpu().contiguous())
 
 
-def read_tensors(path: Path | str) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path | str, part: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor
+) -> dict[str, Tensor]:
     """The tensors of a file that ``write_tensors`` wrote, on the CPU, each with memory of its own.
 
-    Raises OSError if the file cannot be read, ValueError if it is no such file.
+    ``part(name, tensor)``: what to keep of a tensor, so that no more is in memory than that and one tensor. Raises
+    OSError if the file cannot be read, ValueError if it is no such file.
     """
     tensors = {}
     with open(path, "rb") as file:
@@ -72,10 +82,11 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
             data_start = file.tell()
             for name, entry in header.items():
                 if name != "__metadata__":
-                    tensor = tensors[name] = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
+                    tensor = torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]])
                     file.seek(data_start + entry["data_offsets"][0])
                     if file.readinto(_memory(tensor)) < tensor.numel() * tensor.itemsize:
                         raise ValueError("cut short")
+                    tensors[name] = part(name, tensor)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a safetensors file: {error}") from None
     return tensors
