@@ -35,6 +35,7 @@ CHECKS = {
     "numbers.resume": 20,
     "numbers.ranking": 20,
     "numbers.command": 60,
+    "numbers.nccl": 20,
     "numbers.features": 20,
     "speed.rates": 30,
     "speed.trainings": 130,

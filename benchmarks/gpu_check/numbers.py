@@ -179,9 +179,9 @@ def command(session: Session) -> None:
             done = subprocess.run(lists, capture_output=True, text=True, check=False)
             row.value = done.stderr.strip()[-200:] or f"recall@20 {alone['test']['recall@20']:.3f}"
             row.bound, row.ok = "exit code 0", done.returncode == 0
-        with session.part("torchrun with one process" + (" (NCCL)" if session.on_gpu else "")) as row:
-            if importlib.util.find_spec("crossrec.parallel") is None or session.tiny:
-                row.skipped = "a short run" if session.tiny else "this version trains in one process"
+        with session.part("torchrun with one process") as row:
+            if session.tiny:
+                row.skipped = "a short run"
                 return
             runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1", "-m"]
             metrics = _train(runner, options, folder / "torchrun")
@@ -197,6 +197,24 @@ def _train(runner: list[str], options: list[str], out: Path) -> dict[str, Any]:
         raise RuntimeError(done.stderr.strip()[-200:].replace("\n", " "))
     metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     return metrics
+
+
+def nccl(session: Session) -> None:
+    """What several processes hand each other by NCCL, here by one process, since a GPU takes part once."""
+    with session.part("collectives of NCCL, one process") as row:
+        if not session.on_gpu:
+            row.skipped = "no GPU"
+            return
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1, device_id=session.device)
+        sent = torch.arange(1000.0, device=session.device)
+        summed, gathered, broadcast = sent.clone(), torch.empty_like(sent), sent.clone()
+        torch.distributed.all_reduce(summed)
+        torch.distributed.all_gather_into_tensor(gathered, sent)
+        torch.distributed.broadcast(broadcast, 0)
+        row.ok = all(torch.equal(sent, received) for received in (summed, gathered, broadcast))
+        row.value, row.bound = "the same" if row.ok else "others", "the same"
+        torch.distributed.destroy_process_group()
 
 
 def features(session: Session) -> None:
