@@ -212,6 +212,34 @@ def test_after_the_timeout_no_trial_is_started(crossrec, quick, space, tmp_path,
     assert "bpr + cross: no setting was tried" in answer.out
 
 
+def test_settings_that_lag_behind_are_stopped(crossrec, quick, space, tmp_path, monkeypatch):
+    """The same settings as without, and the same best one; what was stopped is told, has no value, and stays so."""
+    rows = "".join(f"{epoch},{{value}}\\n" for epoch in range(1, 12))
+    table = f'f"epoch,valid_recall@20\\n{rows}".encode()'
+    code = tuning.SCRIPT.replace("encode(metrics)}", f"encode(metrics), 'history.csv': {table}}}")
+    monkeypatch.setattr(tuning, "SCRIPT", code)
+    values = {"backbone": {"reg": {"low": 0.1, "high": 0.6}}}
+    flags = [*COMMON, "--alignments", "none", "--space", space(values), "--search", "tpe", "--trials", "6"]
+    out = tmp_path / "out"
+    answer = crossrec(*flags, "--prune", "--out", out)
+    assert answer.code == 0, answer.err
+    rows = trials(out)
+    best, expected = -1.0, []
+    for row in rows:  # of fewer than six settings the best one goes on
+        value = 0.3 - abs(float(row["reg"]) - 0.3) / 10
+        expected.append("done" if value >= best or len(expected) == 5 else "stopped early after epoch 10")
+        best = max(best, value)
+    assert [row["state"] for row in rows[:5]] == expected[:5]
+    stopped = sum(row["state"] != "done" for row in rows)
+    assert stopped
+    assert f"bpr: {stopped} settings were stopped early, as they lagged behind." in answer.out
+    assert "have no value" not in answer.out
+    assert [row["valid recall@20"] == "" for row in rows] == [row["state"] != "done" for row in rows]
+    started = tuning.starts(out)
+    again = crossrec(*flags, "--prune", "--out", out)
+    assert (again.code, again.out, tuning.starts(out)) == (0, answer.out, started)
+
+
 def run(out, flags, seconds, **how):
     command = [sys.executable, tuning.__file__, str(seconds), *map(str, flags), "--out", str(out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
@@ -288,6 +316,7 @@ MISTAKES = {
     "unknown search": (["--search", "gird"], ["--search", "gird", "grid"]),
     "unknown space": (["--space", "papr"], ["--space papr", "'paper'"]),
     "no trials": (["--trials", "0"], ["--trials", "0"]),
+    "a grid stopped early": (["--prune"], ["--prune, none on lightgcn", "--search tpe"]),
     "no time": (["--timeout", "0"], ["--timeout", "0"]),
     "negative search seed": (["--search-seed", "-1"], ["--search-seed", "-1"]),
     "seed for seeds": (["--seed", "1"], ["--seed", "--seeds"]),

@@ -72,6 +72,7 @@ def test_a_stopped_pool_frees_its_folder(tmp_path, monkeypatch):
         assert not other.acquire()
     assert not (tmp_path / FILE).exists()
     assert other.acquire()
+    other.release()
 
 
 def test_what_a_killed_pool_trains_keeps_the_folder_locked(tmp_path, monkeypatch):
@@ -87,6 +88,7 @@ def test_what_a_killed_pool_trains_keeps_the_folder_locked(tmp_path, monkeypatch
     assert not other.acquire()
     pool._running[0].process.communicate()
     assert other.acquire()
+    other.release()
 
 
 PROGRESS = "print('bpr epoch 3: loss 0.5', flush=True); import os, sys"

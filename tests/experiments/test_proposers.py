@@ -121,3 +121,24 @@ def test_a_full_disk_under_the_journal_is_named(tmp_path, monkeypatch):
         open_storage(None, tmp_path) as storage,
     ):
         OptunaProposer(storage, "a", space, trials=2, seed=0)
+
+
+def test_only_hopeless_settings_are_stopped_early_and_stay_so(tmp_path):
+    """At 10 and 30 epochs, by the best third of those that came so far; the first one has nobody to compare with."""
+    space, stopped = Space({"x": Range(0, 1)}), {}
+    curves = [[0.3] * 40, [0.2] * 40, [0.2] * 9, [0.3] * 29 + [0.4] * 11, [0.31] * 40, [0.1] * 40]
+    for again in range(2):  # the second time the search is started anew
+        with open_storage(None, tmp_path) as storage:
+            proposer = OptunaProposer(storage, "a", space, trials=len(curves), seed=0, prune=True)
+            for number, curve in enumerate(curves):
+                assert proposer.propose()[0] == number
+                epoch = proposer.stopped_after(number, [] if again else curve)
+                assert proposer.stopped_after(number, curve) == epoch
+                stopped[number, again] = epoch
+                if epoch is None:
+                    proposer.report(number, curve[-1])
+        assert [stopped[number, again] for number in range(6)] == [None, 10, None, None, 30, 10]
+    with open_storage(None, tmp_path) as storage:
+        proposer = OptunaProposer(storage, "b", space, trials=2, seed=0)
+        for curve in curves[:2]:
+            assert proposer.stopped_after(proposer.propose()[0], curve) is None, "only where it is asked for"

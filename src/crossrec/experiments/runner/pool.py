@@ -135,17 +135,30 @@ class Pool:
             else:
                 self._queued.append(cell)
 
+    def folder(self, cell: Cell) -> Path:
+        """The run directory of a cell."""
+        return self._out / cell.name
+
+    def stop(self, cell: Cell) -> None:
+        """Stop a cell that trains or is queued; ``step`` returns no result of it. Its checkpoint stays."""
+        self._queued = deque(queued for queued in self._queued if queued.name != cell.name)
+        for training in [training for training in self._running if training.cell.name == cell.name]:
+            training.stop()
+            training.wait()
+            self._running.remove(training)
+        self._on_change(cell, "done")
+
     def close(self) -> None:
         """Drop the queue: cells that have not begun end as "not run"."""
         while self._queued:
             cell = self._queued.popleft()
-            self._finish(Result(cell, self._out / cell.name, failure="not run: the time was up"))
+            self._finish(Result(cell, self.folder(cell), failure="not run: the time was up"))
 
     def step(self) -> list[Result]:
         """Start as many cells as there is room for; returns the results since the last step."""
         while self._queued and self.has_room:
             cell = self._queued.popleft()
-            self._running.append(self._start(cell, self._out / cell.name))
+            self._running.append(self._start(cell, self.folder(cell)))
             self._on_change(cell, "started")
         for training in list(self._running):
             if not training.poll():
@@ -159,7 +172,7 @@ class Pool:
 
     def _result(self, cell: Cell) -> Result | None:
         """The result of a cell whose run is done, a failure if its folder is damaged or of another run, else None."""
-        folder = self._out / cell.name
+        folder = self.folder(cell)
         if not any((folder / name).exists() for name in (MANIFEST, "metrics.json")):
             return None
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import Trial
 
+RUNGS, REDUCTION = (10, 30, 90, 270, 810), 3
+"""Successive halving: after these epochs the best third of the settings that came so far goes on."""
 STUDY_FOLDER = "study"
 """Folder below --out for the journal of the studies."""
 
@@ -44,20 +46,32 @@ class ListProposer:
     def report(self, number: int, value: float | None) -> None:
         """Take the value of a point into account; None means that it failed."""
 
+    def stopped_after(self, number: int, values: Sequence[float]) -> int | None:
+        """The epoch after which a point with these best values after each epoch is stopped early; None: it goes on."""
+
 
 class OptunaProposer:
     """Proposes ``trials`` points by optuna's tree-structured Parzen estimator (Bergstra et al. 2011).
 
     The trials of the study in ``storage`` come first, also those of a search that was stopped. A new point depends on
-    ``seed``, on its number and on the values reported so far.
+    ``seed``, on its number and on the values reported so far. ``prune``: stop hopeless ones by asynchronous successive
+    halving (Li et al. 2020).
     """
 
-    def __init__(self, storage: BaseStorage, name: str, space: Space, *, trials: int, seed: int) -> None:
+    def __init__(
+        self, storage: BaseStorage, name: str, space: Space, *, trials: int, seed: int, prune: bool = False
+    ) -> None:
         import optuna
 
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=RUNGS[0], reduction_factor=REDUCTION)
         self._study: Study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+            storage=storage,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=pruner if prune else optuna.pruners.NopPruner(),
         )
+        self._prune = prune
         self._distributions = {name: _distribution(values) for name, values in space.free.items()}
         self._trials, self._seed = trials, seed
         self._proposed: set[int] = set()
@@ -79,6 +93,23 @@ class OptunaProposer:
 
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         self._study.tell(number, value, state=state, skip_if_finished=True)
+
+    def stopped_after(self, number: int, values: Sequence[float]) -> int | None:
+        from optuna.trial import Trial, TrialState
+
+        if not self._prune:
+            return None
+        stored = self._study.get_trials(deepcopy=False)[number]
+        if stored.state == TrialState.PRUNED:  # before the search was stopped and started again
+            return max(stored.intermediate_values)
+        trial = Trial(self._study, stored._trial_id)
+        for epoch in RUNGS:
+            if epoch <= len(values) and epoch not in stored.intermediate_values:
+                trial.report(values[epoch - 1], epoch)
+                if trial.should_prune():
+                    self._study.tell(number, state=TrialState.PRUNED)
+                    return epoch
+        return None
 
     def _ask(self) -> Trial:
         """Ask optuna for a new trial."""

@@ -44,6 +44,8 @@ class TuneConfig(ExperimentConfig):
     """Seed of tpe and random."""
     timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which no further setting is started; running ones finish."""
+    prune: bool = False
+    """Stop settings of tpe that lag behind after 10, 30, 90, 270 or 810 epochs (optuna's successive halving)."""
     storage: str | None = None
     """Where tpe keeps its studies: a file or a database's URL. Default: a file below --out."""
 
@@ -103,4 +105,6 @@ def _stage(options: TuneConfig, backbone: str, alignment: str, space: Space) -> 
         if options.trials is not None and options.trials < size:
             raise ConfigError(f"{where}the grid has {size} points; leave --trials out, or give --search tpe or random")
         trials = size
+    if options.prune and search != "tpe":
+        raise ConfigError(f"--prune, {alignment} on {backbone}: optuna stops settings of --search tpe, not of {search}")
     return Stage(backbone, alignment, space, search, trials if size is None else min(trials, size))

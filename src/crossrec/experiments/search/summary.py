@@ -18,7 +18,7 @@ from crossrec.experiments.reporting.tables import RULE, CellValue, Column, Resul
 from crossrec.experiments.search.setting_figure import cell_value, format_scalar, setting_figure
 from crossrec.experiments.search.spaces import Choice, Range, Scalar, is_number
 from crossrec.experiments.search.stages import Stage, TuneConfig
-from crossrec.experiments.search.trials import Trial, Trials, best_trial, selection_of
+from crossrec.experiments.search.trials import STOPPED, Trial, Trials, best_trial, selection_of
 
 TABLE_ROWS = 10
 """Settings of each search in the table; ``trials.csv`` has all."""
@@ -147,7 +147,10 @@ def _findings(stage: Stage, trials: Sequence[Trial], plain: Trial | None) -> lis
     edges = [f"{name} {edge}" for name, values in stage.space.free.items() if (edge := _edge(values, best, name))]
     if edges:
         findings.append(f"{stage.label}: the best setting lies at the edge of what was searched: {', '.join(edges)}.")
-    failed = [trial for trial in trials if trial.value is None]
+    stopped = sum(trial.failure.startswith(STOPPED) for trial in trials)
+    if stopped:
+        findings.append(f"{stage.label}: {stopped} settings were stopped early, as they lagged behind.")
+    failed = [trial for trial in trials if trial.value is None and not trial.failure.startswith(STOPPED)]
     if failed:
         findings.append(f"{stage.label}: {len(failed)} settings have no value, the first one {failed[0].failure}.")
     return findings

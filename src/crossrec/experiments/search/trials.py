@@ -5,11 +5,12 @@ Test metrics are dropped from every result before anything reads it.
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from statistics import fmean
 from typing import Any
 
@@ -54,6 +55,8 @@ class Trial:
         return fmean(self.values) if self.values else None
 
 
+STOPPED = "stopped early"
+"""How the failure of a trial begins that ``--prune`` has ended."""
 Trials = dict[tuple[str, str], list[Trial]]
 """Trials by backbone and alignment, the key of a stage."""
 
@@ -97,7 +100,7 @@ def search(
                 cells = partial(_cells, stage, shared, options.seeds, best.setting if best else {})
                 proposer = _proposer(stage, cells, options, dataset, storage)
                 searches.append(StageSearch(stage, proposer, cells))
-        _run_trials(searches, trials, pool, deadline, on_trial)
+        _run_trials(searches, trials, pool, deadline, on_trial, options.prune)
     return trials
 
 
@@ -119,8 +122,9 @@ def _proposer(
     if stage.search == "random":
         return proposers.ListProposer(islice(stage.space.random(seed), stage.size))
     identity = cells({})[0].config.identity(dataset)
-    name = proposers.study_name("+".join(stage.key), identity, options.seeds, stage.space.values, seed)
-    return proposers.OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed)
+    more = ["prune"] if options.prune else []  # whose trials have other values
+    name = proposers.study_name("+".join(stage.key), identity, options.seeds, stage.space.values, seed, *more)
+    return proposers.OptunaProposer(storage, name, stage.space, trials=stage.size, seed=seed, prune=options.prune)
 
 
 def _cells(
@@ -137,16 +141,23 @@ def _run_trials(
     pool: Pool,
     deadline: float | None,
     on_trial: Callable[[Trial, Trial | None], None],
+    prune: bool,
 ) -> None:
     """Train proposed points until there are no more, or start none after the deadline. Ended ones go to ``trials``."""
     results: dict[str, Result] = {}
     running: list[tuple[Proposer, Trial]] = []
     while True:
         results |= {result.cell.name: _without_test(result) for result in pool.step()}
+        for proposer, trial in running if prune else ():
+            if (epoch := proposer.stopped_after(trial.number, _best_values(trial.cells, pool))) is not None:
+                for cell in trial.cells:
+                    pool.stop(cell)
+                    failure = f"{STOPPED} after epoch {epoch}"
+                    results[cell.name] = Result(cell, pool.folder(cell), failure=failure)
         for proposer, trial in [entry for entry in running if all(cell.name in results for cell in entry[1].cells)]:
             running.remove((proposer, trial))
             ended = replace(trial, results=[replace(results[cell.name], cell=cell) for cell in trial.cells])
-            if not ended.failure.startswith("not run"):
+            if not ended.failure.startswith(("not run", STOPPED)):
                 proposer.report(ended.number, ended.value)
             of_stage = trials[ended.stage.key]
             of_stage.append(ended)
@@ -155,8 +166,9 @@ def _run_trials(
         if late:
             pool.close()
         elif pool.has_room and (following := _next_trial(searches)) is not None:
-            for cell in following[1].cells:
-                pool.add(cell)
+            if not prune or following[0].stopped_after(following[1].number, ()) is None:
+                for cell in following[1].cells:
+                    pool.add(cell)
             running.append(following)
             continue
         if not running and (late or all(search.proposer.exhausted for search in searches)):
@@ -173,6 +185,19 @@ def _next_trial(searches: Sequence[StageSearch]) -> tuple[Proposer, Trial] | Non
             setting = search.stage.space.settings(proposal[1])
             return search.proposer, Trial(search.stage, *proposal, setting, search.cells(setting))
     return None
+
+
+def _best_values(cells: Sequence[Cell], pool: Pool) -> list[float]:
+    """The best validation metric up to each epoch that all cells have trained, as a mean over them."""
+    by_cell = []
+    for cell in cells:
+        try:
+            with (pool.folder(cell) / "history.csv").open(newline="") as file:
+                column = f"valid_{cell.config.training.selection}"
+                by_cell.append(list(accumulate((float(row[column]) for row in csv.DictReader(file)), max)))
+        except (OSError, KeyError):  # it has not begun, or validates nobody
+            return []
+    return [fmean(values) for values in zip(*by_cell, strict=False)]
 
 
 def _validation(result: Result) -> float | None:
