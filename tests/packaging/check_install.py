@@ -26,8 +26,8 @@ def check(package: Path, constraints: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", f"{folder}/venv"], check=True)
         python, command = f"{folder}/venv/bin/python", f"{folder}/venv/bin/crossrec"
         pip = [python, "-m", "pip", "install", "--quiet", "-c", str(constraints), f"{package}[serve]"]
-        subprocess.run(pip, check=True)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        subprocess.run(pip, check=True, env=environment)
 
         def run(arguments: str) -> str:
             done = subprocess.run(

@@ -7,6 +7,7 @@ import torch
 
 from crossrec.data import DataConfig, load
 from crossrec.evaluation import rank_held_out
+from crossrec.evaluation.ranking import rank_together
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import held_out
 
@@ -29,6 +30,16 @@ def test_validation_items_are_left_out_at_test_only():
     assert (before.rank_P != after.rank_P).any()
     at_validation = [rank_held_out(user_US, item_IS, held_out(d, d.valid)).rank_P for d in (plain, masked)]
     np.testing.assert_array_equal(*at_validation)
+
+
+def test_splits_that_leave_out_other_items_are_ranked_apart():
+    masked = load(DataConfig(data="synthetic-tiny", mask_validation=True))
+    draw = torch.Generator().manual_seed(0)
+    user_US, item_IS = (torch.randn(n, 4, generator=draw) for n in (masked.num_users, masked.num_items))
+    splits = [held_out(masked, split) for split in (masked.valid, masked.test)]
+    for parts in (splits, splits[::-1]):
+        for together, part in zip(rank_together(user_US, item_IS, parts), parts, strict=True):
+            np.testing.assert_array_equal(together.rank_P, rank_held_out(user_US, item_IS, part).rank_P)
 
 
 def test_false_is_the_default():

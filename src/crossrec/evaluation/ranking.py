@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,8 +82,8 @@ def rank_together(
     depth: int | None = None,
     columns: int | None = None,
 ) -> list[Ranks]:
-    """``rank_held_out`` for several splits of one data set. Each user is scored once, in one of the processes that
-    train together (``crossrec.parallel``).
+    """``rank_held_out`` for several splits of one data set. Each user is scored once, if all leave out the same items,
+    in one of the processes that train together (``crossrec.parallel``).
 
     ``columns``: S, where ``user_US`` has this process's columns only. Raises DataError if the splits have different
     numbers of users or items.
@@ -145,6 +146,8 @@ def _rank(
     parts: Sequence[HeldOut],
     depth: int | None,
 ) -> list[Ranks]:
+    if not _leave_out_the_same(parts):
+        return [ranks for part in parts for ranks in _rank(masked_scores, [part], depth)]
     num_users = parts[0].num_users
     user_E, mask = _all_users(parts)
     row_U = np.empty(num_users, dtype=np.int64)
@@ -176,6 +179,17 @@ def _of_part(mask: tuple[Ints, Ints], part: slice) -> tuple[Ints, Ints]:
     """The training pairs of some of the users, counted from the first of them."""
     low, high = np.searchsorted(mask[0], [part.start, part.stop])
     return mask[0][low:high] - part.start, mask[1][low:high]
+
+
+def _leave_out_the_same(parts: Sequence[HeldOut]) -> bool:
+    """Whether the items that are left out of the ranking of a user are the same in all parts that have the user."""
+
+    def left_out(part: HeldOut, other: HeldOut) -> Ints:
+        shared_E = np.isin(part.user_E, other.user_E)
+        row_M, item_M = part.mask
+        return np.sort((part.user_E[row_M] * part.num_items + item_M)[shared_E[row_M]])
+
+    return all(np.array_equal(left_out(a, b), left_out(b, a)) for a, b in combinations(parts, 2))
 
 
 def _all_users(parts: Sequence[HeldOut]) -> tuple[Ints, tuple[Ints, Ints]]:

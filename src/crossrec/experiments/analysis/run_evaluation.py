@@ -16,6 +16,7 @@ from crossrec.evaluation.metrics import DEFAULT_METRICS, PerUser
 from crossrec.evaluation.ranking import rank_together
 from crossrec.experiments.analysis.seed_values import measure_runs
 from crossrec.experiments.runner.jobs import Result
+from crossrec.lazy import polars as pl
 from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out, left_out
 
@@ -82,6 +83,26 @@ def run_evaluation(
         lists=list_values(item_EK, degree_I, ~items.members(groups.HEAD), ks),
         exposure=exposure(item_EK, dataset.num_items, ks),
     )
+
+
+def metric_frames(folder: str | os.PathLike[str], dataset: Dataset, k: int = 20) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The test of a run as frames for other libraries' metrics: the lists of k items, and the held-out items.
+
+    Columns of the first: user_id, item_id, rank from 1, score; of the second: user_id, item_id. Both have the users
+    that the run's metrics are means over; the lists leave out training items. Raises RunError as ``run_evaluation``.
+    """
+    embeddings = open_embeddings(folder)
+    embeddings.check_split(folder, dataset)
+    seen, test = left_out(dataset, dataset.test), held_out(dataset, dataset.test)
+    item_EK, score_EK = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, seen.user_N, seen.item_N, k)
+    row_N, rank_N = np.nonzero(item_EK >= 0)
+
+    def ids(row_N: np.ndarray, item_N: np.ndarray) -> dict[str, pl.Series]:
+        return {"user_id": dataset.user_ids.gather(test.user_E[row_N]), "item_id": dataset.item_ids.gather(item_N)}
+
+    places = {"rank": pl.Series(rank_N + 1), "score": pl.Series(score_EK[row_N, rank_N])}
+    lists = pl.DataFrame(ids(row_N, item_EK[row_N, rank_N]) | places)
+    return lists, pl.DataFrame(ids(test.row_P, test.item_P))
 
 
 def user_groups(dataset: Dataset, bounds: Sequence[int] | None = None) -> groups.Groups:
