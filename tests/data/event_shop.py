@@ -66,19 +66,24 @@ def write_shop(
         Event(BOT, f"A{n % products:05}", "angesehen", start + timedelta(minutes=n), 1) for n in range(events // 5)
     ]
     rows.sort(key=lambda row: row.moment)
-    lines = ["Kunde;Artikel;Ereignis;Zeitpunkt;Menge"]
-    lines += [
-        f"{row.customer};{row.product};{row.kind};{row.moment:%d.%m.%Y %H:%M:%S};" + f"{row.amount:g}".replace(".", ",")
-        for row in rows
-    ]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ereignisse.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_log(folder / "ereignisse.csv", rows)
     items = ["Artikelnummer;Bezeichnung;Beschreibung;Warengruppe;Preis;Bild"]
     for n in range(products):
         price = f"{n % 9 + 1}.{n % 1000:03},{n % 100:02}"
         items.append(f'A{n:05};"Tee ""{n}""";Grüner Tee, lose;"Tee; Kräuter";{price};bilder/{n}.jpg')
     (folder / "artikel.csv").write_text("\n".join(items) + "\n", encoding="utf-8")
     return rows
+
+
+def write_log(path: Path, rows: list[Event]) -> None:
+    """Write events as the shop's log."""
+    lines = ["Kunde;Artikel;Ereignis;Zeitpunkt;Menge"]
+    lines += [
+        f"{row.customer};{row.product};{row.kind};{row.moment:%d.%m.%Y %H:%M:%S};" + f"{row.amount:g}".replace(".", ",")
+        for row in rows
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
