@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.progress import MofNCompleteColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from crossrec.cluster import ClusterConfig
 from crossrec.commands.progress import ProgressBar
 from crossrec.console import add_cells, say, stdout
 from crossrec.data.io.id_column import read_ids as read_listed_ids
@@ -18,6 +20,8 @@ from crossrec.data.io.tables import open_table, write_frames
 from crossrec.data.sources import SUFFIXES
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
+from crossrec.recommend import Recommender
+from crossrec.recommend.blocks import write_blocks
 from crossrec.recommend.id_map import IdMap, Unknown
 
 log = logging.getLogger(__name__)
@@ -91,6 +95,23 @@ def deliver(frames: Iterator[pl.DataFrame], empty: pl.DataFrame, users: int, out
         task = bar.add_task("users", total=users)
         write_frames(frames, out, empty, lambda frame: bar.advance(task, frame[key].n_unique() if key else users))
     say(out)
+    return 0
+
+
+def deliver_blocks(
+    recommender: Recommender,
+    k: int,
+    out: Path,
+    cluster: ClusterConfig,
+    users: Sequence[Any] | None,
+    options: dict[str, Any],
+) -> int:
+    """Write lists to a folder, made on a cluster, with the time that is left; returns the exit code."""
+    total = len(recommender.users.present) if users is None else len(users)
+    with ProgressBar(MofNCompleteColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn(), speed_period=600) as bar:
+        task = bar.add_task("users", total=total)
+        paths = write_blocks(recommender, k, out, cluster, users=users, on_block=partial(bar.advance, task), **options)
+    say(f"{out}: {len(paths)} files")
     return 0
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from crossrec.commands.item_lists import MAX_PRINTED, deliver, read_ids
+from crossrec.cluster import ClusterConfig
+from crossrec.commands.item_lists import MAX_PRINTED, deliver, deliver_blocks, read_ids
 from crossrec.console import say
 from crossrec.data.io.tables import check_ending
 from crossrec.errors import ConfigError
@@ -38,6 +39,7 @@ def recommend(
     max_per_category: int | None = None,
     out: Path | None = None,
     columns: Annotated[LogConfig, Parameter(name="*")] = LogConfig(),  # noqa: B008
+    cluster: Annotated[ClusterConfig, Parameter(name="*")] = ClusterConfig(),  # noqa: B008
 ) -> int:
     """Recommend items to users of a trained run, to a new user with a history, or to everybody in a log.
 
@@ -84,7 +86,8 @@ def recommend(
     max_per_category
         Most items of one category in a list, by the column category of --items.
     out
-        File to write: .parquet, .csv or .jsonl; printed by default.
+        File to write: .parquet, .csv or .jsonl; printed by default. With --cluster a folder, with a file for each block
+        of users; the same command goes on where it was stopped.
     """
     if history is not None and (users is not None or histories is not None):
         raise ConfigError(f"--{'users' if users else 'histories'} and --history: give one of them")
@@ -94,7 +97,17 @@ def recommend(
     ):
         if value is not None:
             raise ConfigError(f"{flag} {value}: counts for {needed} only; give {needed} too, or leave it out")
-    if out is not None:
+    on_cluster = cluster.checked()
+    if on_cluster is not None:
+        if out is None or history is not None or histories is not None or fallback is not None:
+            raise ConfigError(
+                "--cluster makes lists of trained users: give --out FOLDER, and no --history, --histories or --fallback"
+            )
+        if out.suffix:
+            raise ConfigError(
+                f"--out {out}: with --cluster it is a folder of Parquet files; give a name without an ending"
+            )
+    elif out is not None:
         check_ending(out)
     recommender = Recommender.open(run, items)
     options: dict[str, Any] = {
@@ -106,6 +119,9 @@ def recommend(
         "diversity": diversity,
         "max_per_category": max_per_category,
     }
+    if on_cluster is not None and out is not None:
+        user_ids = None if users is None else read_ids(users, recommender.users, "--users")
+        return deliver_blocks(recommender, k, out, on_cluster, user_ids, options)
     if history is not None:
         history_ids = read_ids(history, recommender.items, "--history", unknown)
         lists = recommender.for_history(history_ids, k, how=fold_in, **options)

@@ -226,16 +226,20 @@ class Recommender:
         chunk: int | None = None,
         diversity: float = 0.0,
         max_per_category: int | None = None,
+        rows: Ints | None = None,
         **filters: Unpack[ItemFilters],
     ) -> Iterator[pl.DataFrame]:
         """``recommend`` in frames of ``chunk`` users; the chunk size changes only how much memory it takes.
+
+        ``rows``: rows of users, instead of ``users`` by their ids.
 
         Raises what ``recommend`` raises at once, before the first frame.
         """
         check_k(k)
         if chunk is not None and chunk < 1:
             raise ConfigError(f"chunk = {chunk}: give a number of users >= 1")
-        user_N = self.users.present if users is None else self.users.rows(users)
+        everybody = self.users.present if rows is None else rows
+        user_N = everybody if users is None else self.users.rows(users)
         allowed, top = self.allowed(**filters), self.search(diversity, max_per_category)
         candidates = k if top == self.top else CANDIDATES * k
         return self._stream(
