@@ -10,10 +10,11 @@ RUN pip wheel --no-cache-dir --wheel-dir /wheels ${TORCH_INDEX:+--index-url "$TO
     && pip wheel --no-cache-dir --wheel-dir /wheels --find-links /wheels ".[serve,features]"
 
 FROM python:3.13-slim
+# hadolint ignore=DL3013
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels "crossrec[serve,features]" \
     && useradd --create-home --uid 1000 crossrec
-USER crossrec
+USER 1000
 WORKDIR /home/crossrec
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
