@@ -117,10 +117,7 @@ def _run(tokens: list[str], *, limited: bool = False) -> int:
         result = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         return result if isinstance(result, int) else 0
 
-    code = _one_line_errors(command, tokens)
-    if parallel.launched():  # it is ending anyway when torchrun stops it because of another
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return code
+    return _one_line_errors(command, tokens)
 
 
 def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:

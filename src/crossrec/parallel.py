@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,13 +120,37 @@ def joined(device: str) -> Iterator[None]:
         torch.cuda.set_device(device_name(device))
     try:
         store, number, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
-        join(distributed_c10d.PrefixStore("crossrec", store), number, count, "cpu:gloo,cuda:nccl" if gpu else "gloo")
+        prefix = _agreed_prefix(store, number, count)
+        join(distributed_c10d.PrefixStore(prefix, store), number, count, "cpu:gloo,cuda:nccl" if gpu else "gloo")
         yield
     except (RuntimeError, dist.DistError) as error:
         if not _is_lost(error):
             raise
         raise TrainingError(OTHERS_LOST) from error
     leave()
+
+
+def _agreed_prefix(store: Any, number: int, count: int) -> str:
+    """A name that the processes of this attempt agree on: the store may hold what those of an earlier one have left.
+
+    Each process calls with a name that nobody has used, and the first one answers with the common name until all have
+    it.
+    """
+    if number:
+        call = uuid.uuid4().hex
+        store.set(f"call/{number}", call)
+        store.wait([f"answer/{call}"], PATIENCE)
+        prefix = str(store.get(f"answer/{call}").decode())
+        store.set(f"{prefix}/has/{number}", "")
+        return prefix
+    prefix, missing, deadline = uuid.uuid4().hex, set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
+    while missing and time.monotonic() < deadline:
+        for other in missing:
+            if store.check([f"call/{other}"]):
+                store.set(f"answer/{store.get(f'call/{other}').decode()}", prefix)
+        missing = {other for other in missing if not store.check([f"{prefix}/has/{other}"])}
+        time.sleep(0.01)
+    return prefix
 
 
 def join(store: Any, number: int, count: int, backend: str = "gloo") -> None:
@@ -153,9 +180,13 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def speaks() -> bool:
-    """Whether this process prints the error that it ends with: of several that fail, the first one does."""
+    """Whether this process prints the error that it ends with: of several that fail, the first one does.
+
+    A process of several is no longer stopped by SIGTERM then.
+    """
     if not launched():
         return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun stops what is left, and this process is ending
     if _group.store is None:  # not joined yet, so all processes fail alike
         return int(os.environ["RANK"]) == 0
     try:
