@@ -46,11 +46,12 @@ at multiples of it."""
 
 @dataclass
 class _Group:
-    """The processes that train together. ``patient``: the same ones, with ``PATIENCE``. ``store``: keys of all.
+    """The processes that train together. ``brief``, ``patient``: the same ones, on a CPU. ``store``: keys of all.
     ``sent``: bytes."""
 
     rank: int = 0
     size: int = 1
+    brief: Any = None
     patient: Any = None
     store: Any = None
     gpu: bool = False
@@ -159,7 +160,7 @@ def join(store: Any, number: int, count: int, backend: str = "gloo") -> None:
 
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=TIMEOUT)
     _group.rank, _group.size, _group.store, _group.gpu = number, count, store, "nccl" in backend
-    _group.patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    _group.brief, _group.patient = (dist.new_group(backend="gloo", timeout=limit) for limit in (TIMEOUT, PATIENCE))
 
 
 def leave() -> None:
@@ -189,6 +190,7 @@ def speaks() -> bool:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun stops what is left, and this process is ending
     if _group.store is None:  # not joined yet, so all processes fail alike
         return int(os.environ["RANK"]) == 0
+    _group.store.set_timeout(timedelta(seconds=5))
     try:
         return bool(_group.store.compare_set("error", "", str(_group.rank)).decode() == str(_group.rank))
     except RuntimeError:  # the host that keeps the store is gone
@@ -201,19 +203,22 @@ def require_one_process(what: str) -> None:
         raise ConfigError(f"torchrun is for 'crossrec train', which trains one model: start {what} without it")
 
 
-def from_main(value: Callable[[], Any]) -> Any:
-    """What ``value`` returns in the first process, in every process; plain JSON. Waits long."""
+def from_main(value: Callable[[], Any], *, patient: bool = False) -> Any:
+    """What ``value`` returns in the first process, in every process; plain JSON.
+
+    ``patient``: wait for ``PATIENCE`` instead of ``TIMEOUT``, where the first process may have more to do.
+    """
     if size() == 1:
         return value()
     import torch.distributed as dist
 
     text = json.dumps(value()).encode() if is_main() else b""
-    length = torch.tensor([len(text)])
-    dist.broadcast(length, 0, group=_group.patient)
+    length, group = torch.tensor([len(text)]), _group.patient if patient else _group.brief
+    dist.broadcast(length, 0, group=group)
     content = torch.zeros(int(length), dtype=torch.uint8)
     if is_main():
         content.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
-    dist.broadcast(content, 0, group=_group.patient)
+    dist.broadcast(content, 0, group=group)
     return json.loads(content.numpy().tobytes())
 
 

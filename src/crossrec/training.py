@@ -36,6 +36,8 @@ KS = (10, 20)
 """Lengths of lists that every run measures."""
 SHOWN = ("recall", "ndcg")
 """Metrics of tables, unless others are named."""
+LARGE = 1 << 26
+"""Numbers of weights whose checkpoint may take longer to write than processes wait in a step."""
 PURPOSES = ("sampling", "epoch")
 """One random generator for each."""
 
@@ -157,8 +159,7 @@ def fit(
     sampler = Sampler(data, config.batch_size, config.weighting or "loss")
     top_k = int(config.selection.split("@")[1])
     is_coarse = 2 * top_k > data.num_items
-    columns = set() if objective.backbone.columns is None else set(map(id, objective.backbone.parameters()))
-    optimizer = SharedAdam(objective.parameter_groups(), lambda parameter: id(parameter) not in columns)
+    optimizer = make_optimizer(objective)
     generators = {purpose: torch_generator(config.seed, purpose, data.user_T.device) for purpose in PURPOSES}
     patience = max(config.patience, math.ceil(config.patience_steps / len(sampler)))
     state = _State(objective, optimizer, generators, Progress(), _weights(objective))
@@ -201,10 +202,18 @@ def fit(
         is_due = progress.finished or time.monotonic() - saved >= config.checkpoint_seconds
         if folder is not None and parallel.from_main(lambda: is_due):  # noqa: B023
             state.save(folder, identity)
+            is_large = sum(map(Tensor.numel, state.best.values())) > LARGE
+            parallel.from_main(lambda: None, patient=is_large)  # until the file is on the disk
             saved = time.monotonic()
         on_epoch(progress)
     objective.load_state_dict(state.best)
     return progress
+
+
+def make_optimizer(objective: Objective) -> SharedAdam:
+    """Adam of the objective's parameters."""
+    divided = set() if objective.backbone.columns is None else set(map(id, objective.backbone.parameters()))
+    return SharedAdam(objective.parameter_groups(), lambda parameter: id(parameter) not in divided)
 
 
 def _check_weights(objective: Objective, data: TrainingSet, config: TrainingConfig) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_killed_process_starts_the_job_again_and_then_ends_it(tmp_path):
     assert len(messages) == 2  # one each time
     assert all("another process of th" in message and "--resume" in message for message in messages)
     ended = epochs()
-    repeated = [epoch for epoch, following in zip(ended, ended[1:], strict=False) if following != epoch + 1]
+    repeated = [epoch for epoch, following in pairwise(ended) if following != epoch + 1]
     assert len(repeated) <= 1  # an epoch may have been printed and not saved
     assert ended[-1] - len(ended) >= -2
     load_checkpoint(out / "checkpoint")  # nothing is half written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from crossrec import optimizer, parallel
 from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.evaluation import HeldOut, ranking
+from crossrec.graph import bipartite_adjacency
+from crossrec.losses import logsumexp_dot
 from crossrec.objective import Objective
 from crossrec.ops import blockwise, sparse
-from crossrec.training import TrainingConfig, fit
+from crossrec.ops.cluster_kernel import cluster_cross_entropy
+from crossrec.ops.vectors import l2_normalize
+from crossrec.randomness import torch_generator
+from crossrec.sampling import Sampler
+from crossrec.training import TrainingConfig, fit, make_optimizer
 
 from .worlds import world
 
@@ -28,6 +35,8 @@ CELLS = {
 }
 """Backbone and alignment by the number of processes."""
 PROCESSES = 4
+ROWS, PROTOTYPES = 48, 10
+"""Rows of a batch and of a contrast, which are the same blocks in each process, and prototypes."""
 DIM = 64
 """Four processes have 16 columns each."""
 RESUMED = ("lightgcn", "mgcn")
@@ -69,6 +78,40 @@ def train(backbone: str, alignment: str, epochs: int = 1, folder: Path | None = 
     }
 
 
+def sent(work: Callable[[], object]) -> int:
+    """Bytes that this process hands over while ``work`` runs."""
+    before = parallel.sent_bytes()
+    work()
+    return parallel.sent_bytes() - before
+
+
+def sizes() -> dict[str, Any]:
+    """Bytes that parts of a step hand over, and numbers that this process holds, by part."""
+    data = world()
+    models = {name: Objective(BACKBONES[name].config_type(dim=DIM), None, data, 0) for name in ("lightgcn", "directau")}
+    batch = next(Sampler(data, ROWS).epoch(torch_generator(0, "sampling")))
+    held = {}
+    for name, model in models.items():
+        adam = make_optimizer(model)
+        model(batch)[1].backward()
+        stepped = sent(adam.step)
+        tables = sum(parameter.numel() for parameter in model.parameters())
+        moments = [slot.numel() for slots in adam.state.values() for slot in slots.values() if slot.dim()]
+        held[name] = [tables, sum(moments), stepped]
+    draw = torch.Generator().manual_seed(0)
+    left, right = (l2_normalize(torch.randn(n, DIM, generator=draw)).requires_grad_() for n in (ROWS, PROTOTYPES))
+    settings: dict[str, Any] = {"temperature": 0.2, "weight_N": torch.ones(ROWS), "rounds": 3, "epsilon": 0.05}
+    graph = bipartite_adjacency(data.user_T, data.item_T, data.num_users, data.num_items)
+    return {
+        "held": held,
+        "lightgcn": sent(lambda: models["lightgcn"](batch)),
+        "contrast": sent(lambda: logsumexp_dot(left, right)),
+        "contrast of constants": sent(lambda: logsumexp_dot(left, right.detach())),
+        "clusters": sent(lambda: cluster_cross_entropy(left, left, right, **settings)),
+        "products": parallel.size() * sent(lambda: graph @ torch.zeros(data.num_users + data.num_items, DIM)),
+    }
+
+
 def main(rank: int, folder: Path) -> None:
     """Write the digests that process ``rank`` gets alone, and as the first of several, into ``RANK.json``."""
     divide_all()
@@ -83,6 +126,7 @@ def main(rank: int, folder: Path) -> None:
             if rank < processes:
                 parallel.join(dist.FileStore(str(folder / f"store-{processes}"), processes), rank, processes)
                 report[str(processes)] = {"+".join(cell): train(*cell) for cell in cells}
+                report[f"sizes of {processes}"] = sizes()
                 if processes == 2:
                     for backbone in RESUMED:
                         train(backbone, "cross", 2, folder / f"{backbone}-by-two")

@@ -108,7 +108,9 @@ class TrainedEmbeddings:
         features = {m: torch.from_numpy(dataset.all_features[m]) for m in encoders.keys() | modality_IL.keys()}
         for m in encoders.keys() - modality_IL.keys():
             modality_IL[m] = encoders[m].detached()(features[m])
-        user_US, item_IS = _to_cpu(reps.user_US), _to_cpu(reps.item_IS)
+        user_US, item_IS = reps.user_US, reps.item_IS
+        if model.columns is None or user_US.device.type != "cpu":  # otherwise they are copies already
+            user_US, item_IS = _to_cpu(user_US), _to_cpu(item_IS)
         has_content = {m: (x != 0).any(1, keepdim=True) for m, x in features.items()}
         indptr, item, trained, tested = seen_items(dataset)
         held_out = None

@@ -137,9 +137,9 @@ def run(
     start = None
     if config.init_from is not None:  # a training that is resumed goes on from the run that it began with
         source = config.init_from
-        start = parallel.from_main(lambda: (begun_from(out) if resume else None) or run_identity(source))
+        start = parallel.from_main(lambda: (begun_from(out) if resume else None) or run_identity(source), patient=True)
     identity = config.identity(dataset, start)
-    if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume))) is not None:
+    if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume), patient=True)) is not None:
         return cast(dict[str, Any], metrics)
     parameters = None if config.init_from is None else WarmStart.open(config.init_from, config)
     if parameters is not None and parameters.identity != start:
@@ -161,7 +161,7 @@ def run(
         on_epoch(progress)
 
     with lock or nullcontext():  # look again: another process may have trained it meanwhile
-        if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume))) is not None:
+        if (metrics := parallel.from_main(lambda: finished_metrics(out, identity, resume), patient=True)) is not None:
             return cast(dict[str, Any], metrics)
         if parallel.is_main():
             claim(out, config, identity, dataset, start)
