@@ -104,7 +104,7 @@ results: $(VENV)/run
 		--seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data tiktok --backbones sgl directau ncl grcn dualgnn slmrec lattice \
 		--settings docs/results/tiktok-tuned.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
-	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn sgl directau ncl \
+	$(BIN)/crossrec compare --data baby --backbones lightgcn bpr freedom --alignments none prime \
 		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
 
 # One folder, and --record-strengths for all, so that runs which several questions share are trained once.

@@ -139,7 +139,7 @@ CLAIMS = (
     Claim(
         "beyond the paper: PRIME improves recommenders, with one setting",
         "",
-        {"TikTok, five backbones": ("prime-tiktok-tests",)},
+        {"TikTok, five backbones": ("prime-tiktok-tests",), "Baby, three backbones": ("prime-baby-tests",)},
         {"compared": ("prime v.s. none",), "metric": R20},
         main=True,
     ),
