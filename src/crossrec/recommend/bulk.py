@@ -25,7 +25,8 @@ from crossrec.recommend.diversity import CANDIDATES
 from crossrec.recommend.event_log import Histories, LogConfig, Popularity, popularity_of
 from crossrec.recommend.fold_in import FoldInMethod
 from crossrec.recommend.id_map import Unknown
-from crossrec.recommend.recommender import ItemFilters, Recommender, check_k
+from crossrec.recommend.lists import ItemFilters, check_k
+from crossrec.recommend.recommender import Recommender
 
 logger = logging.getLogger(__name__)
 SOURCES = ("trained", "history", "popular", "none")

@@ -18,7 +18,8 @@ from crossrec.data.io.atomic import read_json
 from crossrec.data.io.manifest import MANIFEST
 from crossrec.errors import ConfigError, CrossrecError, RunError
 from crossrec.recommend.event_log import popularity_of
-from crossrec.recommend.recommender import BEHAVIOUR, Recommender
+from crossrec.recommend.lists import BEHAVIOUR
+from crossrec.recommend.recommender import Recommender
 from crossrec.runs.directory import RUN_FILES
 from crossrec.serving.presenter import ImageFolder, ItemPresenter
 from crossrec.serving.service import RecommendationService

@@ -13,7 +13,8 @@ from crossrec.errors import ConfigError, DataError
 from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.event_log import Popularity
 from crossrec.recommend.id_map import IdMap
-from crossrec.recommend.recommender import BEHAVIOUR, NO_ROWS, Recommender
+from crossrec.recommend.lists import BEHAVIOUR, NO_ROWS
+from crossrec.recommend.recommender import Recommender
 from crossrec.serving import schemas as s
 from crossrec.serving.id_lists import MAX_LISTS
 from crossrec.serving.presenter import ItemPresenter, read_image
