@@ -58,7 +58,7 @@ def check(package: Path, constraints: Path) -> None:
                     time.sleep(1)
         finally:
             serve.terminate()
-            serve.wait(30)
+            serve.wait(120)
     print(
         f"{package.name}: --help, train, recommend, compare, report and serve work in a fresh environment", flush=True
     )
