@@ -132,8 +132,8 @@ def _check(data: TrainingSet) -> None:
 
 
 def distinct_by_batch(number_T: Tensor, batch_size: int) -> Iterator[Distinct]:
-    """``Distinct`` of every batch of consecutive numbers, found for ``AHEAD`` batches at a time."""
-    limit = int(number_T.max()) + 1 if len(number_T) else 1
+    """``Distinct`` of every batch of consecutive numbers, at least one, found for ``AHEAD`` batches at a time."""
+    limit = int(number_T.max()) + 1
     for number_X in torch.split(number_T, AHEAD * batch_size):
         batch_X = torch.arange(len(number_X), device=number_X.device) // batch_size
         joint = Distinct.of(batch_X * limit + number_X)

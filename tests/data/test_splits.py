@@ -48,6 +48,19 @@ def test_a_split_by_time_never_trains_on_the_later(pairs, scheme, data):
         assert labels == [0] * (len(mine) - 2 * held) + [1] * held + [2] * held
 
 
+def test_a_random_split_does_not_look_at_the_times():
+    rows = [(user, item) for user in range(4) for item in range(25)]
+    split = split_of(rows, np.arange(100), "random", 3)
+    assert np.array_equal(split, split_of(rows, None, "random", 3))
+    assert not np.array_equal(split, split_of(rows, np.arange(100), "time", 3))
+
+
+@pytest.mark.parametrize(("scheme", "held"), [("leave_one_out", 1), ("time", 2)])
+def test_how_many_of_25_interactions_are_held_out(scheme, held):
+    split = split_of([(0, item) for item in range(25)], np.arange(25), scheme)
+    assert split.tolist() == [0] * (25 - 2 * held) + [1] * held + [2] * held
+
+
 def test_a_random_split_is_uniform_over_the_interactions_of_a_user():
     rows = [(0, item) for item in range(10)]
     tests = [int(np.flatnonzero(split_of(rows, None, "random", seed) == 2)[0]) for seed in range(2000)]
