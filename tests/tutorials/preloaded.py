@@ -3,9 +3,8 @@
     python preloaded.py SOCKET
 
 imports the libraries of the commands and listens. A fork handles each request, in the caller's folder, with its
-environment, its files 0, 1 and 2, and the folder lock that its parent hands over. ``tools`` writes shell commands that
-send the requests. ``crossrec serve``, which a page stops by its process id, runs as a process of its own. Jobs of
-``compare`` send requests, too.
+environment and its files 0, 1 and 2. ``tools`` writes shell commands that send the requests. ``crossrec serve``, which a
+page stops by its process id, runs as a process of its own. Jobs of ``compare`` send requests, too.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from crossrec.data.io.lock import INHERITED
-
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
 if {name!r} == "crossrec" and sys.argv[1:2] == ["serve"]:
@@ -31,8 +28,7 @@ if {name!r} == "crossrec" and sys.argv[1:2] == ["serve"]:
 with socket.socket(socket.AF_UNIX) as connection:
     connection.connect({address!r})
     request = [[{name!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ)]
-    locks = [int(os.environ[{lock!r}])] if {lock!r} in os.environ else []
-    socket.send_fds(connection, [json.dumps(request).encode() + b"\\n"], [0, 1, 2, *locks])
+    socket.send_fds(connection, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
     sys.exit(int(connection.recv(4) or b"70"))
 """
 LIBRARIES = ("PIL.Image", "sentence_transformers", "crossrec.features.encode", "crossrec.commands.train")
@@ -45,9 +41,7 @@ def tools(folder: Path) -> Iterator[Path]:
     address = str(folder / "s")
     for name in ("crossrec", "python"):
         command = folder / name
-        command.write_text(
-            CLIENT.format(python=sys.executable, name=name, address=address, lock=INHERITED), encoding="utf-8"
-        )
+        command.write_text(CLIENT.format(python=sys.executable, name=name, address=address), encoding="utf-8")
         command.chmod(command.stat().st_mode | stat.S_IXUSR)
     server = subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE)
     try:
@@ -79,19 +73,17 @@ def listen(address: str) -> None:
 
 def handle(connection: socket.socket, tool: Path) -> None:
     """Run the request, send its exit code, and exit. ``tool``: the ``python`` command that sends requests."""
-    content, files, _, _ = socket.recv_fds(connection, 2**20, 4)
+    content, files, _, _ = socket.recv_fds(connection, 2**20, 3)
     while not content.endswith(b"\n"):
         content += connection.recv(2**20)
     (name, *arguments), folder, environment = json.loads(content)
-    for descriptor, file in enumerate(files[:3]):
+    for descriptor, file in enumerate(files):
         os.dup2(file, descriptor)
         os.close(file)
     os.chdir(folder)
     sys.executable = str(tool)
     os.environ.clear()
     os.environ.update(environment)
-    for lock in files[3:]:
-        os.environ[INHERITED] = str(lock)
     code: int | str | None = 70
     try:
         if name == "crossrec":
