@@ -139,7 +139,12 @@ CLAIMS = (
     Claim(
         "beyond the paper: PRIME improves recommenders, with one setting",
         "",
-        {"TikTok, five backbones": ("prime-tiktok-tests",), "Baby, three backbones": ("prime-baby-tests",)},
+        {
+            "TikTok, five backbones": ("prime-tiktok-tests",),
+            "Baby, three backbones": ("prime-baby-tests",),
+            "Sports, two backbones, one seed": ("prime-sports-tests",),
+            "MovieLens, two backbones": ("prime-ml1m-tests",),
+        },
         {"compared": ("prime v.s. none",), "metric": R20},
         main=True,
     ),
