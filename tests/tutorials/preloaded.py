@@ -3,8 +3,8 @@
     python preloaded.py SOCKET
 
 imports the libraries of the commands and listens. A fork handles each request, in the caller's folder, with its
-environment and its files 0, 1 and 2. ``tools`` writes shell commands that send the requests. ``crossrec serve``, which a
-page stops by its process id, runs as a process of its own. Jobs of ``compare`` send requests, too.
+environment and its files 0, 1 and 2. ``tools`` writes shell commands that send the requests. ``crossrec serve``, which
+a page stops by its process id, runs as a process of its own. Jobs of ``compare`` send requests, too.
 """
 
 from __future__ import annotations
