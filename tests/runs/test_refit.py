@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.training.runs import CROSS, history, outcome, tiny
 
+from crossrec.alignment.config import PrimeConfig
 from crossrec.data import DataConfig, load
 from crossrec.data.io.tensor_file import read_tensors
 from crossrec.errors import ConfigError, RunError
+from crossrec.evaluation import mean_metrics
 from crossrec.experiments.analysis.run_evaluation import run_evaluation
 from crossrec.recommend import Recommender
 from crossrec.runs.config import RunConfig, load_config
+from crossrec.runs.directory import MEASURED_FILE, open_embeddings, seal
 from crossrec.runs.execute import run
 from crossrec.runs.race import race
 
+PRIME = PrimeConfig(prototypes_itv=8)
 CONFIG = tiny("bpr").model_copy(update={"refit": True})
 
 
@@ -110,9 +117,28 @@ def test_a_race_measures_only(dataset, tmp_path):
         race(CONFIG, tmp_path / "run", dataset=dataset)
 
 
-def test_a_run_that_was_refit_is_not_measured_on_what_it_was_trained_on(refit, dataset):
+@pytest.mark.parametrize(
+    ("backbone", "alignment"),
+    [("bpr", None), ("lightgcn", CROSS), ("freedom", CROSS), ("lattice", None), ("damrs", None), ("vbpr", PRIME)],
+)
+def test_a_run_that_was_refit_is_measured_by_the_vectors_of_its_metrics(backbone, alignment, dataset, tmp_path):
+    config = tiny(backbone, alignment, epochs=2).model_copy(update={"refit": True})
+    metrics = run(config, tmp_path / "run", dataset=dataset)
+    evaluation = run_evaluation(tmp_path / "run", dataset)
+    for split, values in (("valid", evaluation.valid), ("test", evaluation.test)):
+        assert mean_metrics(values) == metrics[split]
+    assert open_embeddings(tmp_path / "run").refit  # the vectors to recommend with stay those of all interactions
+
+
+def test_not_on_another_split_and_not_without_its_weights(refit, dataset, tmp_path):
+    other = replace(dataset, train=dataset.test, test=dataset.train)
+    with pytest.raises(RunError, match="was trained on other interactions than these"):
+        run_evaluation(refit[0], other)
+    shutil.copytree(refit[0], tmp_path / "run")
+    (tmp_path / "run" / MEASURED_FILE).unlink()
+    seal(tmp_path / "run")
     with pytest.raises(RunError, match=r"run: was refit on all interactions.*without --refit"):
-        run_evaluation(refit[0], dataset)
+        run_evaluation(tmp_path / "run", dataset)
 
 
 def test_digests_change_only_with_the_options():

@@ -21,7 +21,7 @@ from crossrec.randomness import torch_generator
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
 from crossrec.recommend.new_item_graph import NewItemGraph
 from crossrec.runs.config import load_config
-from crossrec.runs.directory import open_embeddings
+from crossrec.runs.measured import measured_embeddings
 
 METRIC = "recall@20"
 """The metric of new items among all items."""
@@ -113,8 +113,7 @@ def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ())
     the library's default method there is also METRIC of new and other items among all, with vectors of the length of
     every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
-    embeddings = open_embeddings(folder)
-    embeddings.check_split(folder, dataset)
+    embeddings = measured_embeddings(folder, dataset)
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
     graph = NewItemGraph.of(load_config(folder / "config.json"), embeddings, dataset)
     graph_CS = None if graph is None else graph(cold_of(dataset).features)

@@ -17,8 +17,8 @@ from crossrec.evaluation.ranking import rank_together
 from crossrec.experiments.analysis.seed_values import measure_runs
 from crossrec.experiments.runner.jobs import Result
 from crossrec.lazy import polars as pl
-from crossrec.runs.directory import open_embeddings
 from crossrec.runs.execute import held_out, left_out
+from crossrec.runs.measured import measured_embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +57,12 @@ def run_evaluation(
 ) -> RunEvaluation:
     """Evaluate the run in ``folder`` on the data set it was trained on. Nothing is trained, nothing is written.
 
+    A run that was refit is evaluated as before it learnt the held-out interactions.
+
     ``user_bounds``: bounds of the groups of users (``user_groups``). Raises RunError where the run is missing, not
     done, damaged or of other interactions.
     """
-    embeddings = open_embeddings(folder)
-    embeddings.check_split(folder, dataset)
+    embeddings = measured_embeddings(folder, dataset)
     train, seen, depth = dataset.train, left_out(dataset, dataset.test), max(ks)
     valid, test = (held_out(dataset, split) for split in (dataset.valid, dataset.test))
     of_valid, of_test = rank_together(embeddings.user_US, embeddings.item_IS, [valid, test], depth=depth)
@@ -91,8 +92,7 @@ def metric_frames(folder: str | os.PathLike[str], dataset: Dataset, k: int = 20)
     Columns of the first: user_id, item_id, rank from 1, score; of the second: user_id, item_id. Both have the users
     that the run's metrics are means over; the lists leave out training items. Raises RunError as ``run_evaluation``.
     """
-    embeddings = open_embeddings(folder)
-    embeddings.check_split(folder, dataset)
+    embeddings = measured_embeddings(folder, dataset)
     seen, test = left_out(dataset, dataset.test), held_out(dataset, dataset.test)
     item_EK, score_EK = top_k(embeddings.user_US, embeddings.item_IS, test.user_E, seen.user_N, seen.item_N, k)
     row_N, rank_N = np.nonzero(item_EK >= 0)
