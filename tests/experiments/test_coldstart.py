@@ -74,7 +74,7 @@ METHODS = {
 @pytest.fixture
 def measured(monkeypatch):
     """Runs that come to 0.2 alone, 0.3 with cross, in seed 1 0.2 too; VBPR to 0.25; ridge is twice as good."""
-    monkeypatch.setattr(new_item_metrics, "run_metrics", lambda folder, dataset, quantiles: metrics_of(str(folder)))
+    monkeypatch.setattr(new_item_metrics, "run_metrics", lambda folder, *_: metrics_of(str(folder)))
 
     def metrics_of(name):
         value = 0.25 if "vbpr" in name else 0.3 if "cross" in name and "seed1" not in name else 0.2
@@ -146,7 +146,7 @@ def test_a_failed_cell_is_reported_and_leaves_a_gap(measured):
 
 
 def test_a_damaged_run_is_reported(monkeypatch):
-    def damaged(folder, dataset, quantiles):
+    def damaged(*_):
         raise RunError("vectors.safetensors: damaged")
 
     monkeypatch.setattr(new_item_metrics, "run_metrics", damaged)

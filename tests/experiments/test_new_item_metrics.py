@@ -138,6 +138,13 @@ def test_metrics_of_every_method_of_a_run(trained):
     among = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset)
     blend = run_metrics(folders["lightgcn+cross"], dataset, (0.9,))["blend"]
     assert (blend["new at 0.9"], blend["others at 0.9"]) == (among["new"]["recall@20"], among["others"]["recall@20"])
+    named = TrainingConfig(metrics=("mrr", "ndcg"), k=(3, 5))
+    as_named = run_metrics(folders["lightgcn+cross"], dataset, (0.9,), named)["blend"]
+    of_mrr = metrics_among_all(old.user_US, old.item_IS, more.vectors.item_IS[count:], dataset, named)
+    assert as_named == {
+        **{m: cold_metrics(old.user_US, more.vectors.item_IS[count:], dataset, named)[m] for m in named.shown},
+        **{f"{items} at 0.9": of_part["mrr@3"] for items, of_part in of_mrr.items()},
+    }
     assert "new at 0.9" in run_metrics(folders["lightgcn"], dataset, (0.9,))["blend by features"]
 
 

@@ -15,16 +15,16 @@ from torch import Tensor
 from crossrec.data import ColdItems, Dataset
 from crossrec.errors import ConfigError, DataError
 from crossrec.evaluation import HeldOut, evaluate, evaluate_splits
-from crossrec.experiments.analysis.comparison import METRICS
 from crossrec.ops.vectors import l2_normalize
 from crossrec.randomness import torch_generator
 from crossrec.recommend.cold_start import DEFAULT_METHOD, ColdStart, ColdStartMethod
 from crossrec.recommend.new_item_graph import NewItemGraph
 from crossrec.runs.config import load_config
 from crossrec.runs.measured import measured_embeddings
+from crossrec.training import TrainingConfig
 
 METRIC = "recall@20"
-"""The metric of new items among all items."""
+"""The metric of new items among all items, unless others are named."""
 NEW, OTHERS = "new", "others"
 """The items taken out, and those of the run. OTHERS is also the metric of the latter without any new items."""
 POPULARITY, HISTORY, TRUE = "popularity", "content like the history", "true popularity"
@@ -41,7 +41,7 @@ def by_features(method: str) -> str:
 
 
 def among_all(items: str, quantile: float) -> str:
-    """Name of METRIC among all items, of NEW or OTHERS, with new vectors as long as a quantile of the others'."""
+    """Name of the metric among all items, of NEW or OTHERS, with new vectors as long as a quantile of the others'."""
     return f"{items} at {quantile:g}"
 
 
@@ -52,8 +52,13 @@ def cold_of(dataset: Dataset) -> ColdItems:
     return dataset.cold
 
 
-def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str, float]:
-    """Recall, NDCG, precision and MAP at 10 and 20 of the held-out items, (C, S), ranked among themselves.
+def cold_metrics(
+    user_US: Tensor,
+    item_CS: Tensor,
+    dataset: Dataset,
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008
+) -> dict[str, float]:
+    """The metrics that ``training`` measures, of the held-out items, (C, S), ranked among themselves.
 
     Averages over the users with a training interaction and an interaction with a held-out item; all their interactions
     with held-out items are relevant. Raises DataError where there is no such user.
@@ -63,13 +68,18 @@ def cold_metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> dict[str
     user_E = np.unique(dataset.train.user_N)
     trained = user_E, np.full(len(user_E), count)
     held = HeldOut.build(*trained, cold.interactions.user_N, cold.interactions.item_N, len(user_US), count + 1)
-    return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held)
+    metrics, ks = training.measured
+    return evaluate(user_US, torch.cat([item_CS, torch.zeros_like(item_CS[:1])]), held, ks, metrics=metrics)
 
 
 def metrics_among_all(
-    user_US: Tensor, item_IS: Tensor, item_CS: Tensor, dataset: Dataset
+    user_US: Tensor,
+    item_IS: Tensor,
+    item_CS: Tensor,
+    dataset: Dataset,
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008
 ) -> dict[str, dict[str, float]]:
-    """Metrics of the held-out items, ``item_CS``, ranked among all items that a user does not have in training.
+    """``cold_metrics`` of the held-out items, ranked among all items that a user does not have in training.
 
     ``new``: the held-out items are relevant, by all their interactions; ``others``: the items of the run are relevant,
     by the test split if there is one. Raises DataError as ``cold_metrics`` does.
@@ -80,11 +90,16 @@ def metrics_among_all(
         parts["others"] = dataset.test.user_N, dataset.test.item_N
     sizes = len(user_US), count + len(item_CS)
     held = {name: HeldOut.build(train.user_N, train.item_N, *pairs, *sizes) for name, pairs in parts.items()}
-    return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held)
+    metrics, ks = training.measured
+    return evaluate_splits(user_US, torch.cat([item_IS, item_CS]), held, ks, metrics=metrics)
 
 
-def baseline_metrics(dataset: Dataset, seed: int) -> dict[str, Metrics]:
-    """Metrics of the baselines that need no training, by name:
+def baseline_metrics(
+    dataset: Dataset,
+    seed: int,
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008
+) -> dict[str, Metrics]:
+    """Metrics that ``training`` shows of the baselines that need no training, by name:
 
     - popularity: no new item has interactions, so the order is one at random for every user;
     - content like the history: score_ui = Σ_m x^m_i · mean of x^m over the user's training items, x^m of unit length;
@@ -103,15 +118,20 @@ def baseline_metrics(dataset: Dataset, seed: int) -> dict[str, Metrics]:
         HISTORY: (history_UF, x_CF),
         TRUE: (torch.ones(dataset.num_users, 1), count_C[:, None]),
     }
-    return {name: _metrics(user_US, item_CS, dataset) for name, (user_US, item_CS) in vectors.items()}
+    return {name: _metrics(*of_baseline, dataset, training) for name, of_baseline in vectors.items()}
 
 
-def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ()) -> dict[str, Metrics]:
-    """Metrics of new items in a run, by method to make their vectors. Nothing is trained.
+def run_metrics(
+    folder: Path,
+    dataset: Dataset,
+    quantiles: Sequence[float] = (),
+    training: TrainingConfig = TrainingConfig(),  # noqa: B008
+) -> dict[str, Metrics]:
+    """Metrics that ``training`` shows of new items in a run, by method to make their vectors. Nothing is trained.
 
     Methods ``by features`` use raw features instead of the vectors i^m, so that runs without content have them too. For
-    the library's default method there is also METRIC of new and other items among all, with vectors of the length of
-    every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
+    the library's default method there is also the headline metric of new and other items among all, with vectors of
+    the length of every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
     """
     embeddings = measured_embeddings(folder, dataset)
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
@@ -130,13 +150,14 @@ def run_metrics(folder: Path, dataset: Dataset, quantiles: Sequence[float] = ())
     metrics = {}
     for method, make in makers.items():
         try:
-            metrics[method] = _metrics(embeddings.user_US, make(0.5), dataset)
+            metrics[method] = _metrics(embeddings.user_US, make(0.5), dataset, training)
         except ConfigError:  # a method that this run does not support
             continue
     default = DEFAULT_METHOD if DEFAULT_METHOD in metrics else by_features(DEFAULT_METHOD)
     for quantile in quantiles:
-        parts = metrics_among_all(embeddings.user_US, embeddings.item_IS, makers[default](quantile), dataset)
-        metrics[default] |= {among_all(items, quantile): of_part[METRIC] for items, of_part in parts.items()}
+        parts = metrics_among_all(embeddings.user_US, embeddings.item_IS, makers[default](quantile), dataset, training)
+        named = training.headline(METRIC)
+        metrics[default] |= {among_all(items, quantile): of_part[named] for items, of_part in parts.items()}
     return metrics
 
 
@@ -145,6 +166,6 @@ def scaled_features(dataset: Dataset) -> dict[str, Tensor]:
     return {m: torch.from_numpy(dataset.scalers[m](x)) for m, x in cold_of(dataset).features.items()}
 
 
-def _metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset) -> Metrics:
-    metrics = cold_metrics(user_US, item_CS, dataset)
-    return {metric: metrics[metric] for metric in METRICS}
+def _metrics(user_US: Tensor, item_CS: Tensor, dataset: Dataset, training: TrainingConfig) -> Metrics:
+    metrics = cold_metrics(user_US, item_CS, dataset, training)
+    return {metric: metrics[metric] for metric in training.shown}

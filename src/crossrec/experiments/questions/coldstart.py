@@ -14,7 +14,7 @@ from crossrec.backbones import BACKBONES
 from crossrec.data import DataConfig, Dataset
 from crossrec.errors import ConfigError
 from crossrec.experiments.analysis import new_item_metrics
-from crossrec.experiments.analysis.comparison import METRICS, PLAIN, runs_by_group
+from crossrec.experiments.analysis.comparison import PLAIN, runs_by_group
 from crossrec.experiments.analysis.new_item_metrics import HISTORY, METRIC, NEW, OTHERS, POPULARITY, TRUE, Metrics
 from crossrec.experiments.analysis.seed_values import (
     SeedValues,
@@ -33,6 +33,7 @@ from crossrec.experiments.reporting.result import ExperimentResult, ResultFigure
 from crossrec.experiments.reporting.tables import RULE, CellValue, Column, ResultTable, rule_by_first_cell
 from crossrec.experiments.runner.jobs import Cell, Result
 from crossrec.recommend.cold_start import DEFAULT_METHOD
+from crossrec.training import TrainingConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,14 +94,15 @@ def _model_rows(
     model: str, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset], quantiles: Sequence[float]
 ) -> list[NewItemRow]:
     """A row per method of a model, or one with its failure."""
+    training = runs[0].cell.config.training
 
     def measure(run: Result) -> dict[str, Metrics]:
-        return new_item_metrics.run_metrics(run.folder, datasets[run.cell.config.data], quantiles)
+        return new_item_metrics.run_metrics(run.folder, datasets[run.cell.config.data], quantiles, training)
 
     by_seed = measure_runs(runs, measure)
     if isinstance(by_seed, str):
-        return [NewItemRow(model, "", dict.fromkeys(METRICS, by_seed))]
-    others = metric_values(runs, "test", METRIC)
+        return [NewItemRow(model, "", dict.fromkeys(training.shown, by_seed))]
+    others = metric_values(runs, "test", training.headline(METRIC))
     return [replace(row, values={**row.values, OTHERS: others}) for row in _rows(model, by_seed)]
 
 
@@ -138,13 +140,20 @@ def compared_rows(rows: Sequence[NewItemRow], alone: Sequence[str]) -> Iterator[
             yield from ((row, by_name[other]) for other in dict.fromkeys((backbone, HISTORY, *alone, POPULARITY)))
 
 
-def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: float) -> ResultTable:
+def _headlines(training: TrainingConfig) -> list[str]:
+    """The metrics of differences and figure: Recall and NDCG at 20, unless others are named."""
+    return list(dict.fromkeys(map(training.headline, (METRIC, "ndcg@20"))))
+
+
+def _table(
+    data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: float, shown: Sequence[str]
+) -> ResultTable:
     """Metrics of new items, ranked among themselves."""
     starred = {id(row) for row in representatives(rows) if row.model and row.method}
-    columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short_metric(m)) for m in METRICS)]
+    columns = [Column("model", "left"), Column("new items by", "left"), *(Column(short_metric(m)) for m in shown)]
     table_rows: list[Sequence[CellValue]] = []
     for row in rows:
-        values: list[CellValue] = [row.values.get(metric, "–") for metric in METRICS]
+        values: list[CellValue] = [row.values.get(metric, "–") for metric in shown]
         if not row.method:
             values = [table_cell(values[0]), *["–"] * (len(values) - 1)]
         table_rows.append([row.model or "–", f"{row.method}{' *' if id(row) in starred else ''}", *values])
@@ -157,15 +166,17 @@ def _table(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], share: f
     return ResultTable(f"{data}: items that nobody has touched", columns, rule_by_first_cell(table_rows), notes)
 
 
-def _differences_table(data: str, rows: Sequence[NewItemRow], alone: Sequence[str]) -> ResultTable:
+def _differences_table(
+    data: str, rows: Sequence[NewItemRow], alone: Sequence[str], metrics: Sequence[str]
+) -> ResultTable:
     """Differences seed by seed: both models of a seed have the same items and users."""
     columns = [Column("compared", "left"), Column("against", "left")]
-    for metric in (METRIC, "ndcg@20"):
+    for metric in metrics:
         heads = (("difference", ".4f"), ("Δ %", "+.1f"), ("higher in", ""))
         columns += [Column(head, format=format, group=short_metric(metric)) for head, format in heads]
     table_rows: list[Sequence[CellValue]] = []
     for new, old in compared_rows(rows, alone):
-        cells = [c for m in (METRIC, "ndcg@20") for c in _difference_cells(new.values[m], old.values[m])]
+        cells = [c for m in metrics for c in _difference_cells(new.values[m], old.values[m])]
         table_rows.append([new.name, old.name, *cells])
     note = "Differences are taken seed by seed, on the same items and users; mean ± sample deviation over seeds."
     return ResultTable(f"{data}: new items, what alignment adds", columns, rule_by_first_cell(table_rows), (note,))
@@ -180,14 +191,14 @@ def _difference_cells(new: SeedValues, old: SeedValues) -> list[CellValue]:
     return [seed_values(differences), percent_change(new, old), higher]
 
 
-def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[float]) -> ResultTable:
-    """METRIC of new items among all, and of the other items beside them, by the length of the new items' vectors."""
+def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[float], metric: str) -> ResultTable:
+    """A metric of new items among all, and of the other items beside them, by the length of the new items' vectors."""
     columns = [Column("model", "left"), Column("length", "left"), Column("new items"), Column("other items")]
     columns.append(Column("Δ %", format="+.1f"))
     table_rows: list[Sequence[CellValue]] = []
     for row in rows:
         if row.model and not row.method:
-            table_rows += [RULE, [row.model, "", table_cell(row.values[METRIC]), "–", "–"]]
+            table_rows += [RULE, [row.model, "", table_cell(row.values[metric]), "–", "–"]]
         measured = [quantile for quantile in quantiles if new_item_metrics.among_all(NEW, quantile) in row.values]
         if not measured:
             continue
@@ -199,21 +210,21 @@ def _among_all_table(data: str, rows: Sequence[NewItemRow], quantiles: Sequence[
             change = percent_change(others, without)
             table_rows.append(["", f"quantile {quantile:g}", table_cell(new), table_cell(others), change])
     note = (
-        "Recall@20 among all items. Length: of the vectors of new items, as a quantile of the others'. Other items: by "
-        "the test split; Δ: change of the mean against no new items, in %."
+        f"{metric_label(metric)} among all items. Length: of the vectors of new items, as a quantile of the others'. "
+        "Other items: by the test split; Δ: change of the mean against no new items, in %."
     )
     return ResultTable(f"{data}: new items among all", columns, table_rows[1:], (note,))
 
 
-def _figure(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int]) -> ResultFigure:
+def _figure(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int], metrics: Sequence[str]) -> ResultFigure:
     """A bar per model, and a line for the true popularity, which is not known of a new item."""
-    columns = [Column("model", "left"), Column("new items by", "left"), Column(METRIC), Column("ndcg@20")]
+    columns = [Column("model", "left"), Column("new items by", "left"), *map(Column, metrics)]
     chosen = representatives(rows)
     figure_rows: list[Sequence[CellValue]] = [
-        [row.name, row.method if row.model else "", *(table_cell(row.values[metric]) for metric in (METRIC, "ndcg@20"))]
+        [row.name, row.method if row.model else "", *(table_cell(row.values[metric]) for metric in metrics)]
         for row in chosen
     ]
-    true = next(mean_over_seeds(row.values[METRIC]) for row in chosen if row.name == TRUE)
+    true = next(mean_over_seeds(row.values[metrics[0]]) for row in chosen if row.name == TRUE)
     bars = [row for row in figure_rows if row[0] != TRUE]
 
     def draw(figure: Figure) -> None:
@@ -228,17 +239,19 @@ def _figure(data: str, rows: Sequence[NewItemRow], seeds: Sequence[int]) -> Resu
         axes.invert_yaxis()
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{metric_label(METRIC)} of new items")
+        axes.set_xlabel(f"{metric_label(metrics[0])} of new items")
 
     caption = (
-        f"{data}: {metric_label(METRIC)} of items that were taken out before training, ranked among themselves"
+        f"{data}: {metric_label(metrics[0])} of items that were taken out before training, ranked among themselves"
         f"{seeds_note(seeds)}. Dotted: {TRUE}, which nobody knows of a new item."
     )
     numbers = ResultTable(data, columns, figure_rows)
     return ResultFigure("Items that nobody has touched", caption, numbers, draw, (6.4, 0.8 + 0.3 * len(bars)))
 
 
-def _findings(data: str, rows: Sequence[NewItemRow], alone: Sequence[str], datasets: Sequence[Dataset]) -> list[str]:
+def _findings(
+    data: str, rows: Sequence[NewItemRow], alone: Sequence[str], datasets: Sequence[Dataset], metric: str
+) -> list[str]:
     """The size of what was taken out, and every comparison in words."""
     cold_items = [new_item_metrics.cold_of(dataset) for dataset in datasets]
     interactions = fmean(len(cold.interactions) for cold in cold_items)
@@ -251,8 +264,8 @@ def _findings(data: str, rows: Sequence[NewItemRow], alone: Sequence[str], datas
         f"users that training knows{' on average' if len(datasets) > 1 else ''}."
     ]
     for new, old in compared_rows(rows, alone):
-        change = describe_change(new.values[METRIC], old.values[METRIC])
-        sentences.append(f"{new.name} against {old.name}: {metric_label(METRIC)} {change}.")
+        change = describe_change(new.values[metric], old.values[metric])
+        sentences.append(f"{new.name} against {old.name}: {metric_label(metric)} {change}.")
     return sentences
 
 
@@ -261,8 +274,10 @@ def result(
 ) -> ExperimentResult:
     """Metrics of new items per model and method, differences seed by seed, new items among all, and a figure."""
     by_seed = [datasets[_data(options, shared, seed)] for seed in options.seeds]
+    training, metrics = shared.training, _headlines(shared.training)
     baselines = [
-        new_item_metrics.baseline_metrics(dataset, seed) for dataset, seed in zip(by_seed, options.seeds, strict=True)
+        new_item_metrics.baseline_metrics(dataset, seed, training)
+        for dataset, seed in zip(by_seed, options.seeds, strict=True)
     ]
     rows = _rows("", baselines)
     for (backbone, name), model_runs in runs_by_group(runs).items():
@@ -271,13 +286,13 @@ def result(
     data, alone = by_seed[0].name, (*options.backbones, *options.references)
     return ExperimentResult(
         "Items that nobody has touched: does alignment make better vectors of their content than what else there is?",
-        _findings(data, rows, alone, by_seed),
+        _findings(data, rows, alone, by_seed, metrics[0]),
         {
-            "coldstart": _table(data, rows, options.seeds, options.share),
-            "coldstart-differences": _differences_table(data, rows, alone),
-            "coldstart-among-all": _among_all_table(data, rows, options.quantiles),
+            "coldstart": _table(data, rows, options.seeds, options.share, training.shown),
+            "coldstart-differences": _differences_table(data, rows, alone, metrics),
+            "coldstart-among-all": _among_all_table(data, rows, options.quantiles, metrics[0]),
         },
-        {"coldstart-figure": _figure(data, rows, options.seeds)},
+        {"coldstart-figure": _figure(data, rows, options.seeds, metrics)},
     )
 
 
