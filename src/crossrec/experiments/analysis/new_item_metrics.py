@@ -131,7 +131,8 @@ def run_metrics(
 
     Methods ``by features`` use raw features instead of the vectors i^m, so that runs without content have them too. For
     the library's default method there is also the headline metric of new and other items among all, with vectors of
-    the length of every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other data.
+    the length of every one of ``quantiles``. Raises RunError where the run is missing, not done, damaged or of other
+    data.
     """
     embeddings = measured_embeddings(folder, dataset)
     features = {m: torch.from_numpy(x) for m, x in dataset.features.items()}
