@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.data.event_shop import BOT, COLUMNS, EVENTS, ITEM_COLUMNS, Event, wri
 from crossrec.cli import main
 from crossrec.data import ImportConfig, import_data
 from crossrec.data.io.numbers import NumberReader
-from crossrec.data.io.times import find_time_format
+from crossrec.data.io.times import check_time_format, find_time_format, parse_dates
 from crossrec.errors import ConfigError, DataError
 
 VIEWED, CART, BOUGHT, REFUNDED = EVENTS
@@ -310,6 +311,10 @@ def test_a_number_that_may_be_two_is_an_error_that_names_the_option(put):
         (["01.12.2024", "31.12.2024"], "%d.%m.%Y"),
         (["1.12.24 9:05", "31.12.24 19:05"], "%d.%m.%y %H:%M"),
         (["12/31/2024", "", "12/01/2024"], "%m/%d/%Y"),
+        (["12/31/2024 1:05 PM", "12/01/2024 12:00 AM"], "%m/%d/%Y %I:%M %p"),
+        (["31/12/2024 01:05:07am"], "%d/%m/%Y %I:%M:%S%p"),
+        (["31.12.2024 23:59:59,250"], "%d.%m.%Y %H:%M:%S,%f"),
+        (["31.12.2024 23:59:59.5"], "%d.%m.%Y %H:%M:%S.%f"),
         (["01/02/2024", "03/04/2024"], None),
         (["31/12/2024", "12/31/2024"], None),
         (["2024-05-31"], None),
@@ -320,3 +325,16 @@ def test_a_number_that_may_be_two_is_an_error_that_names_the_option(put):
 )
 def test_the_form_of_dates_is_found_where_days_above_12_show_it(cells, form):
     assert find_time_format(pl.Series(cells, dtype=pl.String)) == form
+
+
+@pytest.mark.parametrize(
+    ("cell", "form", "clock"),
+    [
+        ("31.12.2024 23:59:59,25", "%d.%m.%Y %H:%M:%S,%f", (23, 59, 59, 250_000)),
+        ("31.12.2024 23:59:59.5", "%d.%m.%Y %H:%M:%S.%f", (23, 59, 59, 500_000)),
+        ("12/31/2024 12:05 am", "%m/%d/%Y %I:%M %p", (0, 5, 0, 0)),
+    ],
+)
+def test_forms_of_a_time_of_day(cell, form, clock):
+    assert check_time_format(form) == form
+    assert parse_dates(pl.Series([cell]), form).to_list() == [datetime(2024, 12, 31, *clock)]

@@ -145,6 +145,9 @@ MISREAD: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {},
         "line 2: time '01/12/2024' may begin with its day",
     ),
+    "a time of day": (["01/12/2024 1:05 PM"], {}, "say which with --time-format '%d/%m/%Y %I:%M %p' or "
+                      "'%m/%d/%Y %I:%M %p'"),
+    "a time of day of another form": (["01/12/2024 13 h"], {}, "--time-format %d/%m/%Y or %m/%d/%Y, with %H:%M:%S"),
     "dots": (["1.12.24"], {}, "line 2: time '1.12.24' may begin with its day or with its month; say which with "
              "--time-format %d.%m.%y or %m.%d.%y"),
     "day before month": ([DAY, "2024-13-05"], {}, "line 3: time '2024-13-05' has its day before its month; say so"),

@@ -17,7 +17,7 @@ from crossrec.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
-SAVE_AS_UTF8 = "not UTF-8 text; save the file as UTF-8"
+SAVE_AS_UTF8 = "not UTF-8 text; save the file as UTF-8, e.g. with iconv -f WINDOWS-1252 -t UTF-8"
 OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive (so is an Excel workbook); unpack it, or save the table as CSV",
     b"PAR1": "a Parquet file; let its name end in .parquet",

@@ -6,6 +6,7 @@ No order of day and month is guessed; an import may take the one that days above
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,8 @@ DAY_OR_MONTH_FIRST = r"^\d{1,2}([-/.])\d{1,2}[-/.]\d{2,4}\b"
 SHOWN = 0.1
 """Share of dates with a day above 12 that shows the order of day and month."""
 WRITTEN_DATE = re.compile(
-    r"\d{1,2}(?P<sign>[-/.])\d{1,2}(?P=sign)(?P<year>\d{4}|\d{2})(?:(?P<gap>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2})?)?"
+    r"\d{1,2}(?P<sign>[-/.])\d{1,2}(?P=sign)(?P<year>\d{4}|\d{2})"
+    r"(?:(?P<gap>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2}((?P<point>[.,])\d+)?)?((?P<space> ?)[AaPp][Mm])?)?"
 )
 DAY_BEFORE_MONTH = r"^\d{4}[-/.](1[3-9]|2\d|3[01])[-/.](0?[1-9]|1[0-2])\b"
 
@@ -203,6 +205,8 @@ def parse_dates(text: pl.Series, time_format: str) -> pl.Series:
         text = text.str.replace("[Zz]$", "+0000")
     if "%H" in time_format and "%M" not in time_format:  # polars reads hours with minutes only
         text, time_format = text + ":00", f"{time_format}:%M"
+    if ",%f" in time_format:  # and fractions after a point only
+        text, time_format = text.str.replace(r",(\d+)", ".$1"), time_format.replace(",%f", ".%f")
     try:
         return text.str.to_datetime(time_format.replace(".%f", "%.f"), strict=False, time_unit="us")
     except pl.exceptions.PolarsError:
@@ -222,22 +226,33 @@ def find_time_format(text: pl.Series) -> str | None:
     """The form of dates that begin with their day or their month, if days above 12 show which; None if they do not.
 
     They show it if a tenth of the dates has one, and none has one in the other place. The first date shows separators,
-    digits of the year and whether a time of day follows.
+    digits of the year and the form of a time of day.
     """
     dates = text.drop_nulls()
     dates = dates.filter(dates.str.contains(DAY_OR_MONTH_FIRST))
-    match = None if dates.is_empty() else WRITTEN_DATE.fullmatch(dates[0])
-    if match is None:
+    day_first = None if dates.is_empty() else _day_first_form(dates[0])
+    if day_first is None:
         return None
-    year = "%Y" if len(match["year"]) == 4 else "%y"
-    clock = f"{match['gap']}%H:%M{'' if match['seconds'] is None else ':%S'}" if match["gap"] else ""
-    day_first = f"%d{match['sign']}%m{match['sign']}{year}{clock}"
     month_first = exchange_day_and_month(day_first)
     fits_day, fits_month = (parse_dates(dates, form).is_not_null() for form in (day_first, month_first))
     num_day, num_month = int((fits_day & ~fits_month).sum()), int((fits_month & ~fits_day).sum())
     if min(num_day, num_month) or max(num_day, num_month) < SHOWN * len(dates):
         return None
     return day_first if num_day else month_first
+
+
+def _day_first_form(date: str) -> str | None:
+    """The form of a date that begins with its day, or, with both exchanged, with its month; None for another form."""
+    match = WRITTEN_DATE.fullmatch(date)
+    if match is None:
+        return None
+    form = match["sign"].join(("%d", "%m", "%Y" if len(match["year"]) == 4 else "%y"))
+    if match["gap"]:
+        form += f"{match['gap']}{'%H' if match['space'] is None else '%I'}:%M"
+        form += "" if match["seconds"] is None else ":%S"
+        form += "" if match["point"] is None else f"{match['point']}%f"
+        form += "" if match["space"] is None else f"{match['space']}%p"
+    return form
 
 
 def exchange_day_and_month(time_format: str) -> str:
@@ -280,12 +295,11 @@ def _ambiguous(text: pl.Series, values: pl.Series) -> tuple[pl.Series, str]:
     day_or_month_first = (unusable & text.str.contains(DAY_OR_MONTH_FIRST)).fill_null(False)
     if day_or_month_first.any():
         cell = str(text[int(day_or_month_first.arg_max() or 0)])
-        sign = re.sub(r"\d", "", cell)[0]
-        year = "%Y" if re.match(r"\d+\D\d+\D\d{4}", cell) else "%y"
-        forms = [f"{sign.join(parts)}" for parts in (("%d", "%m", year), ("%m", "%d", year))]
+        day_first = _day_first_form(cell) or str(_day_first_form(re.split("[ T]", cell)[0]))
+        forms = " or ".join(shlex.quote(form) for form in (day_first, exchange_day_and_month(day_first)))
+        clock = "" if ":" in day_first else ", with %H:%M:%S for a time of day"
         return day_or_month_first, (
-            f"may begin with its day or with its month; say which with --time-format {forms[0]} or {forms[1]}, with "
-            "%H:%M:%S for a time of day"
+            f"may begin with its day or with its month; say which with --time-format {forms}{clock}"
         )
     day_before_month = (unusable & text.str.contains(DAY_BEFORE_MONTH)).fill_null(False)
     return day_before_month, "has its day before its month; say so with --time-format %Y-%d-%m"
