@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -159,11 +160,20 @@ def test_a_log_in_another_form_and_only_some_events(shop, log, recommender, tmp_
     assert set(lists["user"]) == set(log["customer_id"])  # those who have only looked get what is popular
 
 
+def test_rows_without_an_id_are_dropped_and_counted_if_that_is_asked(shop, tmp_path, capsys):
+    (tmp_path / "log.csv").write_text("customer_id,product_id\n'new, one',p0001\nnew,\n'new, two',p0002\n")
+    flags = ("--histories", tmp_path / "log.csv", "--quote", "'", "--bad-rows", "drop", "--out", tmp_path / "out.csv")
+    assert main(["recommend", str(shop / "run"), *map(str, flags)]) == 0
+    assert pl.read_csv(tmp_path / "out.csv")["user"].unique().sort().to_list() == ["new, one", "new, two"]
+    assert "log.csv: rows dropped: 1 × product_id is empty" in capsys.readouterr().err.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--histories", "nowhere.csv"), "nowhere.csv"),
         (("--histories", "run.csv"), "run.csv: no user column"),
+        (("--histories", "holes.csv"), "holes.csv, line 3: product_id is empty; fill the cell in or delete"),
         (("--histories", "log.csv", "--history", "p0001"), "--histories and --history: give one of them"),
         (("--popular-days", 3), "--popular-days 3: counts for --fallback popular only"),
         (
@@ -186,6 +196,7 @@ def test_mistakes_are_one_line(shop, flags, message, tmp_path, monkeypatch, caps
     pl.DataFrame({"user": ["a"], "item": ["p0001"]}).write_csv("timeless.csv")
     pl.DataFrame({"user": ["a"], "item": ["p0001"], "time": [17]}).write_csv("counted.csv")
     pl.DataFrame({"user": ["a"], "item": ["tea"], "time": ["2024-05-01"]}).write_csv("other.csv")
+    Path("holes.csv").write_text("customer_id,product_id\na,p0001\nb,\n")
     assert main(["recommend", str(shop / "run"), *map(str, flags), "--out", "lists.csv"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from crossrec.config import Config
 from crossrec.data.config import TimeFormat
-from crossrec.data.importers.config import ImportConfig, Separator
+from crossrec.data.importers.config import ImportConfig, Quote, Separator
 from crossrec.data.importers.events import read_events
 from crossrec.data.importers.rules import ages
 from crossrec.data.io.codes import index_ids, positions
@@ -47,11 +47,17 @@ class LogConfig(Config):
     separator: Separator | None = None
     """Character between the cells of the log; default: the one that the header shows."""
 
+    quote: Quote | None = None
+    """Character around cells of the log, or none; default: double quotes, or what its first lines show."""
+
     event_column: str | None = None
     """Column of the types of events in the log."""
 
     events: tuple[str, ...] | None = None
     """Types of events that count; default: all."""
+
+    bad_rows: Literal["error", "drop"] = "error"
+    """Whether a row of the log with an empty id, or of a wrong form, is an error, or dropped and counted."""
 
     def read(self, source: Path | str | pl.DataFrame) -> InteractionLog:
         """Read a log, or take a frame with columns user and item. Raises DataError, ConfigError as an import does."""

@@ -10,7 +10,7 @@ from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.detect import IMPORTERS, collect_files, detect
 from crossrec.data.importers.import_card import ImportSteps
 from crossrec.data.importers.import_source import SourceFiles
-from crossrec.data.importers.read_parts import read_parts
+from crossrec.data.importers.read_parts import UNUSABLE, read_parts
 from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.sources import existing
 
@@ -28,6 +28,9 @@ def read_events(source: Path | str, config: ImportConfig = ImportConfig()) -> In
     files = SourceFiles(str(path), [path]) if path.is_file() else collect_files([path])
     steps = ImportSteps()
     log = read_parts(IMPORTERS[detect(files, config)](files, config), config, steps, lambda step, done, total: None)
+    for step in steps.steps:
+        if step.what == UNUSABLE:
+            logger.warning("%s: rows dropped: %s", path, step.rule)
     keep_events(log, config, steps)
     for note in steps.notes:
         logger.warning("%s: %s", path, note)

@@ -27,6 +27,8 @@ HINTS = {
     "rating": ", or leave ratings out with an empty rating_column",
 }
 DTYPES = {"rating": np.float64, "weight": np.float64, "split": np.int8}
+UNUSABLE = "unusable rows"
+"""The step of rows that are dropped and counted."""
 MAX_EVENTS = 1000
 """A column with more types of events holds something else."""
 
@@ -116,7 +118,7 @@ class _PartReader:
         users, items = len(ids["user"]), len(ids["item"])
         steps.add("read", "", self.num_rows, users, items)
         if self.num_rows > self.num_usable:
-            steps.add("unusable rows", reasons, self.num_usable, users, items)
+            steps.add(UNUSABLE, reasons, self.num_usable, users, items)
         if self.window.rule and not len(columns["user"]):
             raise DataError(f"{self.window.rule} leaves none of {self.num_usable:,} rows; {self.window.range_text()}")
         log = InteractionLog(
