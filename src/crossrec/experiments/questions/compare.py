@@ -27,6 +27,7 @@ from crossrec.experiments.analysis.comparison import (
     method_blocks,
     shown_metrics,
 )
+from crossrec.experiments.analysis.published import check_published, published_table
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs, user_groups
 from crossrec.experiments.analysis.seed_values import finite, percent_change, seed_values
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
@@ -60,18 +61,26 @@ class CompareConfig(ExperimentConfig):
     """Alignments, one row of a block each."""
     baselines: tuple[str, ...] = ()
     """Recommenders without training, a row each: popularity, itemknn, ease, content; none unless given."""
+    published: str | None = None
+    """Show printed figures beside the measured ones: paper, or a table with data, backbone, alignment and metrics."""
 
 
 def cells(options: CompareConfig, shared: SharedSettings) -> list[Cell]:
-    """One cell per data set, backbone, alignment and seed. Raises ConfigError for an unknown baseline."""
+    """One cell per data set, backbone, alignment and seed.
+
+    Raises ConfigError for an unknown baseline, DataError for a wrong file of --published.
+    """
     for name in options.baselines:
         check_name(name, BASELINES, "--baselines")
+    datasets = options.datasets or (shared.data.data,)
+    if options.published is not None:
+        check_published(options.published, datasets)
     return [
         Cell(
             shared.run_config(backbone, alignment, seed, data=shared.data.model_copy(update={"data": data})),
             group=(data, backbone, alignment),
         )
-        for data in options.datasets or (shared.data.data,)
+        for data in datasets
         for backbone in options.backbones
         for alignment in options.alignments
         for seed in options.seeds
@@ -267,7 +276,10 @@ def _claims(
 def result(
     options: CompareConfig, shared: SharedSettings, runs: Sequence[Result], datasets: Mapping[DataConfig, Dataset]
 ) -> ExperimentResult:
-    """Three tables per data set: metrics and changes; paired tests; lists, gains by group of users, and cost."""
+    """Tables per data set: metrics and changes; paired tests; lists, gains by group of users, and cost.
+
+    With --published also the printed figures beside the measured ones.
+    """
     tables, findings = {}, []
     for data, group in groupby(runs, key=lambda run: run.cell.group[0]):
         data_runs, name = list(group), Path(data).name
@@ -285,6 +297,8 @@ def result(
             tables[stem] = replace(tables[stem], rows=rows_above)
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
         tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds, shared.training.headline(SELECTION))
+        if options.published is not None:
+            tables[f"{stem}-published"] = published_table(options.published, name, blocks)
         findings += [f"{name}: {finding}" for finding in _findings(blocks, tests)]
     return ExperimentResult("Does alignment improve recommenders, and which alignment does so most?", findings, tables)
 
