@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossrec.errors import ConfigError
+from crossrec.ops.row_blocks import row_blocks
 from crossrec.ops.sparse import SparseMatrix
 from crossrec.ops.topk import stable_topk
 from crossrec.ops.vectors import l2_normalize
@@ -34,16 +35,46 @@ def bipartite_adjacency(
     ``item_edges``: further edges between items, in both directions (GUME, Lin et al. 2024).
     Source: LightGCN (He et al. 2020), Eq. 3.
     """
-    edges = interaction_matrix(user_T, item_T, num_users, num_items)
-    if item_edges is not None:
+    if item_edges is None:
+        matrix = _both_ways(user_T, item_T, num_users, num_items)
+    else:
+        edges = interaction_matrix(user_T, item_T, num_users, num_items)
         between = interaction_matrix(*item_edges, num_items, num_items)
         between = between.maximum(between.T)
         matrix = sp.bmat([[None, edges], [edges.T, between]], format="csr")
-        scale = sp.diags(_inverse_root(matrix.sum(1)))
-        return SparseMatrix.from_scipy(scale @ matrix @ scale, symmetric=True, device=user_T.device)
-    scaled = sp.diags(_inverse_root(edges.sum(1))) @ edges @ sp.diags(_inverse_root(edges.sum(0)))
-    matrix = sp.bmat([[None, scaled], [scaled.T, None]], format="csr")
-    return SparseMatrix.from_scipy(matrix, symmetric=True, device=user_T.device)
+    return SparseMatrix.from_scipy(_normalized(matrix), symmetric=True, device=user_T.device)
+
+
+def _both_ways(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> Any:
+    """The interactions in both directions, users first, as entries of 1 in 8 bits: (U + I, U + I).
+
+    The graph takes most memory while it is built, so no wide numbers and no second copy are held here.
+    """
+    of_users = interaction_matrix(user_T, item_T, num_users, num_items, np.int8)
+    of_items = of_users.T.tocsr()
+    count, size = of_users.nnz, num_users + num_items
+    index = np.int32 if max(2 * count, size) < 2**31 else np.int64
+    indptr, indices = np.empty(size + 1, dtype=index), np.empty(2 * count, dtype=index)
+    indptr[: num_users + 1] = of_users.indptr
+    np.add(of_items.indptr[1:], count, out=indptr[num_users + 1 :], dtype=index)
+    np.add(of_users.indices, num_users, out=indices[:count], dtype=index)
+    indices[count:] = of_items.indices
+    return sp.csr_matrix((np.ones(2 * count, dtype=np.int8), indices, indptr), shape=(size, size))
+
+
+_BLOCK_ROWS = 1 << 16
+"""Rows of a sparse matrix that are worked on at a time where their numbers are wide."""
+
+
+def _normalized(matrix: Any) -> Any:
+    """D^-1/2 M D^-1/2 of a symmetric CSR matrix, D its row sums: computed in float64, float32 in the end."""
+    root_N = _inverse_root(matrix.sum(1))
+    value_E = np.empty(matrix.nnz, dtype=np.float32)
+    for block in row_blocks(matrix.shape[0], _BLOCK_ROWS):
+        part = slice(matrix.indptr[block.start], matrix.indptr[block.stop])
+        row_root_E = np.repeat(root_N[block], np.diff(matrix.indptr[block.start : block.stop + 1]))
+        value_E[part] = row_root_E * matrix.data[part] * root_N[matrix.indices[part]]
+    return sp.csr_matrix((value_E, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def sum_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> SparseMatrix:
@@ -67,12 +98,14 @@ def interaction_adjacency(user_T: Tensor, item_T: Tensor, num_users: int, num_it
     return SparseMatrix.from_scipy(scaled, symmetric=False, device=user_T.device)
 
 
-def interaction_matrix(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int) -> Any:
+def interaction_matrix(
+    user_T: Tensor, item_T: Tensor, num_users: int, num_items: int, dtype: type[np.number[Any]] = np.float64
+) -> Any:
     """The interactions as a scipy CSR matrix of ones, (U, I); repeated ones count once."""
     user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
-    edges = sp.csr_matrix((np.ones(len(user)), (user, item)), shape=(num_users, num_items))
-    edges.data[:] = 1.0
-    return edges
+    edges = sp.csr_matrix((np.ones(len(user), dtype=np.int8), (user, item)), shape=(num_users, num_items))
+    edges.data[:] = 1
+    return edges.astype(dtype, copy=False)
 
 
 def _inverse_root(degree: Any) -> NDArray[np.float64]:
@@ -247,11 +280,13 @@ def co_occurrence_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_item
 
 def unit_columns(user_T: Tensor, item_T: Tensor, num_items: int) -> sp.csc_matrix:
     """The binary matrix of training interactions with columns of length 1: (U, I). Items without users are zeros."""
-    user, item = user_T.cpu().numpy(), item_T.cpu().numpy()
-    num_users = int(user.max()) + 1 if len(user) else 0
-    columns = sp.csr_matrix((np.ones(len(user)), (item, user)), shape=(num_items, num_users))
-    columns.data[:] = 1.0
-    return (sp.diags(_inverse_root(columns.sum(1))) @ columns).T.tocsc()
+    num_users = int(user_T.max()) + 1 if len(user_T) else 0
+    columns = interaction_matrix(item_T, num_users - 1 - user_T, num_items, num_users)
+    # The last user comes first: the search of neighbours takes equal ones in this order.
+    np.subtract(num_users - 1, columns.indices, out=columns.indices)
+    columns.has_sorted_indices = False
+    columns.data *= np.repeat(_inverse_root(np.diff(columns.indptr)), np.diff(columns.indptr))
+    return columns.T
 
 
 def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: int) -> Tensor:
@@ -272,20 +307,25 @@ def co_occurrence_neighbors(user_T: Tensor, item_T: Tensor, num_items: int, k: i
 def _most_similar_others(matrix: Any, k: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """The ``k`` largest positive off-diagonal entries of every row of M Mᵀ: row, column, value, rank in the row.
 
-    Sorted by row, then by falling value, then by column. At most k + 1 entries a row are in memory.
+    Sorted by row, then by falling value, then by column. At most k + 1 entries of each of ``_BLOCK_ROWS`` rows are in
+    memory besides the result.
     """
     from sparse_dot_topn import sp_matmul_topn
 
-    # One more than ``k``, because a row is most similar to itself.
-    top = sp_matmul_topn(matrix, matrix.T.tocsr(), top_n=k + 1, threshold=0.0, sort=True).tocsr()
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(top.indptr))
-    other = (top.indices != row) & (top.data > 0)
-    row, column, value = row[other], top.indices[other], top.data[other]
-    order = np.lexsort((column, -value, row))
-    row, column, value = row[order], column[order], value[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    within = rank < k
-    return row[within], column[within], value[within], rank[within]
+    transposed, parts = matrix.T.tocsr(), []
+    for block in row_blocks(matrix.shape[0], _BLOCK_ROWS):
+        # One more than ``k``, because a row is most similar to itself.
+        top = sp_matmul_topn(matrix[block], transposed, top_n=k + 1, threshold=0.0, sort=True).tocsr()
+        row = np.repeat(np.arange(block.start, block.stop), np.diff(top.indptr))
+        other = (top.indices != row) & (top.data > 0)
+        row, column, value = row[other], top.indices[other], top.data[other]
+        order = np.lexsort((column, -value, row))
+        row, column, value = row[order], column[order], value[order]
+        rank = np.arange(len(row)) - np.searchsorted(row, row)
+        within = rank < k
+        parts.append((row[within], column[within], value[within], rank[within]))
+    row, column, value, rank = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return row, column, value, rank
 
 
 def co_interaction_graph(user_T: Tensor, item_T: Tensor, num_users: int, num_items: int, k: int) -> SparseMatrix:

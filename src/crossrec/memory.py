@@ -188,3 +188,13 @@ def keep_freed_memory() -> None:
         return
     mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
     mallopt(ctypes.c_int(M_TRIM_THRESHOLD), ctypes.c_int(2**31 - 1))
+
+
+def return_freed_memory() -> None:
+    """Give the memory that is free in the heap back to the kernel, also where glibc keeps it otherwise.
+
+    For the few instants at which what comes next needs memory of other sizes than what has ended. Without glibc the
+    function does nothing.
+    """
+    if sys.platform.startswith("linux") and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

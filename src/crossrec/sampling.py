@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from crossrec.errors import DataError
-from crossrec.ops.csr import absent_columns
+from crossrec.ops.csr import absent_columns, sorted_unique
+from crossrec.ops.row_blocks import row_blocks
 from crossrec.ops.vectors import counts
 from crossrec.types import Batch, Distinct, TrainingSet
 
@@ -20,6 +21,10 @@ Weighting = Literal["loss", "sampling"]
 ROUNDS = 32
 """Draws of a negative before the items that a user lacks are listed: a user who has 60 % of the items, more than any of
 MovieLens, is undecided after so many once in ten million draws."""
+
+
+DRAWS = 1 << 20
+"""Negatives drawn at a time on a CPU, whose generator gives the same numbers however many are drawn at a time."""
 
 
 AHEAD = 64
@@ -38,11 +43,15 @@ class Sampler:
     def __init__(self, data: TrainingSet, batch_size: int, weighting: Weighting = "loss") -> None:
         self.batch_size, self.weighting = batch_size, weighting
         _check(data)
-        self.seen_item, index_T = torch.unique(data.item_T, return_inverse=True)
-        self.seen_key = torch.unique(data.user_T * len(self.seen_item) + index_T)
+        self.seen_item = torch.bincount(data.item_T, minlength=data.num_items).nonzero().squeeze(1)
+        num_seen = len(self.seen_item)
+        index_I = torch.empty(data.num_items, dtype=torch.int64, device=data.item_T.device)
+        index_I[self.seen_item] = torch.arange(num_seen, device=index_I.device)
+        self.seen_key = _keys(data.user_T, num_seen, index_I[data.item_T])
         """The training pairs, sorted, as user · number of seen items + index of the item in ``seen_item``."""
-        distinct_items = torch.bincount(self.seen_key // max(1, len(self.seen_item)), minlength=data.num_users)
-        usable = distinct_items[data.user_T] < len(self.seen_item)
+        bound_U = torch.arange(data.num_users + 1, device=self.seen_key.device) * num_seen
+        lacks_U = torch.searchsorted(self.seen_key, bound_U).diff() < num_seen
+        usable = slice(None) if bool(lacks_U.all()) else lacks_U[data.user_T]
         self.user_T, self.item_T = data.user_T[usable], data.item_T[usable]
         self.weight_T = None if data.weight_T is None else data.weight_T[usable]
         if not len(self.user_T):
@@ -61,27 +70,29 @@ class Sampler:
 
         ``generator`` alone decides the order.
         """
-        order = self._order(generator)
-        user_T, item_T = self.user_T[order], self.item_T[order]
-        weight_T = None if self.weight_T is None or self.weighting == "sampling" else self.weight_T[order]
-        negative_T = self.negatives(user_T, generator)
-        sides = {"users": user_T, "items": item_T} if user_T.device.type != "cpu" else {}
-        ahead = {name: distinct_by_batch(number_T, self.batch_size) for name, number_T in sides.items()}
-        for start in range(0, len(order), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            weight_B = None if weight_T is None else weight_T[part]
-            batch = Batch(user_T[part], item_T[part], negative_T[part], weight_B, is_checked=True)
+        order_T = self._order(generator)
+        draw_T = self._draw(len(order_T), lambda rows: self.user_T[order_T[rows]], generator)
+        with_weights = self.weight_T is not None and self.weighting == "loss"
+        ahead: dict[str, Iterator[Distinct]] = {}
+        if order_T.device.type != "cpu":
+            sides = {"users": self.user_T[order_T], "items": self.item_T[order_T]}
+            ahead = {name: distinct_by_batch(number_T, self.batch_size) for name, number_T in sides.items()}
+        for part in row_blocks(len(order_T), self.batch_size):
+            row_B = order_T[part]
+            weight_B = self.weight_T[row_B] if with_weights else None  # type: ignore[index]
+            negative_B = self.seen_item[draw_T[part]]
+            batch = Batch(self.user_T[row_B], self.item_T[row_B], negative_B, weight_B, is_checked=True)
             vars(batch).update({name: next(distinct) for name, distinct in ahead.items()})  # not computed in the step
             yield batch
 
     def _order(self, generator: torch.Generator) -> Tensor:
-        """The pairs of an epoch in their order, (T,)."""
+        """The pairs of an epoch in their order, (T,), in a small type: it lasts until the epoch is over."""
         count, device = len(self.user_T), generator.device
         if self.weight_T is None or self.weighting == "loss":
-            return torch.randperm(count, generator=generator, device=device)
+            return torch.randperm(count, generator=generator, device=device, dtype=_small(count))
         bound_T = self.weight_T.double().cumsum(0)
         draw_T = torch.rand(count, generator=generator, device=device, dtype=torch.float64) * bound_T[-1]
-        return torch.searchsorted(bound_T, draw_T, right=True).clamp_max(count - 1)
+        return torch.searchsorted(bound_T, draw_T, right=True).clamp_max(count - 1).to(_small(count))
 
     def negatives(self, user_T: Tensor, generator: torch.Generator) -> Tensor:
         """One item per user, uniform over those seen in training but not by that user; int64, shape of ``user_T``.
@@ -90,20 +101,30 @@ class Sampler:
         so what is undecided after ``ROUNDS`` draws is drawn from the items that the user lacks. Raises ValueError for a
         user who lacks none.
         """
-        draw_T = torch.empty_like(user_T)
-        undecided = torch.arange(len(user_T), device=user_T.device)
-        for _ in range(ROUNDS):
-            draw = torch.randint(len(self.seen_item), (len(undecided),), generator=generator, device=user_T.device)
-            draw_T[undecided] = draw
-            key = user_T[undecided] * len(self.seen_item) + draw
-            index = torch.searchsorted(self.seen_key, key).clamp_max(len(self.seen_key) - 1)
-            undecided = undecided[self.seen_key[index] == key]
-            if not len(undecided):
-                break
-        else:
-            draw_T[undecided] = self._from_complement(user_T[undecided], generator)
-        negative_T: Tensor = self.seen_item[draw_T]
+        negative_T: Tensor = self.seen_item[self._draw(len(user_T), lambda rows: user_T[rows], generator)]
         return negative_T
+
+    def _draw(self, count: int, users: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
+        """``negatives`` of ``users(torch.arange(count))`` as indices of ``seen_item``, in a small type."""
+        num_seen, device = len(self.seen_item), self.seen_key.device
+        size = DRAWS if device.type == "cpu" else max(1, count)
+        draw_T = torch.empty(count, dtype=_small(num_seen), device=device)
+        undecided: Iterable[Tensor] = (torch.arange(p.start, p.stop, device=device) for p in row_blocks(count, size))
+        for _ in range(ROUNDS):
+            taken = [torch.empty(0, dtype=torch.int64, device=device)]
+            for row_N in undecided:
+                index_N = torch.randint(num_seen, (len(row_N),), generator=generator, device=device)
+                draw_T[row_N] = index_N.to(draw_T.dtype)
+                key_N = users(row_N) * num_seen + index_N
+                position_N = torch.searchsorted(self.seen_key, key_N).clamp_max(len(self.seen_key) - 1)
+                taken.append(row_N[self.seen_key[position_N] == key_N])
+            left_N = torch.cat(taken)
+            if not len(left_N):
+                break
+            undecided = torch.split(left_N, size)
+        else:
+            draw_T[left_N] = self._from_complement(users(left_N), generator).to(draw_T.dtype)
+        return draw_T
 
     def _from_complement(self, user_N: Tensor, generator: torch.Generator) -> Tensor:
         """One of the items that each user lacks, uniformly, as index of ``seen_item``, (N,)."""
@@ -118,6 +139,20 @@ class Sampler:
         rank_N = torch.randint(2**62, user_N.shape, generator=generator, device=user_N.device) % lacking_N
         key, user, rank = (part.cpu().numpy() for part in (key_K, user_N, rank_N))
         return torch.from_numpy(absent_columns(key, num_seen, user, rank)).to(user_N.device)
+
+
+def _small(count: int) -> torch.dtype:
+    """The smaller type of integers below ``count``."""
+    return torch.int32 if count < 2**31 else torch.int64
+
+
+def _keys(user_T: Tensor, num_items: int, item_T: Tensor) -> Tensor:
+    """The distinct pairs as user · num_items + item, sorted, int64. Changes ``item_T``."""
+    key_T = item_T.add_(user_T, alpha=num_items)
+    distinct: Tensor = (
+        torch.from_numpy(sorted_unique(key_T.numpy())) if key_T.device.type == "cpu" else torch.unique(key_T)
+    )
+    return distinct
 
 
 def _check(data: TrainingSet) -> None:

@@ -22,6 +22,7 @@ from crossrec.devices import Device
 from crossrec.errors import ConfigError, RunError, TrainingError
 from crossrec.evaluation import HeldOut, evaluate_splits
 from crossrec.evaluation.metrics import DEFAULT_METRICS, ListLength, Metric, MetricAtK
+from crossrec.memory import return_freed_memory
 from crossrec.objective import Objective
 from crossrec.ops.divided import Divided, whole_columns
 from crossrec.optimizer import SharedAdam
@@ -166,6 +167,7 @@ def fit(
     if folder is not None and parallel.from_main((folder / MANIFEST).exists):
         state.resume(folder, identity)
     progress, saved = state.progress, time.monotonic()
+    _return_memory()
 
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if progress.finished:
@@ -184,6 +186,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = group["lr_factor"] * objective.learning_rate_at(epoch)
         means = _steps(objective, optimizer, sampler.epoch(generators["sampling"]), len(sampler), epoch)
+        optimizer.zero_grad(set_to_none=True)  # validation needs their memory
+        _return_memory()
         trained = time.perf_counter()
         metrics = validate(objective, valid, *config.measured)
         seconds = {"train_seconds": trained - started, "eval_seconds": time.perf_counter() - trained}
@@ -207,7 +211,14 @@ def fit(
             saved = time.monotonic()
         on_epoch(progress)
     objective.load_state_dict(state.best)
+    _return_memory()
     return progress
+
+
+def _return_memory() -> None:
+    """Return freed memory where several processes of a host train one model: it is what all of them have most of."""
+    if parallel.size() > 1:
+        return_freed_memory()
 
 
 def make_optimizer(objective: Objective) -> SharedAdam:

@@ -34,6 +34,9 @@ SECTIONS, GROUPS = 4, 32
 most held-out items are far down. The items of a group are spread over their section, because neighbours may be alike.
 Threads share sections as they share the rows of a product, so each finds its scores in its cache."""
 
+CHECKED = 1 << 16
+"""Vectors whose lengths are measured at a time, in float64."""
+
 MAX_SCORES = 1 << 20
 """Scores gathered at a time to count ranks: 4 MB."""
 
@@ -306,7 +309,7 @@ def _masked_scores(
 
 def _check_finite(user_ES: Tensor, item_IS: Tensor) -> None:
     """Raise TrainingError unless every score is finite. |u·i| ≤ ‖u‖‖i‖: the longest vectors settle it for all pairs."""
-    longest = [float(part.double().norm(dim=1).max()) if len(part) else 0.0 for part in (user_ES, item_IS)]
+    longest = [_longest(part) for part in (user_ES, item_IS)]
     for name, length in zip(("user", "item"), longest, strict=True):
         if not np.isfinite(length):
             raise TrainingError(f"{name} vectors to rank with hold NaN or inf: training diverged, lower learning_rate")
@@ -315,6 +318,14 @@ def _check_finite(user_ES: Tensor, item_IS: Tensor) -> None:
             f"scores may overflow float32 (longest user vector {longest[0]:.3g}, item vector {longest[1]:.3g}): "
             "training diverged, lower learning_rate"
         )
+
+
+def _longest(vector_NS: Tensor) -> float:
+    """The length of the longest vector, NaN where one holds NaN, 0 without any."""
+    if not len(vector_NS):
+        return 0.0
+    lengths = [part_NS.double().norm(dim=1).max() for part_NS in torch.split(vector_NS, CHECKED)]
+    return float(torch.stack(lengths).max())
 
 
 def _check_shapes(user_US: Tensor, item_IS: Tensor, num_users: int, num_items: int) -> None:

@@ -9,6 +9,14 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+def sorted_unique(number_N: Ints) -> Ints:
+    """The distinct numbers, sorted. Sorts in place, so that no copy is in memory where all are distinct."""
+    number_N.sort()
+    is_new_N = np.ones(len(number_N), dtype=bool)
+    np.not_equal(number_N[1:], number_N[:-1], out=is_new_N[1:])
+    return number_N if is_new_N.all() else number_N[is_new_N]
+
+
 def csr_rows(indptr: Ints, values: Ints, rows: Ints) -> tuple[Ints, Ints]:
     """Entries of some rows of a CSR table: (position in ``rows``, value), sorted by position."""
     start_C, count_C = indptr[rows], indptr[rows + 1] - indptr[rows]

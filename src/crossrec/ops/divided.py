@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,10 @@ import torch
 from torch import Tensor
 
 from crossrec import parallel
+from crossrec.ops.row_blocks import row_blocks
+
+ROWS = 1 << 16
+"""Rows of a table that processes hand over at a time."""
 
 
 def own_columns(matrix_NL: Tensor) -> Tensor:
@@ -30,10 +35,13 @@ class _WholeColumns(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, own_NC: Tensor, columns: int) -> Tensor:
         widths = [part.stop - part.start for part in parallel.column_parts(columns)]
-        pieces = [own_NC.new_empty(len(own_NC), width) for width in widths]
-        pieces[parallel.rank()] = own_NC.detach().contiguous()
-        parallel.exchange(pieces)
-        return torch.cat(pieces, dim=1)
+        whole = own_NC.new_empty(len(own_NC), columns)
+        for block in row_blocks(len(own_NC), ROWS):
+            pieces = [own_NC.new_empty(block.stop - block.start, width) for width in widths]
+            pieces[parallel.rank()] = own_NC.detach()[block].contiguous()
+            parallel.exchange(pieces)
+            torch.cat(pieces, dim=1, out=whole[block])
+        return whole
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -44,8 +52,8 @@ class _WholeColumns(torch.autograd.Function):
 class Divided:
     """A tensor of a ``shape`` in parts: ``part`` is this process's columns of it, or its part of all numbers in a row.
 
-    It stands for the whole where tensors are written to a file: the first process gets it from ``detach``, which all
-    processes call in the same order; the others get their part.
+    It stands for the whole where tensors are written to a file: the first process gets it from ``pieces``, or from
+    ``detach``, which all processes call in the same order.
     """
 
     part: Tensor
@@ -63,8 +71,24 @@ class Divided:
     def numel(self) -> int:
         return self.shape.numel()
 
+    def pieces(self) -> Iterator[Tensor]:
+        """The whole in the first process, one piece of its numbers after the other; nothing in the others."""
+        own = self.part.detach().contiguous()
+        if self.by == "columns":
+            for block in row_blocks(self.shape[0], ROWS):
+                size = torch.Size([block.stop - block.start, self.shape[1]])
+                whole = Divided(own[block], "columns", size).to(0)
+                if whole is not None:
+                    yield whole
+            return
+        for number, part in enumerate(parallel.parts(self.numel(), parallel.VECTOR)):
+            if parallel.is_main():
+                yield parallel.receive(number, own.new_empty(part.stop - part.start)) if number else own
+            elif parallel.rank() == number:
+                parallel.send(0, own)
+
     def detach(self) -> Tensor:
-        """The whole in the first process."""
+        """The whole in the first process, the part in the others."""
         whole = self.to(0)
         return self.part.detach() if whole is None else whole
 

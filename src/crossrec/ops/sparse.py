@@ -47,8 +47,8 @@ class SparseMatrix:
         csr.sort_indices()
         index = np.int32 if max(csr.nnz, *csr.shape) < 2**31 else np.int64
         sparse = cls(
-            torch.from_numpy(csr.indptr.astype(index)).to(device),
-            torch.from_numpy(csr.indices.astype(index)).to(device),
+            torch.from_numpy(csr.indptr.astype(index, copy=False)).to(device),
+            torch.from_numpy(csr.indices.astype(index, copy=False)).to(device),
             torch.from_numpy(np.asarray(csr.data, dtype=np.float32)).to(device),
             csr.shape[1],
         )

@@ -22,6 +22,7 @@ from crossrec.data.io.feature_card import FeatureCard
 from crossrec.data.io.features import Scaler
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.errors import ConfigError, RunError
+from crossrec.ops.divided import Divided
 from crossrec.runs.seen import seen_items
 from crossrec.types import ID
 
@@ -91,10 +92,13 @@ class TrainedEmbeddings:
     def from_objective(
         cls, objective: Objective, dataset: Dataset, config: RunConfig, identity: str
     ) -> TrainedEmbeddings:
-        """Take the vectors of an objective that was trained on ``dataset``. Leaves the objective in ``eval()`` mode."""
+        """Take the vectors of an objective that was trained on ``dataset``. Leaves the objective in ``eval()`` mode.
+
+        Several processes that train together (``crossrec.parallel``) all call this and ``save``.
+        """
         objective.eval()
         model, cross = objective.backbone, objective.cross
-        reps = objective.whole_vectors()
+        reps = objective.propagate()
         encoders, modality_IL = model.content_encoders(), {m: reps.modality_IL[m] for m in model.modalities}
         aligners: dict[tuple[str, str], Aligner] = {}
         if cross is not None:
@@ -108,9 +112,7 @@ class TrainedEmbeddings:
         features = {m: torch.from_numpy(dataset.all_features[m]) for m in encoders.keys() | modality_IL.keys()}
         for m in encoders.keys() - modality_IL.keys():
             modality_IL[m] = encoders[m].detached()(features[m])
-        user_US, item_IS = reps.user_US, reps.item_IS
-        if model.columns is None or user_US.device.type != "cpu":  # otherwise they are copies already
-            user_US, item_IS = _to_cpu(user_US), _to_cpu(item_IS)
+        user_US, item_IS = (_whole(table, reps.columns) for table in (reps.user_US, reps.item_IS))
         has_content = {m: (x != 0).any(1, keepdim=True) for m, x in features.items()}
         indptr, item, trained, tested = seen_items(dataset)
         held_out = None
@@ -134,7 +136,7 @@ class TrainedEmbeddings:
             refit=bool(config.refit),
             absent_U=torch.from_numpy(dataset.absent_U) if dataset.absent_U.any() else None,
             absent_I=torch.from_numpy(dataset.absent_I) if dataset.absent_I.any() else None,
-            modality_IL={m: _to_cpu(modality_IL[m]) * has_content[m] for m in sorted(modality_IL)},
+            modality_IL={m: _to_cpu(modality_IL.pop(m)).mul_(has_content[m]) for m in sorted(modality_IL)},
             part_IS={name: _to_cpu(x) for name, x in objective.parts(reps).items()},
             content_encoders={m: encoders[m].detached() for m in sorted(encoders)},
             scalers={m: s for m, s in dataset.scalers.items() if m in encoders},
@@ -330,6 +332,13 @@ def _aligner(state: dict[str, Tensor]) -> Aligner:
     aligner = Aligner(len(state["weight"]), "ffn" if "second" in state else "linear")
     aligner.load_state_dict(state)
     return aligner.requires_grad_(False)
+
+
+def _whole(table: Tensor, columns: int | None) -> Tensor:
+    """A copy of a table, or where each process has some columns what is whole in the file that all write together."""
+    if columns is None:
+        return _to_cpu(table)
+    return cast(Tensor, Divided(table, "columns", torch.Size([len(table), columns])))
 
 
 def _to_cpu(tensor: Tensor) -> Tensor:

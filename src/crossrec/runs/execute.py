@@ -223,9 +223,9 @@ def run(
             }
         write_tensors(out / "model.safetensors", objective.whole_state(), {"identity": identity})
         vectors = TrainedEmbeddings.from_objective(objective, dataset, config, identity)
+        vectors.save(out / EMBEDDINGS_FILE)
         if not parallel.is_main():
             return metrics
-        vectors.save(out / EMBEDDINGS_FILE)
         write_json_atomic(out / "metrics.json", metrics)
         seal(out)
         shutil.rmtree(out / "checkpoint", ignore_errors=True)

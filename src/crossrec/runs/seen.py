@@ -7,19 +7,23 @@ import torch
 from torch import Tensor
 
 from crossrec.data import Dataset
+from crossrec.ops.csr import sorted_unique
 
 
 def seen_items(dataset: Dataset) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The items of every user in all splits, by user and sorted.
 
     Returns row pointers (U + 1,), items (N,), and which of them are training items and which are test items alone,
-    bool (N,). A pair that is in several splits counts once.
+    bool (N,). A pair that is in several splits counts once, as one of the first of them.
     """
-    splits = dataset.train, dataset.valid, dataset.test
-    train, valid, test = (part.user_N * dataset.num_items + part.item_N for part in splits)
-    key_N = np.unique(np.concatenate([train, valid, test]))
-    user_N, item_N = np.divmod(key_N, max(dataset.num_items, 1))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(user_N, minlength=dataset.num_users))])
-    trained_N, validated_N = np.isin(key_N, train), np.isin(key_N, valid)
-    tested_N = ~trained_N & ~validated_N
-    return torch.from_numpy(indptr), torch.from_numpy(item_N), torch.from_numpy(trained_N), torch.from_numpy(tested_N)
+    splits, items = (dataset.train, dataset.valid, dataset.test), max(dataset.num_items, 1)
+    key_N = sorted_unique(
+        np.concatenate([(part.user_N * items + part.item_N) * 3 + number for number, part in enumerate(splits)])
+    )
+    split_N = (key_N % 3).astype(np.int8)
+    key_N //= 3
+    is_first_N = np.diff(key_N, prepend=-1) > 0
+    key_N, split_N = key_N[is_first_N], split_N[is_first_N]
+    indptr = np.searchsorted(key_N, np.arange(dataset.num_users + 1) * items)
+    key_N %= items
+    return tuple(map(torch.from_numpy, (indptr, key_N, split_N == 0, split_N == 2)))  # type: ignore[return-value]

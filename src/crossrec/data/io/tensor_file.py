@@ -16,6 +16,7 @@ from torch import Tensor
 
 from crossrec import parallel
 from crossrec.data.io.atomic import write_chunks_atomic
+from crossrec.ops.divided import Divided
 
 DTYPES = {
     "I64": torch.int64,
@@ -63,7 +64,9 @@ def tensor_chunks(
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        yield _memory(tensors[name].detach().cpu().contiguous())
+        tensor = tensors[name]
+        for piece in tensor.pieces() if isinstance(tensor, Divided) else (tensor.detach(),):
+            yield _memory(piece.cpu().contiguous())
 
 
 def read_tensors(
