@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 SECONDS ?= 270
 SEED ?= 0
 
+DATA ?= tiktok
+BACKBONES ?= lightgcn freedom
+
 .PHONY: help demo gpu-check test test-cluster test-lowest test-newest test-package mutate docs notebooks lock lint format results questions bench bench-quick torture clean
 
 help:
@@ -28,7 +31,7 @@ help:
 	@echo "make torture      attack it: kills, full disks, damaged files, races, little memory, hostile requests"
 	@echo "                  (SECONDS=$(SECONDS) of attacks, SEED=$(SEED))"
 	@echo "make results      make the tables of RQ1 in docs/results (hours)"
-	@echo "make questions    answer RQ2 to RQ7 and Figure 2 on TikTok with LightGCN and FREEDOM (a day)"
+	@echo "make questions    answer RQ2 to RQ7 and Figure 2, DATA=$(DATA) BACKBONES='$(BACKBONES)' (a day)"
 	@echo "make clean        delete .venv, .venv-lowest and runs"
 	@echo "results and questions need CROSSREC_DATA: the folder that holds tiktok/ and baby/"
 
@@ -101,15 +104,21 @@ results: $(VENV)/run
 	$(BIN)/crossrec tune --data tiktok --backbones bpr lightgcn vbpr freedom --alignments none fettle cross \
 		--space docs/results/space-tiktok.json --search grid --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data tiktok --backbones bpr lightgcn vbpr freedom --settings runs/tiktok/settings.json \
-		--seeds 0 1 2 --jobs 2 --out runs/tiktok
+		--published paper --seeds 0 1 2 --jobs 2 --out runs/tiktok
 	$(BIN)/crossrec compare --data tiktok --backbones sgl directau ncl grcn dualgnn slmrec lattice \
-		--settings docs/results/tiktok-tuned.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
-	$(BIN)/crossrec compare --data baby --backbones lightgcn bpr freedom --alignments none prime \
+		--settings docs/results/tiktok-tuned.json --published paper --seeds 0 1 2 --jobs 2 --out runs/tiktok-more
+	$(BIN)/crossrec compare --data tiktok --backbones lightgcn bpr directau freedom vbpr sgl ncl mgcn pgl gume \
+		--alignments none prime --settings docs/results/tiktok.json --seeds 0 1 2 --jobs 2 --out runs/tiktok-prime
+	$(BIN)/crossrec compare --data baby --backbones bpr lightgcn freedom vbpr --alignments none fettle cross prime \
+		--baselines popularity itemknn ease content --published paper \
 		--settings docs/results/baby.json --seeds 0 1 2 --jobs 2 --out runs/baby
+	$(BIN)/crossrec compare --data sports --backbones bpr lightgcn freedom --alignments none prime \
+		--published paper --settings docs/results/baby.json --seeds 0 --jobs 2 --out runs/sports
 
-# One folder, and --record-strengths for all, so that runs which several questions share are trained once.
-QUESTIONS := --data tiktok --backbones lightgcn freedom --settings docs/results/tiktok.json --seeds 0 1 2 \
-	--record-strengths --jobs 2 --out runs/questions
+# make questions DATA=baby BACKBONES=freedom: the paper's own figures. One folder a data set, and --record-strengths for
+# all, so that runs which several questions share are trained once.
+QUESTIONS := --data $(DATA) --backbones $(BACKBONES) --settings docs/results/$(DATA).json --seeds 0 1 2 \
+	--record-strengths --jobs 2 --out runs/questions-$(DATA)
 
 questions: $(VENV)/dev
 	$(BIN)/crossrec strengths $(QUESTIONS)
@@ -119,7 +128,7 @@ questions: $(VENV)/dev
 	$(BIN)/crossrec visualize $(QUESTIONS)
 	$(BIN)/crossrec robustness $(QUESTIONS)
 	$(BIN)/crossrec sensitivity $(QUESTIONS)
-	$(BIN)/crossrec report runs/questions
+	$(BIN)/crossrec report runs/questions-$(DATA)
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --out runs/bench/bench
