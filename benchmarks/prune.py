@@ -23,7 +23,8 @@ from crossrec.experiments.search.proposers import OptunaProposer
 from crossrec.experiments.search.stages import TuneConfig, plan_stages
 from crossrec.experiments.search.trials import _cells, _proposer
 from crossrec.runs.execute import run
-from crossrec.training import Progress, TrainingConfig
+from crossrec.training import TrainingConfig
+from crossrec.training_state import Progress
 
 
 def search(data: str, backbone: str, alignment: str, seed: int, prune: bool, seconds: float, marks: list[float]):

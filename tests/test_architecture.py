@@ -33,6 +33,7 @@ LAYERS = (
     {"losses", "graph"},
     {"alignment", "backbones", "content_graph", "data", "evaluation"},
     {"baselines", "objective", "optimizer", "sampling", "trackers", "checkpoint"},
+    {"training_state"},
     {"training"},
     {"runs"},
     {"features"},

@@ -19,7 +19,8 @@ from crossrec.memory import keep_freed_memory
 from crossrec.runs.config import RunConfig, load_config
 from crossrec.runs.execute import run
 from crossrec.runs.race import race
-from crossrec.training import Progress, TrainingConfig, tie_note
+from crossrec.training import TrainingConfig, tie_note
+from crossrec.training_state import Progress
 
 
 def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:

@@ -18,7 +18,8 @@ from crossrec.errors import ArgumentError, ConfigError
 from crossrec.lazy import polars as pl
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
-from crossrec.training import Progress, TrainingConfig
+from crossrec.training import TrainingConfig
+from crossrec.training_state import Progress
 
 DATA, RUN = "data", "run"
 """Names of the data set and the run in the folder of ``Recommender.fit``."""

@@ -31,7 +31,7 @@ from crossrec.runs.directory import ITEM_TABLE_FILE, open_embeddings, save_run
 from crossrec.runs.embeddings import TrainedEmbeddings
 
 if TYPE_CHECKING:
-    from crossrec.training import Progress
+    from crossrec.training_state import Progress
 
 
 class Recommender(ItemLists):

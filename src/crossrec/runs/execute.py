@@ -45,7 +45,8 @@ from crossrec.runs.memory import require_training_memory
 from crossrec.runs.strengths import strengths
 from crossrec.runs.warm_start import WarmStart
 from crossrec.trackers import TRACKERS, Tracker
-from crossrec.training import Progress, fit, validate_splits
+from crossrec.training import fit, validate_splits
+from crossrec.training_state import Progress
 from crossrec.types import TrainingSet
 
 RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10

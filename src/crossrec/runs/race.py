@@ -21,7 +21,7 @@ from crossrec.lazy import polars as pl
 from crossrec.runs.config import RunConfig
 from crossrec.runs.directory import claim, finished_metrics, seal
 from crossrec.runs.execute import run
-from crossrec.training import Progress
+from crossrec.training_state import Progress
 
 CONTENDERS = ("prime", "cross", "fettle")
 """The alignments that race against the backbone alone, with their default settings, in the order in which they run."""
