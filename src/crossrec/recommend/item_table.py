@@ -10,8 +10,10 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.io.codes import positions
-from crossrec.data.io.id_column import read_listing
-from crossrec.data.io.tables import open_table, plain_column
+from crossrec.data.io.id_column import COLUMN_NAMES, find_id_column, normalize_name, read_listing
+from crossrec.data.io.numbers import NumberReader
+from crossrec.data.io.tables import Table, open_table, plain_column
+from crossrec.data.io.text_format import find_format
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
@@ -31,11 +33,14 @@ class ItemTable:
     def read(cls, path: Path | str, items: IdMap) -> ItemTable:
         """Read a Parquet, CSV, TSV or JSON Lines file with a column of item ids; rows of unknown items are dropped.
 
+        Separator and quotes of text are those that its first lines show. A column of ids without a well-known name is
+        the one with the most ids of the run.
+
         Raises DataError where it cannot be read, has no item column, names an item twice, or names none of ``items``.
         """
         path = Path(path)
-        table = open_table(path)
-        listing = read_listing(table, columns=table.columns)
+        table = open_table(path, find_format)
+        listing = read_listing(table, preferred=_id_column(table, items), columns=table.columns)
         row_I = positions(items.ids, listing.ids)
         if len(items) and not (row_I >= 0).any():
             raise DataError(
@@ -89,9 +94,9 @@ class ItemTable:
     def where(self, expression: str) -> Bools:
         """Which items an SQL expression over the columns holds for, such as ``stock > 0 and price < 50``; bool (I,).
 
-        Columns of text that hold numbers only are numbers, except with leading zeros. Where a value that the expression
-        needs is missing, it does not hold. Raises DataError where it is not one, names no column of the table, or
-        gives something else than true or false.
+        Columns of text that hold numbers only, with decimal points or commas, are numbers, except with leading zeros.
+        Where a value that the expression needs is missing, it does not hold. Raises DataError where it is not one,
+        names no column of the table, or gives something else than true or false.
         """
         try:
             result = self._numbers.select(pl.sql_expr(expression).alias("holds"))["holds"]
@@ -118,12 +123,25 @@ class ItemTable:
         return ItemTable(self.frame[rows], self.path)
 
 
+def _id_column(table: Table, items: IdMap) -> str:
+    """The column of ids: by its name, else the one with the most ids of the run. Raises DataError where none has."""
+    try:
+        return find_id_column(table)
+    except DataError:
+        columns = [name for name in table.columns if normalize_name(name) not in COLUMN_NAMES["user"]]
+        frame, ids = table.read(columns), items.ids.cast(pl.String).implode()
+        cells = {name: plain_column(frame, name).cast(pl.String, strict=False).unique() for name in columns}
+        counts = {name: int(distinct.is_in(ids).sum()) for name, distinct in cells.items()}
+        best = [name for name, count in counts.items() if count and count == max(counts.values())]
+        if len(best) != 1:
+            raise
+        return best[0]
+
+
 def _as_numbers(cells: pl.Series) -> pl.Series:
     """Text that is a number in every row, none with a leading zero, as numbers; else the same."""
     if cells.dtype != pl.String or cells.str.contains(r"^\s*[-+]?0\d").any() or not cells.count():
         return cells
-    for number in (pl.Int64, pl.Float64):
-        numbers = cells.str.strip_chars().cast(number, strict=False)
-        if numbers.null_count() == cells.null_count():
-            return numbers
-    return cells
+    whole = cells.str.strip_chars().cast(pl.Int64, strict=False)
+    numbers = (whole, NumberReader().parse(cells)[0].alias(cells.name))
+    return next((column for column in numbers if column.null_count() == cells.null_count()), cells)
