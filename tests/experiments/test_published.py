@@ -28,7 +28,7 @@ def blocks():
 
 def test_the_difference_is_that_of_the_mean_from_the_printed_figure(tmp_path, blocks):
     path = tmp_path / "theirs.csv"
-    own = "synthetic-tiny,bpr,cross,0.20,\nsynthetic-tiny,lightgcn,none,0.5,0.1\n"
+    own = "synthetic-tiny,BPR,CROSS,0.20,\nsynthetic-tiny,LightGCN,none,0.5,0.1\n"
     path.write_text(HEADER + own + "other,bpr,none,1,1\n")
     table = published_table(str(path), "synthetic-tiny", blocks)
     names = [column.name for column in table.columns]
@@ -71,7 +71,11 @@ def test_other_formats_are_read_too(tmp_path):
     [
         ("data,backbone,recall@10\nd,bpr,1\n", "no column 'alignment'"),
         (HEADER + "d,bpr,none,x,1\n", "line 2, column 'recall@10': 'x' is no number"),
-        (HEADER + "d,bpr,none,1,2\n\nd,bpr,none,3,4\n", "'d, bpr, none' has several rows"),
+        (HEADER + "d,bpr,none,1,2\n\nd,BPR,none,3,4\n", "line 4: 'd, bpr, none' has several rows"),
+        (
+            HEADER + "synthetic-tiny,sgl,cross,1,2\n",
+            "these models on the data set 'synthetic-tiny'; it has sgl + cross",
+        ),
         (HEADER + "d,bpr,none,1,nan\n", "line 2, column 'ndcg@10': 'nan' is no number"),
         (HEADER + "d,bpr,none,1,2\n", "no figures for the data set 'synthetic-tiny'; it has d"),
         ("", "is empty"),

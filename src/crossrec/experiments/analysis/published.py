@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from crossrec.alignment import ALIGNMENTS
+from crossrec.backbones import BACKBONES
 from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
@@ -36,10 +38,11 @@ def read_published(source: str) -> Published:
         )
     metrics = [column for column in table.columns if column not in KEY]
     frame = table.read(table.columns)
-    published: Published = {tuple(map(str, key)): {} for key in frame.select(KEY).iter_rows()}
+    published: Published = {_own_names(key): {} for key in frame.select(KEY).iter_rows()}
     if len(published) < frame.height:
-        row = int(frame.select(KEY).is_duplicated().arg_max() or 0)
-        model = ", ".join(map(str, frame.select(KEY).row(row)))
+        keys = [_own_names(key) for key in frame.select(KEY).iter_rows()]
+        row = next(row for row, key in enumerate(keys) if key in keys[:row])
+        model = ", ".join(keys[row])
         raise DataError(f"{path}, {table.location(row)}: '{model}' has several rows; keep one")
     reader = NumberReader(".")
     for metric in metrics:
@@ -53,12 +56,25 @@ def read_published(source: str) -> Published:
     return published
 
 
-def check_published(source: str, data: Iterable[str]) -> None:
-    """Raise DataError where the source has no figure for one of the data sets, given by their folders."""
-    names = dict.fromkeys(key[0] for key in read_published(source))
-    for name in (Path(folder).name for folder in data):
-        if name not in names:
-            raise DataError(f"--published {source}: no figures for the data set '{name}'; it has {', '.join(names)}")
+def _own_names(key: tuple[object, ...]) -> tuple[str, ...]:
+    """The names of data set, backbone and alignment in the spelling of this package."""
+    data, backbone, alignment = map(str, key)
+    return data, BACKBONES.canonical(backbone), ALIGNMENTS.canonical(alignment)
+
+
+def check_published(source: str, models: Iterable[tuple[str, ...]]) -> None:
+    """Raise DataError where the source has no figure for any of the models that a data set is compared on.
+
+    ``models``: folder of the data set, backbone and alignment.
+    """
+    published = read_published(source)
+    models = list(dict.fromkeys((Path(folder).name, *names) for folder, *names in models))
+    for data in dict.fromkeys(model[0] for model in models):
+        if not any(model[0] == data and model in published for model in models):
+            present = dict.fromkeys(" + ".join(key[1:]) for key in published if key[0] == data)
+            what = "these models on the data set" if present else "the data set"
+            others = present or dict.fromkeys(key[0] for key in published)
+            raise DataError(f"--published {source}: no figures for {what} '{data}'; it has {', '.join(others)}")
 
 
 def published_table(source: str, data: str, blocks: Sequence[Sequence[MethodRuns]]) -> ResultTable:

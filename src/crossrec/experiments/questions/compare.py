@@ -72,19 +72,19 @@ def cells(options: CompareConfig, shared: SharedSettings) -> list[Cell]:
     """
     for name in options.baselines:
         check_name(name, BASELINES, "--baselines")
-    datasets = options.datasets or (shared.data.data,)
-    if options.published is not None:
-        check_published(options.published, datasets)
-    return [
+    planned = [
         Cell(
             shared.run_config(backbone, alignment, seed, data=shared.data.model_copy(update={"data": data})),
             group=(data, backbone, alignment),
         )
-        for data in datasets
+        for data in options.datasets or (shared.data.data,)
         for backbone in options.backbones
         for alignment in options.alignments
         for seed in options.seeds
     ]
+    if options.published is not None:
+        check_published(options.published, [cell.group for cell in planned])
+    return planned
 
 
 def table(runs: Sequence[Result], data: str) -> ResultTable:
