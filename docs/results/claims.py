@@ -141,6 +141,7 @@ CLAIMS = (
         "",
         {
             "TikTok, five backbones": ("prime-tiktok-tests",),
+            "TikTok, nine backbones with settings of their own, one seed": ("prime-tiktok-tuned-tests",),
             "Baby, three backbones": ("prime-baby-tests",),
             "Sports, two backbones, one seed": ("prime-sports-tests",),
             "MovieLens, two backbones": ("prime-ml1m-tests",),
