@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from crossrec import parallel
 from crossrec.alignment import CrossConfig
 from crossrec.alignment.schedule import alignment_factor, last_start
 from crossrec.backbones import BACKBONES
 from crossrec.errors import ConfigError
 from crossrec.evaluation import HeldOut
 from crossrec.randomness import torch_generator
-from crossrec.training import TrainingConfig, fit
+from crossrec.training import Progress, TrainingConfig, fit
 from crossrec.types import Batch
 
-from .worlds import ITEMS, USERS, batches, objective, same, world
+from .worlds import DIM, ITEMS, USERS, batches, objective, same, world
 
 CONFIG = CrossConfig(alignment_epochs=2, prototypes_itv=8, prototypes_ui=8)
 every = pytest.mark.parametrize("name", BACKBONES)
@@ -234,3 +236,42 @@ def test_the_alignment_starts_anew_when_validation_stalls(monkeypatch):
     monkeypatch.setattr("crossrec.training.validate", lambda *_: cleared.append(0) or metrics)
     fit(model, data, NOBODY, TrainingConfig(epochs=8, batch_size=1000, device="cpu"))
     assert active == [0, 1, 3, 4, 6, 7]  # epochs from 0: two with the alignment, one without
+
+
+def test_a_fade_goes_on_within_an_epoch():
+    config = CrossConfig(alignment_epochs=2, fade="linear", prototypes_itv=8, prototypes_ui=8)
+    model, factors = objective("lightgcn", world(), config), []
+    for epoch in (1, 2, 3):
+        model.before_epoch(epoch, torch_generator(0, "epoch"), steps=4)
+        factors += [model._next_factor() for _ in range(4)]
+    assert factors == pytest.approx([1 - t / 8 for t in range(8)] + [0] * 4)
+
+
+def test_a_training_that_follows_another_sees_only_the_epochs_before(monkeypatch):
+    config = CrossConfig(alignment_epochs=1, restart_after=1, prototypes_itv=8)
+    model, seen = objective("lightgcn", world(), config), []
+    prepare = model.before_epoch
+    monkeypatch.setattr(model, "before_epoch", lambda *args: (seen.append(list(args[3])), prepare(*args)))
+    earlier = Progress(history=[{"epoch": n, "valid_recall@20": n / 10} for n in range(1, 6)])
+    fit(model, world(), NOBODY, TrainingConfig(epochs=3, batch_size=16, device="cpu"), follow=earlier)
+    assert seen == [[], [0.1], [0.1, 0.2]]
+
+
+def test_a_table_of_which_a_process_has_some_columns_is_whole_in_a_file(monkeypatch):
+    model = objective("lightgcn", world(), CONFIG)
+    assert all(model.whole(name, tensor) is tensor for name, tensor in model.state_dict().items())
+    vectors = model.propagate()
+    model.backbone.columns = DIM
+    for name, tensor in model.state_dict().items():
+        written = model.whole(name, tensor)
+        if name.startswith("backbone."):
+            assert (written.by, written.shape) == ("columns", (len(tensor), DIM))
+            assert torch.equal(written.detach(), tensor)
+        else:
+            assert written is tensor
+    monkeypatch.setattr(parallel, "exchange", lambda _: None)  # this process has all the columns
+    model.propagate = lambda: replace(vectors, columns=DIM)
+    whole = model.whole_vectors()
+    assert whole.columns is None
+    assert torch.equal(whole.user_UL, vectors.user_UL)
+    assert torch.equal(whole.item_IL, vectors.item_IL)

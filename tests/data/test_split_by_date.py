@@ -13,8 +13,9 @@ from crossrec import Recommender
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.io.times import TimeEncoder
-from crossrec.data.splits import split_log
+from crossrec.data.splits import make_split, split_log
 from crossrec.errors import ConfigError, DataError
+from crossrec.randomness import numpy_generator
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import held_out
 
@@ -62,21 +63,31 @@ def test_a_share_is_of_the_interactions_in_the_order_of_time(times, first, gap):
 @pytest.mark.parametrize(
     "times",
     [
-        pl.Series(DAYS),
-        pl.Series(DAYS).cast(pl.Datetime("ms")),
-        pl.Series(DAYS).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
-        pl.Series(DAYS).cast(pl.String),
-        pl.Series(DAYS).cast(pl.String) + "T00:00:00Z",
-        pl.Series(DAYS).cast(pl.Datetime("us")).dt.epoch("s"),
-        pl.Series(DAYS).cast(pl.Datetime("us")).dt.epoch("ms").cast(pl.Float64),
+        lambda days: days,
+        lambda days: days.cast(pl.Datetime("ms")),
+        lambda days: days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
+        lambda days: days.cast(pl.String),
+        lambda days: days.cast(pl.String) + "T00:00:00Z",
+        lambda days: days.cast(pl.Datetime("us")).dt.epoch("s"),
+        lambda days: days.cast(pl.Datetime("us")).dt.epoch("ms").cast(pl.Float64),
     ],
     ids=["date", "datetime", "zone", "text", "text with a zone", "seconds", "decimal milliseconds"],
 )
 def test_bounds_are_dates_in_utc_whatever_holds_the_times(times):
+    times = times(pl.Series(DAYS))
     by_day = dates(valid_from="2024-05-06", test_from="2024-05-09T02:00+02:00")
     assert split_of(by_day, times) == [0] * 5 + [1] * 3 + [2] * 2
     assert split_of(dates(test_from="2024-05-10"), times) == [0] * 8 + [1, 2]
     assert split_of(dates(), times) == [0] * 8 + [1, 2]
+
+
+@pytest.mark.parametrize("split", ["auto", "given", "random"])
+def test_without_a_date_or_a_time_the_split_is_drawn_by_the_seed(split):
+    user_N, item_N = np.repeat([0, 1], 10), np.tile(np.arange(10), 2)
+    log = InteractionLog(pl.Series(range(2)), pl.Series(range(10)), user_N, item_N)
+    log.time_N = np.arange(20)
+    expected = make_split(user_N, item_N, None, "random", numpy_generator(5, "split"))
+    assert np.array_equal(split_log(log, DataConfig(split=split, split_seed=5), lambda _: None), expected)
 
 
 SHOP = [("a", 1, 1), ("a", 2, 2), ("b", 1, 3), ("b", 2, 6), ("new", 1, 6), ("a", 3, 9), ("new", 3, 9), ("b", 4, 10)]
@@ -135,6 +146,7 @@ def test_nothing_is_said_where_everybody_has_training_rows(put, caplog):
     [
         ({"valid_from": "0.8", "test_from": "0.9"}, "valid_from 0.8: the times are dates; give an ISO date"),
         ({"valid_from": "2024-05-09", "test_from": "2024-05-05"}, "valid_from 2024-05-09 is not before test_from"),
+        ({"valid_from": "2024-05-05", "test_from": "2024-05-05"}, "valid_from 2024-05-05 is not before test_from"),
         ({"test_from": "2025-01-01"}, "no interaction test_from 2025-01-01; times run from 2024-05-01 to 2024-05-10"),
         ({"valid_from": "2024-05-01"}, "split date: no interaction before valid_from 2024-05-01; times run from"),
         ({"valid_from": "2024-05-07", "test_from": "2024-05-08"}, "no interaction from valid_from 2024-05-07 to test_"),

@@ -203,3 +203,9 @@ def test_agreed_edges_at_the_very_mean():
     # an item without the feature keeps its loop
     missing = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
     close(dense(agreed_knn_graph([missing], 2)[0]), [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]], 1e-6)
+
+
+def test_all_of_its_parameters_learn_at_the_rate_of_the_backbone():
+    nothing = torch.zeros(0, dtype=torch.int64)
+    alignment = DamrsAlignment(3, features={"a": randn(1, ITEMS, 4)}, interactions=(nothing, nothing), num_items=ITEMS)
+    assert alignment.parameter_groups() == [{"params": list(alignment.parameters()), "lr_factor": 1.0}]

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 from crossrec.alignment import Cross, CrossConfig
+from crossrec.alignment.clusters import item_cluster_loss, user_cluster_loss
+from crossrec.alignment.item_level import item_level_loss
+from crossrec.alignment.neighbors import neighbor_loss
+from crossrec.losses import info_nce, logsumexp_dot
 from crossrec.ops.blockwise import block_buffer
 from crossrec.types import Batch, Representations
 
@@ -98,3 +102,27 @@ def test_products_in_bfloat16_of_a_few_items_and_zero_vectors(settings):
     for (name, value), rounded in zip(exact.terms().items(), rough.terms().values(), strict=True):
         assert rounded.dtype == value.dtype
         assert rounded.item() == pytest.approx(value.item(), rel=0.02, abs=0.02), name
+
+
+LOSSES = {
+    "info_nce": lambda x, y, precision: info_nce(x, y, ROWS, temperature=0.2, precision=precision),
+    "logsumexp_dot": lambda x, y, precision: logsumexp_dot(x, y, precision=precision),
+    "item_level": lambda x, y, precision: item_level_loss(
+        {("id", "a"): x}, {"id": x, "a": y}, {("id", "a"): ROWS}, temperature=0.2, precision=precision
+    ),
+    "neighbor, neighborhoods": lambda x, y, precision: neighbor_loss(x, y, temperature=0.2, precision=precision),
+    "neighbor, items": lambda x, y, precision: neighbor_loss(
+        x, y, temperature=0.2, negatives="items", precision=precision
+    ),
+    "item_cluster": lambda x, y, precision: item_cluster_loss([x, y], x[:16], temperature=0.2, precision=precision),
+    "user_cluster": lambda x, y, precision: user_cluster_loss(x, y, x[:16], temperature=0.2, precision=precision),
+}
+ROWS = torch.arange(40)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_multiplies_in_the_precision_it_is_given(loss):
+    x, y = (torch.nn.functional.normalize(torch.randn(40, 8, generator=generator(n)), dim=1) for n in (1, 2))
+    plain, rounded = (LOSSES[loss](x, y, precision) for precision in (None, "bfloat16"))
+    assert plain != rounded
+    assert rounded == pytest.approx(plain.item(), rel=0.01)

@@ -20,6 +20,7 @@ def test_users_with_training_and_held_out_items_are_evaluated():
     ("pairs", "message"),
     [
         (([0], [3], [0], [1]), "training item 3 is not among the 3 known"),
+        (([0, 1], [0, 7], [0], [1]), "training item 7 is not among"),
         (([0], [0], [-1], [1]), "held-out user -1 is not among the 2 known"),
         (([0, 1], [0], [0], [1]), "training pairs: .* one length"),
     ],

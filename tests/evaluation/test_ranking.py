@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from crossrec.errors import ConfigError, DataError, TrainingError
-from crossrec.evaluation import HeldOut, rank_held_out, top_k
-from crossrec.evaluation.ranking import NEVER, rank_together
+from crossrec.evaluation import HeldOut, rank_held_out, ranking, top_k
+from crossrec.evaluation.ranking import NEVER, rank_scores, rank_together
 
 
 def one_user(scores, train, held):
@@ -200,3 +200,24 @@ def test_lists_and_ranks_agree():
     item_EK, _ = top_k(user_US, item_IS, split.user_E, *train, 60)
     for row, item, rank in zip(ranks.row_P, ranks.item_P, ranks.rank_P, strict=True):
         assert (item not in item_EK[row]) if rank == NEVER else (item_EK[row, rank] == item)
+
+
+def test_a_scorer_is_ranked_as_vectors_are_whatever_the_chunk(monkeypatch):
+    user_US, item_IS, train, held = random_case(3)
+
+    class Product:
+        shape = (len(user_US), len(item_IS))
+
+        def scores(self, user_E):
+            return user_US[torch.from_numpy(user_E)] @ item_IS.T
+
+    split = HeldOut.build(*train, *held, *Product.shape)
+    monkeypatch.setattr(ranking, "CHUNK", 7)
+    assert as_dict(rank_scores(Product(), [split])[0]) == as_dict(rank_held_out(user_US, item_IS, split))
+
+
+def test_a_process_that_has_all_columns_ranks_as_without_columns():
+    user_US, item_IS, train, held = random_case(4)
+    split = HeldOut.build(*train, *held, len(user_US), len(item_IS))
+    divided = rank_together(user_US, item_IS, [split], columns=user_US.shape[1])[0]
+    assert as_dict(divided) == as_dict(rank_held_out(user_US, item_IS, split))

@@ -41,6 +41,11 @@ def test_t_equals_scipy(seed):
     assert test.users == 400
 
 
+def test_t_of_two_users_equals_scipy():
+    new, base = np.array([0.5, 1.0]), np.array([0.25, 0.5])
+    assert compare(new, base).p_t == pytest.approx(scipy.stats.ttest_rel(new, base).pvalue, rel=1e-9)
+
+
 def test_t_agrees_with_a_permutation_test_over_many_users():
     rng = np.random.default_rng(5)
     base = rng.random(3000)

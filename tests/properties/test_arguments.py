@@ -12,6 +12,8 @@ from tests.equations.worlds import close, generator, randn
 from torch import nn
 
 from crossrec import FETTLE, ArgumentError, Batch, ContentGraph, Cross, CrossConfig, CrossrecError, Representations
+from crossrec.alignment import ALIGNMENTS
+from crossrec.alignment.base import not_compiled
 from crossrec.errors import ConfigError
 
 USER, ITEM = torch.tensor([0, 1, 2, 2, 0]), torch.tensor([0, 1, 1, 3, 4])
@@ -263,3 +265,27 @@ def test_a_content_graph_of_other_forms():
     close(ContentGraph({"sound": SOUND.numpy()}, interactions=pairs, neighbors=2)(ITEMS), expected, 1e-6)
     with pytest.raises(ArgumentError, match="has 5 items, but there are vectors of 3"):
         ContentGraph({"sound": SOUND})(USERS)
+
+
+def test_neighbours_that_are_no_numbers_are_named():
+    with pytest.raises(ArgumentError, match=r"^neighbors must be a tensor of numbers, and it is a list"):
+        cross(neighbors=[["a"]])
+
+
+def test_what_is_not_compiled_runs_as_it_is():
+    @not_compiled
+    def power(base, *, exponent):
+        return base**exponent
+
+    assert power(3, exponent=2) == 9
+
+
+class OwnAlignment(CrossConfig):
+    name = "own"
+
+
+@pytest.mark.parametrize("other", ["Cross", "randn", "FETTLE"])
+def test_an_alignment_from_outside_is_a_class_of_settings_with_a_name(other):
+    assert ALIGNMENTS[f"{__name__}:OwnAlignment"] is OwnAlignment
+    with pytest.raises(ConfigError, match="not the settings of an alignment"):
+        ALIGNMENTS[f"{__name__}:{other}"]

@@ -14,6 +14,7 @@ from crossrec.errors import DataError
 from crossrec.features import FeaturesConfig
 from crossrec.features.items import read_items
 from crossrec.recommend import Recommender, extend
+from crossrec.recommend.id_map import IdMap
 from crossrec.runs.config import RunConfig
 from crossrec.runs.embeddings import TrainedEmbeddings
 from crossrec.runs.execute import run
@@ -204,3 +205,12 @@ def test_a_feature_file_of_absurd_size_is_refused(tmp_path):
         f"{tmp_path}: 2 items with ids up to 999,999 would make a file of 1,000,000 rows, nearly all of them empty; "
         "put items.csv there, listing the item ids in row order"
     )
+
+
+def test_a_map_with_new_ids_keeps_its_gaps():
+    ids = IdMap(pl.Series("id", ["a", "b", "c"]), "item", np.array([False, True, False]))
+    more = ids.extended([7, 8])
+    assert more.ids.to_list() == ["a", "b", "c", "7", "8"]
+    assert more.absent.tolist() == [False, True, False, False, False]
+    assert [more.row(id) for id in ("a", "b", "c", "7", 8)] == [0, None, 2, 3, 4]
+    assert ids.extended(["d"]).ids.to_list() == ["a", "b", "c", "d"]

@@ -105,7 +105,7 @@ def test_people_without_a_usable_history_get_what_is_popular(shop, log, recommen
     assert sources == {"x": "history", "y": "popular", customer: "trained"}
     assert lists.filter(user="y").select("item", "score").rows() == expected
     assert lists.filter(user="x")["item"].to_list() == recommender.for_history(["p0003"], 6)["item"].to_list()
-    assert "histories: 2 items in 3 rows are none of the run, such as gone; they are left out" in caplog.text
+    assert "histories: 2 items in 3 rows are none of the run, such as gone; they are left out" in caplog.messages
     without = recommender.for_histories(frame, 6)
     assert set(without["user"]) == {"x", customer}
     with pytest.raises(CrossrecError, match="2 items in 3 rows are none of the run"):
@@ -201,3 +201,10 @@ def test_mistakes_are_one_line(shop, flags, message, tmp_path, monkeypatch, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "lists.csv").exists()
+
+
+def test_no_people_get_no_lists(shop, recommender):
+    nobody = bulk_lists(recommender, 3, histories=shop / "log.csv", users=[])
+    assert nobody.summary() == "Nobody to recommend to"
+    assert nobody.empty().is_empty()
+    assert list(nobody) == []

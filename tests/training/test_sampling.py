@@ -179,3 +179,9 @@ def test_pairs_that_a_set_cannot_have(pairs, weight, problem):
     data = data if weight is None else replace(data, weight_T=torch.tensor(weight))
     with pytest.raises(DataError, match=problem):
         Sampler(data, 10)
+
+
+def test_no_pair_at_all_is_one_sentence():
+    nothing = torch.zeros(0, dtype=torch.int64)
+    with pytest.raises(DataError, match="no training pair has a possible negative"):
+        Sampler(TrainingSet(3, 4, nothing, nothing), 2)

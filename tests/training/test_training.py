@@ -273,3 +273,16 @@ def test_no_tensor_outlives_its_step(world, monkeypatch):
     fit(objective, data, valid, TrainingConfig(epochs=1, batch_size=50, device="cpu"))
     assert len(live) > 6
     assert live[-1] == live[3]
+
+
+@pytest.mark.parametrize(
+    ("named", "headline"),
+    [
+        ({}, "recall@20"),
+        ({"metrics": ("ndcg", "recall"), "k": (5,)}, "ndcg@5"),
+        ({"metrics": ("ndcg", "recall"), "k": (5, 20)}, "ndcg@20"),
+        ({"k": (5, 20)}, "recall@20"),
+    ],
+)
+def test_the_headline_is_the_first_metric_named_at_the_same_k_if_there_is_one(named, headline):
+    assert TrainingConfig(**named).headline("recall@20") == headline
