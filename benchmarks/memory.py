@@ -52,11 +52,11 @@ HELD_OUT = 0.02
 STEPS = 3
 
 
-def dataset(users: int, items: int, pairs: int, widths: tuple[int, ...]) -> Dataset:
-    """Generated data in three splits."""
+def dataset(users: int, items: int, pairs: int, widths: tuple[int, ...], held_out: float = HELD_OUT) -> Dataset:
+    """Generated data in three splits; ``held_out``: share of the pairs in validation, and in test."""
     data = generated(users, items, pairs, widths)
     part = np.random.default_rng(0).random(len(data.user_T))
-    chosen = (part >= 2 * HELD_OUT, part < HELD_OUT, (part >= HELD_OUT) & (part < 2 * HELD_OUT))
+    chosen = (part >= 2 * held_out, part < held_out, (part >= held_out) & (part < 2 * held_out))
     splits = [Interactions(data.user_T.numpy()[rows], data.item_T.numpy()[rows]) for rows in chosen]
     ids = [pl.Series("id", np.arange(count)) for count in (users, items)]
     features = {name: feature.numpy() for name, feature in data.features.items()}

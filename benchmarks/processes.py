@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 STEPS = 4
 
 
-def write(folder: Path, users: int, items: int, pairs: int) -> None:
+def write(folder: Path, users: int, items: int, pairs: int, held_out: float) -> None:
     """Generate data into files, so that making them takes no memory of the processes that are measured."""
     import numpy as np
 
     from benchmarks.memory import dataset
 
-    data = dataset(users, items, pairs, (64,))
+    data = dataset(users, items, pairs, (64,), held_out)
     for name, split in (("train", data.train), ("valid", data.valid), ("test", data.test)):
         np.save(folder / f"{name}.npy", np.stack([split.user_N, split.item_N]))
     np.save(folder / "features.npy", data.features["image"])
@@ -118,6 +118,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--held-out", type=float, default=0.02, help="share of the pairs in validation, and in test")
     parser.add_argument("--no-run", action="store_true")
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--point", type=Path, help=argparse.SUPPRESS)
@@ -132,7 +133,7 @@ def main() -> None:
     flags = [f"--{name}={value}" for name, value in sizes.items()] + (["--no-run"] if options.no_run else [])
     threads = options.threads * (len(options.processes) if len(options.threads) == 1 else 1)
     with tempfile.TemporaryDirectory() as folder:
-        writer = multiprocessing.Process(target=write, args=(Path(folder), *sizes.values()))
+        writer = multiprocessing.Process(target=write, args=(Path(folder), *sizes.values(), options.held_out))
         writer.start()
         writer.join()
         for processes, count in zip(options.processes, threads, strict=True):

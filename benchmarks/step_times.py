@@ -57,12 +57,23 @@ TABLES = 13
 """Tables of users and items: weights, best weights, two moments, gradient, and what a step computes with gradients."""
 
 
+def bytes_of_an_entry(pairs: float) -> int:
+    """Column and weight of an entry of the graph."""
+    return 8 if 2 * pairs < 2**31 else 12
+
+
+def held_memory(rows: float, pairs: float, dim: int, processes: int) -> float:
+    """Bytes that a process holds in training, without features: tables of so many users and items, divided; the graph,
+    and of each pair its numbers, a key of the sampler, and its position and negative in the epoch, all of them."""
+    return TABLES * rows * dim / processes * FLOAT + pairs * (2 * bytes_of_an_entry(pairs) + 16 + 8 + 8)
+
+
 def step(users: float, processes: int, rates: Rates | None = None) -> Step:
     """A step with ``USERS_AN_ITEM`` users an item and ``PAIRS_A_USER`` pairs a user."""
     rates = rates or Rates()
     rows, pairs = users * (1 + 1 / USERS_AN_ITEM), users * PAIRS_A_USER
     table = rows * DIM / processes * FLOAT
-    edge = 8 if 2 * pairs < 2**31 else 12  # column and weight
+    edge = bytes_of_an_entry(pairs)
     products = 2 * LAYERS * (2 * pairs * (edge + DIM / processes * FLOAT) + 3 * table)
     adam = 7 * table
     distinct = BATCH
@@ -74,8 +85,7 @@ def step(users: float, processes: int, rates: Rates | None = None) -> Step:
     sent += FLOAT * sent_rows(6 * BATCH + 4 * BATCH, DIM, processes)
     waits = MESSAGES * rates.latency if processes > 1 else 0
     seconds = (products + adam) / rates.memory + multiply_adds / rates.products + sent / rates.network + waits
-    held = TABLES * table + 2 * pairs * edge + pairs * (16 + 8 + 32) + users / USERS_AN_ITEM * DIM * FLOAT
-    return Step(seconds, held)
+    return Step(seconds, held_memory(rows, pairs, DIM, processes) + users / USERS_AN_ITEM * DIM * FLOAT)
 
 
 def table() -> list[str]:

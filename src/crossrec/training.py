@@ -151,7 +151,7 @@ def fit(
     if folder is not None and parallel.from_main((folder / MANIFEST).exists):
         state.resume(folder, identity)
     progress, saved = state.progress, time.monotonic()
-    _return_memory()
+    return_freed_memory()  # of reading data and building graphs
 
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if progress.finished:
@@ -288,6 +288,7 @@ def validate_splits(
         objective.eval()
         reps = objective.propagate()
         item_IS = reps.item_IS if reps.columns is None else whole_columns(reps.item_IS, reps.columns)
+        _return_memory()
         metrics |= evaluate_splits(reps.user_US, item_IS, present, ks, metrics=metric_names, columns=reps.columns)
     return metrics
 

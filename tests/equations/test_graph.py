@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from crossrec import graph
 from crossrec.backbones.freedom import item_graph
 from crossrec.graph import (
     agreed_knn_graph,
@@ -306,3 +307,21 @@ def test_pruning_follows_from_the_generator_alone():
 
     assert drawn(1, 0) == drawn(1, 99)
     assert any(drawn(seed, 0) != drawn(1, 0) for seed in (2, 3, 4))
+
+
+def test_a_graph_does_not_depend_on_how_many_rows_are_worked_on_at_a_time(monkeypatch):
+    draw = generator(0)
+    user, item = torch.randint(60, (700,), generator=draw), torch.randint(40, (700,), generator=draw)
+    whole = bipartite_adjacency(user, item, 60, 40), co_occurrence_neighbors(user, item, 40, 4)
+    monkeypatch.setattr(graph, "_BLOCK_ROWS", 7)
+    assert torch.equal(bipartite_adjacency(user, item, 60, 40).values, whole[0].values)
+    assert torch.equal(co_occurrence_neighbors(user, item, 40, 4), whole[1])
+
+
+def test_a_pair_that_is_repeated_often_counts_once():
+    """256 in 8 bits is 0."""
+    user, item = torch.tensor([0] * 256 + [1, 1]), torch.tensor([0] * 256 + [0, 1])
+    root = 1 / math.sqrt(2)
+    expected = [[0, 0, root, 0], [0, 0, 0.5, root], [root, 0.5, 0, 0], [0, root, 0, 0]]
+    close(dense(bipartite_adjacency(user, item, 2, 2)), expected, 1e-6)
+    close(unit_columns(user, item, 2).toarray(), [[root, 0], [root, 1]], 1e-6)

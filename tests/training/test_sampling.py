@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy.stats import chisquare
 
+from crossrec import sampling
 from crossrec.errors import DataError
 from crossrec.randomness import torch_generator
 from crossrec.sampling import ROUNDS, Sampler
@@ -111,6 +112,17 @@ def test_ordinary_data_draw_what_rejection_alone_draws():
         drawn[undecided] = torch.randint(40, (len(undecided),), generator=generator)
         undecided = undecided[[(int(user_T[n]), int(drawn[n])) in pairs for n in undecided]]
     assert torch.equal(sampler.negatives(user_T, torch_generator(0, "sampling")), drawn)
+
+
+def test_an_epoch_does_not_depend_on_how_many_negatives_are_drawn_at_a_time(monkeypatch):
+    pairs = [(user, item) for user in range(30) for item in range(40) if (7 * user + item) % 3]
+    sampler = Sampler(training_set(pairs, users=30, items=40), 100)
+    whole = epoch(sampler)
+    monkeypatch.setattr(sampling, "DRAWS", 7)
+    for batch, other in zip(whole, epoch(sampler), strict=True):
+        for name in ("user_B", "item_B", "negative_B"):
+            assert torch.equal(getattr(batch, name), getattr(other, name))
+            assert getattr(batch, name).dtype == torch.int64
 
 
 def test_a_negative_of_a_user_with_every_item_is_refused():

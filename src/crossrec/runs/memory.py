@@ -30,7 +30,7 @@ KEPT = 4
 SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.1, 75e6
 """Memory that a step's matrices take, as multiple of their size, since freed memory lies between what is still in use:
 that of up to so many numbers, and of any beyond all bounds."""
-PER_INTERACTION = 120
+PER_INTERACTION = 80
 """Bytes: held-out pairs, batches of an epoch, and a graph."""
 LIBRARIES = 90 * 2**20
 """Bytes that libraries take at their first use."""
