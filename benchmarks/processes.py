@@ -68,7 +68,7 @@ def point(users: int, items: int, source: Path, threads: int, no_run: bool) -> d
     from crossrec.training import make_optimizer
 
     warnings.simplefilter("ignore")
-    keep_freed_memory()
+    keep_freed_memory(but_large=parallel.launched())
     torch.set_num_threads(threads)
     seconds, sent = [], []
     whole_epoch = Sampler.epoch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,3 +126,16 @@ def test_refused_memory_is_recognised(error):
 @pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("shape"), KeyError("x"), None])
 def test_other_errors_are_not_of_memory(error):
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc")
+@pytest.mark.parametrize(
+    ("but_large", "large"), [(False, (memory.M_MMAP_MAX, 0)), (True, (memory.M_MMAP_THRESHOLD, memory.MAPPED))]
+)
+def test_which_freed_memory_is_kept(but_large, large, monkeypatch):
+    options, library = [], SimpleNamespace()
+    library.mallopt = lambda name, value: options.append((name.value, value.value))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: library)
+    memory.keep_freed_memory(but_large=but_large)
+    assert options == [large, (memory.M_TRIM_THRESHOLD, 2**31 - 1)]
+    memory.return_freed_memory()  # a library without malloc_trim

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from crossrec.errors import MemoryLimitError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Options of mallopt(3)."""
+MAPPED = 1 << 25
+"""Bytes of a piece that is returned when it is freed although others are kept: 32 MB, the most that glibc takes."""
 SURE = 0.8
 """An estimate may be a quarter too high, so a command is refused only if this share of it does not fit either."""
 REFUSALS = (
@@ -173,12 +175,15 @@ def _process_limits(root: Path) -> list[Available]:
     return [Available(max(0, size - 1024 * taken[name]), name) for size, name in process_limits()]
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(*, but_large: bool = False) -> None:
     """Let glibc keep freed memory instead of returning it to the kernel.
 
     Training steps allocate and free megabytes of temporaries. By default glibc returns each to the kernel and maps new
     zeroed pages for the next; docs/performance.md measures the cost. Without glibc the function does nothing. Call it
     only in a command's own process: a library leaves its caller's memory settings alone.
+
+    ``but_large``: pieces of ``MAPPED`` bytes go back all the same, for several processes that train one model: what
+    lies free between tables adds up, and memory is what such a training has too little of.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -186,7 +191,10 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return
-    mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
+    if but_large:
+        mallopt(ctypes.c_int(M_MMAP_THRESHOLD), ctypes.c_int(MAPPED))
+    else:
+        mallopt(ctypes.c_int(M_MMAP_MAX), ctypes.c_int(0))
     mallopt(ctypes.c_int(M_TRIM_THRESHOLD), ctypes.c_int(2**31 - 1))
 
 

@@ -40,7 +40,7 @@ def train(users: int, items: int, pairs: int) -> None:
 def main(rank: int | None, folder: Path) -> None:
     """Write the MB that a training takes in process ``rank`` of several, or in one without others."""
     torch.set_num_threads(1)
-    keep_freed_memory()
+    keep_freed_memory(but_large=rank is not None)
     whole_epoch = Sampler.epoch
     Sampler.epoch = lambda self, generator: islice(whole_epoch(self, generator), STEPS)  # type: ignore[method-assign]
     if rank is not None:

@@ -122,7 +122,7 @@ def _train(config: RunConfig, out: Path | None, resume: bool, threads: int) -> i
 
 def _train_here(config: RunConfig, out: Path | None, resume: bool, threads: int) -> int:
     flags.use_threads(threads)
-    keep_freed_memory()
+    keep_freed_memory(but_large=parallel.launched())
     out = out or Path("runs") / f"{config.label}-seed{config.training.seed}-{config.digest()[:8]}"
     if not parallel.is_main():
         run(config, out, resume=resume)
