@@ -41,6 +41,13 @@ def as_ids(value: Any, name: str) -> Tensor:
     return ids.long()
 
 
+def as_count(value: Any, name: str) -> int:
+    """A whole number above 0. Raises ArgumentError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ArgumentError(f"{name} must be a whole number above 0, and it is {value!r}")
+    return int(value)
+
+
 def as_weights(value: Any, name: str, count: int) -> Tensor:
     """Weights of ``count`` pairs, floating point, (B,). Raises ArgumentError for other shapes and types."""
     weights = as_tensor(value, name)
@@ -112,7 +119,7 @@ def number_of_items(
     """
     counts = {f"feature '{name}'": len(feature) for name, feature in features.items()}
     if num_items is not None:
-        counts["num_items"] = num_items
+        counts["num_items"] = as_count(num_items, "num_items")
     if neighbors is not None:
         counts["neighbors"] = len(neighbors)
     largest = int(interactions[1].max()) + 1 if interactions is not None and len(interactions[1]) else 0
@@ -160,6 +167,8 @@ def _feature(value: Any, name: str) -> Tensor:
     if feature.dim() != 2:
         fix = {1: "; reshape(-1, 1) makes one column of it"}.get(feature.dim(), "; flatten(1) makes rows of it")
         raise ArgumentError(f"{name} has shape {_shape(feature)}: give a row for each item, shape (I, D){fix}")
+    if not feature.shape[1]:
+        raise ArgumentError(f"{name} has shape {_shape(feature)}: give at least one column, or leave it out")
     if feature.dtype.is_complex:
         raise ArgumentError(f"{name} has type {_type(feature)}: give floating point numbers")
     if not feature.dtype.is_floating_point:

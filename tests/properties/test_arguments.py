@@ -77,6 +77,26 @@ def test_whole_numbers_as_features():
     close(values(cross(features={"sound": pixels})), values(cross(features={"sound": pixels.float()})))
 
 
+@pytest.mark.parametrize("dim", [0, "3", 3.0, True])
+def test_the_number_of_columns_is_a_whole_number(dim):
+    with pytest.raises(ArgumentError, match=re.escape(f"dim must be a whole number above 0, and it is {dim!r}")):
+        Cross(dim, features={"sound": SOUND})
+
+
+def test_a_tuple_is_no_batch():
+    with pytest.raises(ArgumentError, match=re.escape("the batch is a tuple: make one with crossrec.types.Batch(")):
+        cross()(Representations(*TABLES), (USER, ITEM))
+
+
+def test_vectors_are_of_the_type_of_the_alignment():
+    double = Representations(*(table.double() for table in TABLES))
+    with pytest.raises(ArgumentError, match="user_UL has type float64, and the alignment float32"):
+        values(cross(), double)
+    close(values(cross().double(), double), values(cross()).double(), 1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert values(cross(), Representations(*(table.bfloat16() for table in TABLES))).isfinite().all()
+
+
 BATCHES = {
     "int32": Batch(USER.int(), ITEM.int()),
     "arrays": Batch(USER.numpy(), ITEM.numpy()),
@@ -129,6 +149,8 @@ MISTAKES = {
         "user of the interactions has shape (5, 1)",
     ),
     "negative": ({"interactions": (USER, ITEM - 1)}, "item -1"),
+    "no column": ({"features": {"sound": SOUND[:, :0]}}, "feature 'sound' has shape (5, 0): give at least one column"),
+    "number of items as text": ({"num_items": "5"}, "num_items must be a whole number above 0, and it is '5'"),
     "swapped": (
         {"interactions": (ITEM + 5, USER), "features": {"sound": SOUND[:2]}},
         "interactions are (user, item), in this order",

@@ -146,6 +146,21 @@ MISTAKES = {
         {"interactions": "log.csv"},
         "interactions must be a polars or pandas frame, and it is a str",
     ),
+    "values of different kinds": (
+        ArgumentError,
+        {"interactions": {"customer_id": [1, "c2"], "product_id": ["p0", "p1"]}},
+        "interactions, column 'customer_id': values of different kinds",
+    ),
+    "objects": (
+        ArgumentError,
+        {"interactions": {"customer_id": [1, 2], "product_id": [Recommender, Recommender]}},
+        "interactions, column 'product_id': holds type; make numbers, text or dates of it",
+    ),
+    "an empty id": (
+        DataError,
+        {"interactions": {"customer_id": [1, None], "product_id": ["p0", "p1"]}},
+        "interactions.parquet, row 2: customer_id is empty",
+    ),
     "a ragged list": (
         ArgumentError,
         {"items": {"product_id": ["p0", "p1"], "image": [[1.0, 2.0], [1.0]]}},
@@ -187,5 +202,8 @@ def test_settings_go_to_their_part():
     assert isinstance(config, RunConfig)
     assert (config.backbone.dim, config.alignment.alpha, config.training.epochs) == (16, 0.5, 4)
     assert config.data == DataConfig(data="synthetic-tiny", split="random")
+    assert (config.refit, run_config("bpr", None, {"refit": True}).refit) == (None, True)
+    with pytest.raises(ConfigError, match="unknown setting 'training'"):
+        run_config("bpr", None, {"training": {}})
     assert run_config("bpr", None, {}).alignment is None
     assert run_config("bpr", "none", {}).training == TrainingConfig()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossrec.alignment.config import AlignmentConfig
-from crossrec.arguments import as_tensor, check_same_device
+from crossrec.arguments import as_count, as_tensor, check_same_device
 from crossrec.errors import ArgumentError
 from crossrec.types import ID, Batch, Representations
 
@@ -65,6 +65,9 @@ class StepCheck:
     is_exact: bool
     modalities: tuple[str, ...] | None
 
+    def __post_init__(self) -> None:
+        as_count(self.dim, "dim")
+
     def vectors(self, reps: Representations) -> None:
         """Check shapes and modalities of the vectors."""
         content = {f"modality_IL['{m}']": reps.modality_IL.get(m) for m in self.modalities or ()}
@@ -101,6 +104,7 @@ class StepCheck:
 
     def batch(self, batch: Batch, reps: Representations | None = None) -> None:
         """Check the numbers of items and, with the vectors of all users, of users; nothing of a checked batch."""
+        _require_batch(batch)
         if batch.is_checked:
             return
         limits = [("item", batch.item_B, self.num_items)]
@@ -119,7 +123,8 @@ class StepCheck:
             raise ArgumentError(f"Batch.weight_B holds {float(batch.weight_B.min())}: give numbers above 0")
 
     def devices(self, reps: Representations, batch: Batch, of_alignment: Tensor | None) -> None:
-        """Check that everything is on one device."""
+        """Check that all is on one device, and vectors and parameters of one type, outside ``torch.autocast``."""
+        _require_batch(batch)
         check_same_device(
             {
                 "Representations.user_UL": reps.user_UL,
@@ -129,3 +134,21 @@ class StepCheck:
                 "the alignment": of_alignment,
             }
         )
+        if (
+            of_alignment is None
+            or not of_alignment.is_floating_point()
+            or torch.is_autocast_enabled(of_alignment.device.type)
+        ):
+            return
+        for name, vectors in (("user_UL", reps.user_UL), ("item_IL", reps.item_IL)):
+            if vectors.dtype != of_alignment.dtype:
+                own, given = (str(tensor.dtype).removeprefix("torch.") for tensor in (of_alignment, vectors))
+                raise ArgumentError(
+                    f"Representations.{name} has type {given}, and the alignment {own}: give .to(torch.{own}), or "
+                    f"convert the alignment with .to(torch.{given})"
+                )
+
+
+def _require_batch(batch: Any) -> None:
+    if not isinstance(batch, Batch):
+        raise ArgumentError(f"the batch is a {type(batch).__name__}: make one with crossrec.types.Batch(user, item)")

@@ -14,7 +14,7 @@ from crossrec.config import Config, did_you_mean
 from crossrec.data import DataConfig
 from crossrec.data.io.atomic import new_folder
 from crossrec.data.sources import FEATURE_END, name_problem
-from crossrec.errors import ArgumentError, ConfigError
+from crossrec.errors import ArgumentError, ConfigError, DataError
 from crossrec.lazy import polars as pl
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
@@ -40,7 +40,10 @@ def train(
         raise ConfigError(f"{folder}: not an empty folder; give a new one")
     config = run_config(backbone, alignment, {"data": str(folder / DATA), "duplicates": "drop", **settings})
     write_data(folder / DATA, as_frame(interactions, "interactions"), items, features)
-    run(config, folder / RUN, on_epoch=on_epoch)
+    try:
+        run(config, folder / RUN, on_epoch=on_epoch)
+    except DataError as error:  # the caller knows tables, not the files that were made of them
+        raise type(error)(str(error).replace(f"{folder / DATA}/", "")) from None
 
 
 def run_config(backbone: str, alignment: str | None, settings: Mapping[str, Any]) -> RunConfig:
@@ -54,14 +57,16 @@ def run_config(backbone: str, alignment: str | None, settings: Mapping[str, Any]
         "alignment": ALIGNMENTS[ALIGNMENTS.check(str(alignment or "none"))],
         "training": TrainingConfig,
     }
-    names = {name: part for part, kind in reversed(kinds.items()) if kind for name in kind.model_fields}
-    values: dict[str, dict[str, Any]] = {part: {} for part in kinds}
+    names = dict.fromkeys(RunConfig.model_fields.keys() - kinds, "run")
+    names |= {name: part for part, kind in reversed(kinds.items()) if kind for name in kind.model_fields}
+    values: dict[str, dict[str, Any]] = {part: {} for part in (*kinds, "run")}
     for name, value in settings.items():
         if name not in names:
             raise ConfigError(f"unknown setting '{name}'{did_you_mean(name, list(names))}")
         values[names[name]][name] = value
-    parsed = {part: None if kind is None else kind.parse(values[part]) for part, kind in kinds.items()}
-    return RunConfig(**parsed)  # type: ignore[arg-type]
+    of_run = values.pop("run")
+    parsed = {part: None if (kind := kinds[part]) is None else kind.parse(values[part]) for part in values}
+    return RunConfig(**parsed, **of_run)  # type: ignore[arg-type]
 
 
 def as_frame(table: Any, name: str) -> pl.DataFrame:
@@ -76,9 +81,19 @@ def as_frame(table: Any, name: str) -> pl.DataFrame:
         table = {str(column): _of_pandas(table[column]) for column in table.columns}
     if not isinstance(table, Mapping):
         raise ArgumentError(f"{name} must be a polars or pandas frame, and it is a {type(table).__name__}")
+    columns = {}
+    for column, values in table.items():
+        try:
+            columns[column] = pl.Series(column, values)
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise ArgumentError(f"{name}, column '{column}': values of different kinds ({reason})") from None
+        if columns[column].dtype == pl.Object:
+            kind = type(columns[column].drop_nulls()[0]).__name__
+            raise ArgumentError(f"{name}, column '{column}': holds {kind}; make numbers, text or dates of it")
     try:
-        return pl.DataFrame(table)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        return pl.DataFrame(columns)
+    except pl.exceptions.PolarsError as error:
         raise ArgumentError(f"{name} cannot be read as a table: {str(error).splitlines()[0]}") from None
 
 
