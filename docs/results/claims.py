@@ -82,14 +82,14 @@ CLAIMS = (
     Claim(
         "dynamic directions are better than one-way ones (Figure 7)",
         "+12.1 against +7.9 %, Recall@10",
-        {TIKTOK: ("directions-tests",)},
+        {TIKTOK: ("directions-tests",), "TikTok, VBPR, one seed": ("directions-vbpr-tests",)},
         {"compared": ("dynamic v.s. one_way",)},
         main=True,
     ),
     Claim(
         "one-way directions are better than bidirectional ones (Figure 7)",
         "+7.9 against +1.9 %",
-        {TIKTOK: ("directions-tests",)},
+        {TIKTOK: ("directions-tests",), "TikTok, VBPR, one seed": ("directions-vbpr-tests",)},
         {"compared": ("one_way v.s. bidirectional",)},
     ),
     Claim(
