@@ -12,7 +12,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 import crossrec
-from crossrec.config import Config
+from crossrec.config import Config, did_you_mean
 from crossrec.data.importers import ImportCard, ImportConfig
 from crossrec.features import FeatureCard, FeaturesConfig
 from crossrec.runs.config import RunConfig
@@ -70,3 +70,15 @@ def test_every_whole_number_has_an_upper_bound(config_type):
 def test_an_absurd_number_is_refused(config_type, values, setting):
     with pytest.raises(crossrec.CrossrecError, match=f"setting {setting}: Input should be less than or equal to"):
         config_type.parse(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("LightGNC", "; did you mean 'lightgcn'?"),
+        ("freedm", "; did you mean 'FREEDOM'?"),
+        ("qqqq", "; known: FREEDOM, lightgcn, vbpr"),
+    ],
+)
+def test_a_misspelt_name_suggests_the_nearest_in_any_case(name, answer):
+    assert did_you_mean(name, ["vbpr", "lightgcn", "FREEDOM"]) == answer

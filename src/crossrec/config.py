@@ -44,5 +44,6 @@ class Config(BaseModel):
 
 def did_you_mean(name: str, names: list[str]) -> str:
     """'; did you mean X?' for the closest of the names, else the list of them."""
-    match = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean '{match[0]}'?" if match else f"; known: {', '.join(sorted(names))}"
+    by_folded = {other.casefold(): other for other in names}
+    match = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f"; did you mean '{by_folded[match[0]]}'?" if match else f"; known: {', '.join(sorted(names))}"
