@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from crossrec import parallel
-from crossrec.alignment import CrossConfig
+from crossrec.alignment import Cross, CrossConfig
 from crossrec.alignment.schedule import alignment_factor, last_start
 from crossrec.backbones import BACKBONES
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, RunError
 from crossrec.evaluation import HeldOut
 from crossrec.randomness import torch_generator
 from crossrec.training import Progress, TrainingConfig, fit
@@ -275,3 +275,31 @@ def test_a_table_of_which_a_process_has_some_columns_is_whole_in_a_file(monkeypa
     assert whole.columns is None
     assert torch.equal(whole.user_UL, vectors.user_UL)
     assert torch.equal(whole.item_IL, vectors.item_IL)
+
+
+def test_the_alignment_starts_from_its_own_generator_of_the_seed():
+    data = world()
+    model = objective("bpr", data, CONFIG, seed=3)
+    alone = Cross(
+        DIM,
+        features=data.features,
+        interactions=(data.user_T, data.item_T),
+        num_items=ITEMS,
+        config=CONFIG,
+        generator=torch_generator(3, "alignment"),
+    )
+    assert same(dict(model.cross.named_parameters()), dict(alone.named_parameters()))
+
+
+def test_a_training_that_pauses_goes_on_from_its_checkpoint(tmp_path):
+    config = TrainingConfig(epochs=3, batch_size=16, device="cpu")
+    whole, paused = (objective("lightgcn", world(), CONFIG) for _ in range(2))
+    fit(whole, world(), NOBODY, config)
+    saved = {"checkpoints": tmp_path / "saved", "identity": "this run"}
+    progress = fit(paused, world(), NOBODY, config, pause=lambda progress: progress.epoch == 2, **saved)
+    assert (progress.epoch, progress.finished) == (2, False)
+    with pytest.raises(RunError):
+        fit(objective("lightgcn", world(), CONFIG), world(), NOBODY, config, **(saved | {"identity": "another"}))
+    resumed = objective("lightgcn", world(), CONFIG, seed=9)
+    assert [row["epoch"] for row in fit(resumed, world(), NOBODY, config, **saved).history] == [1, 2, 3]
+    assert same(dict(resumed.state_dict()), dict(whole.state_dict()))

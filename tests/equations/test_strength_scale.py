@@ -98,3 +98,10 @@ def test_a_modality_close_to_all_users_has_no_advantage(scale):
 def test_the_papers_scale_is_the_default_and_names_no_other_run():
     assert RunConfig(alignment=CrossConfig(strength_scale="cosine")).digest() == RunConfig().digest()
     assert RunConfig(alignment=CrossConfig(strength_scale="rank")).digest() != RunConfig().digest()
+
+
+def test_weights_may_be_of_another_type_than_the_vectors():
+    user, item, index_B, user_B = batch()
+    weight_B = torch.arange(1.0, len(index_B) + 1, dtype=torch.float64)
+    vectors = user.float(), item.float(), index_B, user_B
+    assert torch.equal(strength_by_rank(*vectors, weight_B), strength_by_rank(*vectors, weight_B.float()))

@@ -306,8 +306,53 @@ class OwnAlignment(CrossConfig):
     name = "own"
 
 
-@pytest.mark.parametrize("other", ["Cross", "randn", "FETTLE"])
+class Named:
+    name = "named"
+
+
+@pytest.mark.parametrize("other", ["Cross", "randn", "FETTLE", "Named"])
 def test_an_alignment_from_outside_is_a_class_of_settings_with_a_name(other):
     assert ALIGNMENTS[f"{__name__}:OwnAlignment"] is OwnAlignment
     with pytest.raises(ConfigError, match="not the settings of an alignment"):
         ALIGNMENTS[f"{__name__}:{other}"]
+
+
+def squares(view):
+    return view.item["id"].square().sum()
+
+
+class OwnTerm(torch.nn.Module):
+    def __init__(self, dim, *, modalities, num_items, generator):
+        super().__init__()
+        self.given = dim, modalities, num_items
+        self.weight = nn.Parameter(torch.rand(dim, generator=generator))
+
+    def forward(self, view):
+        return (view.item["id"] @ self.weight).sum()
+
+
+def test_terms_from_outside_are_functions_and_modules_that_draw_from_the_generator():
+    config = CrossConfig(terms=(f"{__name__}:squares", f"{__name__}:OwnTerm"))
+    own = Cross(3, features={"sound": SOUND}, num_items=5, config=config, generator=generator(4))
+    again = Cross(3, features={"sound": SOUND}, num_items=5, config=config, generator=generator(4))
+    other = Cross(3, features={"sound": SOUND}, num_items=5, config=config, generator=generator(5))
+    (term,), (same,), (another,) = (list(cross.outside.values()) for cross in (own, again, other))
+    assert term.given == (3, ("id", "sound"), 5)
+    assert torch.equal(term.weight, same.weight)
+    assert not torch.equal(term.weight, another.weight)
+    terms = own(Representations(*TABLES), Batch(USER, ITEM))
+    unit = torch.nn.functional.normalize(TABLES[1][ITEM.unique()], dim=1)
+    expected = [(unit @ term.weight).sum().item(), len(unit)]
+    assert sorted(value.item() for value in terms.values()) == pytest.approx(sorted(expected))
+
+
+@pytest.mark.parametrize("wrong", ["SOUND", "Named"])
+def test_what_is_no_term_is_refused(wrong):
+    with pytest.raises(ConfigError, match="not a term; give a function"):
+        CrossConfig.parse({"terms": [f"{__name__}:{wrong}"]})
+
+
+@pytest.mark.parametrize("name", ["a.b", "a->b", "", "id"])
+def test_names_that_modalities_cannot_have(name):
+    with pytest.raises(ArgumentError, match="a content modality cannot be called"):
+        cross(features={name: SOUND})
