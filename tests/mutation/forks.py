@@ -37,7 +37,7 @@ def run_tests(names: Iterable[str], record: Callable[[str, int], None]) -> None:
     root = Path.cwd()
     os.chdir("mutants")
     settings = config()
-    options = ["--rootdir=.", "--tb=no", "-x", *settings.pytest_add_cli_args]
+    options = ["--rootdir=.", "--tb=no", "--timeout=0", "-x", *settings.pytest_add_cli_args]
     try:
         code = pytest.main([*options, *settings.pytest_add_cli_args_test_selection], plugins=[_Forks(names, record)])
     finally:
