@@ -120,7 +120,7 @@ def test_a_condition_on_the_table_of_items(crossrec, tiny_run, tmp_path):
         code, _, error = crossrec("recommend", tiny_run, *flags, "--where", condition)
         assert (code, f"i.csv: where {condition!r}" in error, reason in error) == (2, True, True), error
     lines = [f'{n};{n % 4};{n},5;"Tee; ""Größe"" {n % 2}"' for n in range(40)]
-    (tmp_path / "here" / "artikel.csv").write_text("\n".join(["Artikelnummer;Bestand;Preis;Name", *lines]))
+    (tmp_path / "here" / "artikel.csv").write_text("\n".join(["item_id;Bestand;Preis;Name", *lines]))
     flags = ("--users", 4, "--k", 40, "--seen", "--items", "artikel.csv", "--out", "lists.csv")
     assert crossrec("recommend", tiny_run, *flags, "--where", "Preis < 4 and Name like '%\"Größe\" 1'")[0] == 0
     assert sorted(pl.read_csv("lists.csv")["item"]) == [1, 3]

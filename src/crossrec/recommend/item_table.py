@@ -10,9 +10,9 @@ import numpy as np
 
 from crossrec.config import did_you_mean
 from crossrec.data.io.codes import positions
-from crossrec.data.io.id_column import COLUMN_NAMES, find_id_column, normalize_name, read_listing
+from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.numbers import NumberReader
-from crossrec.data.io.tables import Table, open_table, plain_column
+from crossrec.data.io.tables import open_table, plain_column
 from crossrec.data.io.text_format import find_format
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
@@ -33,14 +33,13 @@ class ItemTable:
     def read(cls, path: Path | str, items: IdMap) -> ItemTable:
         """Read a Parquet, CSV, TSV or JSON Lines file with a column of item ids; rows of unknown items are dropped.
 
-        Separator and quotes of text are those that its first lines show. A column of ids without a well-known name is
-        the one with the most ids of the run.
+        Separator and quotes of text are those that its first lines show.
 
         Raises DataError where it cannot be read, has no item column, names an item twice, or names none of ``items``.
         """
         path = Path(path)
         table = open_table(path, find_format)
-        listing = read_listing(table, preferred=_id_column(table, items), columns=table.columns)
+        listing = read_listing(table, columns=table.columns)
         row_I = positions(items.ids, listing.ids)
         if len(items) and not (row_I >= 0).any():
             raise DataError(
@@ -121,21 +120,6 @@ class ItemTable:
             return self
         rows = pl.Series([*range(self.frame.height), *[None] * missing], dtype=pl.Int64)
         return ItemTable(self.frame[rows], self.path)
-
-
-def _id_column(table: Table, items: IdMap) -> str:
-    """The column of ids: by its name, else the one with the most ids of the run. Raises DataError where none has."""
-    try:
-        return find_id_column(table)
-    except DataError:
-        columns = [name for name in table.columns if normalize_name(name) not in COLUMN_NAMES["user"]]
-        frame, ids = table.read(columns), items.ids.cast(pl.String).implode()
-        cells = {name: plain_column(frame, name).cast(pl.String, strict=False).unique() for name in columns}
-        counts = {name: int(distinct.is_in(ids).sum()) for name, distinct in cells.items()}
-        best = [name for name, count in counts.items() if count and count == max(counts.values())]
-        if len(best) != 1:
-            raise
-        return best[0]
 
 
 def _as_numbers(cells: pl.Series) -> pl.Series:
