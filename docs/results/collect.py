@@ -2,7 +2,7 @@
 
 Adds a row for every finished run in the folders. A row of the same data, backbone, alignment, setting and seed is
 replaced; all others stay. *setting* lists what differs from the defaults in the alignment, the data and the training,
-and what differs from ``tiktok.json`` or ``baby.json`` in the backbone.
+and what differs from ``tiktok.json`` or ``baby.json``, where there is one, in the backbone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main(folders: list[str]) -> None:
 def _row(run: Path, metrics: dict[str, Any]) -> dict[str, str]:
     config = load_config(run / "config.json")
     data = Path(config.data.data).name
-    chosen = read_json(HERE / f"{data}.json").get(config.backbone.name, {}).get("backbone", {})
+    settings = HERE / f"{data}.json"
+    chosen = (read_json(settings) if settings.exists() else {}).get(config.backbone.name, {}).get("backbone", {})
     parts = [
         (config.backbone, type(config.backbone)(**chosen)),
         (config.data, type(config.data)(data=config.data.data)),
