@@ -214,3 +214,11 @@ def test_a_map_with_new_ids_keeps_its_gaps():
     assert more.absent.tolist() == [False, True, False, False, False]
     assert [more.row(id) for id in ("a", "b", "c", "7", 8)] == [0, None, 2, 3, 4]
     assert ids.extended(["d"]).ids.to_list() == ["a", "b", "c", "d"]
+
+
+def test_an_unknown_id_that_differs_in_its_spelling_is_pointed_to():
+    ids = IdMap(pl.Series("id", ["Tea 1", "b"]), "item")
+    assert ids.hint("tea 1") == "; did you mean 'Tea 1'?"
+    assert ids.hint("coffee") == ""
+    numbers = IdMap(pl.Series("id", [2**53, 1]), "item")
+    assert [numbers.row(id) for id in (1.0, 1.5, float(2**53))] == [1, None, None]

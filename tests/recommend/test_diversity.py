@@ -104,3 +104,12 @@ def test_what_is_refused(tiny, tiny_run, tmp_path):
     (tmp_path / "items.csv").write_text("item,kategorie\n1,a\n")
     with pytest.raises(DataError, match="no column 'category'; did you mean 'kategorie'"):
         Recommender.open(tiny_run, tmp_path / "items.csv").recommend([1], max_per_category=2)
+
+
+def test_a_condition_on_the_table_of_items_holds_for_every_place(tiny_run, tmp_path):
+    rows = [f"{n},{n},{'ab'[n % 2]}" for n in range(40)]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,price,category", *rows]))
+    shop = Recommender.open(tiny_run, tmp_path / "items.csv")
+    lists = shop.recommend([4], k=40, exclude_seen=False, where="price < 6", category="a")
+    assert sorted(lists["item"]) == [0, 2, 4]
+    assert shop.recommend([4], k=40, exclude_seen=False, where="price < 6")["item"].n_unique() == 6
