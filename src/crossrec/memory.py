@@ -182,8 +182,8 @@ def keep_freed_memory(*, but_large: bool = False) -> None:
     zeroed pages for the next; docs/performance.md measures the cost. Without glibc the function does nothing. Call it
     only in a command's own process: a library leaves its caller's memory settings alone.
 
-    ``but_large``: pieces of ``MAPPED`` bytes go back all the same, for several processes that train one model: what
-    lies free between tables adds up, and memory is what such a training has too little of.
+    ``but_large``: pieces of ``MAPPED`` bytes and more are returned all the same. It is for several processes that train
+    one model: they are short of memory, and what each of them keeps adds up.
     """
     if not sys.platform.startswith("linux"):
         return

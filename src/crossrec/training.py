@@ -200,7 +200,7 @@ def fit(
 
 
 def _return_memory() -> None:
-    """Return freed memory where several processes of a host train one model: it is what all of them have most of."""
+    """Return freed memory to the system where several processes train one model, so that another one can use it."""
     if parallel.size() > 1:
         return_freed_memory()
 

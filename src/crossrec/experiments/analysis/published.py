@@ -38,12 +38,11 @@ def read_published(source: str) -> Published:
         )
     metrics = [column for column in table.columns if column not in KEY]
     frame = table.read(table.columns)
-    published: Published = {_own_names(key): {} for key in frame.select(KEY).iter_rows()}
-    if len(published) < frame.height:
-        keys = [_own_names(key) for key in frame.select(KEY).iter_rows()]
-        row = next(row for row, key in enumerate(keys) if key in keys[:row])
-        model = ", ".join(keys[row])
-        raise DataError(f"{path}, {table.location(row)}: '{model}' has several rows; keep one")
+    published: Published = {}
+    for row, key in enumerate(map(_own_names, frame.select(KEY).iter_rows())):
+        if key in published:
+            raise DataError(f"{path}, {table.location(row)}: '{', '.join(key)}' has several rows; keep one")
+        published[key] = {}
     reader = NumberReader(".")
     for metric in metrics:
         numbers, what_to_do = reader.parse(frame[metric])
