@@ -290,10 +290,11 @@ def test_the_table_of_the_readme_has_the_figures_of_the_results():
 
 def test_the_claims_are_answered_by_the_tables():
     claims = runpy.run_path(str(ROOT / "docs" / "results" / "claims.py"), run_name="claims")
-    rows = [(claim.main, row) for claim in claims["CLAIMS"] for row in claims["answers"](claim)]
-    everything = [row for _, row in rows]
+    everything = [row for claim in claims["CLAIMS"] for row in claims["answers"](claim, claim.tables)]
     assert claims["markdown"](everything, "") in text(ROOT / "docs" / "results" / "README.md")
-    main = [row for is_main, row in rows if is_main]
+    main = [row for claim in claims["CLAIMS"] for row in claims["answers"](claim, claim.main)]
+    assert len(main) == 6
+    assert set(main) < set(everything)
     assert claims["markdown"](main, "docs/results/") in text(ROOT / "README.md")
     assert text(ROOT / "docs" / "results" / "claims.csv").count("\n") == len(everything) + 1
 
@@ -316,7 +317,7 @@ def test_the_answer_to_a_claim(tmp_path, verdicts, changes, answer):
     ]
     (tmp_path / "table.csv").write_text("\n".join(["new,base,p (Holm),verdict", *lines]), encoding="utf-8")
     claims["answers"].__globals__["HERE"] = tmp_path
-    [(*_, change, p, result)] = claims["answers"](claims["Claim"]("a claim", "", {"data": ("table",)}))
+    [(*_, change, p, result)] = claims["answers"](claims["Claim"]("a claim", "", {"data": ("table",)}), ["data"])
     assert result == answer
     assert change == f"{100 * sum(changes) / len(changes):+.1f} %"
     held = [0.01 * k for k, verdict in enumerate(verdicts) if verdict == "higher"]
