@@ -16,6 +16,7 @@ from crossrec.commands.item_lists import read_ids
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io import text_chunks
 from crossrec.data.io.id_column import read_listing
+from crossrec.data.io.ids import check_ids
 from crossrec.data.io.tables import open_table
 from crossrec.errors import DataError
 from crossrec.features import FeaturesConfig
@@ -190,10 +191,13 @@ def test_ids_that_are_kept_and_can_be_written_again(case, tmp_path, caplog):
 
 
 TOLD = {
-    "case": (["A1", "a1", "b", "B"], "2 ids of column 'item' differ from others only in case, width or leading zeros"),
+    "case": (
+        ["A1", "a1", "b", "B"],
+        "2 ids of column 'item' differ from others only in case, width, look or leading zeros",
+    ),
     "leading zeros": (
         ["007", "7", "8"],
-        "1 ids of column 'item' differ from others only in case, width or leading zeros",
+        "1 ids of column 'item' differ from others only in case, width, look or leading zeros",
     ),
     "width": (["A1", "\uff211"], r"'\uff211' (PATH, line 3) from 'A1'"),
     "words for none": (
@@ -204,6 +208,11 @@ TOLD = {
     "truth": (["true", "false"], "item 'false' is true or false, and taken for an id (2 rows)"),
     "a list": (["[1, 2]", "tea"], "line 2: item '[1, 2]' is a list or an object, and taken for an id"),
     "an object": (['{"a": 1}', "tea"], """item '{"a": 1}' is a list or an object"""),
+    "a repeated header": (["tea", "item"], "line 3: item 'item' is the name of its column"),
+    "none of a database": (["\\N", "tea"], r"item '\N' is what stands for a missing one"),
+    "unknown": (["Unknown", "tea"], "item 'Unknown' is what stands for a missing one"),
+    "a lost letter": (["caf\ufffd", "tea"], "item 'caf\ufffd' is damaged: a letter was lost"),
+    "quotes": (["\u201ctea\u201d", "\u201etea\u201c"], "' is in quotes, which are part of it"),
     "dates": (
         ["2024-05-31", "2024-06-01"],
         "column 'item' holds dates (2, such as 2024-05-31), which are taken for ids",
@@ -226,6 +235,48 @@ def test_told_with_numbers_and_never_merged(case, tmp_path, caplog):
     told = []
     read_listing(open_table(write(tmp_path / "items.csv", ids)), preferred="item", tell=told.append)
     assert told
+
+
+ALIKE = {
+    "UUID": ("{3F2504E0-4F89-11D3-9A0C-0305E82C3301}", "3f2504e04f8911d39a0c0305e82c3301"),
+    "exponent": ("1e3", "1000"),
+    "sign": ("+5", "5"),
+    "zero below zero": ("-0", "0"),
+    "thousands": ("1_000", "1000"),
+    "decimals without a whole part": (".5", "0.5"),
+    "digits of other scripts": ("x\u0665", "x5"),
+    "sharp s": ("STRASSE", "stra\xdfe"),
+    "Turkish i": ("\u0130stanbul", "istanbul"),
+    "i without a dot": ("\u0131x", "ix"),
+    "final sigma": ("\u039f\u03a3", "\u03bf\u03c2"),
+    "a Cyrillic letter": ("\u0430b", "ab"),
+    "minus": ("x\u22121", "x-1"),
+    "apostrophe": ("l\u2019eau", "l'eau"),
+    "variant of a character": ("\u260e\ufe0f", "\u260e"),
+}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_other_forms_of_one_number_or_letter_are_told(case):
+    told, ids = [], pl.Series(["tea", *ALIKE[case]])
+    check_ids(ids, "item", "log.csv", lambda n: f"line {n + 2}", told.append)
+    assert told == [
+        "log.csv: 1 ids of column 'item' differ from others only in case, width, look or leading zeros: "
+        f"{ids[2]!a} (line 4) from {ids[1]!a}; they are taken for different ids"
+    ]
+
+
+@pytest.mark.parametrize("ids", [["7", "-1", "8"], [7, -1, 8]])
+def test_a_single_minus_one_is_told(ids):
+    told = []
+    check_ids(pl.Series(ids), "user", "log", lambda n: f"row {n + 1}", told.append)
+    check_ids(pl.Series([*ids, ids[1] * 2] if ids[1] == -1 else [*ids, "-2"]), "user", "log", str, told.append)
+    assert told == ["row 2: user -1 often stands for a missing one, and is taken for an id"]
+
+
+def test_a_mark_of_direction_inside_is_not_seen():
+    with pytest.raises(DataError, match=r"row 1: item 'xy' looks like 'x\\u200fy' \(row 0\)"):
+        check_ids(pl.Series(["x\u200fy", "xy"]), "item", "log", "row {}".format)
 
 
 def test_dates_as_a_type_are_told(tmp_path, caplog):

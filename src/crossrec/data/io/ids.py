@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crossrec.data.io.blank import INVISIBLE, WIDTHLESS, says_nothing, strip_invisible
+from crossrec.data.io.blank import INVISIBLE, STEERING, WIDTHLESS, says_nothing, strip_invisible
 from crossrec.errors import DataError
 from crossrec.lazy import polars as pl
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 WHOLE = r"^(0|-?[1-9][0-9]*)$"
 """Pattern of text that stands for a whole number."""
-NUMBER = r"^[+-]?[0-9]+(\.[0-9]*)?$"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
 ROUNDED = r"^[+-]?[0-9](\.[0-9]+[eE]\+?|[eE]\+)[0-9]+$"
 """Pattern of a large number as decimals are written: 1.2345678901234568e+18."""
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
@@ -25,6 +25,25 @@ DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?$"
 EDGES = rf"^[\s{WIDTHLESS}]|[\s{WIDTHLESS}]$"
 SUSPECT = rf"^$|^[{INVISIBLE}]|[\s{WIDTHLESS}]$|\x{{0}}|^[+-]?[0-9][.eE]"
 """Pattern of text that may be empty, AT_EDGES, NUL or ROUNDED."""
+
+GROUPED = r"^[+-]?[0-9]{1,3}([,_' ][0-9]{3})+$"
+"""Pattern of a whole number with its thousands parted."""
+UNKNOWN = r"(?i)^\(?(unknown|anonymous|missing|not set|not available)\)?$"
+QUOTED = r"^(['\x{60}].*'|\x{201C}.*\x{201D}|\x{201E}.*[\x{201C}\x{201D}]|\x{AB}.*\x{BB}|\x{22}.*\x{22})$"
+UUID = r"^\{?([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})\}?$"
+HIDDEN = r"\p{Default_Ignorable_Code_Point}"
+CYRILLIC = {0x430: "a", 0x432: "b", 0x435: "e", 0x43A: "k", 0x43C: "m", 0x43D: "h", 0x43E: "o", 0x440: "p"}
+CYRILLIC |= {0x441: "c", 0x442: "t", 0x443: "y", 0x445: "x", 0x456: "i"}
+GREEK = {0x3B1: "a", 0x3B2: "b", 0x3B5: "e", 0x3B6: "z", 0x3B7: "h", 0x3B9: "i", 0x3BA: "k", 0x3BF: "o", 0x3C1: "p"}
+GREEK |= {0x3C4: "t", 0x3C5: "y", 0x3C7: "x"}
+LOOK_ALIKES = {
+    **{chr(code): letter for code, letter in (CYRILLIC | GREEK).items()},
+    **{chr(zero + digit): str(digit) for zero in (0x660, 0x6F0, 0x966, 0x9E6) for digit in range(10)},
+    **dict.fromkeys(map(chr, (*range(0x2010, 0x2015), 0x2212)), "-"),
+    **dict.fromkeys("\u2018\u2019\u02bc", "'"),
+    **{"\u201c": '"', "\u201d": '"', "\xdf": "ss", "\u03c2": "\u03c3", "\u0131": "i", "\u0307": ""},
+}
+"""Character → another one that it may be taken for, in lower case."""
 
 ID_KINDS = "ids are numbers or text"
 AT_EDGES = "begins or ends with a blank or a character that nobody sees; remove it"
@@ -88,14 +107,30 @@ def spelling(text: pl.Series) -> pl.Series:
 
     A number without its zeros after the point: 3 for 3.0.
     """
-    text = text.str.normalize("NFC").str.replace_all(r"\s+", " ").str.replace_all(f"[{WIDTHLESS}]", "")
+    text = text.str.normalize("NFC").str.replace_all(r"\s+", " ").str.replace_all(f"[{WIDTHLESS}{STEERING}]", "")
     return text.str.replace(r"^([+-]?[0-9]+)\.0*$", "$1")
 
 
 def loose_spelling(text: pl.Series) -> pl.Series:
-    """One spelling for texts that differ in case, in the width of characters, or in zeros before a number."""
+    """One spelling for texts that differ in case, in the look of characters, or in the form of a number.
+
+    ``STRASSE`` and ``straße``, a Cyrillic and a Latin a, kinds of dashes; ``7``, ``007``, ``+7`` and ``7e0``, ``1000``
+    and ``1,000``.
+    """
     text = spelling(text).str.normalize("NFKC").str.to_lowercase()
-    return text.str.replace(r"^\+?(-?)0+([0-9]+)$", "$1$2")
+    if text.str.contains(r"[^\x{0}-\x{7F}]").any():
+        text = text.str.replace_all(HIDDEN, "").str.replace_many(LOOK_ALIKES)
+    grouped = text.str.contains(GROUPED)
+    text = text.zip_with(~grouped, text.str.replace_all("[^0-9+-]", "")) if grouped.any() else text
+    text = text.str.replace(r"^[+]?(-?)0*([0-9]+)$", "$1$2").str.replace("^-0$", "0")
+    text = text.str.replace(r"^([+-]?)\.([0-9]+)$", "${1}0.$2").str.replace(r"^([+-]?[0-9]+\.[0-9]*[1-9])0+$", "$1")
+    text = text.str.replace(UUID, "$1$2$3$4$5")
+    exponent = text.str.contains(r"^[+-]?[0-9]+e\+?[0-9]$")
+    if exponent.any():
+        text = text.zip_with(
+            ~exponent, text.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String)
+        )
+    return text
 
 
 def check_ids(
@@ -116,6 +151,11 @@ def check_ids(
     """
     if ids.dtype.is_temporal() or (ids.dtype == pl.String and len(ids) and ids.str.contains(DATE).all()):
         tell(f"{where}: column '{column}' holds dates ({len(ids):,}, such as {ids[0]}), which are taken for ids")
+    number = ids.cast(pl.Int64, strict=False) if ids.dtype == pl.String or ids.dtype.is_integer() else pl.Series([0])
+    if len(ids) > 1 and number.null_count() == 0 and number.min() == -1:
+        tell(
+            f"{locate(int(number.arg_min() or 0))}: {column} -1 often stands for a missing one, and is taken for an id"
+        )
     if ids.dtype != pl.String or not len(ids):
         return
     is_decimal = ids.str.contains(".", literal=True)
@@ -131,11 +171,14 @@ def check_ids(
     if pair := _alike(loose_spelling(ids)):
         first, second, count = pair
         tell(
-            f"{where}: {count:,} ids of column '{column}' differ from others only in case, width or leading zeros: "
-            f"{ids[second]!a} ({locate(second)}) from {ids[first]!a}; they are taken for different ids"
+            f"{where}: {count:,} ids of column '{column}' differ from others only in case, width, look or leading "
+            f"zeros: {ids[second]!a} ({locate(second)}) from {ids[first]!a}; they are taken for different ids"
         )
     for is_odd, what in (
-        (says_nothing(ids), "what stands for a missing one"),
+        (says_nothing(ids) | ids.str.contains(UNKNOWN), "what stands for a missing one"),
+        (ids == column, "the name of its column, as where the header is repeated"),
+        (ids.str.contains("\ufffd", literal=True), "damaged: a letter was lost when its file was made"),
+        (ids.str.contains(QUOTED), "in quotes, which are part of it"),
         (_is_truth(ids), "true or false"),
         (_is_json(ids), "a list or an object"),
     ):
