@@ -304,6 +304,8 @@ def test_train_and_compare_take_the_files_of_a_search(crossrec, space, tmp_path,
     answer = crossrec(*compared, "--seeds", "0", "--settings", out / "settings.json", "--out", out)
     assert answer.code == 0, answer.err
     assert answer.err.count("done before") == 2, "compare finds the cells of the search"
+    with (out / "compare.csv").open(newline="") as file:
+        assert [row["trials"] for row in csv.DictReader(file)] == ["1", "1 + 1"]
     assert content(cell) == before
     assert crossrec("train", "--config", out / "best-bpr+cross.json", "--out", tmp_path / "run").code == 0
     ours, theirs = (read(folder / "metrics.json") for folder in (tmp_path / "run", cell))

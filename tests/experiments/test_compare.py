@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -15,6 +17,7 @@ from crossrec.evaluation.groups import popularity_groups
 from crossrec.evaluation.metrics import evaluate_splits
 from crossrec.experiments.analysis.comparison import method_blocks
 from crossrec.experiments.analysis.run_evaluation import user_groups
+from crossrec.experiments.analysis.search_budget import read_trials
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods
 from crossrec.experiments.questions import compare
 from crossrec.experiments.questions.compare import LIST_METRICS, CompareConfig, block_tests, cells, lists_table
@@ -237,3 +240,22 @@ def test_a_baseline_that_does_not_fit_has_its_reason_in_the_table(monkeypatch):
 def test_an_unknown_baseline_is_refused():
     with pytest.raises(ConfigError, match="--baselines: unknown 'popular'; did you mean 'popularity'"):
         cells(CompareConfig(baselines=("popular",)), TINY)
+
+
+def test_trials_of_the_search_behind_the_settings(measured, tmp_path):
+    settings, trials = tmp_path / "settings.json", tmp_path / "trials.csv"
+    assert read_trials(None) == read_trials(settings) == {}
+    trials.write_text("backbone,alignment,trial\nbpr,none,1\nbpr,none,2\nbpr,cross,1\nlightgcn,none,1\n")
+    shared = replace(TINY, trials=read_trials(settings))
+    options = CompareConfig(backbones=("lightgcn", "bpr"), seeds=(0,), baselines=("popularity",))
+    runs = fake_results(cells(options, shared), recall)
+    table = compare.result(options, shared, runs, {TINY.data: load(TINY.data)}).tables["compare"]
+    assert [(row["model"], row["trials"]) for row in table_rows(table)][:7] == [
+        ("popularity", ""),
+        *(("lightgcn", "1"), ("+ fettle", "1 + 0"), ("+ cross", "1 + 0")),
+        *(("bpr", "2"), ("+ fettle", "2 + 0"), ("+ cross", "2 + 1")),
+    ]
+    assert {row["trials"] for row in table_rows(table)[7:]} == {""}
+    trials.write_text("backbone,trial\nbpr,1\n")
+    with pytest.raises(ConfigError, match=r"trials\.csv: not the trials of a search \('alignment'\); run"):
+        read_trials(settings)

@@ -13,6 +13,7 @@ from crossrec.commands.progress import CellProgress
 from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
+from crossrec.experiments.analysis.search_budget import read_trials
 from crossrec.experiments.execute import run_question
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, read_object
 from crossrec.experiments.finished_runs import FinishedRunsConfig, compare_runs
@@ -94,7 +95,7 @@ def run_with_flags(
         check_threads(threads)
         on_cluster = cluster.checked(jobs > 1)
         model_settings = {} if settings is None else read_object("--settings", settings, "backbones")
-        shared = SharedSettings(data, training, model_settings)
+        shared = SharedSettings(data, training, model_settings, read_trials(settings))
         return run(options, shared, out, jobs=jobs, threads=threads, cluster=on_cluster)
 
     command.__doc__ = f"""{help}

@@ -54,12 +54,14 @@ class SharedSettings:
     """Settings common to all cells of an experiment: data, training, and the models' own settings.
 
     ``model_settings``: per backbone, its own settings and those of each alignment on it, as in the ``--settings`` file:
-    {"BACKBONE": {"backbone": {…}, "ALIGNMENT": {…}}, …}.
+    {"BACKBONE": {"backbone": {…}, "ALIGNMENT": {…}}, …}. ``trials``: how many settings a search has tried for them, by
+    backbone and alignment.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     model_settings: Mapping[str, Any] = field(default_factory=dict)
+    trials: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def run_config(
         self,

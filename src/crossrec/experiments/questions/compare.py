@@ -29,6 +29,7 @@ from crossrec.experiments.analysis.comparison import (
 )
 from crossrec.experiments.analysis.published import check_published, published_table
 from crossrec.experiments.analysis.run_evaluation import RunEvaluation, evaluate_runs, user_groups
+from crossrec.experiments.analysis.search_budget import with_trials
 from crossrec.experiments.analysis.seed_values import finite, percent_change, seed_values
 from crossrec.experiments.analysis.significance_tables import Comparison, PairedTests, compare_methods, versus
 from crossrec.experiments.analysis.wording import (
@@ -291,10 +292,12 @@ def result(
         tests, lists = PairedTests(comparisons), join_blocks(rows)
         stem = f"compare-{name}" if options.datasets and len(options.datasets) > 1 else "compare"
         dataset = datasets[data_runs[0].cell.config.data]
-        tables[stem] = table(data_runs, name)
+        tables[stem] = with_trials(table(data_runs, name), blocks, shared.trials)
         if options.baselines:
-            rows_above = join_blocks([baseline_rows(options.baselines, dataset, shared.training), tables[stem].rows])
-            tables[stem] = replace(tables[stem], rows=rows_above)
+            rows_above = baseline_rows(options.baselines, dataset, shared.training)
+            if shared.trials:
+                rows_above = [[*row, ""] for row in rows_above]
+            tables[stem] = replace(tables[stem], rows=join_blocks([rows_above, tables[stem].rows]))
         tables[f"{stem}-tests"] = tests.table(f"{name}: is it chance?", ("backbone", "compared", "metric"))
         tables[f"{stem}-lists"] = lists_table(name, lists, dataset, options.seeds, shared.training.headline(SELECTION))
         if options.published is not None:
