@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 from crossrec import parallel
 from crossrec._version import __version__
 from crossrec.commands.guard import run_guarded, start_libraries
-from crossrec.errors import USER_ERROR, CrossrecError
+from crossrec.errors import USER_ERROR, CrossrecError, settings_as_flags
 from crossrec.experiments.registry import QUESTIONS
 from crossrec.memory import available_memory, is_out_of_memory, out_of_memory, process_limits
 
@@ -123,7 +123,8 @@ def _run(tokens: list[str], *, limited: bool = False) -> int:
 def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
     """Call ``command``; print the errors that a user causes, and a lack of memory, in one line."""
     try:
-        return command()
+        with settings_as_flags():
+            return command()
     except CycloptsError as error:
         message = _usage_error(error, tokens)
     except CrossrecError as error:

@@ -1,5 +1,9 @@
 """Errors that a user can cause and fix. Each message is one line: where, what, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 USER_ERROR = 2
 """Exit code of a command that ends with such an error."""
 SHOWN = "\u200c\u200d\u3000"
@@ -18,6 +22,28 @@ def visible(text: str, keep: str = "") -> str:
         char if char.isprintable() or char in SHOWN or char in keep else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+_speaks_flags = ContextVar("speaks_flags", default=False)
+
+
+@contextmanager
+def settings_as_flags() -> Iterator[None]:
+    """Let ``setting`` name flags meanwhile: the command line's messages are for people who type them."""
+    token = _speaks_flags.set(True)
+    try:
+        yield
+    finally:
+        _speaks_flags.reset(token)
+
+
+def setting(name: str, value: object = None) -> str:
+    """A setting as the reader of a message writes it: ``bad_rows drop``, or ``--bad-rows drop`` on the command line.
+
+    ``value``: what it is set to, if that belongs to the message.
+    """
+    written = f"--{name.replace('_', '-')}" if _speaks_flags.get() else name
+    return written if value is None else f"{written} {value}"
 
 
 class CrossrecError(Exception):

@@ -180,7 +180,7 @@ def test_rows_without_an_id_are_dropped_and_counted_if_that_is_asked(shop, tmp_p
             ("--fallback", "popular", "--popular-log", "log.csv"),
             "--popular-log log.csv: counts for --popular-days only",
         ),
-        (("--fallback", "popular", "--popular-days", 0), "popular days 0: give 1 to 36500 days"),
+        (("--fallback", "popular", "--popular-days", 0), "--popular-days 0: give 1 to 36500 days"),
         (("--fallback", "popular", "--popular-days", 3, "--popular-log", "timeless.csv"), "the log has no times"),
         (("--fallback", "popular", "--popular-days", 3, "--popular-log", "counted.csv"), "in no known unit"),
         (

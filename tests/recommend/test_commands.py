@@ -118,7 +118,7 @@ def test_a_condition_on_the_table_of_items(crossrec, tiny_run, tmp_path):
         ("", "unable to parse"),
     ):
         code, _, error = crossrec("recommend", tiny_run, *flags, "--where", condition)
-        assert (code, f"i.csv: where {condition!r}" in error, reason in error) == (2, True, True), error
+        assert (code, f"i.csv: --where {condition!r}" in error, reason in error) == (2, True, True), error
     lines = [f'{n};{n % 4};{n},5;"Tee; ""Größe"" {n % 2}"' for n in range(40)]
     (tmp_path / "here" / "artikel.csv").write_text("\n".join(["item_id;Bestand;Preis;Name", *lines]))
     flags = ("--users", 4, "--k", 40, "--seen", "--items", "artikel.csv", "--out", "lists.csv")
@@ -127,7 +127,31 @@ def test_a_condition_on_the_table_of_items(crossrec, tiny_run, tmp_path):
     assert crossrec("recommend", tiny_run, *flags, "--where", "Preis < 4 and Name = 'Tee; \"Größe\" 1'")[0] == 0
     assert sorted(pl.read_csv("lists.csv")["item"]) == [1, 3]
     code, _, error = crossrec("recommend", tiny_run, "--where", "stock > 0")
-    assert (code, "a where needs the table of items" in error) == (2, True)
+    assert (code, "--where needs the table of items" in error) == (2, True)
+
+
+def test_filters_that_leave_no_item_are_told(crossrec, tiny, tiny_run, caplog):
+    everything = [str(id) for id in tiny.items.ids]
+    for flags, names in (
+        (["--deny", *everything], "--deny"),
+        (["--allow", 3, "--deny", 3], "--allow and --deny"),
+        (["--empty-allow"], "--allow"),
+    ):
+        code, _, error = crossrec("recommend", tiny_run, "--users", 4, *flags, "--out", "lists.csv")
+        assert (code, f"no item of the run is left by {names}, so every list is empty" in error) == (0, True), error
+        assert pl.read_csv("lists.csv").height == 0
+    assert "is left" not in crossrec("recommend", tiny_run, "--users", 4, "--deny", *everything[1:], "--seen")[2]
+    caplog.clear()
+    assert tiny.for_history([3], allow=[5], deny=[5]).height == 0
+    assert "no item of the run is left by allow and deny" in caplog.text  # in Python, a setting by its name there
+
+
+@pytest.mark.parametrize("value", ["2.5", "2.0", "1e1", "two", ""])
+def test_a_number_that_is_not_whole_is_never_rounded(crossrec, tiny_run, value):
+    commands = (("recommend", tiny_run), "--k"), (("recommend", tiny_run), "--popular-days"), (("train",), "--threads")
+    for command, flag in (*commands, (("compare",), "--jobs"), (("similar", tiny_run, "--of", 3), "--k")):
+        code, _, error = crossrec(*command, f"{flag}={value}")
+        assert (code, f"Invalid value for {flag}: '{value}' is no whole number" in error) == (2, True), error
 
 
 MISTAKES = {
@@ -138,8 +162,8 @@ MISTAKES = {
     "unknown line": (["--deny", "items.txt", "--unknown", "error"], "items.txt, line 4: item x is none of the 40"),
     "no text": (["--deny", "latin.txt"], "latin.txt, line 2: not UTF-8 text; save the file as UTF-8"),
     "column": (["--users", "items.jsonl"], "no user column"),
-    "k": (["--k", 0], "k = 0"),
-    "k of a billion": (["--k", 10**9], "k = 1000000000"),
+    "k": (["--k", 0], "--k = 0"),
+    "k of a billion": (["--k", 10**9], "--k = 1000000000"),
     "both": (["--users", 1, "--history", 2], "--users and --history"),
     "ending": (["--out", "lists.xlsx"], "--out lists.xlsx"),
     "category": (["--category", "tea"], "table of items"),

@@ -373,6 +373,13 @@ def test_unknown_items_are_ignored_and_counted(client, plain):
     assert post(client, "recommend", user=USER)["ignored"] == 0
 
 
+def test_filters_that_leave_no_item_are_told(client):
+    for path, request in (("recommend", {"user": USER}), ("recommend/history", {"items": [ITEM]}), ("popular", {})):
+        answer = post(client, path, allow=[ITEM], deny=[ITEM], **request)
+        assert (answer["items"], answer["warning"][:30]) == ([], "no item of the run is left by ")
+        assert post(client, path, deny=[ITEM], **request)["warning"] is None
+
+
 def test_lists_of_any_length_are_uploaded_once(client_of, plain):
     client = client_of(max_ids=3)
     ids = [*ITEM_IDS[:20], *(f"gone {n}" for n in range(5))]

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from crossrec.commands.flags import use_threads
 from crossrec.commands.progress import ProgressBar
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.console import add_cells, say, stdout
 from crossrec.features import FeatureCard, FeaturesConfig, encode_features
 from crossrec.features.ledger import FAILED, Mark
@@ -35,7 +36,7 @@ LOG_SECONDS = 10.0
 """Between two lines of progress where stderr is no terminal."""
 
 
-def features(settings: Annotated[FeaturesConfig, Parameter(name="*")], *, threads: int = 0) -> int:
+def features(settings: Annotated[FeaturesConfig, Parameter(name="*")], *, threads: WholeNumber = 0) -> int:
     """Encode texts and pictures of items into text_feat.npy and image_feat.npy of a data folder.
 
     Run again, the command resumes where it stopped, and does nothing where nothing has changed.

@@ -10,6 +10,7 @@ from typing import Any
 from crossrec.cluster import ClusterConfig
 from crossrec.commands.flags import check_jobs, check_threads, flat, parse
 from crossrec.commands.progress import CellProgress
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
@@ -84,8 +85,8 @@ def run_with_flags(
         *,
         out: Path = default_out,
         settings: Path | None = None,
-        jobs: int = 1,
-        threads: int = 0,
+        jobs: WholeNumber = 1,
+        threads: WholeNumber = 0,
         options: Any = default_options,
         data: Any = DataConfig(),  # noqa: B008
         training: Any = TrainingConfig(),  # noqa: B008

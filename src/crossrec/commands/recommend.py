@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from crossrec.cluster import ClusterConfig
 from crossrec.commands.item_lists import MAX_PRINTED, deliver, deliver_blocks, read_ids
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.console import say
 from crossrec.data.io.tables import check_ending
 from crossrec.errors import ConfigError
@@ -20,12 +21,12 @@ def recommend(
     run: Path,
     /,
     *,
-    k: int = 10,
+    k: WholeNumber = 10,
     users: list[str] | None = None,
     history: list[str] | None = None,
     histories: Path | None = None,
     fallback: Literal["popular"] | None = None,
-    popular_days: int | None = None,
+    popular_days: WholeNumber | None = None,
     popular_log: Path | None = None,
     fold_in: FoldInMethod = "ridge",
     seen: bool = False,
@@ -36,7 +37,7 @@ def recommend(
     where: str | None = None,
     unknown: Unknown = "ignore",
     diversity: float = 0.0,
-    max_per_category: int | None = None,
+    max_per_category: WholeNumber | None = None,
     out: Path | None = None,
     columns: Annotated[LogConfig, Parameter(name="*")] = LogConfig(),  # noqa: B008
     cluster: Annotated[ClusterConfig, Parameter(name="*")] = ClusterConfig(),  # noqa: B008

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.console import stderr
 from crossrec.errors import ConfigError
 from crossrec.serving.config import MIN_TOKEN, ServeConfig
@@ -27,7 +28,7 @@ def serve(
     items: Path | None = None,
     pictures: Path | None = None,
     where: str | None = None,
-    popular_days: int | None = None,
+    popular_days: WholeNumber | None = None,
     popular_log: Path | None = None,
     settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT,
 ) -> int:

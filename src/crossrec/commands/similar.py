@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossrec.commands.item_lists import deliver, read_ids
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.data.io.tables import check_ending
 from crossrec.recommend import Recommender
 
 
-def similar(run: Path, /, *, of: list[str], k: int = 10, by: str = "behaviour", out: Path | None = None) -> int:
+def similar(run: Path, /, *, of: list[str], k: WholeNumber = 10, by: str = "behaviour", out: Path | None = None) -> int:
     """Find the items most similar to others, by how users behave towards them or by a modality.
 
     Parameters

@@ -12,6 +12,7 @@ from rich.table import Table
 from crossrec import parallel
 from crossrec.commands import flags
 from crossrec.commands.progress import STATE, ProgressBar
+from crossrec.commands.whole_number import WholeNumber
 from crossrec.console import say, stdout
 from crossrec.data import DataConfig
 from crossrec.errors import ConfigError
@@ -45,7 +46,7 @@ def train(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
         resume: bool = False,
         refit: bool = False,
         init_from: Path | None = None,
-        threads: int = 0,
+        threads: WholeNumber = 0,
         data: Any = DataConfig(),  # noqa: B008
         training: Any = TrainingConfig(),  # noqa: B008
         backbone_settings: Any = backbone_type(),  # noqa: B008
@@ -85,7 +86,7 @@ def from_file(
     resume: bool = False,
     refit: bool = False,
     init_from: Path | None = None,
-    threads: int = 0,
+    threads: WholeNumber = 0,
 ) -> int:
     """Run the configuration in a config.json.
 

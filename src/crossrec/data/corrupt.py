@@ -9,7 +9,7 @@ import numpy as np
 from crossrec.data.config import Replacement
 from crossrec.data.dataset import Interactions
 from crossrec.data.io.features import Scaler, missing_rows
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.ops.csr import absent_columns
 from crossrec.randomness import numpy_generator
 
@@ -25,7 +25,9 @@ def replace_features(features: Mapping[str, np.ndarray], share: float, seed: int
     Raises DataError if there is no modality.
     """
     if not features:
-        raise DataError(f"missing_content {share:g}: the data set has no features to replace; leave it out")
+        raise DataError(
+            f"{setting('missing_content', f'{share:g}')}: the data set has no features to replace; leave it out"
+        )
     noisy = {}
     for modality, matrix in features.items():
         generator = numpy_generator(seed, f"missing {modality}")
@@ -52,7 +54,10 @@ def replace_content(features: Mapping[str, np.ndarray], how: Replacement, seed: 
     Raises DataError if there is no modality.
     """
     if not features:
-        raise DataError(f"content or alignment_content '{how}': there are no features to replace; leave it out")
+        raise DataError(
+            f"{setting('content')} or {setting('alignment_content')} '{how}': "
+            "there are no features to replace; leave it out"
+        )
     if how == "noise":
         return replace_features(features, 1.0, seed)
     present = {modality: ~missing_rows(matrix) for modality, matrix in features.items()}
@@ -96,6 +101,8 @@ def add_false_clicks(
         pending = np.delete(pending, first)
     drawn = np.flatnonzero(item_T >= 0)[:count]
     if len(drawn) < count:
-        raise DataError(f"false_clicks {share:g}: users run out of items they have not taken; give a smaller share")
+        raise DataError(
+            f"{setting('false_clicks', f'{share:g}')}: users run out of items they have not taken; give a smaller share"
+        )
     weight_N = None if train.weight_N is None else np.full(count, train.weight_N.mean())
     return Interactions.join([train, Interactions(user_T[drawn], item_T[drawn], weight_N)])

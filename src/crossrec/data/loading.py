@@ -23,7 +23,7 @@ from crossrec.data.row_numbers import assign_rows
 from crossrec.data.sources import FEATURE_END, Source, existing, locate
 from crossrec.data.splits import check_split, split_log
 from crossrec.data.synthetic import RECIPES, generate
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def modalities_of(config: DataConfig) -> list[str]:
     Raises DataError as :func:`load` does, where there is no such data set or modality.
     """
     if config.data in RECIPES:
-        return choose_modalities(GENERATED_MODALITIES, config.modalities, f"data '{config.data}'")
+        return choose_modalities(GENERATED_MODALITIES, config.modalities, f"{setting('data')} '{config.data}'")
     source = locate(config.data)
     return choose_modalities(list(source.features), config.modalities, str(source.table.parent))
 
@@ -86,16 +86,21 @@ def _assemble(config: DataConfig, findings: Findings) -> Dataset | None:
 def _generate(config: DataConfig, findings: Findings) -> Dataset | None:
     """Generate a built-in set, which has neither columns nor a split or times."""
     recipe = RECIPES[config.data]
-    for setting in ("user_column", "item_column", "split_column", "time_column", "time_format", "weight_column"):
-        if getattr(config, setting) is not None:
-            findings.error(f"data '{config.data}': a built-in set has no columns; leave {setting} out")
+    for name in ("user_column", "item_column", "split_column", "time_column", "time_format", "weight_column"):
+        if getattr(config, name) is not None:
+            findings.error(
+                f"{setting('data')} '{config.data}': a built-in set has no columns; leave {setting(name)} out"
+            )
     if config.weighted:
-        findings.error(f"data '{config.data}': a built-in set has no weights; leave weighted out")
+        findings.error(
+            f"{setting('data')} '{config.data}': a built-in set has no weights; leave {setting('weighted')} out"
+        )
     if config.split in ("given", "time", "date"):
         findings.error(
-            f"data '{config.data}': has no column for split {config.split}; use split random or leave_one_out"
+            f"{setting('data')} '{config.data}': has no column for {setting('split', config.split)}; "
+            f"use {setting('split', 'random')} or leave_one_out"
         )
-    modalities = _modalities(config, GENERATED_MODALITIES, f"data '{config.data}'")
+    modalities = _modalities(config, GENERATED_MODALITIES, f"{setting('data')} '{config.data}'")
     if findings.errors:
         return None
     generated = generate(recipe)

@@ -10,7 +10,7 @@ from pathlib import Path
 from crossrec.config import did_you_mean
 from crossrec.data.io.open_text import broken_link, ending, special_kind, stem, uncompressed
 from crossrec.data.synthetic import RECIPES
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 
 INTER = ".inter"
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
@@ -109,14 +109,14 @@ def existing(data: str) -> Path:
     if data and home and bare and (home / data).exists():
         return home / data
     if data and (problem := broken_link(path)):
-        raise DataError(f"data '{data}': {problem}")
+        raise DataError(f"{setting('data')} '{data}': {problem}")
     folder = home if bare and home else path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     candidates = [*RECIPES, *names] if bare else names
     hint = did_you_mean(path.name, candidates) if candidates and data else ""
     if "did you mean" not in hint:
         hint = f"; name a folder, an interaction file or a built-in set ({', '.join(RECIPES)})"
-    raise DataError(f"data '{data}': no such file or folder{hint}")
+    raise DataError(f"{setting('data')} '{data}': no such file or folder{hint}")
 
 
 def _table_in(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from crossrec.data.config import Split
 from crossrec.data.io.codes import code_counts
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.time_bounds import encode_split_bound
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, setting
 from crossrec.randomness import numpy_generator
 
 BLOCK = 2**20
@@ -33,10 +33,11 @@ class SplitConfig(Protocol):
 
 def check_split(config: SplitConfig) -> None:
     """Raise ConfigError for bounds of a split by date where there is another split."""
-    for setting, text in (("valid_from", config.valid_from), ("test_from", config.test_from)):
+    for name, text in (("valid_from", config.valid_from), ("test_from", config.test_from)):
         if text is not None and config.split != "date":
             raise ConfigError(
-                f"{setting} {text}: says nothing with split {config.split}; add split date, or leave it out"
+                f"{setting(name, text)}: says nothing with {setting('split', config.split)}; "
+                f"add {setting('split', 'date')}, or leave it out"
             )
 
 
@@ -57,18 +58,23 @@ def _split_by_date(log: InteractionLog, config: SplitConfig, tell: Callable[[str
     time_N = log.time_N
     assert time_N is not None
     texts = {"valid_from": config.valid_from or "80%", "test_from": config.test_from or "90%"}
-    bounds = [encode_split_bound(log.times, time_N, text, setting) for setting, text in texts.items()]
+    bounds = [encode_split_bound(log.times, time_N, text, setting(name)) for name, text in texts.items()]
     valid, test = (
-        f"{setting} {text}" + (f" ({log.times.decode(np.array([bound]))[0]})" if text.endswith("%") else "")
-        for (setting, text), bound in zip(texts.items(), bounds, strict=True)
+        setting(name, text) + (f" ({log.times.decode(np.array([bound]))[0]})" if text.endswith("%") else "")
+        for (name, text), bound in zip(texts.items(), bounds, strict=True)
     )
     times = log.times.range_text(time_N.min(), time_N.max())
     if bounds[0] >= bounds[1]:
-        raise ConfigError(f"{valid} is not before {test}; {times}; give an earlier valid_from or a later test_from")
+        raise ConfigError(
+            f"{valid} is not before {test}; {times}; give an earlier "
+            f"{setting('valid_from')} or a later {setting('test_from')}"
+        )
     split_N = (time_N >= bounds[0]).astype(np.int8) + (time_N >= bounds[1]).astype(np.int8)
     for label, what in ((TRAIN, f"before {valid}"), (VALID, f"from {valid} to {test}"), (TEST, test)):
         if not (split_N == label).any():
-            raise ConfigError(f"split date: no interaction {what}; {times}; give other bounds, such as 80% and 90%")
+            raise ConfigError(
+                f"{setting('split', 'date')}: no interaction {what}; {times}; give other bounds, such as 80% and 90%"
+            )
     (users, of_users), (items, of_items) = (_only_held_out(code_N, split_N) for code_N in (log.user_N, log.item_N))
     if users or items:
         tell(

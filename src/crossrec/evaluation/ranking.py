@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crossrec import parallel
-from crossrec.errors import ConfigError, DataError, TrainingError
+from crossrec.errors import ConfigError, DataError, TrainingError, setting
 from crossrec.evaluation.held_out import HeldOut, check_indices, check_pairs, items_of_users
 from crossrec.ops.csr import Ints
 from crossrec.ops.divided import Divided
@@ -312,11 +312,13 @@ def _check_finite(user_ES: Tensor, item_IS: Tensor) -> None:
     longest = [_longest(part) for part in (user_ES, item_IS)]
     for name, length in zip(("user", "item"), longest, strict=True):
         if not np.isfinite(length):
-            raise TrainingError(f"{name} vectors to rank with hold NaN or inf: training diverged, lower learning_rate")
+            raise TrainingError(
+                f"{name} vectors to rank with hold NaN or inf: training diverged, lower {setting('learning_rate')}"
+            )
     if longest[0] * longest[1] > torch.finfo(torch.float32).max:
         raise TrainingError(
             f"scores may overflow float32 (longest user vector {longest[0]:.3g}, item vector {longest[1]:.3g}): "
-            "training diverged, lower learning_rate"
+            "training diverged, lower {setting('learning_rate')}"
         )
 
 

@@ -19,7 +19,7 @@ from crossrec.data.io.tables import open_table, plain_column
 from crossrec.data.row_numbers import no_row_index, too_sparse
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, existing, items_file, locate
 from crossrec.data.synthetic import RECIPES
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.features.config import FeaturesConfig
 from crossrec.lazy import polars as pl
 
@@ -110,7 +110,7 @@ def read_items(config: FeaturesConfig) -> CatalogueItems:
     numbers. Raises DataError where the folder, the table or a column is missing, or no id of the table is an item.
     """
     if config.data in RECIPES:
-        raise DataError(f"data '{config.data}': a built-in set has its features already; give a folder")
+        raise DataError(f"{setting('data')} '{config.data}': a built-in set has its features already; give a folder")
     data_path = existing(config.data)
     folder = data_path if data_path.is_dir() else data_path.parent
     columns = [*config.text, *([config.image] if config.image else [])]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from crossrec.data.io.codes import positions
 from crossrec.data.io.ids import plain_ids
-from crossrec.errors import ConfigError, DataError
+from crossrec.errors import ConfigError, DataError, setting
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
 from crossrec.ops.topk import users_per_chunk
@@ -180,7 +180,7 @@ def bulk_lists(
     check_k(k)
     recommender.search(diversity, max_per_category)  # raises for what they cannot be
     if popular_days is not None and fallback is None:
-        raise ConfigError("popular days: they are of the fallback; give fallback popular")
+        raise ConfigError(f"{setting('popular_days')}: counts for {setting('fallback', 'popular')} only; give it too")
     log = None if histories is None else columns.read(histories)
     ids = None if users is None else plain_ids(pl.Series(list(users)), typed=False).unique(maintain_order=True)
     if log is not None:

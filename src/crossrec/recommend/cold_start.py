@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.errors import ConfigError, DataError
+from crossrec.errors import ConfigError, DataError, setting
 from crossrec.ops.ridge import Ridge
 from crossrec.ops.vectors import l2_normalize
 from crossrec.recommend.new_item_graph import NewItemGraph
@@ -123,7 +123,9 @@ class ColdStart:
         does not support, and for a quantile outside 0 … 1.
         """
         if not 0 <= quantile <= 1:
-            raise ConfigError(f"quantile = {quantile}: the length of new items is a quantile of the others', 0 to 1")
+            raise ConfigError(
+                f"{setting('quantile')} = {quantile}: the length of new items is a quantile of the others', 0 to 1"
+            )
         if how not in get_args(ColdStartMethod):
             raise ConfigError(f"unknown way to make item vectors '{how}': use {', '.join(get_args(ColdStartMethod))}")
         length, median = self.item_TS.norm(dim=1).quantile(torch.tensor([quantile, 0.5])).tolist()

@@ -17,7 +17,7 @@ from crossrec.data.importers.rules import ages
 from crossrec.data.io.codes import index_ids, positions
 from crossrec.data.io.ids import plain_ids
 from crossrec.data.io.parse_log import InteractionLog
-from crossrec.errors import ConfigError, DataError, RunError
+from crossrec.errors import ConfigError, DataError, RunError, setting
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.id_map import IdMap
@@ -132,15 +132,18 @@ class Popularity:
         Items that only the run knows come last. Raises ConfigError where the log has no times, or none in a known unit,
         and where no item of the run is in it.
         """
-        setting = f"popular days {days}"
+        option = setting("popular_days", days)
         if not 1 <= days <= 36_500:
-            raise ConfigError(f"{setting}: give 1 to 36500 days")
+            raise ConfigError(f"{option}: give 1 to 36500 days")
         if log.time_N is None:
-            raise ConfigError(f"{setting}: the log has no times; name their column, or leave the days out")
+            raise ConfigError(
+                f"{option}: the log has no times; name their column with {setting('time_column')}, or "
+                "leave the days out"
+            )
         item_N = item_rows(log, items)[log.item_N]
-        counts_N = (ages(log, setting) <= days) & (item_N >= 0)
+        counts_N = (ages(log, option) <= days) & (item_N >= 0)
         if not counts_N.any():
-            raise ConfigError(f"{setting}: none of the items in the log's last {days} days is an item of the run")
+            raise ConfigError(f"{option}: none of the items in the log's last {days} days is an item of the run")
         key_N = np.unique(log.user_N[counts_N].astype(np.int64) * len(items) + item_N[counts_N])
         return cls._sorted(np.bincount(key_N % len(items), minlength=len(items)), people_of_run(vectors), days)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, setting
 from crossrec.ops.csr import Ints
 from crossrec.ops.topk import users_per_chunk
 
@@ -35,7 +35,7 @@ def with_exposure(recommender: Recommender, items: Ints, share: float, k: int = 
     0 stay below 0. Raises ConfigError for a share outside 0 < share < 1.
     """
     if not 0 < share < 1:
-        raise ConfigError(f"share = {share}: give the new items' share of all places, above 0 and below 1")
+        raise ConfigError(f"{setting('share')} = {share}: give the new items' share of all places, above 0 and below 1")
     others_UK, own_UK = _scores(recommender, items, k)
     low, high = 1 / MOST, MOST
     for _ in range(STEPS):

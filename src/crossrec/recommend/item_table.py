@@ -14,7 +14,7 @@ from crossrec.data.io.id_column import read_listing
 from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.tables import open_table, plain_column
 from crossrec.data.io.text_format import find_format
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.id_map import IdMap
@@ -101,10 +101,11 @@ class ItemTable:
             result = self._numbers.select(pl.sql_expr(expression).alias("holds"))["holds"]
         except pl.exceptions.PolarsError as error:
             reason = str(error).strip().splitlines()[0]
-            raise DataError(f"{self.path}: where {expression!r}: {reason}") from None
+            raise DataError(f"{self.path}: {setting('where')} {expression!r}: {reason}") from None
         if result.dtype != pl.Boolean or len(result) != self.frame.height:
             raise DataError(
-                f'{self.path}: where {expression!r} is no condition on each item; give one such as "price < 50"'
+                f"{self.path}: {setting('where')} {expression!r} is no condition on each item; give one such as "
+                '"price < 50"'
             )
         return result.fill_null(False).to_numpy()
 

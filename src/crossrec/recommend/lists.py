@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, setting
 from crossrec.lazy import polars as pl
 from crossrec.ops.csr import Bools, Ints, csr_rows
 from crossrec.ops.topk import CosineIndex, exact_topk, max_norm, users_per_chunk
@@ -21,13 +22,13 @@ from crossrec.recommend.id_map import IdMap, Unknown
 from crossrec.recommend.item_table import ItemTable
 from crossrec.runs.embeddings import TrainedEmbeddings
 
-if TYPE_CHECKING:
-    pass
-
+log = logging.getLogger(__name__)
 BEHAVIOUR = "behaviour"
 """The default view of ``similar``: the vectors that rank items."""
 MAX_LENGTH = 1_000_000
 """Longest list."""
+NO_ITEM_LEFT = "no item of the run is left"
+"""What a warning says where filters leave nothing to choose from."""
 NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
@@ -110,9 +111,9 @@ class ItemLists:
         that are none of the run, and logs it, unless none of ``allow`` is left; ``error`` refuses them. ``diversity``,
         0 to 1: how much unlikeness counts beside the score when each place is filled
         (``crossrec.recommend.diversity``); ``max_per_category``: most items of one category in a list, by the table of
-        items. A user for whom fewer than k items are left has fewer rows. Raises ConfigError for k < 1 and for
-        ``category`` and ``where`` without a table, DataError naming an unknown id or category, or what is wrong with
-        ``where``.
+        items. A user for whom fewer than k items are left has fewer rows; a warning is logged where none is left for
+        anybody. Raises ConfigError for k < 1 and for ``category`` and ``where`` without a table, DataError naming an
+        unknown id or category, or what is wrong with ``where``.
         """
         filters = ItemFilters(allow=allow, deny=deny, category=category, where=where, unknown=unknown)
         lists = self.stream(
@@ -156,12 +157,12 @@ class ItemLists:
     def search(self, diversity: float, max_per_category: int | None) -> Callable[..., tuple[Tensor, Tensor]]:
         """``top``, or ``diverse_top`` with these settings. Raises ConfigError as ``recommend`` does."""
         if not 0 <= diversity <= 1:
-            raise ConfigError(f"diversity = {diversity}: give 0 (by score alone) to 1")
+            raise ConfigError(f"{setting('diversity')} = {diversity}: give 0 (by score alone) to 1")
         if max_per_category is not None and max_per_category < 1:
-            raise ConfigError(f"max_per_category = {max_per_category}: give 1 or more")
+            raise ConfigError(f"{setting('max_per_category')} = {max_per_category}: give 1 or more")
         if not diversity and max_per_category is None:
             return self.top
-        category_I = None if max_per_category is None else self._table("limit a category").category_I
+        category_I = None if max_per_category is None else self._table("max_per_category").category_I
         return partial(self._diverse_top, diversity=diversity, category_I=category_I, most=max_per_category)
 
     def _diverse_top(
@@ -290,7 +291,9 @@ class ItemLists:
         unknown: Unknown = "ignore",
     ) -> Bools | None:
         """Which items to choose from, (I,); None for all. Raises as ``recommend`` does."""
-        if allow is None and deny is None and category is None and where is None:
+        filters = {"allow": allow, "category": category, "where": where, "deny": deny}
+        given = [setting(name) for name, value in filters.items() if value is not None]
+        if not given:
             return None
         is_allowed_I = np.full(len(self.items), allow is None)
         if allow is not None:
@@ -301,11 +304,15 @@ class ItemLists:
             is_allowed_I &= self._table("where").where(where)
         if deny is not None:
             is_allowed_I[self.items.usable_rows(deny, unknown, needed=False)] = False
+        if not is_allowed_I[self.items.present].any():
+            log.warning(f"{NO_ITEM_LEFT} by {' and '.join(given)}, so every list is empty")
         return is_allowed_I
 
     def _table(self, filter: str) -> ItemTable:
         if self.item_table is None:
-            raise ConfigError(f"a {filter} needs the table of items that says which one an item has: give items")
+            raise ConfigError(
+                f"{setting(filter)} needs the table of items that has this for each: give {setting('items')}"
+            )
         return self.item_table
 
     def _frame(self, row_ids: IdMap, row_C: Ints, item_CK: Tensor, score_CK: Tensor) -> pl.DataFrame:
@@ -325,4 +332,4 @@ class ItemLists:
 def check_k(k: int) -> None:
     """Raise ConfigError unless ``k`` is the length of a list."""
     if not 1 <= k <= MAX_LENGTH:
-        raise ConfigError(f"k = {k}: a list has at least one place and at most {MAX_LENGTH:,}")
+        raise ConfigError(f"{setting('k')} = {k}: a list has at least one place and at most {MAX_LENGTH:,}")

@@ -27,7 +27,7 @@ from crossrec.data.io.features import too_large
 from crossrec.data.io.lock import FolderLock
 from crossrec.data.io.tensor_file import write_tensors
 from crossrec.devices import torch_device
-from crossrec.errors import DataError, RunError
+from crossrec.errors import DataError, RunError, setting
 from crossrec.evaluation import HeldOut
 from crossrec.objective import Objective
 from crossrec.runs.config import RunConfig
@@ -60,7 +60,7 @@ def training_set(dataset: Dataset) -> TrainingSet:
     """
     for modality, matrix in dataset.all_features.items():
         if problem := too_large(modality, matrix):
-            raise DataError(f"data '{dataset.name}': {problem}")
+            raise DataError(f"{setting('data')} '{dataset.name}': {problem}")
     own = dataset.alignment_features
     return TrainingSet(
         dataset.num_users,

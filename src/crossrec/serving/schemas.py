@@ -185,6 +185,7 @@ class ItemListResponse(RunResponse):
 
     items: list[RankedItem]
     ignored: int = Field(default=0, description="Ids of the request that are none of this run.")
+    warning: str | None = Field(default=None, description="Why no item could be listed, where filters leave none.")
     fallback: Fallback | None = Field(default=None, description="What the list is made of in place of what was asked.")
     run: int | None = Field(default=None, description="Number of the run that answered, where users are split.")
 

@@ -13,7 +13,7 @@ from crossrec.errors import ConfigError, DataError
 from crossrec.ops.csr import Bools, Ints
 from crossrec.recommend.event_log import Popularity
 from crossrec.recommend.id_map import IdMap
-from crossrec.recommend.lists import BEHAVIOUR, NO_ROWS
+from crossrec.recommend.lists import BEHAVIOUR, NO_ITEM_LEFT, NO_ROWS
 from crossrec.recommend.recommender import Recommender
 from crossrec.serving import schemas as s
 from crossrec.serving.id_lists import MAX_LISTS
@@ -67,7 +67,7 @@ class RecommendationService:
                 splits = self._splits(row)
                 for item, item_row in zip(items, item_K[: len(items)].tolist(), strict=True):
                     item["seen"] = splits.get(item_row)
-            responses.append(self._response(items=items, ignored=ignored))
+            responses.append(self._list_response(items, ignored, allowed))
         return responses
 
     def popular(self, request: s.PopularRequest) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class RecommendationService:
         if row is not None and request.exclude_seen:
             hidden = self.recommender.seen_rows(np.asarray([row]))[1]
         item_K, count_K = (torch.from_numpy(part) for part in self.popularity.top(request.k, allowed, hidden))
-        return self._response(items=self._ranked_items(item_K, count_K.float()), ignored=ignored)
+        return self._list_response(self._ranked_items(item_K, count_K.float()), ignored, allowed)
 
     def recommend_for_history(self, request: s.HistoryRequest) -> dict[str, Any]:
         """A list for a user who was not in training."""
@@ -86,7 +86,7 @@ class RecommendationService:
         allowed, ignored = self._allowed(request)
         history_N = self.recommender.items.rows(history)
         lists = self.recommender.top_for_history(history_N, request.k, request.how, request.exclude_seen, allowed)
-        return self._response(items=self._ranked_items(*lists), ignored=unknown + ignored)
+        return self._list_response(self._ranked_items(*lists), unknown + ignored, allowed)
 
     def similar(self, requests: list[s.SimilarRequest]) -> list[dict[str, Any]]:
         """Neighbors of items by one view, from one matrix product; none of an item that the view lacks."""
@@ -174,6 +174,12 @@ class RecommendationService:
         """Content and media type of the picture of an item, if there is one."""
         path = self.presenter.picture_path(self.item_row(item))
         return None if path is None else read_image(path)
+
+    def _list_response(self, items: list[dict[str, Any]], ignored: int, allowed: Bools | None) -> dict[str, Any]:
+        present = self.recommender.items.present
+        is_empty = allowed is not None and not items and not allowed[present].any()
+        warning = f"{NO_ITEM_LEFT} by the filters of the request and the service" if is_empty else None
+        return self._response(items=items, ignored=ignored, warning=warning)
 
     def _response(self, **fields: Any) -> dict[str, Any]:
         return {"identity": self.card["identity"], **fields}

@@ -13,7 +13,7 @@ from crossrec.data.importers.rules import busy_rows, decay, k_core, merge_repeat
 from crossrec.data.io.codes import code_counts
 from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.splits import check_split
-from crossrec.errors import ConfigError, DataError
+from crossrec.errors import ConfigError, DataError, setting
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (name of the step, amount done, total amount or 0 if unknown)."""
@@ -26,12 +26,17 @@ def check_rules(config: ImportConfig) -> None:
     """Raise ConfigError for settings that do not go together."""
     check_split(config)
     if config.event_column is None:
-        for setting in ("events", "event_weights"):
-            if getattr(config, setting) is not None:
-                raise ConfigError(f"{setting}: says nothing without the column of events; name it with event_column")
+        for name in ("events", "event_weights"):
+            if getattr(config, name) is not None:
+                raise ConfigError(
+                    f"{setting(name)}: says nothing without the column of events; name it with "
+                    f"{setting('event_column')}"
+                )
     elif config.events is not None and config.event_weights is not None:
         for event in config.weight_of_event.keys() - {*config.events}:
-            raise ConfigError(f"event_weights: '{event}' is none of the events ({', '.join(config.events)}); add it")
+            raise ConfigError(
+                f"{setting('event_weights')}: '{event}' is none of the events ({', '.join(config.events)}); add it"
+            )
 
 
 def apply_rules(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_progress: OnProgress) -> None:
@@ -55,12 +60,14 @@ def keep_events(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -
     wanted = config.events if config.events is not None else list(weights) or names
     for name in wanted:
         if name not in names and "did you mean" in (hint := did_you_mean(name, names)):
-            raise DataError(f"events: no '{name}' in column '{config.event_column}'{hint}")
+            raise DataError(f"{setting('events')}: no '{name}' in column '{config.event_column}'{hint}")
         if name not in names:
-            steps.notes.append(f"events: none is '{name}'")
+            steps.notes.append(f"{setting('events')}: none is '{name}'")
     counts_E = np.isin(names, wanted)
     if not counts_E.any():
-        raise DataError(f"events {', '.join(wanted)}: column '{config.event_column}' has none; it has {_some(names)}")
+        raise DataError(
+            f"{setting('events', ', '.join(wanted))}: column '{config.event_column}' has none; it has {_some(names)}"
+        )
     if config.event_weights is not None:
         event_weight_E = np.array([weights.get(name, 1.0) for name in names])
         _multiply(log, event_weight_E[log.event_N])
@@ -85,7 +92,7 @@ def _keep_ratings(log: InteractionLog, config: ImportConfig, steps: ImportSteps)
     keep_N = log.rating_N >= config.min_rating
     if not keep_N.any():
         raise DataError(
-            f"min_rating {config.min_rating:g} leaves none of {len(log):,} rows; ratings run from "
+            f"{setting('min_rating', f'{config.min_rating:g}')} leaves none of {len(log):,} rows; ratings run from "
             f"{log.rating_N.min():g} to {log.rating_N.max():g}; lower it"
         )
     log.filter(keep_N)
@@ -108,7 +115,7 @@ def _leave_out_busy_users(log: InteractionLog, config: ImportConfig, steps: Impo
             f"'{log.user_ids[busiest]}', had {row_count_U[busiest]:,}"
         )
     if not len(log):
-        raise DataError(f"max_user_interactions {most:,} leaves no row: every user has more; raise it")
+        raise DataError(f"{setting('max_user_interactions', f'{most:,}')} leaves no row: every user has more; raise it")
     steps.add("busy users", rule, *log.sizes())
 
 
@@ -128,7 +135,9 @@ def _merge(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -> Non
     """Leave one row of each repeated pair, and no pair without a weight above zero."""
     how = config.duplicates_rule
     if how == "highest" and log.rating_N is None and log.weight_N is None:
-        raise ConfigError("duplicates highest: the rows have neither ratings nor weights; choose first or last")
+        raise ConfigError(
+            f"{setting('duplicates', 'highest')}: the rows have neither ratings nor weights; choose first or last"
+        )
     rows = len(log)
     log.filter(merge_repeated(log, how))
     if len(log) < rows:
@@ -157,7 +166,8 @@ def _keep_core(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on
     if not keep_N.any():
         _, users, items = log.sizes()
         raise DataError(
-            f"min_user_interactions {min_counts[0]} and min_item_interactions {min_counts[1]} (k-core) leave none "
+            f"{setting('min_user_interactions', min_counts[0])} and "
+            f"{setting('min_item_interactions', min_counts[1])} (k-core) leave none "
             f"of {len(log):,} rows of {users:,} users and {items:,} items (after {rounds} rounds); lower them"
         )
     log.filter(keep_N)

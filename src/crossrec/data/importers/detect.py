@@ -14,7 +14,7 @@ from crossrec.data.io.header import types_in_header
 from crossrec.data.io.open_text import broken_link, ending, stem
 from crossrec.data.io.tables import open_table
 from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, visible_files
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 
 IMPORTERS: dict[str, Callable[[SourceFiles, ImportConfig], ImportSource]] = {
     "tables": plain_tables.open_source,
@@ -76,7 +76,7 @@ def detect(files: SourceFiles, config: ImportConfig) -> str:
     Raises DataError if they show no kind, or several.
     """
     if config.items is not None and config.kind not in ("auto", "tables"):
-        raise DataError(f"items {config.items}: goes with kind tables only; leave it out")
+        raise DataError(f"{setting('items')} {config.items}: goes with kind tables only; leave it out")
     if config.kind != "auto":
         return config.kind
     signs: dict[str, Path] = {}

@@ -21,7 +21,7 @@ from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.parse_log import LABELS, by_role
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.sources import feature_files
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 COPY_ROWS = 4096  # feature rows copied at a time
@@ -209,7 +209,9 @@ def _standard_names(columns: Sequence[str], path: Path, config: ImportConfig) ->
     renames: dict[str, str] = {}
     for name, column in given.items():
         if column and column not in columns:
-            raise DataError(f"{path}: no column '{column}'{did_you_mean(column, list(columns))} ({name}_column)")
+            raise DataError(
+                f"{path}: no column '{column}'{did_you_mean(column, list(columns))} ({setting(f'{name}_column')})"
+            )
         if column in renames:
             raise DataError(f"{path}: column '{column}' is named as the {renames[column]} and the {name}; name two")
         if column:

@@ -14,7 +14,7 @@ from crossrec.data.importers.config import ImportConfig
 from crossrec.data.importers.import_source import ImportSource, LogPart, SourceFiles, complete_source
 from crossrec.data.io.open_text import open_bytes
 from crossrec.data.io.tables import Block
-from crossrec.errors import ConfigError, DataError
+from crossrec.errors import ConfigError, DataError, setting
 from crossrec.lazy import polars as pl
 
 FILES = {"train": ("train",), "valid": ("val", "valid", "validation"), "test": ("test",)}
@@ -33,9 +33,9 @@ def open_source(files: SourceFiles, config: ImportConfig) -> ImportSource:
 
     Raises DataError if there is no train.json, or two files for one split.
     """
-    for setting in ("time", "rating", "event", "weight"):
-        if getattr(config, f"{setting}_column"):
-            raise ConfigError(f"{setting}_column: lists of items have no {setting}s; leave it out")
+    for name in ("time", "rating", "event", "weight"):
+        if getattr(config, f"{name}_column"):
+            raise ConfigError(f"{setting(f'{name}_column')}: lists of items have no {name}s; leave it out")
     if (
         config.split in ("time", "date")
         or config.since

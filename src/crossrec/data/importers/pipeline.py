@@ -27,7 +27,7 @@ from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.tables import write_frames
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import split_log
-from crossrec.errors import ConfigError, DataError
+from crossrec.errors import ConfigError, DataError, setting
 from crossrec.lazy import polars as pl
 
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
@@ -117,12 +117,12 @@ def build_folder(
 
 def _check_kind(config: ImportConfig, kind: str, source: ImportSource) -> None:
     """Raise ConfigError for a setting that goes with plain tables or a table of items, where the source has none."""
-    for setting in ("separator", "quote"):
-        if getattr(config, setting) is not None and kind != "tables":
-            raise ConfigError(f"{setting}: goes with kind tables only; leave it out")
-    for setting in ("item_id_column", *(f"{name}_column" for name in ITEM_COLUMNS)):
-        if getattr(config, setting) and (source.items is None or kind == "amazon"):
-            raise ConfigError(f"{setting}: the source has no table of items with columns to name; leave it out")
+    for name in ("separator", "quote"):
+        if getattr(config, name) is not None and kind != "tables":
+            raise ConfigError(f"{setting(name)}: goes with {setting('kind')} tables only; leave it out")
+    for name in ("item_id_column", *(f"{name}_column" for name in ITEM_COLUMNS)):
+        if getattr(config, name) and (source.items is None or kind == "amazon"):
+            raise ConfigError(f"{setting(name)}: the source has no table of items with columns to name; leave it out")
 
 
 def _count_values(cells: pl.Series) -> int:
@@ -136,22 +136,26 @@ def _check_target(out: Path, sources: list[Path], overwrite: bool) -> None:
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise ConfigError(f"out {out}: is a file or a link; name a folder that is not there yet")
+        raise ConfigError(f"{setting('out')} {out}: is a file or a link; name a folder that is not there yet")
     if not out.exists():
         return
     if not overwrite:
-        raise ConfigError(f"out {out}: is there already; name another folder, or replace it with overwrite")
+        raise ConfigError(
+            f"{setting('out')} {out}: is there already; name another folder, or replace it with {setting('overwrite')}"
+        )
     if any(path.resolve().is_relative_to(out.resolve()) for path in sources):
-        raise ConfigError(f"out {out}: holds the source, which would be lost; name another folder")
+        raise ConfigError(f"{setting('out')} {out}: holds the source, which would be lost; name another folder")
     try:
         card_files = ImportCard.read(out).files
     except DataError as error:
-        raise ConfigError(f"out {out}: no import made this folder, so it is not replaced ({error})") from None
+        raise ConfigError(
+            f"{setting('out')} {out}: no import made this folder, so it is not replaced ({error})"
+        ) from None
     added = [path.name for path in sorted(out.iterdir()) if path.name not in card_files]
     if added:
         raise ConfigError(
-            f"out {out}: holds {', '.join(added[:5])}, which the import did not make; move it away, or name another "
-            "folder"
+            f"{setting('out')} {out}: holds {', '.join(added[:5])}, which the import did not make; move it "
+            "away, or name another folder"
         )
 
 
@@ -161,9 +165,14 @@ def _split(log: InteractionLog, config: ImportConfig, steps: ImportSteps, on_pro
         return None
     if config.split == "given" or (config.split == "auto" and log.split_N is not None):
         if log.split_N is None:
-            raise DataError("split given: the source has no split; choose random, time, leave_one_out, date or none")
+            raise DataError(
+                f"{setting('split', 'given')}: the source has no split; choose random, time, leave_one_out, "
+                "date or none"
+            )
         if not (log.split_N == TRAIN).any():
-            raise DataError(f"split {config.split}: no row that is left is a training row; choose another split")
+            raise DataError(
+                f"{setting('split', config.split)}: no row that is left is a training row; choose another split"
+            )
         return log.split_N
     on_progress("splitting", 0, 0)
     return split_log(log, config, steps.notes.append)

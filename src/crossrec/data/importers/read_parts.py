@@ -19,13 +19,11 @@ from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.parse_log import LABELS, NO_ROWS, InteractionLog, LogRows
 from crossrec.data.io.tables import Block
 from crossrec.data.io.times import TimeEncoder
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
-HINTS = {
-    "time": ", or leave times out with an empty time_column",
-    "rating": ", or leave ratings out with an empty rating_column",
-}
+OPTIONAL = {"time": "times", "rating": "ratings"}
+"""Columns that an import can do without."""
 DTYPES = {"rating": np.float64, "weight": np.float64, "split": np.int8}
 UNUSABLE = "unusable rows"
 """The step of rows that are dropped and counted."""
@@ -77,7 +75,12 @@ class _PartReader:
         for role, column in part.columns.items():
             values[role], bad, reason = rows.parse(role, self.times, self.numbers)
             if bad.any() and self.config.bad_rows == "error":
-                raise rows.error(role, bad, f"{reason}{HINTS.get(role, '')} (or drop such rows: bad_rows drop)")
+                way_out = (
+                    f", or leave {OPTIONAL[role]} out with an empty {setting(f'{role}_column')}"
+                    if role in OPTIONAL
+                    else ""
+                )
+                raise rows.error(role, bad, f"{reason}{way_out} (or drop such rows: {setting('bad_rows', 'drop')})")
             bad_N = bad.to_numpy()
             if count := int((bad_N & usable_N).sum()):
                 self.bad_counts[f"{column} {'is empty' if role in self.ids else 'cannot be read'}"] += count
@@ -108,7 +111,10 @@ class _PartReader:
         self.times.check_units()
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in self.bad_counts.items())
         if not self.num_usable:
-            raise DataError(f"{path}: bad_rows drop leaves none of {self.num_rows:,} rows ({reasons}); mend the file")
+            raise DataError(
+                f"{path}: {setting('bad_rows', 'drop')} leaves none of {self.num_rows:,} rows ({reasons}); "
+                "mend the file"
+            )
         columns = {role: np.concatenate(self.chunks.pop(role)) for role in list(self.chunks)}
         ids: dict[str, pl.Series] = {}
         for role in list(self.ids):

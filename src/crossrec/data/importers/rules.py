@@ -12,7 +12,7 @@ from crossrec.data.io.parse_log import InteractionLog
 from crossrec.data.io.time_bounds import SECONDS_A_DAY, encode_bound, ticks_per_second
 from crossrec.data.io.times import TimeEncoder
 from crossrec.data.splits import by_user
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, setting
 
 
 class TimeWindow:
@@ -33,11 +33,11 @@ class TimeWindow:
         self.range = (min(self.range[0], first), max(self.range[1], last))
         if self.bounds is None:
             self.bounds = [
-                default if text is None else encode_bound(self.times, text, name, float(last))
+                default if text is None else encode_bound(self.times, text, setting(name), float(last))
                 for (name, text), default in zip(self.settings, (-np.inf, np.inf), strict=True)
             ]
             if self.bounds[0] >= self.bounds[1]:
-                raise ConfigError(f"{self.rule}: since is not before until; exchange them")
+                raise ConfigError(f"{self.rule}: {setting('since')} is not before {setting('until')}; exchange them")
         return np.asarray((time_N >= self.bounds[0]) & (time_N < self.bounds[1]))
 
     def range_text(self) -> str:
@@ -50,7 +50,7 @@ def decay(log: InteractionLog, half_life: float) -> np.ndarray:
 
     Raises ConfigError if the times are in no unit.
     """
-    return np.asarray(np.exp2(-ages(log, f"half_life {half_life:g}") / half_life))
+    return np.asarray(np.exp2(-ages(log, setting("half_life", f"{half_life:g}")) / half_life))
 
 
 def ages(log: InteractionLog, setting: str) -> np.ndarray:

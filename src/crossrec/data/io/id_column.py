@@ -15,7 +15,7 @@ from crossrec.data.io.atomic import new_file
 from crossrec.data.io.header import SEPARATORS, header_problem, numbers_in_header
 from crossrec.data.io.ids import check_ids, log, parse_ids, plain_ids
 from crossrec.data.io.tables import Table, plain_column
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 COLUMN_NAMES = {
@@ -49,12 +49,13 @@ def find_column(table: Table, role: str, name: str | None, *, required: bool) ->
         return candidates[0]
     if candidates:
         raise DataError(
-            f"{table.path}: columns {', '.join(candidates)} could each be the {role}; choose with {role}_column"
+            f"{table.path}: columns {', '.join(candidates)} could each be the {role}; choose with "
+            f"{setting(f'{role}_column')}"
         )
     if not required:
         return None
     hint = did_you_mean(f"{role}_id", table.columns)
-    raise _no_column(table, f"no {role} column{hint} ({role}_column names it)")
+    raise _no_column(table, f"no {role} column{hint} ({setting(f'{role}_column')} names it)")
 
 
 def _no_column(table: Table, message: str) -> DataError:

@@ -17,7 +17,7 @@ from crossrec.data.io.ids import check_ids, parse_ids, plain_ids
 from crossrec.data.io.numbers import NumberReader
 from crossrec.data.io.tables import Block, Table
 from crossrec.data.io.times import TimeEncoder
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -250,7 +250,9 @@ def _roles(table: Table, config: DataConfig, findings: Findings) -> dict[str, st
     weighted = bool(config.weighted)
     names = {"user": config.user_column, "item": config.item_column}
     if config.weight_column and not weighted:
-        findings.error("weight_column: says nothing without weighted; add it, or leave weight_column out")
+        findings.error(
+            f"{setting('weight_column')}: says nothing without {setting('weighted')}; add it, or leave it out"
+        )
     if weighted:
         names["weight"] = config.weight_column
         if not any(normalize_name(column) in COLUMN_NAMES["weight"] for column in table.columns):

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from crossrec.data.io.codes import from_physical
-from crossrec.errors import DataError
+from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 NO_TIME = "is no time; use numbers, ISO dates such as 2024-05-31T12:00:00, or --time-format"
@@ -91,7 +91,7 @@ class TimeEncoder:
         in the files before.
         """
         if self.time_format is not None and cells.dtype.is_temporal():
-            raise DataError(f"column '{cells.name}' holds {cells.dtype}, no text; leave time_format out")
+            raise DataError(f"column '{cells.name}' holds {cells.dtype}, no text; leave {setting('time_format')} out")
         other_form, reason = None, ""
         if self.finds_format and self.time_format is None and self.dtype is None and cells.dtype == pl.String:
             self.time_format = find_time_format(cells.str.strip_chars())

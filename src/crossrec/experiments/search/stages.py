@@ -11,7 +11,7 @@ from crossrec.alignment import ALIGNMENTS
 from crossrec.backbones import BACKBONES
 from crossrec.config import Number, Seed
 from crossrec.data import Dataset
-from crossrec.errors import ConfigError
+from crossrec.errors import ConfigError, setting
 from crossrec.experiments.experiment import ExperimentConfig, SharedSettings, check_name
 from crossrec.experiments.search.built_in_spaces import BUILT_IN
 from crossrec.experiments.search.space_files import space_for
@@ -78,7 +78,9 @@ def plan_stages(options: TuneConfig, shared: SharedSettings, dataset: Dataset) -
     Raises ConfigError for anything that cannot be searched, before anything is trained.
     """
     if not len(dataset.valid):
-        raise ConfigError(f"data '{dataset.name}' has no validation pairs, which tune goes by: give another --split")
+        raise ConfigError(
+            f"{setting('data')} '{dataset.name}' has no validation pairs, which tune goes by: give another --split"
+        )
     stages = []
     for alignment in sorted(options.alignments, key=lambda name: name != "none"):
         check_name(alignment, ALIGNMENTS, "--alignments")
