@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.data.io import text_chunks
-from crossrec.data.io.times import TimeEncoder
+from crossrec.data.io.times import TimeEncoder, find_time_format
 from crossrec.errors import ConfigError, CrossrecError, DataError
 
 DAY = "2024-05-31"
@@ -148,8 +148,8 @@ MISREAD: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "a time of day": (["01/12/2024 1:05 PM"], {}, "say which with --time-format '%d/%m/%Y %I:%M %p' or "
                       "'%m/%d/%Y %I:%M %p'"),
     "a time of day of another form": (["01/12/2024 13 h"], {}, "--time-format %d/%m/%Y or %m/%d/%Y, with %H:%M:%S"),
-    "dots": (["1.12.24"], {}, "line 2: time '1.12.24' may begin with its day or with its month; say which with "
-             "--time-format %d.%m.%y or %m.%d.%y"),
+    "dots": (["1.12.24"], {}, "line 2: time '1.12.24' may begin with its day or with its month or with its "
+             "year; say which with --time-format %d.%m.%y or %m.%d.%y"),
     "day before month": ([DAY, "2024-13-05"], {}, "line 3: time '2024-13-05' has its day before its month; say so"),
     "wrong order given": (
         ["01/12/2024", "31/12/2024"],
@@ -319,3 +319,60 @@ def test_times_that_stand_for_a_missing_one_are_told(put):
 def test_a_clock_of_its_own_may_cross_units(put):
     times = [5_000, 90_000, 20_000_000, 50_000_000, 400_000_000]  # milliseconds since the start of a log
     assert imported(put, times, until="50000000")[1] == [0, 1, 2]
+
+
+FAR = {
+    "year 1": ("0001-01-01", "2024-03-{:02}"),
+    "year 9999": ("9999-12-31", "2024-03-{:02}"),
+    "the first day of computers": ("1970-01-01", "2024-03-{:02}"),
+    "negative": ("-1700000000", "17000000{:02}"),
+    "ten times": ("17000000000", "17000000{:02}"),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_few_times_far_from_the_others_are_told(case):
+    far, usual = FAR[case]
+    times = TimeEncoder()
+    cells = [usual.format(day) for day in range(1, 21)]
+    values, _, _ = times.encode(pl.Series([*cells[:9], far, *cells[9:]]))
+    times.note_units(values, "line {}".format)
+    doubt = times.seen.doubt()
+    assert doubt.startswith("times before 1973 or after 2102, far from the others: 1, such as " + far)
+    assert "(line 9); mend them" in doubt
+    usual_times = TimeEncoder()
+    values, _, _ = usual_times.encode(pl.Series(cells))
+    usual_times.note_units(values, str)
+    assert usual_times.seen.doubt() is None
+
+
+def test_two_units_are_told_also_with_a_time_between_them():
+    times = TimeEncoder()
+    values, _, _ = times.encode(pl.Series([1700000000, 17000000000, 1700000000000]))
+    times.note_units(values, str)
+    times.seen.check()
+    assert times.seen.doubt() == (
+        "times that seem to be in seconds (1700000000) and milliseconds (1700000000000); write all times in one unit"
+    )
+
+
+@pytest.mark.parametrize("number", ["9223372036854775807", "9223372036854775808", "-5e18", "1e30"])
+def test_numbers_beyond_nanoseconds_are_no_times(number):
+    values, _, _ = TimeEncoder().encode(pl.Series(["1700000000", number]))
+    assert values.to_list() == [1700000000, None]
+
+
+@pytest.mark.parametrize("zone", ["+25:00", "-15", "+05:60"])
+def test_zones_that_are_nowhere_are_no_times(zone):
+    cells = pl.Series(["2024-03-01T10:00:00+05:30", f"2024-03-01T10:00:00{zone}"])
+    assert TimeEncoder().encode(cells)[0].is_null().to_list() == [False, True]
+
+
+def test_two_digits_of_a_year_in_front_are_not_taken_for_a_day():
+    days = [f"{day:02}" for day in range(1, 29)]
+    assert find_time_format(pl.Series([f"24-03-{day}" for day in days])) is None
+    assert find_time_format(pl.Series([f"{day}-03-24" for day in days])) == "%d-%m-%y"
+    assert find_time_format(pl.Series([f"03-{day}-24" for day in days])) == "%m-%d-%y"
+    _, other_form, reason = TimeEncoder().encode(pl.Series(["24-03-01"]))
+    assert other_form.to_list() == [True]
+    assert "or with its year; say which with --time-format %d-%m-%y or %m-%d-%y or %y-%m-%d" in reason

@@ -108,7 +108,7 @@ class _PartReader:
         path = self.source.parts[0].path
         if not self.num_rows:
             raise DataError(f"{path}: {NO_ROWS}")
-        self.times.check_units()
+        self.times.seen.check()
         reasons = ", ".join(f"{count:,} × {reason}" for reason, count in self.bad_counts.items())
         if not self.num_usable:
             raise DataError(
@@ -141,7 +141,7 @@ class _PartReader:
             event_names=list(self.event_codes),
         )
         steps.notes += self._formats_found()
-        if doubt := self.times.doubt():
+        if doubt := self.times.seen.doubt():
             steps.notes.append(doubt)
         if self.window.rule:
             steps.add("time window", self.window.rule, *log.sizes())

@@ -222,8 +222,8 @@ def read_log(table: Table, config: DataConfig, findings: Findings, *, row_indice
             else:
                 values[role] = rows.values(role, times, numbers).to_numpy()
                 rows.check_weights(role, values[role])
-                times.check_units()
-                if doubt := times.doubt():
+                times.seen.check()
+                if doubt := times.seen.doubt():
                     findings.warn(f"{table.path}: {doubt}")
     if len(values) < len(roles):
         return None

@@ -10,7 +10,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator
 
-from crossrec.data.io.times import PER_SECOND, TimeEncoder, digit_format, unit_of
+from crossrec.data.io.time_units import PER_SECOND, digit_format, unit_of
+from crossrec.data.io.times import TimeEncoder
 from crossrec.errors import ConfigError
 from crossrec.lazy import polars as pl
 

@@ -10,19 +10,18 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
 from crossrec.data.io.codes import from_physical
+from crossrec.data.io.time_units import MAX_TIME, TimesSeen
 from crossrec.errors import DataError, setting
 from crossrec.lazy import polars as pl
 
 NO_TIME = "is no time; use numbers, ISO dates such as 2024-05-31T12:00:00, or --time-format"
 ISO = (
     r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})"
-    r"(?:[Tt ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)? ?([Zz]|UTC|[+-]\d{2}(?::?\d{2})?)?)?$"
+    r"(?:[Tt ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)? ?([Zz]|UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
 )
 """Year, month, day and perhaps hour, minute, second, fraction of a second, time zone."""
 DAY_OR_MONTH_FIRST = r"^\d{1,2}([-/.])\d{1,2}[-/.]\d{2,4}\b"
@@ -33,37 +32,6 @@ WRITTEN_DATE = re.compile(
     r"(?:(?P<gap>[T ])\d{1,2}:\d{2}(?P<seconds>:\d{2}((?P<point>[.,])\d+)?)?((?P<space> ?)[AaPp][Mm])?)?"
 )
 DAY_BEFORE_MONTH = r"^\d{4}[-/.](1[3-9]|2\d|3[01])[-/.](0?[1-9]|1[0-2])\b"
-
-DIGITS = "digits of a date"
-DIGIT_FORMATS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-"""Number of digits → form of a date that is written as a number."""
-UNITS = {
-    "days since 1970": (5e3, 8e4),
-    DIGITS: (19_000_101, 21_001_231),
-    "seconds": (1e8, 4.2e9),
-    "milliseconds": (1e11, 4.2e12),
-    "microseconds": (1e14, 4.2e15),
-    "nanoseconds": (1e17, 4.2e18),
-}
-"""Unit → the numbers that times between 1973 and 2100 are in it (days: 1983 to 2189)."""
-PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-
-
-def digit_format(number: float) -> str | None:
-    """The form of a date between 1980 and 2100 that ``number`` shows by its digits, such as 20240531; None if none."""
-    digits = f"{number:.0f}"
-    form = DIGIT_FORMATS.get(len(digits))
-    try:
-        return form if form and 1980 <= datetime.strptime(digits, form).year <= 2100 else None
-    except ValueError:
-        return None
-
-
-def unit_of(number: float) -> str | None:
-    """The unit in which ``number`` is a time of our days, None if in none."""
-    if digit_format(number):
-        return DIGITS
-    return next((unit for unit, (low, high) in UNITS.items() if low <= number <= high), None)
 
 
 @dataclass
@@ -79,9 +47,7 @@ class TimeEncoder:
     dtype: pl.DataType | None = None
     finds_format: bool = False
     _has_zone: bool | None = None
-    _is_between_units: np.ndarray = field(default_factory=lambda: np.zeros(len(UNITS) + 1, dtype=bool), repr=False)
-    _num_blank: int = 0
-    _examples: dict[str, tuple[int | float, Callable[[], str]]] = field(default_factory=dict, repr=False)
+    seen: TimesSeen = field(default_factory=TimesSeen, repr=False)
 
     def encode(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
         """Return (the number of every time, null for an unusable cell; cells in another form; what to do about them).
@@ -105,6 +71,8 @@ class TimeEncoder:
             values = cells
         if values.dtype.is_float():
             values = _finite(values.cast(pl.Float64))
+        if values.dtype.is_numeric():
+            values = values.set((values.abs() > MAX_TIME).fill_null(False), None)
         if values.null_count() == len(values):
             return pl.repeat(None, len(cells), dtype=pl.Int64, eager=True), other_form, reason
         if self.dtype is None or (self.dtype == pl.Int64 and values.dtype == pl.Float64):
@@ -140,36 +108,11 @@ class TimeEncoder:
 
     def note_units(self, numbers: pl.Series, location: Callable[[int], str]) -> None:
         """Remember which units the numbers of a block are in. ``location(row)``: file and line of a row."""
-        if self.dtype is None or not self.dtype.is_numeric():
-            return
-        values = numbers.cast(pl.Float64).to_numpy()
-        self._num_blank += int(np.isin(values, (0, -1)).sum())
-        edges = np.array([*UNITS.values()]).ravel()
-        bin_N = np.searchsorted(edges, np.nan_to_num(values, nan=0.0), side="right")
-        for index in np.unique(bin_N):  # odd: within a unit; even: between two
-            if index % 2 == 0:
-                self._is_between_units[index // 2] = True
-            elif (unit := list(UNITS)[index // 2]) not in self._examples:
-                row = int(np.argmax(bin_N == index))
-                self._examples[unit] = numbers[row], partial(location, row)
-
-    def check_units(self) -> None:
-        """Raise DataError if the numbers are times in two units: none lies between them."""
-        units = [unit for unit in UNITS if unit in self._examples]
-        for unit, larger in pairwise(units):
-            first, second = (list(UNITS).index(name) for name in (unit, larger))
-            if not self._is_between_units[first + 1 : second + 1].any():
-                (low, where_low), (high, where_high) = self._examples[unit], self._examples[larger]
-                raise DataError(
-                    f"{where_high()}: time {high} seems to be in {larger}, but {low} ({where_low()}) in {unit}; write "
-                    "all times in one unit"
-                )
-
-    def doubt(self) -> str | None:
-        """What is doubtful about the numbers: some are 0 or -1, as programs write for a missing time."""
-        if not self._num_blank or not PER_SECOND.keys() & self._examples.keys():
-            return None
-        return f"times that are 0 or -1: {self._num_blank:,}, read as 1970; delete these rows if they have no time"
+        if self.dtype is not None:
+            is_numeric = self.dtype.is_numeric()
+            self.seen.add(
+                numbers if is_numeric else from_physical(numbers, self.dtype).cast(pl.Datetime("us")), location
+            )
 
     def _parse(self, cells: pl.Series) -> tuple[pl.Series, pl.Series | None, str]:
         """Parse text as :meth:`encode` does."""
@@ -238,6 +181,10 @@ def find_time_format(text: pl.Series) -> str | None:
     num_day, num_month = int((fits_day & ~fits_month).sum()), int((fits_month & ~fits_day).sum())
     if min(num_day, num_month) or max(num_day, num_month) < SHOWN * len(dates):
         return None
+    if num_day and "%y" in day_first:  # 24-03-01 may begin with its year, if its end changes more than its start
+        first, third = (dates.str.extract(pattern).n_unique() for pattern in (r"^(\d+)", r"^\d+.\d+.(\d+)"))
+        if first <= third:
+            return None
     return day_first if num_day else month_first
 
 
@@ -296,10 +243,14 @@ def _ambiguous(text: pl.Series, values: pl.Series) -> tuple[pl.Series, str]:
     if day_or_month_first.any():
         cell = str(text[int(day_or_month_first.arg_max() or 0)])
         day_first = _day_first_form(cell) or str(_day_first_form(re.split("[ T]", cell)[0]))
-        forms = " or ".join(shlex.quote(form) for form in (day_first, exchange_day_and_month(day_first)))
+        options, year = [day_first, exchange_day_and_month(day_first)], ""
+        if "%y" in day_first:
+            year = " or with its year"
+            options.append(re.sub("%[dy]", lambda match: {"%d": "%y", "%y": "%d"}[match[0]], day_first))
+        forms = " or ".join(map(shlex.quote, options))
         clock = "" if ":" in day_first else ", with %H:%M:%S for a time of day"
         return day_or_month_first, (
-            f"may begin with its day or with its month; say which with --time-format {forms}{clock}"
+            f"may begin with its day or with its month{year}; say which with --time-format {forms}{clock}"
         )
     day_before_month = (unusable & text.str.contains(DAY_BEFORE_MONTH)).fill_null(False)
     return day_before_month, "has its day before its month; say so with --time-format %Y-%d-%m"
