@@ -64,6 +64,19 @@ def test_equal_to_a_slow_loop(seed):
     assert all(value.dtype == np.float64 and value.shape == held.user_E.shape for value in values.values())
 
 
+def hits_within_k(hits):
+    """A metric of one's own, in whole numbers: held-out items among the first K."""
+    return np.bincount(hits.row_H, minlength=len(hits.count_E))
+
+
+def test_values_of_a_metric_in_whole_numbers_are_floats():
+    ranks = Ranks(np.arange(2), np.array([0, 0, 1]), np.array([3, 4, 3]), np.array([0, 2, 30]))
+    values = per_user(ranks, (10,), [f"{__name__}:hits_within_k"])
+    (value,) = values.values()
+    assert value.dtype == np.float64
+    assert value.tolist() == [2, 0]
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.slow
 def test_equal_to_ranx(seed):

@@ -68,6 +68,18 @@ def test_ranks_of_several_splits_equal_those_of_each_alone(seed):
         rank_together(user_US, item_IS, [parts[0], HeldOut.build([0], [0], [0], [1], 1, 2)])
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_splits_that_leave_out_different_items_of_a_user(seed):
+    user_US, item_IS, train, held = random_case(seed, levels=3)
+    more = np.concatenate([train[0], [*range(20)]]), np.concatenate([train[1], [*range(20)]])
+    _, _, _, other = random_case(seed + 100)
+    parts = [HeldOut.build(*train, *held, 40, 30), HeldOut.build(*more, *other, 40, 30)]
+    first, second = rank_together(user_US, item_IS, parts)
+    assert as_dict(first) == slow_ranks(user_US, item_IS, train, held)
+    assert as_dict(second) == slow_ranks(user_US, item_IS, more, other)
+    assert as_dict(second) != slow_ranks(user_US, item_IS, train, other)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 3, 9]), st.integers(1, 40), st.integers(1, 40))
 def test_ranks_equal_a_sorted_list_with_many_ties(seed, levels, users, items):

@@ -10,10 +10,12 @@ from fastapi.testclient import TestClient
 
 from crossrec.cli import main
 from crossrec.data import DataConfig, import_data, load, validate
+from crossrec.data.io.parse_log import InteractionLog
 from crossrec.errors import DataError
 from crossrec.features import FeaturesConfig
 from crossrec.features.items import read_items
 from crossrec.recommend import Recommender, extend
+from crossrec.recommend.event_log import item_rows
 from crossrec.recommend.id_map import IdMap
 from crossrec.runs.config import RunConfig
 from crossrec.runs.embeddings import TrainedEmbeddings
@@ -214,6 +216,15 @@ def test_a_map_with_new_ids_keeps_its_gaps():
     assert more.absent.tolist() == [False, True, False, False, False]
     assert [more.row(id) for id in ("a", "b", "c", "7", 8)] == [0, None, 2, 3, 4]
     assert ids.extended(["d"]).ids.to_list() == ["a", "b", "c", "d"]
+    accented = IdMap(pl.Series("id", ["b", "caf\u00e9"]), "item")
+    with pytest.raises(DataError, match=r"the new items: item 'cafe\\u0301' looks like 'caf\\xe9' \(the run\)"):
+        accented.extended(["cafe\u0301"])
+
+
+def test_an_item_of_a_log_that_stands_in_a_gap_is_none_of_the_run():
+    ids = IdMap(pl.Series("id", ["a", "b", "c"]), "item", np.array([False, True, False]))
+    log = InteractionLog(pl.Series(["u"]), pl.Series(["c", "b", "x", "a"]), np.array([0]), np.array([0]))
+    assert item_rows(log, ids).tolist() == [2, -1, -1, 0]
 
 
 def test_an_unknown_id_that_differs_in_its_spelling_is_pointed_to():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.shop import shop_log
@@ -13,6 +15,7 @@ from crossrec.cli import main
 from crossrec.data import ImportConfig, import_data
 from crossrec.errors import CrossrecError
 from crossrec.recommend import LogConfig, Recommender, bulk_lists
+from crossrec.recommend.event_log import Popularity
 from crossrec.runs.config import RunConfig
 from crossrec.runs.execute import run
 
@@ -125,6 +128,41 @@ def test_popular_items(shop, log, recommender):
     assert recommender.popular(8).select("item", "score").rows() == at_all_times[:8]
     deny = [item for item, _ in at_all_times[:3]]
     assert recommender.popular(4, deny=deny)["item"].to_list() == [item for item, _ in at_all_times[3:7]]
+
+
+def test_what_is_popular_without_what_is_hidden_or_not_allowed():
+    popular = Popularity(np.array([4, 2, 0, 3]), np.array([9, 7, 7, 1]), 30)
+    assert [part.tolist() for part in popular.top(2, hidden=np.array([4, 3]))] == [[2, 0], [7, 7]]
+    allowed = np.array([True, True, False, True, True])
+    assert [part.tolist() for part in popular.top(9, allowed, np.array([0]))] == [[4, 3], [9, 1]]
+
+
+def test_a_user_of_the_run_who_was_in_no_training_gets_what_is_popular_and_new_to_them(recommender):
+    vectors, user = recommender.vectors, recommender.users.ids[3]
+    trained = vectors.seen_trained.clone()
+    trained[vectors.seen_indptr[3] : vectors.seen_indptr[4]] = False
+    other = Recommender(replace(vectors, seen_trained=trained), recommender.users, recommender.items)
+    nothing = pl.DataFrame({"user": [user], "item": ["sold out"]})
+    lists, seen = other.for_histories(nothing, 5, fallback="popular"), other.seen(user)
+    popular = other.popular(5 + len(seen))["item"].to_list()
+    assert set(lists["source"]) == {"popular"}
+    assert lists["item"].to_list() == [item for item in popular if item not in seen][:5]
+    with_seen = other.for_histories(nothing, 5, fallback="popular", exclude_seen=False)["item"].to_list()
+    assert with_seen == popular[:5] != lists["item"].to_list()
+
+
+def test_popular_by_another_log_than_the_histories(shop, log, recommender, tmp_path):
+    run_log = log.join(recommender.users.ids.rename("customer_id").to_frame(), on="customer_id")
+    other = log.sort("time").head(log.height // 2)
+    other.write_csv(tmp_path / "other.csv")
+    pl.concat([log, log.head(1).with_columns(customer_id=pl.lit("new"), product_id=pl.lit("gone"))]).write_csv(
+        tmp_path / "log.csv"
+    )
+    options = {"fallback": "popular", "popular_days": DAYS, "popular_log": tmp_path / "other.csv"}
+    lists = recommender.for_histories(tmp_path / "log.csv", 6, **options)
+    expected = popular_by_hand(other, run_log, DAYS, 6)
+    assert expected != popular_by_hand(log, run_log, DAYS, 6)
+    assert lists.filter(user="new").select("item", "score").rows() == expected
 
 
 def test_users_in_a_file_some_of_whom_the_run_does_not_know(shop, recommender, tmp_path):

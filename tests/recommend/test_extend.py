@@ -15,6 +15,7 @@ from crossrec.data.io.feature_card import FeatureCard, RowSource, card_path, wri
 from crossrec.data.io.manifest import file_entry
 from crossrec.errors import ConfigError, DataError, RunError
 from crossrec.recommend import ExtensionSummary, Recommender, extend
+from crossrec.recommend.item_table import ItemTable
 from crossrec.runs.config import load_config
 from crossrec.runs.execute import run
 from crossrec.serving import ServedRun
@@ -223,3 +224,9 @@ def test_new_features_of_other_items_or_altered_ones_are_refused(carded_run, tmp
 def test_a_run_whose_features_have_no_card_takes_any(text_run, tmp_path):
     arrivals = write_sounds(tmp_path / "new", ["tea 20"], 1, **OF_MODEL)
     assert extend(text_run, arrivals, tmp_path / "more").added == 1
+
+
+def test_a_table_of_items_has_an_empty_row_for_each_new_one():
+    table = ItemTable(pl.DataFrame({"price": [3.5, 2.0]}), Path("items.csv"))
+    assert table.widened(4).frame["price"].to_list() == [3.5, 2.0, None, None]
+    assert table.widened(2) is table

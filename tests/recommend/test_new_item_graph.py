@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from crossrec.alignment import CrossConfig
+from crossrec.content_graph import ContentGraph
 from crossrec.data import load
 from crossrec.errors import ConfigError, RunError
 from crossrec.experiments.analysis.new_item_metrics import run_metrics
@@ -80,6 +81,20 @@ def test_an_item_that_is_removed_and_added_again_gets_the_part_that_it_was_train
         )
         again = left.of_new_items({m: f[[i]] for m, f in features.items()}, own[others])
         torch.testing.assert_close(again[0], recommender.vectors.part_IS["content"][i])
+
+
+def test_shares_of_a_run_that_has_learnt_everything_follow_everything(tmp_path):
+    by_feedback = GRAPH.model_copy(update={"content_shares": None})
+    base = config("synthetic-tiny", "lightgcn", by_feedback)
+    shares, data = {}, load(base.data)
+    for refit in (True, False):
+        run(base.model_copy(update={"refit": refit or None}), tmp_path / str(refit))
+        shares[refit] = Recommender.open(tmp_path / str(refit)).cold_start.graph.graph.shares
+        rows = (data.all_in_training() if refit else data).train
+        pairs = torch.from_numpy(rows.user_N), torch.from_numpy(rows.item_N)
+        features = {m: torch.from_numpy(x) for m, x in data.features.items()}
+        assert shares[refit] == ContentGraph(features, weight=0.8, neighbors=3, interactions=pairs).shares
+    assert shares[True] != shares[False]
 
 
 @pytest.mark.parametrize("how", ["neighbors", "ridge", "blend"])

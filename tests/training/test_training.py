@@ -107,6 +107,7 @@ def test_metrics_and_lengths_that_are_measured_and_shown():
     config = TrainingConfig(metrics=("HR", "ndcg"), k=(5,), monitor="MRR@3")
     assert (config.selection, config.shown) == ("mrr@3", ("hr@5", "ndcg@5"))
     assert config.measured == (("recall", "ndcg", "precision", "map", "hr", "mrr"), (10, 20, 5, 3))
+    assert config.model_dump(mode="json")["monitor"] == "mrr@3"
     assert TrainingConfig(monitor="Recall@20") == default
     for monitor in ("recall", "recall@0", "recall@x", "recal@20", "@20"):
         with pytest.raises(ConfigError, match="setting 'monitor'"):
