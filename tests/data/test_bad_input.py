@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 from typing import Any
@@ -199,7 +200,11 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "json array": ({"a.jsonl": '[{"user":1,"item":"a"}]'}, {}, "/a.jsonl, line 1: not a JSON object"),
     "not parquet": ({"a.parquet": "user,item\n"}, {}, "/a.parquet: not a Parquet file; give it the ending of its"),
     "latin-1": ({"a.csv": b"user,item\na,b\n\xe9,c\n"}, {}, "/a.csv, line 3: not UTF-8 text; save the file as UTF-8"),
-    "utf-16": ({"a.csv": "user,item\na,b\n".encode("utf-16")}, {}, "/a.csv, line 1: not UTF-8 text"),
+    "utf-16": (
+        {"a.csv": "user,item\na,b\n".encode("utf-16")},
+        {},
+        "/a.csv, line 1: not UTF-8 text; save the file as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8",
+    ),
     "utf-16 without a mark": (
         {"a.csv": "user,item\na,b\n".encode("utf-16-le")},
         {},
@@ -233,6 +238,22 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "/a.csv: not text but a Parquet file; let its name end in .parquet",
     ),
+    "gzip twice": (
+        {"a.csv.gz": gzip.compress(gzip.compress(b"user,item\na,b\n"))},
+        {},
+        "/a.csv.gz: not text but compressed with gzip twice",
+    ),
+    "arrow": ({"a.csv": b"ARROW1\0\0"}, {}, "/a.csv: not text but an Arrow file (Feather); write the table as Parquet"),
+    "sqlite": ({"a.csv": b"SQLite format 3\0"}, {}, "/a.csv: not text but an SQLite database; export the table as CSV"),
+    "pickle": ({"a.csv": b"\x80\x04\x95."}, {}, "/a.csv: not text but a pickle, which is not loaded"),
+    "web page": ({"a.csv": "<!DOCTYPE html>\n"}, {}, "/a.csv: not text but a web page"),
+    "pointer of git lfs": (
+        {"a.csv": "version https://git-lfs.github.com/spec/v1\n"},
+        {},
+        "get the file itself, e.g. with",
+    ),
+    "json in csv": ({"a.csv": '[{"user": 1}]\n'}, {}, "/a.csv, line 1: JSON, not cells; write one object a line"),
+    "encrypted parquet": ({"a.parquet": b"PARE....PARE"}, {}, "/a.parquet: encrypted Parquet, which is not read"),
     "bzip2": ({"a.csv": b"BZh91AY"}, {}, "/a.csv: not text but compressed with bzip2; unpack it with bunzip2, or"),
     "zipped parquet": ({"a.parquet.gz": b"?"}, {}, "/a.parquet.gz: Parquet is compressed already and not read from"),
     "double colons": (
@@ -529,3 +550,29 @@ def test_warnings_do_not_stop_load(put):
 def test_a_clean_set_has_no_findings(put):
     assert validate(DataConfig(data=str(put({"a.inter": INTER, "image_feat.npy": np.eye(3)})))) == []
     assert validate(DataConfig(data="synthetic-tiny")) == []
+
+
+def test_files_that_seem_to_hold_features_and_are_not_read_are_told(put, caplog):
+    folder = put({"a.inter": INTER, "image_feat.npz": b"PK", "Text_Features.PT": b"PK", "notes.npz": b"PK"})
+    load(DataConfig(data=str(folder)))
+    told = [record.message for record in caplog.records]
+    assert [message.split(": not read; ")[0] for message in told] == [
+        str(folder / name) for name in ("Text_Features.PT", "image_feat.npz")
+    ]
+
+
+@pytest.mark.parametrize("value", [1, 1e-42])
+def test_features_that_are_the_same_for_all_items_are_told(put, value):
+    same = np.full((3, 2), value, dtype=np.float32)
+    same[2] = 0
+    folder = put({"a.csv": "user,item\n0,0\n0,1\n0,2\n", "image_feat.npy": same})
+    messages = [finding.message for finding in validate(DataConfig(data=str(folder)))]
+    assert f"{folder}/image_feat.npy: all items have the same features, which say nothing about them" in messages
+
+
+def test_bytes_behind_a_matrix_are_an_error(put):
+    folder = put({"a.csv": "user,item\n0,0\n", "image_feat.npy": np.eye(3)})
+    path = folder / "image_feat.npy"
+    path.write_bytes(path.read_bytes().replace(b"(3, 3)", b"(2, 3)"))
+    with pytest.raises(DataError, match=r"24 bytes more than a matrix of shape \(2, 3\) has"):
+        load(DataConfig(data=str(folder)))

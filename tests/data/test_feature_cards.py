@@ -117,7 +117,7 @@ def test_rows_in_another_order_and_rows_swapped_within_a_file_are_refused(shop):
 
 
 def test_a_file_without_a_card_is_taken_as_it_is(shop):
-    np.save(shop / "text_feat.npy", np.ones((5, 3), dtype=np.float32))
+    np.save(shop / "text_feat.npy", np.eye(5, 3, dtype=np.float32) + 1)
     assert "delete text_feat.json if you changed the file on purpose" in problem(shop)
     (shop / "text_feat.json").unlink()
     assert validate(DataConfig(data=str(shop))) == []

@@ -167,3 +167,14 @@ def test_baby_is_a_five_core(real, tmp_path):
     card = import_data(real("baby"), tmp_path / "baby", ImportConfig(min_user_interactions=5, min_item_interactions=5))
     assert [step.interactions for step in card.steps] == [160792, 160792]
     assert load(DataConfig(data=str(tmp_path / "baby"))).num_items == 7050
+
+
+def test_a_file_whose_name_is_no_text_is_imported(tmp_path):
+    path = tmp_path / b"log\xff.csv".decode("utf-8", "surrogateescape")
+    try:
+        path.write_text("user,item\na,b\n")
+    except OSError:
+        pytest.skip("the file system takes names in UTF-8 only")
+    card = import_data(path, tmp_path / "out")
+    assert [file.name for file in card.source] == [r"log\udcff.csv"]
+    assert ImportCard.read(tmp_path / "out") == card

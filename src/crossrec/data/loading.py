@@ -20,7 +20,7 @@ from crossrec.data.io.header import types_in_header
 from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog, read_log
 from crossrec.data.io.tables import Table, open_table
 from crossrec.data.row_numbers import assign_rows
-from crossrec.data.sources import FEATURE_END, Source, existing, locate
+from crossrec.data.sources import FEATURE_END, Source, existing, like_features, locate
 from crossrec.data.splits import check_split, split_log
 from crossrec.data.synthetic import RECIPES, generate
 from crossrec.errors import DataError, setting
@@ -148,7 +148,11 @@ def _read(config: DataConfig, findings: Findings) -> Dataset | None:
 
 
 def _report_missing(source: Source, findings: Findings) -> None:
-    """Add an error for each feature file that is missing though its card is there."""
+    """Add an error for each feature file that is missing though its card is there, and tell files of another form."""
+    for path in like_features(source):
+        findings.tell(
+            f"{path}: not read; features are files NAME{FEATURE_END}, written with numpy.save; write it so or move it"
+        )
     for card in sorted(source.table.parent.glob(f"*{card_path(Path(FEATURE_END))}")):
         path = card.with_suffix(".npy")
         if not path.exists():
@@ -281,6 +285,10 @@ def _warn(dataset: Dataset, source: Source, features: dict[str, np.ndarray], fin
         if problem := too_large(modality, matrix):
             findings.warn(f"{source.features[modality]}: {problem}")
     for modality, matrix in features.items():
+        if not dataset.scalers[modality].factor_D.any() and matrix.any():
+            findings.warn(
+                f"{source.features[modality]}: all items have the same features, which say nothing about them"
+            )
         missing_I = missing_rows(matrix)
         if count := int(missing_I.sum()):
             first = int(np.argmax(missing_I))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from crossrec.errors import DataError, setting
 INTER = ".inter"
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson")
 FEATURE_END = "_feat.npy"
+LIKE_FEATURES = re.compile(r"(?i)feat(ure)?s?\.(npy|npz|pt|pth|safetensors|h5|hdf5|pkl|parquet)$")
+"""Pattern of the name of a file that seems to hold features."""
 RESERVED = "id"
 """Name reserved for a backbone's own vectors: crossrec.types.ID, which importing would need torch for."""
 
@@ -49,6 +52,12 @@ def locate(data: str) -> Source:
         raise DataError(f"{path}: not a known kind of interaction file; use one of {INTER} {' '.join(SUFFIXES)}")
     features = feature_files(visible_files(table.parent, _has_features))
     return Source(name, table, None if ending(table) == INTER else items_file(table.parent), features)
+
+
+def like_features(source: Source) -> list[Path]:
+    """Files beside the table that seem to hold features, but are not read, such as ``image_feat.npz``."""
+    candidates = visible_files(source.table.parent, lambda path: bool(LIKE_FEATURES.search(path.name)))
+    return [path for path in candidates if path not in (source.table, *source.features.values())]
 
 
 def items_file(folder: Path) -> Path | None:

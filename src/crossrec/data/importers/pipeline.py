@@ -27,7 +27,7 @@ from crossrec.data.io.parse_log import TEST, TRAIN, VALID, InteractionLog
 from crossrec.data.io.tables import write_frames
 from crossrec.data.sources import FEATURE_END
 from crossrec.data.splits import split_log
-from crossrec.errors import ConfigError, DataError, setting
+from crossrec.errors import ConfigError, DataError, setting, visible
 from crossrec.lazy import polars as pl
 
 SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
@@ -89,19 +89,19 @@ def build_folder(
             _select_rows(source.users, "user", user_ids).write_parquet(draft / "users.parquet")
         features = _write_features(draft, source, items["item"], on_progress)
         card = ImportCard(
-            name=Path(out).absolute().name,
+            name=visible(Path(out).absolute().name),
             kind=kind,
-            source=[SourceFile(name=path.name, bytes=path.stat().st_size) for path in source.used],
-            ignored=list(ignored),
+            source=[SourceFile(name=visible(path.name), bytes=path.stat().st_size) for path in source.used],
+            ignored=list(map(visible, ignored)),
             columns=source.parts[0].columns,
-            rules=config.model_dump(mode="json")
-            | {"items": config.items.name if config.items else None, "duplicates": config.duplicates_rule},
+            rules=config.model_dump(mode="json", exclude={"items"})
+            | {"items": visible(config.items.name) if config.items else None, "duplicates": config.duplicates_rule},
             steps=steps.steps,
             splits={} if split_N is None else {name: int((split_N == label).sum()) for name, label in SPLITS.items()},
             items=items.height,
             item_columns={cells.name: _count_values(cells) for cells in items if cells.name != "item"},
             features=features,
-            notes=steps.notes,
+            notes=list(map(visible, steps.notes)),
             files=sorted([*(path.name for path in draft.iterdir()), CARD, TEXT]),
             versions={
                 "crossrec": __version__,

@@ -75,6 +75,11 @@ def open_matrix(path: Path) -> np.ndarray:
                 f"{path}: holds pickled Python objects, which are not loaded; save numbers, e.g. float32"
             ) from None
         raise DataError(f"{path}: truncated or damaged; write it again with numpy.save") from None
+    if matrix.ndim == 2 and isinstance(matrix, np.memmap) and matrix.offset + matrix.nbytes != path.stat().st_size:
+        extra = path.stat().st_size - matrix.offset - matrix.nbytes
+        raise DataError(
+            f"{path}: {extra:,} bytes more than a matrix of shape {matrix.shape} has; write it again with numpy.save"
+        )
     if matrix.ndim != 2:
         raise DataError(
             f"{path}: has {matrix.ndim} dimensions {matrix.shape}; save one row an item, one column a feature"

@@ -25,6 +25,17 @@ OTHER_FORMATS = {
     b"\xfd7zXZ": "compressed with xz; unpack it with unxz, or compress it with gzip",
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it with unzstd, or compress it with gzip",
     b"7z\xbc\xaf": "a 7z archive; unpack it",
+    GZIP: "compressed with gzip twice; unpack it once with gunzip",
+    b"ARROW1": "an Arrow file (Feather); write the table as Parquet",
+    b"SQLite f": "an SQLite database; export the table as CSV",
+    b"\x89HDF": "an HDF5 file; write the table as Parquet or CSV",
+    b"\x80": "a pickle, which is not loaded; write the table as Parquet or CSV",
+    b"%PDF": "a PDF; save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the table as CSV",
+    b"<!doctyp": "a web page, perhaps of a failed download; get the file again",
+    b"<html": "a web page, perhaps of a failed download; get the file again",
+    b"<?xml": "XML; save the table as CSV",
+    b"version ": "a pointer of Git LFS, or a note; get the file itself, e.g. with git lfs pull",
 }
 """First bytes of a file that is no text → what it is, and what to do."""
 SPECIAL_KINDS = {
@@ -126,10 +137,10 @@ class TextFile:
         self._line = 1
         start = file.read(8)
         for magic, what in OTHER_FORMATS.items():
-            if start.startswith(magic):
+            if start.startswith(magic) or start.lower().startswith(magic):
                 raise DataError(f"{path}: not text but {what}")
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(f"{path}, line 1: {SAVE_AS_UTF8}")
+            raise DataError(f"{path}, line 1: {SAVE_AS_UTF8.replace('WINDOWS-1252', 'UTF-16')}")
         self.bom = start.startswith(BOM)
         self._rest = start.removeprefix(BOM)
 

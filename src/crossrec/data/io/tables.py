@@ -179,7 +179,10 @@ def open_parquet(path: Path) -> Iterator[BinaryIO]:
     if path.suffix.lower() == ".gz":
         raise DataError(f"{path}: Parquet is compressed already and not read from gzip; unpack it with gunzip")
     with reading(path), path.open("rb") as file:
-        if file.read(len(PARQUET)) != PARQUET:
+        start = file.read(len(PARQUET))
+        if start == b"PARE":
+            raise DataError(f"{path}: encrypted Parquet, which is not read; write the file without encryption")
+        if start != PARQUET:
             raise DataError(f"{path}: not a Parquet file; give it the ending of its format, such as .csv")
         file.seek(0)
         try:

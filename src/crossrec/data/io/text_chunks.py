@@ -42,6 +42,8 @@ def read_header(path: Path, form: TextFormat) -> tuple[list[str], bool]:
             content += more
         bom = file.bom
     if form.separator is not None:
+        if content.lstrip().startswith((b'{"', b"[{", b"[[")):
+            raise DataError(f"{path}, line 1: JSON, not cells; write one object a line and let its name end in .jsonl")
         header = content[: _header_end(content, form) or len(content)]
         chunk = TextChunk(path, form, [], header, 1, 0)
         if not chunk.records.fields_R.any():
