@@ -32,7 +32,7 @@ def test_several_files_and_overwriting(crossrec, tmp_path):
     (tmp_path / "here" / "b.csv").write_text("user,item\nv,x\nv,y\n")
     assert crossrec("data", "import", "a.csv", "b.csv", "--out", "both", "--split", "none").code == 0
     line = crossrec("data", "import", "a.csv", "--out", "both").mistake
-    assert line == "out both: is there already; name another folder, or replace it with overwrite"
+    assert line == "--out both: is there already; name another folder, or replace it with --overwrite"
     answer = crossrec("data", "import", "a.csv", "--out", "both", "--overwrite")
     assert "1 │" in answer.out
 

@@ -338,3 +338,17 @@ def test_the_form_of_dates_is_found_where_days_above_12_show_it(cells, form):
 def test_forms_of_a_time_of_day(cell, form, clock):
     assert check_time_format(form) == form
     assert parse_dates(pl.Series([cell]), form).to_list() == [datetime(2024, 12, 31, *clock)]
+
+
+def test_a_huge_weight_takes_no_other_rows_with_it(tmp_path):
+    rows = ["a,x,1e15", "a,y,2", "b,x,0.001", "b,y,0.1", "b,y,0.2", "b,y,-0.3", "c,x,5", "c,x,-5"]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,weight", *rows]) + "\n")
+    import_data(tmp_path / "log.csv", tmp_path / "out", ImportConfig(weight_column="weight", split="none"))
+    left = pl.read_parquet(tmp_path / "out" / "interactions.parquet").select("user", "item", "weight").rows()
+    assert left == [("a", "x", 1e15), ("a", "y", 2.0), ("b", "x", 0.001)]
+
+
+def test_a_weight_beyond_float32_is_an_error(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,weight\na,x,1\na,y,1e300\n")
+    with pytest.raises(DataError, match="line 3: weight '1e300' is no number"):
+        import_data(tmp_path / "log.csv", tmp_path / "out", ImportConfig(weight_column="weight", split="none"))

@@ -445,3 +445,16 @@ def test_pictures_are_found_whatever_the_file_system_does_to_letters(tmp_path, c
     (tmp_path / "caf\xe9.png").write_bytes(b"")
     with pytest.raises(DataError, match="are both called by item"):
         names_by_item_id(items, tmp_path)
+
+
+@pytest.mark.parametrize("line", ['{"user": "a", "user": "b", "item": "x"}', '{"item": "y", "user": "a", "item": "x"}'])
+def test_a_key_twice_in_a_line_of_json_is_an_error(line, tmp_path):
+    path = tmp_path / "log.jsonl"
+    nested = '{"user": "a", "item": "x", "seen": {"user": "b", "item": "z"}}\n'
+    path.write_text(nested)
+    assert load(DataConfig(data=str(path))).user_ids.to_list() == ["a"]
+    path.write_text(nested + line + "\n")
+    key = "user" if line.count("user") > 1 else "item"
+    for read in READERS.values():
+        with pytest.raises(DataError, match="log.jsonl, line 2: key '" + key + "' occurs twice; leave one of them"):
+            read(path, tmp_path / "out")

@@ -144,8 +144,8 @@ def _merge(log: InteractionLog, config: ImportConfig, steps: ImportSteps) -> Non
         steps.add("duplicates", "weights added" if how == "sum" else f"{how} kept", *log.sizes())
     if log.weight_N is None:
         return
-    keep_N = log.weight_N > NOTHING_LEFT * log.weight_N.max()
-    if not (keep_N & (log.weight_N > 0)).any():
+    keep_N = log.weight_N > (NOTHING_LEFT * max(log.weight_N.max(), 0) if config.half_life else 0)
+    if not keep_N.any():
         raise DataError("no (user, item) pair has a weight above zero; check the weights of events and rows")
     if not keep_N.all():
         log.filter(keep_N)

@@ -14,6 +14,9 @@ from crossrec.data.io.times import TimeEncoder
 from crossrec.data.splits import by_user
 from crossrec.errors import ConfigError, setting
 
+ROUNDING = 1e-12
+"""Share of the sizes of a pair's weights below which their sum is nothing but rounding: 0.1 + 0.2 - 0.3."""
+
 
 class TimeWindow:
     """The times that ``config`` keeps: since ≤ time < until. ``rule``: the settings as text, empty without a window."""
@@ -91,7 +94,8 @@ def merge_repeated(log: InteractionLog, how: str) -> np.ndarray:
 
     ``first`` and ``last`` refer to time, then to the order of the rows; to the order of the rows alone without times.
     ``highest``: the last of those with the highest weight, or rating if there are no weights. ``sum``: the last one
-    with a weight above zero, if there is one; it gets the sum of the pair's weights, in ``log.weight_N``.
+    with a weight above zero, if there is one; it gets the sum of the pair's weights, in ``log.weight_N``; 0 where
+    the sum is below zero, or nothing but rounding.
     """
     drop_N = np.zeros(len(log), dtype=bool)
     rank_N = None
@@ -113,7 +117,10 @@ def merge_repeated(log: InteractionLog, how: str) -> np.ndarray:
         if how == "sum":
             assert log.weight_N is not None
             first_B = np.flatnonzero(~np.roll(same_as_next_B, 1))
-            log.weight_N[row_B[~same_as_next_B]] = np.add.reduceat(log.weight_N[row_B], first_B)
+            sums_B, sizes_B = (
+                np.add.reduceat(part, first_B) for part in (log.weight_N[row_B], abs(log.weight_N[row_B]))
+            )
+            log.weight_N[row_B[~same_as_next_B]] = np.where(sums_B > ROUNDING * sizes_B, sums_B, 0)
     return ~drop_N
 
 

@@ -51,10 +51,30 @@ class JsonIdKinds:
                 )
 
 
+def check_repeated_keys(chunk: TextChunk, columns: Sequence[str]) -> None:
+    """Raise DataError naming the first line of JSON Lines that has one of the columns twice."""
+    for column in columns:
+        if len(re.findall(_key(column), chunk.content)) <= len(chunk.records):
+            continue
+        for row in range(len(chunk.records)):
+            line = chunk.content[chunk.records.start_R[row] : chunk.records.end_R[row]]
+            try:
+                pairs = json.loads(line, object_pairs_hook=tuple)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(pairs, tuple) and sum(name == column for name, _ in pairs) > 1:
+                raise DataError(f"{chunk.path}, {chunk.location(row)}: key '{column}' occurs twice; leave one of them")
+
+
+def _key(column: str) -> bytes:
+    """Pattern of a key and what is between it and its value."""
+    names = {json.dumps(column, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
+    return b"(?:" + b"|".join(map(re.escape, names)) + rb")\s*:\s*"
+
+
 def _kinds_at_a_glance(content: bytes, column: str) -> set[str]:
     """The kinds of values of a key, at any depth; more than there are where a nested key has the same name."""
-    names = {json.dumps(column, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
-    key = b"(?:" + b"|".join(map(re.escape, names)) + rb")\s*:\s*"
+    key = _key(column)
     starts = set(re.findall(key + b"(.)", content)) - {b"n"}
     kinds = {"a text" if start == b'"' else "a number" if start in NUMERIC else "other" for start in starts}
     return kinds | {"other"} if re.search(key + DECIMAL, content) else kinds

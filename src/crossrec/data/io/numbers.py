@@ -13,6 +13,9 @@ NO_NUMBER = "is no number; mend it"
 AMBIGUOUS = "may have a decimal comma or a comma between thousands; say which with decimal , or ."
 WITH_SIGN = r"[+-]?[\d.,]*[.,]\d+"
 
+LARGEST = 1e30
+"""Ratings, weights and prices from here on are mistakes: their sums and squares leave float32."""
+
 
 @dataclass
 class NumberReader:
@@ -80,4 +83,4 @@ def _finite(cells: pl.Series) -> pl.Series:
     if cells.dtype != pl.String and not cells.dtype.is_numeric():
         return pl.repeat(None, len(cells), dtype=pl.Float64, eager=True)
     number = cells.cast(pl.Float64, strict=False)
-    return pl.select(pl.when(number.is_finite()).then(number)).to_series()
+    return pl.select(pl.when(number.abs() < LARGEST).then(number)).to_series()

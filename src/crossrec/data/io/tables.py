@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from crossrec.data.io.atomic import new_file
 from crossrec.data.io.header import check_header
-from crossrec.data.io.json_ids import JsonIdKinds
+from crossrec.data.io.json_ids import JsonIdKinds, check_repeated_keys
 from crossrec.data.io.open_text import ending, first_line, reading
 from crossrec.data.io.system_errors import no_panic
 from crossrec.data.io.text_chunks import MalformedRecordError, TextChunk, read_chunks, read_header
@@ -95,6 +95,8 @@ class Table:
         for chunk in read_chunks(self.path, self.form, self.columns):
             yield _block(chunk, columns, drop_malformed)
             json_ids.check(chunk)
+            if self.form.separator is None:
+                check_repeated_keys(chunk, columns)
 
     def _row_groups(self, columns: Sequence[str]) -> Iterator[Block]:
         size, first = self.path.stat().st_size, 0
