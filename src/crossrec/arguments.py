@@ -190,3 +190,13 @@ def _shape(tensor: Tensor) -> str:
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def check_terms(terms: Mapping[str, object], where: str) -> None:
+    """Raise ArgumentError unless ``terms``, of code that may be the user's, are scalar tensors, one at least."""
+    if not terms:
+        raise ArgumentError(f"{where}: returns no term; return a dict with one or more")
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.ndim:
+            form = f"of shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"of type {type(term).__name__}"
+            raise ArgumentError(f"{where}: term '{name}' is {form}; return a scalar tensor")

@@ -9,8 +9,11 @@ import logging
 import os
 import signal
 import sys
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
@@ -135,8 +138,8 @@ def _one_line_errors(command: Callable[[], int], tokens: Sequence[str]) -> int:
                 parallel.STOPPED if parallel.launched() else "stopped; the same command goes on (train: with --resume)"
             )
         return INTERRUPTED
-    except SystemExit:
-        raise
+    except SystemExit as error:  # no code of this package ends so
+        message = f"{_origin(error) or 'a library'} ended the command with exit code {error.code or 0}; nothing is done"
     except BaseException as error:  # whatever a library raises, a panic of Rust among it
         if is_out_of_memory(error) or (isinstance(error, Exception) and _memory_is_scarce()):
             message = out_of_memory()
@@ -162,9 +165,31 @@ def _unexpected(error: BaseException) -> str:
         return f"the output cannot be written: {error.strerror}; send it elsewhere, or free some space there"
     reading = sys.modules.get("crossrec.data.io.open_text")
     paths = list(reading.last_read) if reading else []
-    what = f"{paths[-1]}: cannot be used" if paths else "failed"
+    where = _origin(error) or (str(paths[-1]) if paths and _is_of_data(error) else "")
+    what = f"{where}: cannot be used" if where else "failed"
     reason = f"{type(error).__name__}: {_one_line(error)[:MAX_REASON]}"
     return f"{what} ({reason}); {TRACEBACK_VARIABLE}=1 in the environment shows where in the code"
+
+
+def _files(error: BaseException) -> list[tuple[Path, int]]:
+    """The files and lines that an exception has come through, the innermost last."""
+    return [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+
+def _origin(error: BaseException) -> str:
+    """File and line in the user's own code that an exception has come through, such as a metric's; "" for none."""
+    others = {Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))}
+    for path, line in reversed(_files(error)):
+        if path.is_file() and not others & {*path.parents} and not {"site-packages", "dist-packages"} & {*path.parts}:
+            return f"{path}, line {line}"
+    return ""
+
+
+def _is_of_data(error: BaseException) -> bool:
+    """Whether an exception has come from reading a data set, a table or features."""
+    package = Path(__file__).parent
+    rooms = {package / "data", package / "features", package / "recommend"}
+    return any(rooms & {*path.parents} for path, _ in _files(error))
 
 
 def _usage_error(error: CycloptsError, tokens: Sequence[str]) -> str:

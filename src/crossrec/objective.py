@@ -16,6 +16,7 @@ from crossrec import parallel
 from crossrec.alignment import Alignment, AlignmentConfig, Cross, module_of
 from crossrec.alignment.balance import balanced
 from crossrec.alignment.schedule import alignment_factor, last_start
+from crossrec.arguments import check_terms
 from crossrec.backbones import BACKBONES, Backbone, BackboneConfig
 from crossrec.content_graph import NEIGHBORS, ContentGraph
 from crossrec.ops.divided import Divided, own_columns, whole_columns
@@ -156,6 +157,7 @@ class Objective(nn.Module):
         plain: Representations = self.backbone.propagate()
         reps = self._with_graph(plain)
         terms = self.backbone.losses(reps, batch)
+        check_terms(terms, f"{type(self.backbone).__name__}.losses")
         total = torch.stack(list(terms.values())).sum()
         factor = self._next_factor()
         if self.cross is not None and factor:

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -202,9 +203,7 @@ def test_impossible_paths_are_one_line(tmp_path, crossrec, name):
 def test_an_unexpected_exception_is_one_line_that_names_the_file(tmp_path, crossrec, monkeypatch):
     LOG.write_csv(tmp_path / "log.csv")
 
-    def fail(*arguments):
-        raise TypeError("an internal\nfault")
-
+    fail = Mock(side_effect=TypeError("an internal\nfault"))  # a fault of the package, none of the user's own code
     monkeypatch.setattr(tables, "_block", fail)
     line = crossrec("data", "describe", "--data", tmp_path / "log.csv").mistake
     assert line.startswith(

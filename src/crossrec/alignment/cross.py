@@ -25,7 +25,7 @@ from crossrec.alignment.projection import Projection
 from crossrec.alignment.strength import mean_preference, strength, strength_by_rank, strength_by_zscore
 from crossrec.alignment.terms import outside_terms
 from crossrec.alignment.tuning import direction_tuning_loss
-from crossrec.arguments import as_features, as_pairs, number_of_items, row_of
+from crossrec.arguments import as_features, as_pairs, check_terms, number_of_items, row_of
 from crossrec.errors import ArgumentError
 from crossrec.graph import co_occurrence_neighbors
 from crossrec.ops.blockwise import Workspace
@@ -138,8 +138,12 @@ class Cross(Alignment):
         if "neighbor" in active:
             terms["neighbor"] = self._neighbor_term(view)
         terms |= self._cluster_terms(view)
-        terms |= {name: module(view) for name, module in self.outside.items()}
-        return terms | {name: function(view) for name, function in self._functions.items()}
+        outside = {name: module(view) for name, module in self.outside.items()} | {
+            name: term(view) for name, term in self._functions.items()
+        }
+        if outside:
+            check_terms(outside, "terms from outside")
+        return terms | outside
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """As ``Alignment.parameter_groups``; with ``temperature_gradient`` λ_f and λ_c have the factors α and β."""

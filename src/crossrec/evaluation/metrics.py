@@ -141,9 +141,11 @@ def per_user(ranks: Ranks, ks: Sequence[int] = (10, 20), metrics: Sequence[str] 
         hit_P = rank_P < k
         hits = Hits(k, np.maximum(count_E, 1), row_P[hit_P], rank_P[hit_P], earlier_P[hit_P])
         for name, metric in functions.items():
-            value_E = np.asarray(metric(hits), dtype=np.float64)
+            value_E = np.asarray(metric(hits))
             if value_E.shape != count_E.shape:
                 raise ConfigError(f"metric '{name}': returns {value_E.shape}; need a value a user, {count_E.shape}")
+            if value_E.dtype.kind not in "biuf" or not np.isfinite(value_E[count_E > 0]).all():
+                raise ConfigError(f"metric '{name}': returns values that are no finite numbers; need one for each user")
             values[f"{name}@{k}"] = np.where(count_E > 0, value_E, np.nan)
     return values
 

@@ -158,7 +158,7 @@ def run(
             return
         _write_history(out, progress)
         if tracker is not None:
-            tracker.log(progress.history[-1], progress.epoch)
+            tracker.log(dict(progress.history[-1]), progress.epoch)  # a copy: the code is not ours
         on_epoch(progress)
 
     with lock or nullcontext():  # look again: another process may have trained it meanwhile
