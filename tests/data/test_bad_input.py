@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import re
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from crossrec.data import DataConfig, load, validate
+from crossrec.data import DataConfig, ImportConfig, import_data, load, validate
 from crossrec.errors import DataError
 
 INTER = "userID\titemID\tx_label\n0\t0\t0\n0\t1\t0\n1\t0\t0\n1\t1\t1\n1\t2\t2\n"
@@ -496,7 +497,9 @@ def test_a_bad_name_or_setting(settings, expected, monkeypatch, tmp_path):
 
 def test_an_unknown_kind_of_file(put):
     path = put({"log.xlsx": "?"}) / "log.xlsx"
-    with pytest.raises(DataError, match=r"log.xlsx: not a known kind of interaction file; use one of .inter .parquet"):
+    with pytest.raises(
+        DataError, match=r"log.xlsx: not a known kind of interaction file; a workbook; save the table as CSV"
+    ):
         load(DataConfig(data=str(path)))
 
 
@@ -576,3 +579,32 @@ def test_bytes_behind_a_matrix_are_an_error(put):
     path.write_bytes(path.read_bytes().replace(b"(3, 3)", b"(2, 3)"))
     with pytest.raises(DataError, match=r"24 bytes more than a matrix of shape \(2, 3\) has"):
         load(DataConfig(data=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("log.txt", "let its name end in .csv"),
+        ("log.csv.zip", "an archive; unpack it, or compress it with gzip"),
+        ("log.xlsx", "a workbook; save the table as CSV"),
+        ("log.json.gz", "let its name end in .jsonl"),
+        ("log.feather", "write the table as Parquet"),
+        ("log.pkl", "may hold code and is not loaded"),
+    ],
+)
+def test_files_of_other_kinds_say_what_to_do(put, name, hint):
+    path = put({name: "user,item\na,b\n"}) / name
+    for read in (lambda: load(DataConfig(data=str(path))), lambda: import_data(path, path.with_name("out"))):
+        with pytest.raises(DataError, match=re.escape(hint)) as caught:
+            read()
+        assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_named_by_two_paths_is_imported_once(put):
+    folder = put({"log.csv": "user,item,weight\na,x,2\na,y,1\n"})
+    (folder / "link.csv").symlink_to("log.csv")
+    rules = ImportConfig(weight_column="weight", split="none")
+    import_data(
+        [folder / "log.csv", folder / "link.csv", folder / ".." / folder.name / "log.csv"], folder / "out", rules
+    )
+    assert pl.read_parquet(folder / "out" / "interactions.parquet")["weight"].to_list() == [2, 1]

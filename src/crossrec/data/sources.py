@@ -22,6 +22,19 @@ RESERVED = "id"
 """Name reserved for a backbone's own vectors: crossrec.types.ID, which importing would need torch for."""
 
 
+RENAME = "let its name end in .csv (cells between commas) or .tsv (between tabs)"
+OTHER_KINDS = {
+    (".txt", ".dat", ".data", ".log"): f"a text of unknown form; {RENAME}",
+    (".json",): "JSON is read as one object a line: write it so, and let its name end in .jsonl",
+    (".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz"): "an archive; unpack it, or compress it with gzip",
+    (".xlsx", ".xls", ".ods"): "a workbook; save the table as CSV",
+    (".feather", ".arrow", ".ipc", ".orc", ".avro", ".h5", ".hdf5"): "write the table as Parquet",
+    (".pkl", ".pickle", ".pt", ".pth"): "may hold code and is not loaded; write the table as Parquet or CSV",
+    (".db", ".sqlite", ".sqlite3"): "a database; export the table as CSV",
+}
+"""Endings of files that are no table → what to do about such a file."""
+
+
 @dataclass(frozen=True)
 class Source:
     """The files of a data set, with its display name.
@@ -49,7 +62,8 @@ def locate(data: str) -> Source:
     table = _table_in(path) if path.is_dir() else path
     name = path.resolve().name if path.is_dir() else uncompressed(path).stem
     if ending(table) not in (INTER, *SUFFIXES):
-        raise DataError(f"{path}: not a known kind of interaction file; use one of {INTER} {' '.join(SUFFIXES)}")
+        hint = other_kind(table) or f"use one of {INTER} {' '.join(SUFFIXES)}"
+        raise DataError(f"{path}: not a known kind of interaction file; {hint}")
     features = feature_files(visible_files(table.parent, _has_features))
     return Source(name, table, None if ending(table) == INTER else items_file(table.parent), features)
 
@@ -58,6 +72,12 @@ def like_features(source: Source) -> list[Path]:
     """Files beside the table that seem to hold features, but are not read, such as ``image_feat.npz``."""
     candidates = visible_files(source.table.parent, lambda path: bool(LIKE_FEATURES.search(path.name)))
     return [path for path in candidates if path not in (source.table, *source.features.values())]
+
+
+def other_kind(path: Path) -> str | None:
+    """What to do about a file of a well-known kind that is not read as a table; None for others."""
+    kind = path.suffix.lower() if path.suffix.lower() != ".gz" else ending(path)
+    return next((hint for endings, hint in OTHER_KINDS.items() if kind in endings), None)
 
 
 def items_file(folder: Path) -> Path | None:

@@ -13,7 +13,7 @@ from crossrec.data.importers.import_source import ImportSource, SourceFiles
 from crossrec.data.io.header import types_in_header
 from crossrec.data.io.open_text import broken_link, ending, stem
 from crossrec.data.io.tables import open_table
-from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, visible_files
+from crossrec.data.sources import FEATURE_END, INTER, SUFFIXES, other_kind, visible_files
 from crossrec.errors import DataError, setting
 
 IMPORTERS: dict[str, Callable[[SourceFiles, ImportConfig], ImportSource]] = {
@@ -38,6 +38,7 @@ def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
     Raises DataError if a source does not exist.
     """
     paths: list[Path] = []
+    named: set[Path] = set()
     for source in map(Path, sources):
         if problem := broken_link(source):
             raise DataError(f"{source}: {problem}")
@@ -46,7 +47,9 @@ def collect_files(sources: Sequence[Path | str]) -> SourceFiles:
             hint = did_you_mean(source.name, siblings) if siblings else ""
             raise DataError(f"{source}: no such file or folder{hint if 'did you mean' in hint else '; check the path'}")
         folder = source if source.is_dir() else source.parent
-        paths += [] if source.is_dir() else [source]
+        if not source.is_dir() and source.resolve() not in named:  # by another path, which would double its rows
+            named.add(source.resolve())
+            paths.append(source)
         paths += visible_files(folder, partial(_belongs, source))
     if not paths:
         raise DataError(f"{sources[0] if sources else 'source'}: no files there; known are {KINDS}")
@@ -99,4 +102,6 @@ def detect(files: SourceFiles, config: ImportConfig) -> str:
         raise DataError(f"{files.where}: files of several kinds, {kinds}; name the files to read, or choose a kind")
     names = [path.name for path in files.paths if not path.name.endswith(FEATURE_END)]
     more = ", …" if len(names) > 3 else ""
-    raise DataError(f"{files.where}: no data of a known kind ({', '.join(names[:3])}{more}); known are {KINDS}")
+    hint = next((f"; {path.name}: {hint}" for path in files.paths if (hint := other_kind(path))), "")
+    listed = ", ".join(names[:3])
+    raise DataError(f"{files.where}: no data of a known kind ({listed}{more}); known are {KINDS}{hint}")
