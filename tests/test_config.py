@@ -12,11 +12,16 @@ import pytest
 from pydantic.fields import FieldInfo
 
 import crossrec
+from crossrec.backbones.bpr import BPRConfig
 from crossrec.config import Config, did_you_mean
 from crossrec.data.importers import ImportCard, ImportConfig
+from crossrec.data.io.atomic import read_json
+from crossrec.errors import ConfigError, RunError
+from crossrec.experiments.experiment import read_object
 from crossrec.features import FeatureCard, FeaturesConfig
 from crossrec.runs.config import RunConfig
 from crossrec.serving.config import ServeConfig
+from crossrec.training import TrainingConfig
 
 CARDS = {ImportCard.__module__, FeatureCard.__module__}
 """Modules of what the program itself writes."""
@@ -82,3 +87,21 @@ def test_an_absurd_number_is_refused(config_type, values, setting):
 )
 def test_a_misspelt_name_suggests_the_nearest_in_any_case(name, answer):
     assert did_you_mean(name, ["vbpr", "lightgcn", "FREEDOM"]) == answer
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(value):
+    for config_type, name in ((TrainingConfig, "epochs"), (BPRConfig, "reg"), (TrainingConfig, "k")):
+        given = [value] if name == "k" else value
+        with pytest.raises(ConfigError, match=name):
+            config_type.parse({name: given})
+    assert bool(TrainingConfig.parse({"record_strengths": value}).record_strengths) is value
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"training": {"epochs": 2, "epochs": 1}}')
+    with pytest.raises(RunError, match=r"config\.json: .*'epochs' is there twice"):
+        read_json(path)
+    with pytest.raises(ConfigError, match="'epochs' is there twice"):
+        read_object("--settings", path, "backbones")

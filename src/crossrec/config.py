@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from crossrec.errors import ConfigError
 
@@ -26,6 +27,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse True and False for a number, which pydantic would take for 1 and 0."""
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        values = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, bool) for each in values) and (int in kinds or float in kinds) and bool not in kinds:
+            raise PydanticCustomError("bool_as_number", "Input should be a number, not true or false")
+        return value
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Build from plain values, such as those of a JSON file.
@@ -40,6 +51,11 @@ class Config(BaseModel):
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"unknown setting '{name}'{did_you_mean(name, list(cls.model_fields))}")
         raise ConfigError(f"setting '{name}' = {first.get('input')!r}: {first['msg']}")
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation names, at any depth."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

@@ -15,6 +15,7 @@ from crossrec.backbones import BACKBONES
 from crossrec.baselines import BASELINES
 from crossrec.config import Config, Seed, did_you_mean
 from crossrec.data import DataConfig, Dataset
+from crossrec.data.io.atomic import unique_keys
 from crossrec.data.io.open_text import special_kind
 from crossrec.errors import ConfigError
 from crossrec.experiments.reporting.result import ExperimentResult
@@ -139,7 +140,7 @@ def read_object(flag: str, path: Path, content: str, hint: str = "") -> dict[str
     try:
         if kind := special_kind(path):
             raise ConfigError(f"{flag} {path}: {kind}, not a file")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except OSError as error:
         raise ConfigError(f"{flag} {path}: {error.strerror}{hint}") from None
     except (ValueError, RecursionError) as error:

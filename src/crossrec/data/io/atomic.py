@@ -53,11 +53,20 @@ def read_json(path: Path | str) -> Any:
     """The content of a JSON file. Raises RunError naming the file where it is missing or damaged."""
     path = Path(path)
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(read_bytes(path), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path}: damaged, not valid JSON ({error}); restore it or run again into a new folder"
         ) from None
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``, for json's ``object_pairs_hook``. Raises ValueError for a key that is there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"'{twice}' is there twice")
+    return values
 
 
 def json_text(path: Path, obj: Any) -> str:
