@@ -128,6 +128,10 @@ def test_the_alignment_projects_its_features_in_place_of_the_backbones_vectors(b
     assert objective.cross.modalities == ("id", "text")
     projection = objective.cross.projections["text_feat"]
     assert (projection.feature_matrix.numpy() == dataset.alignment_features["text"]).all()
+    reps = objective.propagate()
+    handed = objective.for_alignment(reps)
+    assert handed.modality_IL == {}
+    assert handed.user_UL is reps.user_UL
     plain = Objective(settings, None, training_set(load(TINY)), 0)
     assert all(map(torch.equal, objective.backbone.state_dict().values(), plain.backbone.state_dict().values()))
     config = RunConfig(data=TINY, backbone=settings)

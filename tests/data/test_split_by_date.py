@@ -134,6 +134,14 @@ def test_an_import_writes_the_same_split_and_says_so_on_its_card(put, tmp_path):
         assert pairs[0] == pairs[1]
 
 
+def test_items_alone_that_come_after_a_bound_are_counted(put, caplog):
+    frame = pl.DataFrame({"user": [*"abab"], "item": [1, 2, 2, 3], "time": DAYS[:4]})
+    load(DataConfig(data=str(put({"interactions.parquet": frame})), split="date", valid_from="50%", test_from="75%"))
+    (message,) = [message for message in caplog.messages if "split date" in message]
+    assert "0 users have no training row" in message
+    assert "1 items have none and are ranked as cold items, in 0 of 1 validation rows and 1 of 1 test rows" in message
+
+
 def test_nothing_is_said_where_everybody_has_training_rows(put, caplog):
     frame = pl.DataFrame({"user": [*"abab"], "item": [1, 2, 2, 1], "time": DAYS[:4]})
     folder = put({"interactions.parquet": frame})

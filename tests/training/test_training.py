@@ -287,3 +287,8 @@ def test_no_tensor_outlives_its_step(world, monkeypatch):
 )
 def test_the_headline_is_the_first_metric_named_at_the_same_k_if_there_is_one(named, headline):
     assert TrainingConfig(**named).headline("recall@20") == headline
+
+
+def test_validation_at_one_length_of_lists(world):
+    objective, _, valid = world
+    assert set(validate(objective, valid, ("recall", "ndcg"), (5,))) == {"recall@5", "ndcg@5"}

@@ -27,7 +27,7 @@ FLOAT = 4
 """Bytes of a number."""
 KEPT = 4
 """Copies of every weight: itself, the best one, and the two moments of Adam. A checkpoint is written without a copy."""
-SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.1, 75e6
+SPREAD, LESS_SPREAD, SPREAD_UP_TO = 2.4, 1.1, 55e6
 """Memory that a step's matrices take, as multiple of their size, since freed memory lies between what is still in use:
 that of up to so many numbers, and of any beyond all bounds."""
 PER_INTERACTION = 80
@@ -79,8 +79,8 @@ MATRICES = {
     "slmrec": Matrices((1, 0), (1, 0), (4.5, 4.5), (5.5, 5.5), maps=1, squares=(2, 4)),
     "lattice": Matrices((1, 0), (1, 0), (6, 0), (8, 2), maps=1, search="epoch"),
     "freedom": Matrices((1, 0), (1, 0), (5, 0), (6, 0.5), features=True, maps=1, search="start"),
-    "mgcn": Matrices((1, 0), (1, 0), (5, 8), (5, 12), features=True, maps=1, squares=(1, 2), search="start"),
-    "gume": Matrices((1, 1), (1, 0), (6, 9), (6, 12), features=True, maps=1, squares=(1, 2), search="start"),
+    "mgcn": Matrices((1, 0), (1, 0), (7, 11), (7, 15), features=True, maps=1, squares=(1, 2), search="start"),
+    "gume": Matrices((1, 1), (1, 0), (8, 12), (8, 15), features=True, maps=1, squares=(1, 2), search="start"),
     "pgl": Matrices((0, 1), (0, 0), (0, 4), (0, 6), features=True, maps=1, search="start", scored=(0, 1)),
     "damrs": Matrices((1, 0), (1, 0), (6, 0), (8, 3), search="start"),
 }
