@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -292,3 +293,12 @@ def test_the_headline_is_the_first_metric_named_at_the_same_k_if_there_is_one(na
 def test_validation_at_one_length_of_lists(world):
     objective, _, valid = world
     assert set(validate(objective, valid, ("recall", "ndcg"), (5,))) == {"recall@5", "ndcg@5"}
+
+
+def test_seconds_of_epochs_are_no_more_than_the_whole_takes(world):
+    objective, data, valid = world
+    started = time.perf_counter()
+    history = fit(objective, data, valid, TrainingConfig(epochs=2, device="cpu")).history
+    total = time.perf_counter() - started
+    assert all(row[name] > 0 for row in history for name in ("train_seconds", "eval_seconds"))
+    assert sum(row["train_seconds"] + row["eval_seconds"] for row in history) < total
