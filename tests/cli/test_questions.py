@@ -160,7 +160,7 @@ MISTAKES = {
     "share in percent": ("robustness", ["--missing", "20%"], ["--missing", "20%"]),
     "unknown method": ("robustness", ["--missing-methods", "ilad"], ["--missing-methods", "ilad", "ilda"]),
     "nothing asked": ("robustness", ["--empty-missing", "--empty-clicks"], ["--empty-missing"]),
-    "nothing to replace": ("robustness", ["--empty-modalities"], ["missing_content 0.2", "no features"]),
+    "nothing to replace": ("robustness", ["--empty-modalities"], ["--missing-content 0.2", "no features"]),
     "unknown parameter": ("sensitivity", ["--parameters", "alpah"], ["--parameters", "alpah", "alpha"]),
     "a value of none": ("sensitivity", ["--alpha-values", "-1"], ["--alpha-values", "-1"]),
     "K of 0": ("sensitivity", ["--neighbors-values", "0"], ["--neighbors-values", "0"]),

@@ -198,7 +198,7 @@ def test_a_screen_without_a_character_gets_its_escape(shop):
     command = [sys.executable, "-m", "crossrec", "data", "validate", "--data", "no tëa"]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, cwd=shop)
     assert done.returncode == 2
-    assert done.stderr.startswith(rb"crossrec: error: data 'no t\xeba': no such file")
+    assert done.stderr.startswith(rb"crossrec: error: --data 'no t\xeba': no such file")
 
 
 @pytest.mark.parametrize(("id", "shown"), [*HOSTILE.items(), *zip(MARKUP, MARKUP, strict=True), ("\udcff", r"\udcff")])

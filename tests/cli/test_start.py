@@ -37,7 +37,7 @@ def test_running_as_a_module_returns_the_exit_code(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("crossrec: error: data 'nowhere'")
+    assert line.startswith("crossrec: error: --data 'nowhere'")
     assert list(tmp_path.iterdir()) == []
 
 

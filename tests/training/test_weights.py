@@ -226,7 +226,7 @@ def test_a_weight_that_is_not_above_zero_is_named(cell, shop):
 
 def test_settings_of_weights_that_do_not_go_together(shop):
     (finding,) = validate(DataConfig(data=shop, weight_column="rating"))
-    assert finding.message == "weight_column: says nothing without weighted; add it, or leave weight_column out"
+    assert finding.message == "weight_column: says nothing without weighted; add it, or leave it out"
     with pytest.raises(DataError, match="a built-in set has no weights; leave weighted out"):
         load(DataConfig(data="synthetic-tiny", weighted=True))
 
